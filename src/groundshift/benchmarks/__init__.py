@@ -1,0 +1,1 @@
+"""Graded tests whose truth is known."""

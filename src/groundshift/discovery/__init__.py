@@ -1,0 +1,1 @@
+"""Find structure, and the structure that moved."""

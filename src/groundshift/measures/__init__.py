@@ -1,0 +1,1 @@
+"""Scores and their intervals; nothing that belongs to one paper."""

@@ -1,0 +1,1 @@
+"""Graded changes to data."""

@@ -1,0 +1,1 @@
+"""Data whose structure is known: one file per family of worlds."""
