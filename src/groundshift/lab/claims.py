@@ -1,0 +1,283 @@
+"""Claims and their verdicts.
+
+A claim names its measure, direction and margin before it is run. What comes out is one of three words, and
+the word is a pure function of the evidence: ``shown``, ``not shown`` or ``inconclusive``, with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from groundshift.errors import InputError
+from groundshift.lab.estimands import measures_of, per_replicate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Claim", "Control", "ControlEvidence", "Evidence", "Verdict", "gather", "judge", "judge_all"]
+
+Kind = Literal["effect", "equivalence", "identity", "bound", "trend", "boundary"]
+Word = Literal["shown", "not shown", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Control:
+    """What must happen where the claim's cause is absent: ``estimand`` stays within [low, high].
+
+    ``rule`` says what must lie inside: the ``mean`` over replicates, its 95 % ``interval``, or ``every``
+    replicate.
+    """
+
+    text: str
+    estimand: str
+    low: float = -math.inf
+    high: float = math.inf
+    rule: Literal["mean", "interval", "every"] = "interval"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of a paper made testable, fixed before any run.
+
+    Attributes
+    ----------
+    estimand : expression over the results, see `groundshift.lab.estimands`; one value per replicate.
+    kind : ``effect``, ``trend`` and ``boundary`` (a predicted failure) hold when the interval of the mean
+        clears ``margin`` in ``direction``; ``equivalence`` when it lies inside ±margin; ``bound`` when every
+        replicate clears the margin, within ``tolerance``; ``identity`` when every replicate equals it.
+    margin : the smallest effect worth the name.
+    paired_by : the column whose values are the independent replicates.
+    unit : ``seed`` (t intervals) or ``group`` (bootstrap over groups of one fixed model or data set).
+    paper, same : what the paper reports, and how ours relates: ``same quantity``, ``same direction only`` or
+        ``analogue``.
+    n : fewest valid replicates that allow a verdict.
+    required : a run exits with status 4 when this claim is not shown.
+    """
+
+    id: str
+    text: str
+    estimand: str
+    margin: float
+    control: Control | None
+    kind: Kind = "effect"
+    direction: Literal[">", "<"] = ">"
+    tolerance: float = 0.0
+    paired_by: str = "seed"
+    unit: Literal["seed", "group"] = "seed"
+    paper: str = "not to hand"
+    same: Literal["same quantity", "same direction only", "analogue"] = "analogue"
+    n: int = 5
+    required: bool = False
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.margin) or (self.kind == "equivalence" and self.margin <= 0):
+            raise InputError(
+                f"Claim {self.id} has margin {self.margin}; a finite one is needed, > 0 for equivalence."
+            )
+
+    @property
+    def reads(self) -> set[tuple[str, str | None]]:
+        """Every (measure, method) that the claim and its control read."""
+        return measures_of(self.estimand) | (measures_of(self.control.estimand) if self.control else set())
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the claim is about every replicate rather than their mean."""
+        return self.kind in ("identity", "bound")
+
+
+@dataclass(frozen=True)
+class ControlEvidence:
+    """How a control came out: its mean with a 95 % interval, and whether it did what it must."""
+
+    mean: float
+    low: float
+    high: float
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured for a claim, before anything is concluded."""
+
+    values: tuple[float, ...]
+    planned: int
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float | None = None
+    control: ControlEvidence | None = None
+    sensitivity: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> int:
+        """Replicates with a finite value."""
+        return int(np.isfinite(self.values).sum())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, its evidence and the word that follows from it."""
+
+    claim: Claim
+    evidence: Evidence
+    p_adjusted: float | None
+    word: Word
+    reason: str
+
+
+def gather(claim: Claim, table: pd.DataFrame, plan: pd.DataFrame, alpha: float = 0.05) -> Evidence:
+    """Measure a claim on the long table of results; ``plan`` is the same table as it is to become.
+
+    A replicate that the plan holds and the results lack counts as planned and not valid.
+
+    The interval is two-sided at ``1 - alpha``, except for equivalence, where it is at ``1 - 2 alpha`` so
+    that "inside ±margin" is the two one-sided tests at ``alpha``.
+    """
+    x = _values(claim.estimand, table, plan, claim.paired_by)
+    evidence = Evidence(tuple(map(float, x)), len(x), control=_control(claim, table, plan))
+    if len(x) == 0 or not np.isfinite(x).all():
+        return evidence
+    evidence = replace(evidence, mean=float(x.mean()))
+    if claim.deterministic:
+        return replace(evidence, low=float(x.min()), high=float(x.max()))
+    if len(x) < 2:
+        return evidence
+    low, high = _interval(x, claim.unit, 1 - (2 * alpha if claim.kind == "equivalence" else alpha))
+    return replace(evidence, low=low, high=high, p=_p_value(claim, x), sensitivity=_sensitivity(claim, x))
+
+
+def _values(expression: str, table: pd.DataFrame, plan: pd.DataFrame, paired_by: str) -> np.ndarray:
+    """The expression for every planned replicate, NaN where results are missing."""
+    planned = per_replicate(expression, plan, paired_by)
+    measured = per_replicate(expression, table, paired_by)
+    return np.array([measured.get(r, math.nan) for r, value in planned.items() if math.isfinite(value)])
+
+
+def _interval(x: np.ndarray, unit: str, level: float) -> tuple[float, float]:
+    from groundshift.measures.intervals import bootstrap_interval, t_interval
+
+    return t_interval(x, level) if unit == "seed" else bootstrap_interval(x, level)
+
+
+def _p_value(claim: Claim, x: np.ndarray) -> float:
+    from groundshift.measures.intervals import equivalence_p, one_sided_p
+
+    if claim.kind == "equivalence":
+        return equivalence_p(x, claim.margin)
+    return one_sided_p(x, claim.margin, claim.direction)
+
+
+def _sensitivity(claim: Claim, x: np.ndarray) -> dict[str, Any]:
+    """Other ways to the same answer, for the reader; no verdict depends on them."""
+    from groundshift.measures.intervals import bca_interval, sign_flip_p
+
+    rows: dict[str, Any] = {}
+    if claim.kind != "equivalence":
+        rows["sign-flip p"] = sign_flip_p(x, claim.margin, claim.direction)
+    if len(x) >= 10:
+        rows["BCa 95 % interval"] = bca_interval(x)
+    return rows
+
+
+def _control(claim: Claim, table: pd.DataFrame, plan: pd.DataFrame) -> ControlEvidence | None:
+    control = claim.control
+    if control is None:
+        return None
+    x = _values(control.estimand, table, plan, claim.paired_by)
+    if len(x) < 2 or not np.isfinite(x).all():
+        return ControlEvidence(math.nan, math.nan, math.nan, False)
+    low, high = _interval(x, claim.unit, 0.95)
+    lowest, highest = {"mean": (x.mean(), x.mean()), "interval": (low, high), "every": (x.min(), x.max())}[
+        control.rule
+    ]
+    ok = bool(control.low <= lowest and highest <= control.high)
+    return ControlEvidence(float(x.mean()), low, high, ok)
+
+
+def judge(
+    claim: Claim, evidence: Evidence, p_adjusted: float | None, *, alpha: float = 0.05, scale: str = "cpu"
+) -> tuple[Word, str]:
+    """The verdict, a pure function of the evidence.
+
+    ``shown``: the interval clears the margin, the adjusted p value is below ``alpha`` and the control did
+    what it must. ``not shown``: the interval lies wholly on the other side, or a bound or identity is
+    violated. ``inconclusive``: everything else. A failed control can never give ``shown``.
+    """
+    if scale == "quick":
+        return "inconclusive", "quick scale only shows that the study runs"
+    if evidence.valid < evidence.planned:
+        return "inconclusive", f"{evidence.valid} valid replicates of {evidence.planned} planned"
+    if evidence.valid < claim.n:
+        return "inconclusive", f"{evidence.valid} replicates; this claim needs {claim.n}"
+    if claim.deterministic:
+        holds, fails = _deterministic(claim, evidence)
+    else:
+        holds, fails = _clears(claim, evidence)
+        holds = holds and p_adjusted is not None and p_adjusted < alpha
+    if fails:
+        return (
+            "not shown",
+            "violated" if claim.deterministic else "the interval lies on the other side of the margin",
+        )
+    if not holds:
+        return "inconclusive", "the interval straddles the margin, or does not survive Holm's adjustment"
+    if evidence.control is not None and not evidence.control.ok:
+        return "inconclusive", "the control did not do what it must"
+    return "shown", "every replicate holds" if claim.deterministic else "the interval clears the margin"
+
+
+def _deterministic(claim: Claim, evidence: Evidence) -> tuple[bool, bool]:
+    if claim.kind == "identity":
+        holds = max(abs(evidence.low - claim.margin), abs(evidence.high - claim.margin)) <= claim.tolerance
+    elif claim.direction == ">":
+        holds = evidence.low > claim.margin - claim.tolerance
+    else:
+        holds = evidence.high < claim.margin + claim.tolerance
+    return holds, not holds
+
+
+def _clears(claim: Claim, evidence: Evidence) -> tuple[bool, bool]:
+    """Whether the interval lies wholly on the claimed side, and whether wholly on the other."""
+    low, high, margin = evidence.low, evidence.high, claim.margin
+    if claim.kind == "equivalence":
+        return -margin < low and high < margin, low > margin or high < -margin
+    if claim.direction == ">":
+        return low > margin, high < margin
+    return high < margin, low > margin
+
+
+def judge_all(
+    claims: Sequence[Claim],
+    table: pd.DataFrame,
+    plan: pd.DataFrame,
+    *,
+    alpha: float = 0.05,
+    scale: str = "cpu",
+) -> list[Verdict]:
+    """Verdicts of a study's claims; p values are adjusted over the study by Holm's method.
+
+    ``plan`` is the long table that all planned cells will make, with any value in it.
+    """
+    evidence = [gather(claim, table, plan, alpha) for claim in claims]
+    adjusted = _holm([item.p for item in evidence])
+    return [
+        Verdict(claim, item, p, *judge(claim, item, p, alpha=alpha, scale=scale))
+        for claim, item, p in zip(claims, evidence, adjusted, strict=True)
+    ]
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    known = [p for p in p_values if p is not None]
+    if not known:
+        return list(p_values)
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted = iter(multipletests(known, method="holm")[1])
+    return [None if p is None else float(next(adjusted)) for p in p_values]

@@ -1,0 +1,172 @@
+"""The expression language of claims: numbers computed from the long table of results.
+
+``mean(jaccard|ticc, stage="correlated") - mean(jaccard|ticc, stage="nonnormal")`` is evaluated once for
+each replicate (each seed, unless the claim pairs by another column). Expressions are parsed with `ast` and
+walked; nothing is ever passed to ``eval``.
+
+- ``mean median min max std count`` of a measure; ``quantile(x|m, q=.9)``
+- ``slope(x|m, over="severity")`` and ``spearman(x|m, over="severity")``: a trend over a column
+- ``x|m`` keeps the rows of method ``m``; keywords keep the rows whose column has that value
+- ``+ - * /``, ``abs``, ``log``, and ``lowest``/``highest`` of several expressions
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import operator
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from groundshift.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["NoRows", "evaluate", "measures_of", "per_replicate"]
+
+AGGREGATES: dict[str, Callable[..., Any]] = {
+    "mean": np.mean,
+    "median": np.median,
+    "min": np.min,
+    "max": np.max,
+    "std": lambda x: np.std(x, ddof=1),
+    "count": len,
+}
+FUNCTIONS: dict[str, Callable[..., float]] = {"abs": abs, "log": math.log, "lowest": min, "highest": max}
+OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+
+
+class NoRows(LookupError):
+    """A replicate has no row that the expression asks for: a cell failed or has not run."""
+
+
+def per_replicate(expression: str, table: pd.DataFrame, paired_by: str = "seed") -> dict[Any, float]:
+    """The expression's value for each replicate; NaN where a replicate lacks rows.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"seed": [0, 0, 1, 1], "method": ["a", "b", "a", "b"], "measure": "f1",
+    ...                       "value": [.9, .5, .8, .6]})
+    >>> {seed: round(value, 3) for seed, value in per_replicate("mean(f1|a) - mean(f1|b)", table).items()}
+    {0: 0.4, 1: 0.2}
+    """
+    tree = _parse(expression)
+    values = {}
+    for replicate, rows in table.groupby(paired_by, sort=True):
+        try:
+            values[replicate] = evaluate(tree, rows)
+        except NoRows:
+            values[replicate] = math.nan
+    return values
+
+
+def measures_of(expression: str) -> set[tuple[str, str | None]]:
+    """Every (measure, method) that an expression reads; checks its grammar on the way."""
+    found = set()
+    for node in ast.walk(_parse(expression)):
+        if isinstance(node, ast.Call) and _name(node.func) not in FUNCTIONS:
+            found.add(_selection(node))
+    return found
+
+
+def evaluate(node: ast.AST, rows: pd.DataFrame) -> float:
+    """Value of a parsed expression on the rows of one replicate."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return float(node.value)
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+        return OPERATORS[type(node.op)](evaluate(node.left, rows), evaluate(node.right, rows))
+    if isinstance(node, ast.UnaryOp) and type(node.op) in OPERATORS:
+        return OPERATORS[type(node.op)](evaluate(node.operand, rows))
+    if isinstance(node, ast.Call):
+        name = _name(node.func)
+        if name in FUNCTIONS:
+            return float(FUNCTIONS[name](*(evaluate(argument, rows) for argument in node.args)))
+        return _aggregate(name, node, rows)
+    raise InputError(
+        f"{ast.unparse(node)!r} is not part of the estimand language; see groundshift.lab.estimands."
+    )
+
+
+@lru_cache(maxsize=512)
+def _parse(expression: str) -> ast.expr:
+    try:
+        return ast.parse(expression.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise InputError(
+            f"The estimand {expression!r} cannot be read: {error.msg} at column {error.offset}."
+        ) from error
+
+
+def _name(node: ast.AST) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    raise InputError(f"{ast.unparse(node)!r} stands where an estimand needs a plain name.")
+
+
+def _selection(call: ast.Call) -> tuple[str, str | None]:
+    """Measure and method of ``mean(measure|method, ...)``."""
+    if len(call.args) != 1:
+        raise InputError(f"{ast.unparse(call)!r} needs one measure, as in mean(jaccard|ticc).")
+    (what,) = call.args
+    if isinstance(what, ast.BinOp) and isinstance(what.op, ast.BitOr):
+        return _name(what.left), _name(what.right)
+    return _name(what), None
+
+
+def _aggregate(name: str, call: ast.Call, rows: pd.DataFrame) -> float:
+    measure, method = _selection(call)
+    keep = rows["measure"] == measure
+    if method is not None:
+        keep &= rows["method"] == method
+    options = {}
+    for keyword in call.keywords:
+        value = ast.literal_eval(keyword.value)
+        if keyword.arg in ("q", "over"):
+            options[keyword.arg] = value
+        elif keyword.arg in rows.columns:
+            column = rows[keyword.arg]
+            keep &= column.isin(value) if isinstance(value, list | tuple) else column == value
+        else:
+            near = difflib.get_close_matches(str(keyword.arg), [str(c) for c in rows.columns], 1)
+            raise InputError(
+                f"The results have no column {keyword.arg!r}"
+                + (
+                    f"; did you mean {near[0]!r}?"
+                    if near
+                    else f"; they have {', '.join(map(str, rows.columns))}."
+                )
+            )
+    chosen = rows[keep]
+    if chosen.empty:
+        raise NoRows(ast.unparse(call))
+    values = chosen["value"].to_numpy(dtype=float)
+    if name == "quantile":
+        return float(np.quantile(values, options["q"]))
+    if name in ("slope", "spearman"):
+        return _trend(name, chosen[options.get("over", "severity")].to_numpy(dtype=float), values)
+    if name in AGGREGATES:
+        return float(AGGREGATES[name](values))
+    raise InputError(f"The estimand language has no {name!r}; it has {', '.join([*AGGREGATES, *FUNCTIONS])}.")
+
+
+def _trend(name: str, x: np.ndarray, y: np.ndarray) -> float:
+    if len(np.unique(x)) < 4:
+        raise InputError(
+            f"A {name} over {len(np.unique(x))} levels was asked for; a trend needs four or more."
+        )
+    if name == "slope":
+        return float(np.polyfit(x, y, 1)[0])
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(x, y).statistic)

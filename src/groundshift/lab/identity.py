@@ -1,0 +1,122 @@
+"""What makes a cell itself: canonical JSON, keys, random streams, digests, source hashes.
+
+Nothing here depends on the order of execution, the number of workers or other cells, so a cell's key and
+its random numbers are the same on every engine and in every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from groundshift.errors import InputError
+
+__all__ = ["canonical_json", "cell_key", "digest", "source_hash", "stream"]
+
+
+def canonical_json(value: Any) -> str:
+    """JSON that is equal exactly when the values are: sorted keys, floats by ``repr``, no NaN.
+
+    NumPy scalars and arrays become Python numbers and lists, tuples become lists, dataclasses objects.
+
+    >>> canonical_json({"b": (1, np.float64(0.5)), "a": None})
+    '{"a":null,"b":[1,0.5]}'
+    """
+    try:
+        return json.dumps(
+            value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
+        )
+    except ValueError as error:
+        raise InputError(
+            f"{value!r} cannot identify a cell ({error}). Use finite numbers, strings, booleans, None, lists "
+            "and dictionaries of those as parameters."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise ValueError(f"a {type(value).__name__} has no canonical form")
+
+
+def cell_key(identity: Mapping[str, Any]) -> str:
+    """The 160-bit BLAKE2b hash of a cell's identity, as 40 hexadecimal digits.
+
+    >>> cell_key({"study": "demo", "seed": 0})
+    '56ec0a4b2cc8d5d1b9c03bb5a8e4ebf8d4e2c9e7'
+    """
+    return hashlib.blake2b(canonical_json(identity).encode(), digest_size=20).hexdigest()
+
+
+def stream(root: int, path: str) -> np.random.Generator:
+    """The random stream called ``path`` of a study whose root seed is ``root``.
+
+    Streams of different paths are independent, whichever is drawn first and wherever.
+
+    >>> float(stream(7, "demo/world/0").random()) == float(stream(7, "demo/world/0").random())
+    True
+    """
+    words = np.frombuffer(hashlib.blake2b(path.encode(), digest_size=16).digest(), dtype="<u4")
+    seed = np.random.SeedSequence(entropy=root, spawn_key=tuple(int(word) for word in words))
+    return np.random.Generator(np.random.PCG64DXSM(seed))
+
+
+def digest(output: Mapping[str, Any]) -> str:
+    """BLAKE2b hash of a method's raw output: every array's bytes, every other value's canonical JSON."""
+    state = hashlib.blake2b(digest_size=20)
+    for name in sorted(output):
+        value = output[name]
+        if isinstance(value, np.ndarray):
+            state.update(f"{name}:{value.dtype.str}:{value.shape}:".encode())
+            state.update(np.ascontiguousarray(value).tobytes())
+        else:
+            # repr, not JSON: an output may be NaN, and NaN must be comparable with NaN.
+            state.update(f"{name}:{value!r}:".encode())
+    return state.hexdigest()
+
+
+def source_hash(function: Callable[..., Any]) -> str:
+    """Hash of a function's source and of the groundshift modules that it names.
+
+    A record keeps this hash; when it differs from today's, the record is *stale*. Cells are never re-run
+    for that alone.
+    """
+    state = hashlib.blake2b(inspect.getsource(function).encode(), digest_size=10)
+    modules = set()
+    for name in _names(function.__code__):
+        used = function.__globals__.get(name)
+        module = used.__name__ if isinstance(used, ModuleType) else getattr(used, "__module__", None)
+        if module and module.startswith("groundshift.") and module != function.__module__:
+            modules.add(module)
+    for module in sorted(modules):
+        state.update(_module_hash(module))
+    return state.hexdigest()
+
+
+def _names(code: Any) -> set[str]:
+    """Global names that a code object reads, those of its inner functions included."""
+    inner = [_names(constant) for constant in code.co_consts if hasattr(constant, "co_names")]
+    return set(code.co_names).union(*inner)
+
+
+@cache
+def _module_hash(module: str) -> bytes:
+    import importlib
+
+    path = importlib.import_module(module).__file__
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=10).digest() if path else b""

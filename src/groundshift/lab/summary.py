@@ -1,0 +1,173 @@
+"""Results to ask questions of, and the summary of a run that is published and drawn.
+
+A *summary* is everything the report needs, as plain JSON, beside the long table: it is what ``results/``
+holds, so that the published run can be read and drawn without running anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundshift.errors import InputError
+from groundshift.lab.claims import Verdict
+from groundshift.lab.driver import Run, open_run
+from groundshift.lab.store import _dump
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Results", "Summary", "publish", "published", "results", "summarise"]
+
+SUMMARY_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """The long table of a run: one row per (cell, number)."""
+
+    table: pd.DataFrame
+
+    def df(self) -> pd.DataFrame:
+        """The table as a pandas DataFrame."""
+        return self.table
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """Ask DuckDB; the table is called ``results``.
+
+        ``results("runs", study="csts").sql("select method, avg(value) from results group by method")``
+        """
+        import duckdb
+
+        with duckdb.connect() as connection:
+            connection.register("results", self.table)
+            try:
+                return connection.execute(query).df()
+            except duckdb.Error as error:
+                raise InputError(
+                    f"DuckDB cannot answer {query!r}: {error} The table `results` has the columns "
+                    f"{', '.join(self.table.columns)}."
+                ) from error
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the table; an existing file is refused, not overwritten."""
+        if Path(path).exists():
+            raise InputError(f"{path} exists; name another file or remove it first.")
+        self.table.to_csv(path, index=False)
+
+
+def results(
+    store: str | os.PathLike[str] = "runs",
+    *,
+    study: str,
+    scale: str = "cpu",
+    overrides: Mapping[str, Any] | None = None,
+) -> Results:
+    """The results of a study in a store."""
+    this = open_run(study, scale=scale, store=store, overrides=overrides)
+    table = this.table()
+    if not len(table):
+        raise InputError(
+            f"{this.store.folder} holds no results; run `groundshift run {this.study.slug}` first."
+        )
+    return Results(table)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to."""
+
+    data: Mapping[str, Any]
+    table: pd.DataFrame
+
+
+def summarise(run: Run) -> Summary:
+    """Claims with verdicts, counts, failures, provenance and timings of a run."""
+    records = [run.store.record(cell.key) for cell in run.cells if run.store.has(cell.key)]
+    frozen = run.store.definition() or {}
+    environments = run.store.environments()
+    seconds = [record["timings"]["wall_s"] for record in records]
+    data = {
+        "format": SUMMARY_VERSION,
+        "slug": run.study.slug,
+        "version": run.study.version,
+        "scale": run.scale,
+        "settings": asdict(run.settings),
+        "command": f"groundshift run {run.study.slug} --scale {run.scale}",
+        "cells": {
+            "planned": len(run.cells),
+            "done": len(records),
+            "failed": len(run.failures()),
+            "not finite": sum(not record["finite"] for record in records),
+        },
+        "looks": list(run.looks),
+        "claims": [claim_row(verdict) for verdict in run.verdicts()],
+        "history": frozen.get("history", []),
+        "failures": [
+            {"cell": failure.get("cell", key), "kind": failure["kind"], "message": failure["message"]}
+            for key, failure in sorted(run.failures().items())
+        ],
+        "seconds": {"total": sum(seconds), "longest cell": max(seconds, default=0.0)},
+        "environments": [environments[name] for name in sorted({record["env"] for record in records})],
+        "digest": _digest_of(records),
+    }
+    return Summary(json.loads(_dump(data)), run.table())
+
+
+def claim_row(verdict: Verdict) -> dict[str, Any]:
+    """A claim as the report shows it."""
+    claim, evidence = verdict.claim, verdict.evidence
+    row = asdict(claim)
+    row |= {
+        "verdict": verdict.word,
+        "reason": verdict.reason,
+        "mean": evidence.mean,
+        "low": evidence.low,
+        "high": evidence.high,
+        "p": evidence.p,
+        "p_adjusted": verdict.p_adjusted,
+        "values": evidence.values,
+        "valid": evidence.valid,
+        "planned": evidence.planned,
+        "sensitivity": dict(evidence.sensitivity),
+        "control_measured": asdict(evidence.control) if evidence.control else None,
+    }
+    return row
+
+
+def _digest_of(records: list[dict[str, Any]]) -> str:
+    from groundshift.lab.identity import digest
+
+    return digest({record["key"]: record["digest"] for record in records})
+
+
+def publish(run: Run, out: str | os.PathLike[str] = "results") -> Path:
+    """Write a run's summary and table to ``<out>/<slug>/``, the published results.
+
+    An earlier published summary of the same study is replaced; its claims that have changed since go into the
+    summary's history.
+    """
+    summary = summarise(run)
+    if not len(summary.table):
+        raise InputError(
+            f"{run.store.folder} holds no results; run `groundshift run {run.study.slug}` first."
+        )
+    folder = Path(out) / run.study.slug
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.json").write_bytes(_dump(summary.data, indent=1) + b"\n")
+    summary.table.to_csv(folder / "cells.csv", index=False)
+    return folder
+
+
+def published(folder: str | os.PathLike[str]) -> dict[str, Summary]:
+    """The published summaries in a folder, by slug."""
+    import pandas as pd
+
+    return {
+        path.parent.name: Summary(json.loads(path.read_text()), pd.read_csv(path.with_name("cells.csv")))
+        for path in sorted(Path(folder).glob("*/summary.json"))
+    }
