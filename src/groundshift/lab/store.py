@@ -26,7 +26,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,10 +231,8 @@ class Store:
         if len(table):
             buffer = io.BytesIO()
             table.to_parquet(buffer, index=False)
-            try:
+            with suppress(StoreError):  # a reader of someone else's store may have no right to write there
                 self._write(index, buffer.getvalue())
-            except StoreError:
-                pass  # a reader of someone else's store may have no right to write its index
         return table
 
     # Writing ---------------------------------------------------------------------------------------------

@@ -1,0 +1,467 @@
+"""The command line: the lab's own commands, and each system's verbs, loaded when they are asked for.
+
+Exit status: 0 done; 1 some cells failed, or a check did; 2 bad input; 4 a required claim is not shown;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from groundshift.errors import InputError
+from groundshift.lab.console import Json, Quiet, Store, claims_table, show, table
+from groundshift.lab.registry import system, systems
+
+__all__ = ["app", "main"]
+
+
+class _Systems(TyperGroup):
+    """The lab's commands, and one group of verbs for every system that has some."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, cmd_name) or self._verbs(cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *systems()]
+
+    def _verbs(self, slug: str) -> Any:
+        if slug not in systems():
+            return None
+        name = systems()[slug].module.replace(".studies.", ".commands.")
+        if find_spec(name) is None:
+            return None
+        return typer.main.get_command(importlib.import_module(name).app)
+
+
+app = typer.Typer(
+    cls=_Systems,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Structure under shift, tested against ground truth.",
+)
+
+Slugs = Annotated[
+    list[str], typer.Argument(help="Systems by slug, module:study, or 'all'.", metavar="SLUG...")
+]
+Slug = Annotated[str, typer.Argument(help="A system's slug, or module:study.", metavar="SLUG")]
+Scale = Annotated[str, typer.Option(help="quick (seconds, no verdicts), cpu or paper.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: --set seeds=10.", metavar="K=V")
+]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        from groundshift import __version__
+
+        print(__version__)
+        raise typer.Exit
+    if debug:
+        os.environ["GROUNDSHIFT_DEBUG"] = "1"
+
+
+@app.command("list")
+def list_(
+    room: Annotated[str | None, typer.Option(help="Only this room: discovery, probes, ...")] = None,
+    as_json: Json = False,
+) -> None:
+    """The systems in the house, each with what it does for you."""
+    found = [item for item in systems().values() if room in (None, item.room)]
+    if not found:
+        rooms = sorted({item.room for item in systems().values()})
+        raise InputError(f"No system lives in a room {room!r}; the rooms are {', '.join(rooms)}.")
+    show(
+        [vars(item) for item in found],
+        table(
+            ("slug", "room", "what it does", "paper"), [(s.slug, s.room, s.promise, s.arxiv) for s in found]
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command("show")
+def show_(slug: Slug, as_json: Json = False) -> None:
+    """A system: paper, claims, grid, cost, and how to apply it to your own data."""
+    from dataclasses import asdict
+
+    from groundshift.lab.driver import plan
+
+    about, plans = system(slug), {}
+    for scale in ("quick", "cpu"):
+        plans[scale] = plan(slug, scale=scale)
+    study = _study(slug)
+    text = [
+        f"[bold]{about.title}[/]",
+        f"{about.url} ({about.venue}), room: {about.room}",
+        f"\n{about.promise}\n",
+        f"On your own data:  {about.use}",
+        f"Its study:         groundshift run {slug}   "
+        f"({plans['cpu'].cells} cells, at most {study.budget_s:.0f} s on two cores)\n",
+        "[bold]Claims[/]",
+        *(
+            f"  {c.id:3} {c.text}\n      paper: {c.paper}\n      margin {c.direction} {c.margin:g}, "
+            f"control: {c.control.text if c.control else 'none'}"
+            for c in study.claims
+        ),
+    ]
+    data = {
+        "system": vars(about),
+        "claims": [asdict(c) for c in study.claims],
+        "cells": {scale: p.cells for scale, p in plans.items()},
+        "budget_s": study.budget_s,
+    }
+    show(data, "\n".join(text), as_json=as_json)
+
+
+@app.command("plan")
+def plan_(
+    slugs: Slugs,
+    scale: Scale = "cpu",
+    store: Store = Path("runs"),
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Number of cells, time, and the smallest effects that the planned seeds can detect."""
+    from dataclasses import asdict
+
+    from groundshift.lab.driver import plan
+    from groundshift.lab.settings import parse_overrides
+
+    plans = [
+        plan(slug, scale=scale, store=store, overrides=parse_overrides(overrides or ()))
+        for slug in _named(slugs)
+    ]
+    rows = [(p.study, p.cells, p.done, p.failed, float(p.seconds)) for p in plans]
+    show(
+        [asdict(p) for p in plans],
+        table(("study", "cells", "done", "failed", "seconds of work left"), rows),
+        as_json=as_json,
+    )
+    power = [
+        (p.study, claim, *found, "margin too small" if claim in p.too_small else "")
+        for p in plans
+        for claim, found in p.detectable.items()
+    ]
+    if power:
+        show(None, table(("study", "claim", "spread", "detectable beyond margin", ""), power), quiet=as_json)
+
+
+@app.command("run")
+def run_(
+    slugs: Slugs,
+    scale: Scale = "cpu",
+    engine: Annotated[
+        str, typer.Option(help="local, local:4, dask://host:8786, dask-slurm:profile.toml.")
+    ] = "local",
+    store: Store = Path("runs"),
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, for batch schedulers.")] = "1/1",
+    overrides: Overrides = None,
+    retry: Annotated[list[str] | None, typer.Option(help="Run 'failed' or 'crashed' cells again.")] = None,
+    rerun: Annotated[
+        str | None, typer.Option(help="'stale': run cells whose code has changed again.")
+    ] = None,
+    more_seeds: Annotated[int | None, typer.Option(help="Look once more, with this many seeds.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run studies, or resume them; what is done is never run again."""
+    from groundshift.lab.driver import run
+    from groundshift.lab.settings import parse_overrides
+    from groundshift.lab.summary import summarise
+
+    _one_of("--retry", retry or [], ("failed", "crashed"))
+    _one_of("--rerun", [rerun] if rerun else [], ("stale",))
+    status = 0
+    for slug in _named(slugs):
+        this = run(
+            slug,
+            scale=scale,
+            engine=engine,
+            store=store,
+            overrides=parse_overrides(overrides or ()),
+            shard=_shard(shard),
+            retry=retry or (),
+            rerun_stale=rerun == "stale",
+            more_seeds=more_seeds,  # type: ignore[arg-type]
+            progress="none" if quiet else "json" if as_json else "auto",
+        )
+        summary = summarise(this).data
+        show(
+            {"claims": summary["claims"]},
+            claims_table(this.study.slug, summary["claims"]),
+            as_json=as_json,
+            quiet=quiet,
+        )
+        if summary["cells"]["failed"]:
+            print(f"{summary['cells']['failed']} cells failed: groundshift failures {slug}", file=sys.stderr)
+            status = 1
+        if status == 0 and any(c["required"] and c["verdict"] == "not shown" for c in summary["claims"]):
+            status = 4
+    raise typer.Exit(status)
+
+
+@app.command()
+def status(
+    slug: Annotated[str | None, typer.Argument(help="A system; all that were run if left out.")] = None,
+    store: Store = Path("runs"),
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What is done, failed, stale and running."""
+    import time
+
+    while True:
+        rows = _status(store, slug)
+        text = table(
+            ("study", "scale", "planned", "done", "failed", "stale", "running"),
+            [list(r.values()) for r in rows],
+        )
+        show(rows, text if rows else f"{store} holds no run.", as_json=as_json)
+        if not watch:
+            return
+        time.sleep(2)
+
+
+@app.command()
+def verify(
+    slug: Slug,
+    cells: Annotated[int, typer.Option(help="How many cells to compute again.")] = 5,
+    scale: Scale = "cpu",
+    store: Store = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Compute some finished cells again and compare them with their records."""
+    from dataclasses import asdict
+
+    from groundshift.lab.driver import open_run
+    from groundshift.lab.driver import verify as verify_run
+
+    checks = verify_run(open_run(slug, scale=scale, store=store), cells)
+    show(
+        [asdict(check) for check in checks],
+        table(("cell", "level", "largest difference"), [(c.cell, c.level, c.largest) for c in checks]),
+        as_json=as_json,
+    )
+    raise typer.Exit(int(any(check.level == "different" for check in checks)))
+
+
+@app.command()
+def failures(
+    slug: Slug,
+    last: Annotated[
+        bool, typer.Option("--last", help="Only the newest, with its traceback and last lines.")
+    ] = False,
+    scale: Scale = "cpu",
+    store: Store = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """What went wrong, cell by cell."""
+    from groundshift.lab.driver import open_run
+
+    found = sorted(
+        open_run(slug, scale=scale, store=store).failures().values(), key=lambda failure: failure["time"]
+    )
+    if last and found:
+        newest = found[-1]
+        text = "\n".join(
+            [f"{newest['kind']}: {newest['message']}", newest.get("traceback", ""), *newest.get("log", ())]
+        )
+        show(newest, text, as_json=as_json)
+        return
+    rows = [(f.get("cell", f["key"]), f["kind"], f["attempt"], f["message"]) for f in found]
+    show(
+        found,
+        table(("cell", "kind", "attempt", "message"), rows) if rows else "No cell failed.",
+        as_json=as_json,
+    )
+
+
+@app.command()
+def clean(
+    slug: Slug,
+    stale: Annotated[bool, typer.Option("--stale", help="Set aside records whose code has changed.")] = False,
+    scale: Scale = "cpu",
+    store: Store = Path("runs"),
+) -> None:
+    """Set stale records aside, into the run's folder stale/; nothing is deleted."""
+    from groundshift.lab.driver import open_run
+
+    if not stale:
+        raise InputError(
+            "clean does nothing by itself; write --stale to set aside records whose code has changed."
+        )
+    this = open_run(slug, scale=scale, store=store)
+    cells = this.stale()
+    with this.store.lock("1of1"):
+        for cell in cells:
+            this.store.set_aside(cell.key)
+    show(None, f"{len(cells)} stale records were moved to {this.store.folder / 'stale'}.")
+
+
+@app.command()
+def report(
+    source: Annotated[Path, typer.Argument(help="A folder of runs, or of published results.")] = Path("runs"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the site.")] = Path("site"),
+    scale: Scale = "cpu",
+    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the static site: a catalogue, and a page for every study."""
+    from groundshift.lab.site import report as make
+
+    page = make(source, out, scale=scale)
+    show(None, f"The report is at {page.resolve()}", quiet=quiet)
+    if open_:
+        typer.launch(page.resolve().as_uri())
+
+
+@app.command()
+def publish(
+    slugs: Slugs,
+    scale: Scale = "cpu",
+    store: Store = Path("runs"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of published results.")] = Path("results"),
+) -> None:
+    """Write runs' claims, numbers and provenance to results/, from which the site can be made anywhere."""
+    from groundshift.lab.driver import open_run
+    from groundshift.lab.summary import publish as publish_run
+
+    for slug in _named(slugs):
+        show(None, f"{slug}: {publish_run(open_run(slug, scale=scale, store=store), out)}")
+
+
+@app.command()
+def export(
+    slug: Slug,
+    csv: Annotated[Path | None, typer.Option(help="Write the long table to this file.")] = None,
+    sql: Annotated[str | None, typer.Option(help="Ask DuckDB; the table is called results.")] = None,
+    scale: Scale = "cpu",
+    store: Store = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """The long table of results, as a file or as the answer to a question."""
+    from groundshift.lab.summary import Results, results
+
+    found = results(store, study=slug, scale=scale)
+    if sql is not None:
+        found = Results(found.sql(sql))
+    if csv is not None:
+        found.to_csv(csv)
+        show(None, f"{len(found.df())} rows were written to {csv}.")
+        return
+    frame = found.df()
+    show(
+        frame.to_dict("records"),
+        table(list(map(str, frame.columns)), frame.itertuples(index=False)),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Versions, threads, memory, optional parts, browser, GPU; writes nothing."""
+    import shutil
+
+    from groundshift.lab.provenance import environment
+
+    here = environment()
+    parts = {
+        "fast (numba)": "numba",
+        "cluster (dask)": "distributed",
+        "hub (datasets)": "datasets",
+        "peers (aeon)": "aeon",
+        "torch": "torch",
+        "lm (transformers)": "transformers",
+        "vision (diffusers)": "diffusers",
+    }
+    extras = {name: find_spec(module) is not None for name, module in parts.items()}
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    rows = [
+        *(
+            (name, str(here[name]))
+            for name in ("groundshift", "python", "system", "cpu", "cores", "memory_gb", "gpu")
+        ),
+        *((f"extra {name}", "installed" if there else "not installed") for name, there in extras.items()),
+        ("browser (tests of the site)", browser or "none"),
+    ]
+    show({**here, "extras": extras, "browser": browser}, table(("what", "here"), rows), as_json=as_json)
+
+
+# What the commands share ---------------------------------------------------------------------------------
+
+
+def _named(slugs: list[str]) -> list[str]:
+    return list(systems()) if slugs == ["all"] else slugs
+
+
+def _study(slug: str) -> Any:
+    from groundshift.lab.driver import open_run
+
+    return open_run(slug).study
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit()):
+        raise InputError(f"--shard {text!r} was given; write i/n, as in --shard 3/16.")
+    return int(index), int(count)
+
+
+def _one_of(option: str, given: list[str], known: tuple[str, ...]) -> None:
+    for word in given:
+        if word not in known:
+            raise InputError(f"{option} {word!r} was given; it takes {' or '.join(known)}.")
+
+
+def _status(store: Path, slug: str | None) -> list[dict[str, Any]]:
+    """A row for each run in the store, whatever its scale."""
+    from groundshift.lab.driver import open_run
+
+    rows = []
+    for folder in sorted(store.glob(f"{slug or '*'}/v*/*/study.json")):
+        name, scale = folder.parts[-4], folder.parts[-2].split(",")[0]
+        this = open_run(name, scale=scale, store=store)
+        if this.store.folder != folder.parent:
+            continue  # another version of the study, or a run with --set
+        rows.append(
+            {
+                "study": name,
+                "scale": scale,
+                "planned": len(this.cells),
+                "done": sum(this.store.has(cell.key) for cell in this.cells),
+                "failed": len(this.failures()),
+                "stale": len(this.stale()),
+                "running": len(list(this.store.folder.glob("scratch/*/progress.json"))),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Entry point of the command ``groundshift``."""
+    try:
+        app()
+    except InputError as error:
+        if os.environ.get("GROUNDSHIFT_DEBUG"):
+            raise
+        print(f"groundshift: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("groundshift: interrupted; finished cells are kept, run again to go on.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)

@@ -1,0 +1,101 @@
+"""What commands share: options that mean the same everywhere, and one way to show a result."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["Json", "Out", "Quiet", "Store", "claims_table", "number", "show", "table"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder to write to; nothing in it is overwritten.")
+]
+Store = Annotated[Path, typer.Option("--store", help="Folder of runs.")]
+
+SIGNS = {
+    "shown": "[green]✓ shown[/]",
+    "not shown": "[red]✗ not shown[/]",
+    "inconclusive": "[yellow]? inconclusive[/]",
+}
+
+
+def show(data: Any, text: Any, *, as_json: bool = False, quiet: bool = False) -> None:
+    """Print ``data`` as JSON, or ``text`` (a string or a rich renderable) for people."""
+    if quiet:
+        return
+    if as_json:
+        print(json.dumps(data, indent=1, default=str))
+        return
+    from rich.console import Console
+
+    # Output that is piped to a file or a pager is not folded at eighty columns.
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, soft_wrap=isinstance(text, str), highlight=False).print(text)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Table:
+    """A table for the terminal; numbers are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    rows = [list(row) for row in rows]
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        numeric = all(isinstance(row[i], int | float) for row in rows)
+        made.add_column(column, justify="right" if numeric and rows else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(number(cell) if isinstance(cell, float) else str(cell) for cell in row))
+    return made
+
+
+def number(value: Any) -> str:
+    """A number with three significant digits, and a dash for none."""
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        return "–"
+    return "–" if value != value else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
+    """The claims of a summary (see `groundshift.lab.summary.claim_row`) with their verdicts."""
+    rows = []
+    for claim in claims:
+        control = claim["control_measured"]
+        rows.append(
+            (
+                claim["id"],
+                claim["text"],
+                _measured(claim),
+                _margin(claim),
+                "none"
+                if control is None
+                else f"{number(control['mean'])} {'as it must' if control['ok'] else 'FAILED'}",
+                SIGNS[claim["verdict"]] + ("" if claim["verdict"] == "shown" else f" ({claim['reason']})"),
+            )
+        )
+    return table(
+        ("claim", "", "measured [interval]", "margin", "control", "verdict"), rows, f"Claims of {slug}"
+    )
+
+
+def _measured(claim: Mapping[str, Any]) -> str:
+    return f"{number(claim['mean'])} [{number(claim['low'])}, {number(claim['high'])}]"
+
+
+def _margin(claim: Mapping[str, Any]) -> str:
+    if claim["kind"] == "equivalence":
+        return f"within ±{number(claim['margin'])}"
+    if claim["kind"] == "identity":
+        return f"= {number(claim['margin'])}"
+    return f"{claim['direction']} {number(claim['margin'])}"
