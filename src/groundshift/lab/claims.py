@@ -7,8 +7,8 @@ the word is a pure function of the evidence: ``shown``, ``not shown`` or ``incon
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,7 +19,17 @@ from groundshift.lab.estimands import measures_of, per_replicate
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Claim", "Control", "ControlEvidence", "Evidence", "Verdict", "gather", "judge", "judge_all"]
+__all__ = [
+    "Claim",
+    "Control",
+    "ControlEvidence",
+    "Evidence",
+    "Verdict",
+    "gather",
+    "judge",
+    "judge_all",
+    "sensitivity",
+]
 
 Kind = Literal["effect", "equivalence", "identity", "bound", "trend", "boundary"]
 Word = Literal["shown", "not shown", "inconclusive"]
@@ -113,7 +123,6 @@ class Evidence:
     high: float = math.nan
     p: float | None = None
     control: ControlEvidence | None = None
-    sensitivity: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def valid(self) -> int:
@@ -150,7 +159,7 @@ def gather(claim: Claim, table: pd.DataFrame, plan: pd.DataFrame, alpha: float =
     if len(x) < 2:
         return evidence
     low, high = _interval(x, claim.unit, 1 - (2 * alpha if claim.kind == "equivalence" else alpha))
-    return replace(evidence, low=low, high=high, p=_p_value(claim, x), sensitivity=_sensitivity(claim, x))
+    return replace(evidence, low=low, high=high, p=_p_value(claim, x))
 
 
 def _values(expression: str, table: pd.DataFrame, plan: pd.DataFrame, paired_by: str) -> np.ndarray:
@@ -172,18 +181,6 @@ def _p_value(claim: Claim, x: np.ndarray) -> float:
     if claim.kind == "equivalence":
         return equivalence_p(x, claim.margin)
     return one_sided_p(x, claim.margin, claim.direction)
-
-
-def _sensitivity(claim: Claim, x: np.ndarray) -> dict[str, Any]:
-    """Other ways to the same answer, for the reader; no verdict depends on them."""
-    from groundshift.measures.intervals import bca_interval, sign_flip_p
-
-    rows: dict[str, Any] = {}
-    if claim.kind != "equivalence":
-        rows["sign-flip p"] = sign_flip_p(x, claim.margin, claim.direction)
-    if len(x) >= 10:
-        rows["BCa 95 % interval"] = bca_interval(x)
-    return rows
 
 
 def _control(claim: Claim, table: pd.DataFrame, plan: pd.DataFrame) -> ControlEvidence | None:
@@ -281,3 +278,18 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
 
     adjusted = iter(multipletests(known, method="holm")[1])
     return [None if p is None else float(next(adjusted)) for p in p_values]
+
+
+def sensitivity(verdict: Verdict) -> dict[str, Any]:
+    """Other ways to the same answer, for the reader; no verdict depends on them."""
+    from groundshift.measures.intervals import bca_interval, sign_flip_p
+
+    claim, x = verdict.claim, np.asarray(verdict.evidence.values)
+    rows: dict[str, Any] = {}
+    if claim.deterministic or len(x) < 2 or not np.isfinite(x).all():
+        return rows
+    if claim.kind != "equivalence":
+        rows["sign-flip p"] = sign_flip_p(x, claim.margin, claim.direction)
+    if len(x) >= 10:
+        rows["BCa 95 % interval"] = bca_interval(x)
+    return rows

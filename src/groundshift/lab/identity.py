@@ -58,7 +58,7 @@ def cell_key(identity: Mapping[str, Any]) -> str:
     """The 160-bit BLAKE2b hash of a cell's identity, as 40 hexadecimal digits.
 
     >>> cell_key({"study": "demo", "seed": 0})
-    '56ec0a4b2cc8d5d1b9c03bb5a8e4ebf8d4e2c9e7'
+    '07307f36cacefaaa5b4972c8d564180d2ed28b4c'
     """
     return hashlib.blake2b(canonical_json(identity).encode(), digest_size=20).hexdigest()
 

@@ -60,7 +60,7 @@ class Store:
         """The frozen definition, or None before the first run."""
         try:
             return json.loads((self.folder / "study.json").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def freeze(self, definition: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
-from groundshift.lab.claims import Verdict
+from groundshift.lab.claims import Verdict, sensitivity
 from groundshift.lab.driver import Run, open_run
 from groundshift.lab.store import _dump
 
@@ -133,7 +133,7 @@ def claim_row(verdict: Verdict) -> dict[str, Any]:
         "values": evidence.values,
         "valid": evidence.valid,
         "planned": evidence.planned,
-        "sensitivity": dict(evidence.sensitivity),
+        "sensitivity": sensitivity(verdict),
         "control_measured": asdict(evidence.control) if evidence.control else None,
     }
     return row

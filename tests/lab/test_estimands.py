@@ -1,0 +1,107 @@
+"""The expression language, against pandas written out."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from groundshift.errors import InputError
+from groundshift.lab.estimands import measures_of, per_replicate
+
+RNG = np.random.default_rng(0)
+TABLE = pd.DataFrame(
+    [
+        (seed, method, measure, stage, severity, RNG.standard_normal())
+        for seed in range(3)
+        for method in ("a", "b")
+        for measure in ("f1", "auc")
+        for stage in ("raw", "normal")
+        for severity in (0.0, 0.5, 1.0, 2.0)
+    ],
+    columns=["seed", "method", "measure", "stage", "severity", "value"],
+)
+
+
+def pick(seed, **where):
+    rows = TABLE[TABLE.seed == seed]
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("expression", "reference"),
+    [
+        ("mean(f1|a)", lambda s: pick(s, measure="f1", method="a").value.mean()),
+        (
+            "mean(f1|a, stage='raw', severity=.5)",
+            lambda s: pick(s, measure="f1", method="a", stage="raw", severity=0.5).value.mean(),
+        ),
+        (
+            "mean(f1|a) - mean(f1|b)",
+            lambda s: (
+                pick(s, measure="f1", method="a").value.mean()
+                - pick(s, measure="f1", method="b").value.mean()
+            ),
+        ),
+        ("abs(-2 * median(auc))", lambda s: abs(2 * pick(s, measure="auc").value.median())),
+        ("quantile(f1|b, q=.9) / 2", lambda s: pick(s, measure="f1", method="b").value.quantile(0.9) / 2),
+        ("std(f1|a)", lambda s: pick(s, measure="f1", method="a").value.std()),
+        ("count(f1|a, severity=[0, 1.0])", lambda s: 4.0),
+        (
+            "lowest(max(f1|a), min(f1|b))",
+            lambda s: min(
+                pick(s, measure="f1", method="a").value.max(), pick(s, measure="f1", method="b").value.min()
+            ),
+        ),
+        ("log(max(f1|a) + 10)", lambda s: math.log(pick(s, measure="f1", method="a").value.max() + 10)),
+        (
+            "slope(f1|a, stage='raw', over='severity')",
+            lambda s: np.polyfit(
+                pick(s, measure="f1", method="a", stage="raw").severity,
+                pick(s, measure="f1", method="a", stage="raw").value,
+                1,
+            )[0],
+        ),
+    ],
+)
+def test_expressions_against_pandas(expression, reference):
+    values = per_replicate(expression, TABLE)
+    assert list(values) == [0, 1, 2]
+    assert list(values.values()) == pytest.approx([reference(seed) for seed in range(3)])
+
+
+def test_spearman_is_a_trend():
+    table = TABLE.assign(value=TABLE.severity**3)
+    assert set(per_replicate("spearman(f1|a, over='severity')", table).values()) == {1.0}
+
+
+def test_missing_rows_are_nan():
+    table = TABLE[~((TABLE.seed == 1) & (TABLE.method == "b"))]
+    values = per_replicate("mean(f1|b)", table)
+    assert math.isnan(values[1])
+    assert not math.isnan(values[0])
+
+
+def test_what_an_expression_reads():
+    assert measures_of("mean(f1|a) - mean(auc)") == {("f1", "a"), ("auc", None)}
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("mean(f1|a", "cannot be read"),
+        ("mean(f1|a, stag='raw')", "did you mean 'stage'"),
+        ("__import__('os').system('true')", "plain name"),
+        ("mean(f1|a).real", "not part of"),
+        ("[mean(f1|a)]", "not part of"),
+        ("sum(f1|a)", "has no 'sum'"),
+        ("mean(f1, auc)", "needs one measure"),
+        ("slope(f1|a, severity=[0, .5], over='severity')", "four or more"),
+        ("'text'", "not part of"),
+    ],
+)
+def test_bad_expressions_are_refused(expression, message):
+    with pytest.raises(InputError, match=message):
+        per_replicate(expression, TABLE)
