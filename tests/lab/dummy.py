@@ -1,6 +1,7 @@
 """A study of coin-like cells for tests of the lab: quick, deterministic, and able to misbehave on request."""
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 
@@ -41,8 +42,8 @@ def _misbehave(seconds):
         if what == "raise":
             print("a last word")
             raise ValueError("mischief")
-        if what == "memory":
-            raise MemoryError("too much")
+        if what == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @Method.define()

@@ -117,12 +117,17 @@ class Evidence:
     """What was measured for a claim, before anything is concluded."""
 
     values: tuple[float, ...]
-    planned: int
+    """One for each planned replicate, NaN where it could not be measured."""
     mean: float = math.nan
     low: float = math.nan
     high: float = math.nan
     p: float | None = None
     control: ControlEvidence | None = None
+
+    @property
+    def planned(self) -> int:
+        """Replicates that were to run."""
+        return len(self.values)
 
     @property
     def valid(self) -> int:
@@ -141,16 +146,14 @@ class Verdict:
     reason: str
 
 
-def gather(claim: Claim, table: pd.DataFrame, plan: pd.DataFrame, alpha: float = 0.05) -> Evidence:
-    """Measure a claim on the long table of results; ``plan`` is the same table as it is to become.
-
-    A replicate that the plan holds and the results lack counts as planned and not valid.
+def gather(claim: Claim, table: pd.DataFrame, alpha: float = 0.05) -> Evidence:
+    """Measure a claim on the long table of planned results, NaN where a cell has failed or not run.
 
     The interval is two-sided at ``1 - alpha``, except for equivalence, where it is at ``1 - 2 alpha`` so
     that "inside ±margin" is the two one-sided tests at ``alpha``.
     """
-    x = _values(claim.estimand, table, plan, claim.paired_by)
-    evidence = Evidence(tuple(map(float, x)), len(x), control=_control(claim, table, plan))
+    x = _values(claim.estimand, table, claim.paired_by)
+    evidence = Evidence(tuple(map(float, x)), control=_control(claim, table))
     if len(x) == 0 or not np.isfinite(x).all():
         return evidence
     evidence = replace(evidence, mean=float(x.mean()))
@@ -162,11 +165,8 @@ def gather(claim: Claim, table: pd.DataFrame, plan: pd.DataFrame, alpha: float =
     return replace(evidence, low=low, high=high, p=_p_value(claim, x))
 
 
-def _values(expression: str, table: pd.DataFrame, plan: pd.DataFrame, paired_by: str) -> np.ndarray:
-    """The expression for every planned replicate, NaN where results are missing."""
-    planned = per_replicate(expression, plan, paired_by)
-    measured = per_replicate(expression, table, paired_by)
-    return np.array([measured.get(r, math.nan) for r, value in planned.items() if math.isfinite(value)])
+def _values(expression: str, table: pd.DataFrame, paired_by: str) -> np.ndarray:
+    return np.array(list(per_replicate(expression, table, paired_by).values()), dtype=float)
 
 
 def _interval(x: np.ndarray, unit: str, level: float) -> tuple[float, float]:
@@ -183,11 +183,11 @@ def _p_value(claim: Claim, x: np.ndarray) -> float:
     return one_sided_p(x, claim.margin, claim.direction)
 
 
-def _control(claim: Claim, table: pd.DataFrame, plan: pd.DataFrame) -> ControlEvidence | None:
+def _control(claim: Claim, table: pd.DataFrame) -> ControlEvidence | None:
     control = claim.control
     if control is None:
         return None
-    x = _values(control.estimand, table, plan, claim.paired_by)
+    x = _values(control.estimand, table, claim.paired_by)
     if len(x) < 2 or not np.isfinite(x).all():
         return ControlEvidence(math.nan, math.nan, math.nan, False)
     low, high = _interval(x, claim.unit, 0.95)
@@ -251,18 +251,13 @@ def _clears(claim: Claim, evidence: Evidence) -> tuple[bool, bool]:
 
 
 def judge_all(
-    claims: Sequence[Claim],
-    table: pd.DataFrame,
-    plan: pd.DataFrame,
-    *,
-    alpha: float = 0.05,
-    scale: str = "cpu",
+    claims: Sequence[Claim], table: pd.DataFrame, *, alpha: float = 0.05, scale: str = "cpu"
 ) -> list[Verdict]:
     """Verdicts of a study's claims; p values are adjusted over the study by Holm's method.
 
-    ``plan`` is the long table that all planned cells will make, with any value in it.
+    ``table`` is the long table of all planned results, NaN where a cell has failed or not run.
     """
-    evidence = [gather(claim, table, plan, alpha) for claim in claims]
+    evidence = [gather(claim, table, alpha) for claim in claims]
     adjusted = _holm([item.p for item in evidence])
     return [
         Verdict(claim, item, p, *judge(claim, item, p, alpha=alpha, scale=scale))

@@ -7,6 +7,7 @@ Exit status: 0 done; 1 some cells failed, or a check did; 2 bad input; 4 a requi
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from importlib.util import find_spec
@@ -187,18 +188,22 @@ def run_(
     _one_of("--rerun", [rerun] if rerun else [], ("stale",))
     status = 0
     for slug in _named(slugs):
-        this = run(
-            slug,
-            scale=scale,
-            engine=engine,
-            store=store,
-            overrides=parse_overrides(overrides or ()),
-            shard=_shard(shard),
-            retry=retry or (),
-            rerun_stale=rerun == "stale",
-            more_seeds=more_seeds,  # type: ignore[arg-type]
-            progress="none" if quiet else "json" if as_json else "auto",
-        )
+        try:
+            this = run(
+                slug,
+                scale=scale,
+                engine=engine,
+                store=store,
+                overrides=parse_overrides(overrides or ()),
+                shard=_shard(shard),
+                retry=retry or (),  # type: ignore[arg-type]
+                rerun_stale=rerun == "stale",
+                more_seeds=more_seeds,
+                progress="none" if quiet else "json" if as_json else "auto",
+            )
+        except KeyboardInterrupt:
+            print("groundshift: interrupted; finished cells are kept, run again to go on.", file=sys.stderr)
+            raise typer.Exit(130) from None
         summary = summarise(this).data
         show(
             {"claims": summary["claims"]},
@@ -433,14 +438,14 @@ def _status(store: Path, slug: str | None) -> list[dict[str, Any]]:
 
     rows = []
     for folder in sorted(store.glob(f"{slug or '*'}/v*/*/study.json")):
-        name, scale = folder.parts[-4], folder.parts[-2].split(",")[0]
-        this = open_run(name, scale=scale, store=store)
+        name, frozen = folder.parts[-4], json.loads(folder.read_text())
+        this = open_run(frozen["ref"], scale=frozen["scale"], store=store)
         if this.store.folder != folder.parent:
             continue  # another version of the study, or a run with --set
         rows.append(
             {
                 "study": name,
-                "scale": scale,
+                "scale": frozen["scale"],
                 "planned": len(this.cells),
                 "done": sum(this.store.has(cell.key) for cell in this.cells),
                 "failed": len(this.failures()),
@@ -460,8 +465,5 @@ def main() -> None:
             raise
         print(f"groundshift: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("groundshift: interrupted; finished cells are kept, run again to go on.", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)

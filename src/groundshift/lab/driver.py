@@ -72,38 +72,33 @@ class Run:
         table = self.store.table()
         return table[table["key"].isin([cell.key for cell in self.cells])] if len(table) else table
 
-    def plan_table(self) -> pd.DataFrame:
-        """The long table that the planned cells will make, with 1 for every number."""
+    def planned_table(self) -> pd.DataFrame:
+        """The long table of everything planned, with NaN for what has failed or not run."""
         import pandas as pd
 
-        return pd.DataFrame(
-            [
-                {
-                    "seed": cell.seed,
-                    "world": cell.world,
-                    "severity": cell.severity,
-                    "method": cell.method,
-                    **cell.world_params,
-                    **cell.method_params,
-                    "measure": name,
-                    "value": 1.0,
-                }
-                for cell in self.cells
-                for measure in cell.measures
-                for name in self.study.measure(measure).gives
-            ]
+        planned = pd.DataFrame(
+            {
+                "key": cell.key,
+                "seed": cell.seed,
+                "world": cell.world,
+                "severity": cell.severity,
+                "method": cell.method,
+                **cell.world_params,
+                **cell.method_params,
+                "measure": name,
+            }
+            for cell in self.cells
+            for measure in cell.measures
+            for name in self.study.measure(measure).gives
         )
+        measured = self.store.table()
+        if not len(measured):
+            return planned.assign(value=float("nan"))
+        return planned.merge(measured[["key", "measure", "value"]], on=["key", "measure"], how="left")
 
     def verdicts(self) -> list[Verdict]:
         """Every claim judged on what has been measured."""
-        table, planned = self.table(), self.plan_table()
-        if not len(table):
-            table = planned.iloc[:0]
-        # Columns that no finished cell has yet still exist for the estimands.
-        table = table.reindex(
-            columns=[*table.columns, *(c for c in planned.columns if c not in table.columns)]
-        )
-        return judge_all(self.study.claims, table, planned, alpha=self.alpha, scale=self.scale)
+        return judge_all(self.study.claims, self.planned_table(), alpha=self.alpha, scale=self.scale)
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """The last failure of every planned cell that is not done."""
@@ -190,7 +185,7 @@ def _freeze(run: Run, more_seeds: int | None) -> Run:
         old = _pick({**before, "claims": today["claims"]}, *today)
         if old != today:
             raise StoreError(_describe_change(run, old, today))
-    definition = {**today, "looks": list(run.looks), "history": history}
+    definition = {**today, "ref": run.study.ref, "looks": list(run.looks), "history": history}
     if definition != frozen:
         run.store.freeze(definition)
     return run

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from groundshift.errors import InputError
 from groundshift.lab.execute import BUSY, execute
@@ -310,8 +312,10 @@ class DaskEngine:
         except ImportError as error:
             raise InputError("Dask is not installed here: pip install 'groundshift[cluster]'.") from error
         try:
+            if isinstance(cluster, str):
+                _knock(cluster)
             self._client = Client(cluster, timeout="10s", set_as_default=False)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
                 f"No Dask scheduler answers at {cluster}: {error}. Start one (dask scheduler) or check the address."
             ) from error
@@ -353,6 +357,12 @@ class DaskEngine:
 
     def close(self, kill: bool = False) -> None:
         self._client.close()
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens; Dask itself keeps trying."""
+    target = urlsplit(address)
+    socket.create_connection((target.hostname or "", target.port or 8786), timeout=10).close()
 
 
 def _settle_remote(promise: Future[str], remote: Any) -> None:

@@ -17,6 +17,7 @@ import difflib
 import math
 import operator
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,14 @@ OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
 
 
 class NoRows(LookupError):
-    """A replicate has no row that the expression asks for: a cell failed or has not run."""
+    """A replicate has no row that the expression asks for: no such cell was planned."""
 
 
 def per_replicate(expression: str, table: pd.DataFrame, paired_by: str = "seed") -> dict[Any, float]:
-    """The expression's value for each replicate; NaN where a replicate lacks rows.
+    """The expression's value for each replicate for which the rows were planned.
+
+    A row whose value is NaN (its cell failed, or has not run) makes the replicate NaN: an average is never
+    silently one over fewer cells.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"seed": [0, 0, 1, 1], "method": ["a", "b", "a", "b"], "measure": "f1",
@@ -64,10 +68,8 @@ def per_replicate(expression: str, table: pd.DataFrame, paired_by: str = "seed")
     tree = _parse(expression)
     values = {}
     for replicate, rows in table.groupby(paired_by, sort=True):
-        try:
+        with suppress(NoRows):
             values[replicate] = evaluate(tree, rows)
-        except NoRows:
-            values[replicate] = math.nan
     return values
 
 
@@ -151,6 +153,8 @@ def _aggregate(name: str, call: ast.Call, rows: pd.DataFrame) -> float:
     if chosen.empty:
         raise NoRows(ast.unparse(call))
     values = chosen["value"].to_numpy(dtype=float)
+    if np.isnan(values).any():
+        return math.nan
     if name == "quantile":
         return float(np.quantile(values, options["q"]))
     if name in ("slope", "spearman"):

@@ -77,7 +77,7 @@ def execute(ref: str, folder: str, definition: str, key: str, watchdog_s: float 
         return "skip"
     study, cells = _cells(ref, folder, definition)
     cell = cells[key]
-    with BUSY, _watchdog(store, key, watchdog_s), context.running(store.scratch(key)), _tail() as tail:
+    with BUSY, _watchdog(store, cell, watchdog_s), context.running(store.scratch(key)), _tail() as tail:
         store.event("start", key)
         began = time.time()
         try:
@@ -197,14 +197,14 @@ def _tail(lines: int = 50) -> Iterator[deque[str]]:
 
 
 @contextmanager
-def _watchdog(store: Store, key: str, seconds: float) -> Iterator[None]:
+def _watchdog(store: Store, cell: Cell, seconds: float) -> Iterator[None]:
     if not seconds:
         yield
         return
 
     def end() -> None:
         try:
-            store.fail(key, "timeout", f"the cell ran longer than {seconds:g} s")
+            store.fail(cell.key, "timeout", f"the cell ran longer than {seconds:g} s", cell=str(cell))
         except StoreError as error:
             print(error, file=sys.__stderr__)
         os._exit(75)

@@ -1,0 +1,161 @@
+"""The command line as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from groundshift.lab.cli import app, main
+
+REF = "tests.lab.dummy:study"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    assert CliRunner().invoke(app, ["run", REF, "--store", str(folder), "--engine", "local:2"]).exit_code == 0
+    return folder
+
+
+def call(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_list_starts_at_once_and_imports_nothing_heavy():
+    probe = (
+        "import sys, time; t = time.perf_counter()\n"
+        "from groundshift.lab.cli import app\n"
+        "from typer.testing import CliRunner\n"
+        "from groundshift.lab.registry import systems; systems()\n"
+        "heavy = {'torch', 'duckdb', 'numpy', 'pandas', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "print(sorted(heavy))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout.strip() == "[]"
+    )
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "groundshift.lab", "list"], capture_output=True, check=True)
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.4
+
+
+def test_list_and_show_speak_of_the_systems_in_the_house():
+    rows = json.loads(call("list", "--json").stdout)
+    assert {"csts"} <= {row["slug"] for row in rows}
+    assert "benchmarks" in call("list").stdout
+
+
+def test_run_prints_the_claims_and_json_is_for_scripts(store):
+    out = call("run", REF, "--store", store, "--engine", "local:2").stdout
+    assert "✓ shown" in out
+    assert "✗ not shown" in out
+    lines = call("run", REF, "--store", store, "--engine", "local:2", "--json").stdout
+    head, _, tail = lines.partition("\n")
+    assert json.loads(head) == {"event": "finished", "done": 60, "failed": 0, "skipped": 60, "total": 60}
+    assert [claim["verdict"] for claim in json.loads(tail)["claims"]] == ["shown", "shown", "not shown"]
+
+
+def test_json_of_a_fresh_run_has_an_event_for_each_cell(tmp_path):
+    lines = call(
+        "run", REF, "--scale", "quick", "--store", tmp_path, "--engine", "local:2", "--json"
+    ).stdout.splitlines()
+    events = [json.loads(line) for line in lines if line.startswith('{"event"')]
+    assert [event["word"] for event in events if event["event"] == "cell"] == ["done"] * 24
+
+
+def test_quiet_is_quiet(tmp_path):
+    result = call("run", REF, "--scale", "quick", "--store", tmp_path, "--engine", "local:2", "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_plan_status_verify_failures_export(store, tmp_path):
+    assert "60" in call("plan", REF, "--store", store).stdout
+    (row,) = json.loads(call("status", "--store", store, "--json").stdout) or [{}]
+    assert (row["done"], row["failed"], row["stale"]) == (60, 0, 0)
+    assert "bit-exact" in call("verify", REF, "--store", store).stdout
+    assert "No cell failed" in call("failures", REF, "--store", store).stdout
+    csv = tmp_path / "out.csv"
+    assert call("export", REF, "--store", store, "--csv", csv).exit_code == 0
+    assert len(csv.read_text().splitlines()) == 181
+    sql = "select method, count(*) as n from results group by method order by method"
+    rows = json.loads(call("export", REF, "--store", store, "--sql", sql, "--json").stdout)
+    assert rows == [{"method": name, "n": 60} for name in ("careful", "careless", "shuffled")]
+
+
+def test_publishing_writes_summary_and_table(store, tmp_path):
+    from groundshift.lab import published
+
+    assert call("publish", REF, "--store", store, "--out", tmp_path).exit_code == 0
+    summary = published(tmp_path)["dummy"]
+    assert [claim["verdict"] for claim in summary.data["claims"]] == ["shown", "shown", "not shown"]
+    assert len(summary.table) == 180
+    assert summary.data["environments"][0]["python"]
+
+
+def test_doctor_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(call("doctor", "--json").stdout)["python"]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "cstss"], "did you mean 'csts'"),
+        (["run", REF, "--set", "seeds"], "--set name=value"),
+        (["run", REF, "--set", "sedes=3"], "did you mean 'seeds'"),
+        (["run", REF, "--shard", "3"], "write i/n"),
+        (["run", REF, "--retry", "all"], "it takes failed or crashed"),
+        (["run", REF, "--rerun", "all"], "it takes stale"),
+        (["run", REF, "--engine", "spark"], "is no engine"),
+        (["list", "--room", "attic"], "the rooms are"),
+        (["clean", REF], "--stale"),
+        (["export", REF, "--sql", "select nothing"], "holds no results"),
+        (["verify", REF], "holds no finished cell"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(words, message, tmp_path, monkeypatch, capsys):
+    if words[0] not in ("list",):
+        words = [*words, "--store", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["groundshift", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_sql_that_duckdb_cannot_read_names_the_columns(store, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["groundshift", "export", REF, "--store", str(store), "--sql", "select nothing from results"],
+    )
+    with pytest.raises(SystemExit):
+        main()
+    assert "has the columns" in capsys.readouterr().err
+
+
+def test_an_existing_export_is_not_overwritten(store, tmp_path):
+    csv = tmp_path / "mine.csv"
+    csv.write_text("precious")
+    result = call("export", REF, "--store", store, "--csv", csv)
+    assert "exists" in str(result.exception)
+    assert csv.read_text() == "precious"
+
+
+def test_a_required_claim_that_is_not_shown_has_a_status_of_its_own(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    import tests.lab.dummy as dummy
+
+    claims = tuple(replace(claim, required=claim.id == "3") for claim in dummy.study.claims)
+    monkeypatch.setattr(dummy, "study", replace(dummy.study, claims=claims))
+    assert call("run", REF, "--store", tmp_path, "--engine", "local:2", "--quiet").exit_code == 4
