@@ -1,0 +1,169 @@
+"""A user's table as an array: numpy, pandas, polars, Arrow, csv or parquet.
+
+Time, id and row-number columns are recognised and left out: what is not a variate is never correlated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from groundshift.errors import InputError
+
+__all__ = ["Series", "read_series", "read_table"]
+
+ID_NAMES = {"subject_id", "old id", "original_index", "id"}
+TIME_NAMES = {"datetime", "date", "time", "timestamp", "ts", "epoch"}
+
+
+class Series(NamedTuple):
+    """A multivariate series: values (rows, n), the n variate names, and notes on how it was read."""
+
+    values: NDArray[np.float64]
+    variates: tuple[str, ...]
+    notes: list[str]
+
+
+def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -> Series:
+    """Read a multivariate series.
+
+    Parameters
+    ----------
+    source : array of shape (rows, n), table (pandas, polars, Arrow), or path of a csv or parquet file
+    missing : "refuse" or "keep"
+        What to do with values that are NaN or infinite.
+
+    Returns
+    -------
+    Series
+        ``values`` (float64), ``variates``, ``notes``; unpacks in this order.
+
+    Raises
+    ------
+    InputError
+        Text columns, several subjects in one table, one variate only, missing values.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"datetime": pd.date_range("2024-01-01", periods=3, freq="s"),
+    ...                       "a": [1, 2, 3.5], "b": [2, 5, 1]})
+    >>> read_series(frame).variates
+    ('a', 'b')
+    """
+    if isinstance(source, np.ndarray):
+        if source.ndim != 2:
+            raise InputError(
+                f"An array of shape {source.shape} was given; a series of n variates has shape (rows, n)."
+            )
+        source = pd.DataFrame(source, columns=[f"x{j + 1}" for j in range(source.shape[1])])
+    frame = read_table(source)
+    notes: list[str] = []
+    if isinstance(frame.index, pd.DatetimeIndex):
+        notes += _time_notes(frame.index)
+    roles = {name: _role(frame[name], str(name)) for name in frame.columns}
+    text = [name for name, role in roles.items() if role == "text"]
+    variates = [name for name, role in roles.items() if role == "variate"]
+    if text:
+        raise InputError(
+            f"Columns that hold no numbers: {', '.join(map(str, text))} (for example "
+            f"{frame[text[0]].dropna().iloc[0]!r}). Leave them out, or give the numeric ones: {variates}."
+        )
+    if len(variates) < 2:
+        raise InputError(
+            f"{len(variates)} variate was found ({', '.join(map(str, variates)) or 'none'}; columns: "
+            f"{', '.join(map(str, frame.columns))}); a correlation needs at least two numeric columns."
+        )
+    others = {name: role for name, role in roles.items() if role != "variate"}
+    if others:
+        notes.append("Not variates: " + ", ".join(f"{name} ({role})" for name, role in others.items()) + ".")
+    for name, role in others.items():
+        if role == "time":
+            notes += _time_notes(pd.DatetimeIndex(_as_time(frame[name])))
+    values = np.column_stack([pd.to_numeric(frame[name]).to_numpy(dtype=float) for name in variates])
+    if missing == "refuse":
+        _refuse_missing(values, [str(name) for name in variates])
+    return Series(values, tuple(str(name) for name in variates), notes)
+
+
+def read_table(source: Any) -> pd.DataFrame:
+    """A pandas frame from a frame (pandas, polars, Arrow) or the path of a csv or parquet file."""
+    if isinstance(source, pd.DataFrame):
+        return source
+    if hasattr(source, "to_pandas"):
+        return source.to_pandas()
+    if not isinstance(source, str | Path):
+        raise InputError(
+            f"A {type(source).__name__} was given; give an array, a table (pandas, polars, Arrow) or the path of "
+            "a csv or parquet file."
+        )
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"{path} is no file. Give the path of a csv or parquet file.")
+    name = path.name.removesuffix(".gz")
+    if name.endswith((".parquet", ".pq")):
+        return pd.read_parquet(path)
+    if name.endswith(".csv"):
+        return pd.read_csv(path)
+    raise InputError(f"{path} is neither csv nor parquet; save the table in one of the two.")
+
+
+def _role(column: pd.Series[Any], name: str) -> str:
+    """What a column is: "variate", "time", "id", "row number" or "text"."""
+    if name.lower() in ID_NAMES:
+        if name == "subject_id" and column.nunique() > 1:
+            raise InputError(
+                f"The table holds {column.nunique()} subjects ({', '.join(map(str, column.unique()[:3]))}, ...); "
+                "take one at a time: table[table['subject_id'] == name]."
+            )
+        return "id"
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "time"
+    if not pd.api.types.is_numeric_dtype(column):
+        if pd.to_numeric(column, errors="coerce").notna().equals(column.notna()):
+            return "variate"
+        return "time" if _as_time(column.dropna().head(100)).notna().all() else "text"
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    steps = np.diff(values)
+    if len(steps) and (steps == 1).all():
+        return "row number"
+    if name.lower() in TIME_NAMES and (steps > 0).all():
+        return "time"
+    return "variate"
+
+
+def _as_time(column: Any) -> Any:
+    """Timestamps of a column of times, dates in text or numbers of seconds; NaT where there is none."""
+    if pd.api.types.is_numeric_dtype(column):
+        return pd.to_datetime(column, unit="s", errors="coerce")
+    return pd.to_datetime(column, errors="coerce", utc=True)
+
+
+def _time_notes(times: pd.DatetimeIndex) -> list[str]:
+    steps = np.diff(times.as_unit("ns").asi8) / 1e9
+    if len(steps) == 0:
+        return []
+    usual = float(np.median(steps))
+    if (steps < 0).any():
+        return [f"Times go back {int((steps < 0).sum())} times: sort the rows first if they are one series."]
+    gaps = steps > 1.5 * usual
+    if not gaps.any():
+        return []
+    return [
+        f"Time is irregular: {gaps.sum():,} of {len(steps):,} steps exceed the usual {usual:g} s, the largest is "
+        f"{steps.max():,.0f} s. Rows are taken as they come."
+    ]
+
+
+def _refuse_missing(values: NDArray[np.float64], variates: list[str]) -> None:
+    bad = ~np.isfinite(values)
+    if bad.any():
+        columns = [name for name, some in zip(variates, bad.any(axis=0), strict=True) if some]
+        rows = np.flatnonzero(bad.any(axis=1))
+        raise InputError(
+            f"{len(rows)} of {len(values)} rows hold NaN or infinite values (columns {', '.join(columns)}; first "
+            f"at row {rows[0]}). Fill them, or leave those rows out with dropna=True."
+        )
