@@ -379,6 +379,7 @@ class _Driver:
     suspects: list[Task] = field(default_factory=list)
     tried_alone: list[Task] = field(default_factory=list)
     failed: int = 0
+    reported: float = 0.0
     stopping: bool = False
 
     def run(self, spec: str) -> None:
@@ -409,12 +410,13 @@ class _Driver:
         return ("crashed" if failure["kind"] == "crash" else "failed") in self.retry
 
     def _loop(self, engine: Engine, todo: list[Cell]) -> None:
+        folder = str(self.this.store.folder.resolve())
         frozen = canonical_json(self.this.store.definition())
         definition = hashlib.blake2b(frozen.encode(), digest_size=8).hexdigest()
         while (todo or self.suspects or self.running) and not (self.stopping and not self.running):
             while todo and len(self.running) < engine.slots and not self.stopping:
                 cell = todo.pop()
-                task = Task(self.this.study.ref, str(self.this.store.folder.resolve()), definition, cell)
+                task = Task(self.this.study.ref, folder, definition, cell)
                 self._submit(engine, task)
             if self.suspects and not todo and not self.running and not self.stopping:
                 self._submit(engine, self.suspects.pop())  # alone, so that blame falls where it belongs
@@ -463,6 +465,9 @@ class _Driver:
 
     def _report(self, engine: Engine, todo: list[Cell]) -> None:
         now = time.monotonic()
+        if now - self.reported < 0.1 and self.running:
+            return
+        self.reported = now
         ahead = sum(self.costs[cell.key] for cell in todo)
         ahead += sum(max(0.0, self.costs[t.cell.key] - (now - began)) for t, began in self.running.values())
         self.state.failed = self.failed

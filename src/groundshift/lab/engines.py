@@ -150,7 +150,7 @@ class SlotPool:
         self.slots = slots
         self._gpu = gpu
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
+        self._context.set_forkserver_preload(["groundshift.lab.execute", *preload])
         self._slots = [_Slot(number, self._new_pool(number)) for number in range(slots)]
         # Limits count from here on: imports are over once every worker has answered.
         for answer in [slot.pool.submit(os.getpid) for slot in self._slots]:

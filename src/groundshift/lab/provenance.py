@@ -51,6 +51,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def environment_id() -> str:
     """Short hash of `environment`; records name it instead of repeating it."""
     return hashlib.blake2b(canonical_json(environment()).encode(), digest_size=8).hexdigest()

@@ -148,7 +148,8 @@ class Store:
 
     def attempts(self, key: str) -> int:
         """How many attempts at the cell have failed."""
-        return len(list(self.folder.glob(f"failed/{key}.*.json")))
+        failed = self.folder / "failed"
+        return sum(name.startswith(f"{key}.") for name in os.listdir(failed)) if failed.exists() else 0
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """The last failure of every cell that is not done."""

@@ -1,0 +1,48 @@
+# Every target does its own set-up; a machine needs Python 3.11 or later, make and git.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: run test setup check studies speed report docs
+
+# The main job: the CSTS study on all cores, its report, and the claims in the terminal.
+run: .venv/.run
+	$(BIN)/groundshift run csts
+	$(BIN)/groundshift report runs --out site
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+setup: .venv/.dev
+
+check: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --doctest-modules src -q
+
+# Every study at cpu scale; results/ is what the README, the docs and the site quote.
+studies: .venv/.run
+	$(BIN)/groundshift run all
+	$(BIN)/groundshift publish all
+
+speed: .venv/.dev
+	for script in speed/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# The site of the published results.
+report: .venv/.run
+	$(BIN)/groundshift report results --out site
+
+docs: .venv/.dev
+	$(BIN)/python docs/make_tables.py
+	$(BIN)/mkdocs build --strict --quiet
+
+.venv/.run: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fast]'
+	touch $@
+
+.venv/.dev: .venv/.run
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
