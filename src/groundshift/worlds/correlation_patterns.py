@@ -365,7 +365,7 @@ def correlate(
     return Z @ np.linalg.cholesky(covariance).T
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Subject:
     """One series of segments with its truth.
 
@@ -396,6 +396,10 @@ class Subject:
     start: pd.Timestamp = START
     interval: pd.Timedelta = SECOND
     original_index: NDArray[np.float64] | None = None
+
+    def __repr__(self) -> str:
+        stages = ", ".join(self.stages)
+        return f"<Subject {self.name}: {len(self.row_ids):,} rows, {len(self.segments)} segments, {stages}>"
 
     @property
     def times(self) -> pd.DatetimeIndex:
@@ -451,8 +455,8 @@ def draw_subject(
     Examples
     --------
     >>> subject = draw_subject(np.random.default_rng(0), segments=4, lengths=[50, 100], patterns=[2, 13])
-    >>> list(subject.stages), subject.segments.cluster
-    (['raw', 'correlated', 'nonnormal'], array([ 2, 13,  2, 13]))
+    >>> subject, subject.segments.cluster
+    (<Subject subject-0: 200 rows, 4 segments, raw, correlated, nonnormal>, array([ 2, 13,  2, 13]))
     """
     chosen = choose_patterns(patterns, n_variates)
     n = n_variates_of(len(next(iter(chosen.values())).canonical))

@@ -128,7 +128,7 @@ def _role(column: pd.Series[Any], name: str) -> str:
         return "time" if _as_time(column.dropna().head(100)).notna().all() else "text"
     values = column.to_numpy(dtype=float, na_value=np.nan)
     steps = np.diff(values)
-    if len(steps) and (steps == 1).all():
+    if pd.api.types.is_integer_dtype(column) and len(steps) > 1 and (steps == 1).all():
         return "row number"
     if name.lower() in TIME_NAMES and (steps > 0).all():
         return "time"
@@ -161,7 +161,7 @@ def _time_notes(times: pd.DatetimeIndex) -> list[str]:
 def _refuse_missing(values: NDArray[np.float64], variates: list[str]) -> None:
     bad = ~np.isfinite(values)
     if bad.any():
-        columns = [name for name, some in zip(variates, bad.any(axis=0), strict=True) if some]
+        columns = [variates[j] for j in np.flatnonzero(bad.any(axis=0))]
         rows = np.flatnonzero(bad.any(axis=1))
         raise InputError(
             f"{len(rows)} of {len(values)} rows hold NaN or infinite values (columns {', '.join(columns)}; first "

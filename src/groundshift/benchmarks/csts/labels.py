@@ -7,16 +7,40 @@ can make a matrix that is no correlation matrix.
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from groundshift.benchmarks.csts.input import read_table
 from groundshift.errors import InputError
+from groundshift.worlds.correlation_patterns import Pattern, n_variates_of
+from groundshift.worlds.correlation_patterns import patterns as all_patterns
 from groundshift.worlds.segments import Segments
 
-__all__ = ["cluster_correlations", "correlations", "data_correlation", "segment_correlations"]
+__all__ = [
+    "as_segments",
+    "cluster_correlations",
+    "correlations",
+    "data_correlation",
+    "label_table",
+    "mae",
+    "models",
+    "read_clusterings",
+    "read_labels",
+    "relaxed_mae",
+    "segment_correlations",
+    "within_tolerance",
+]
+
+End = Literal["inclusive", "exclusive"]
+Patterns = Mapping[int, Pattern]
+
+STRONG, WEAK = 0.7, 0.2  # the benchmark's tolerance
 
 
 def segment_correlations(
@@ -116,6 +140,234 @@ def correlations(
     scale = np.sqrt(np.diag(product))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.clip((product / np.outer(scale, scale))[i, j], -1, 1)
+
+
+def models(
+    cluster: ArrayLike, n_variates: int = 3, patterns: Patterns | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Canonical and relaxed pattern of each cluster id, both of shape (len(cluster), n(n-1)/2).
+
+    >>> models([4])
+    (array([[0., 1., 1.]]), array([[0.  , 0.71, 0.7 ]]))
+    """
+    known = all_patterns(n_variates) if patterns is None else patterns
+    ids = np.asarray(cluster).tolist()
+    unknown = sorted(set(ids) - set(known))
+    if unknown:
+        raise InputError(
+            f"Cluster id {unknown[0]} was given; this pattern is not a valid correlation matrix. The patterns of "
+            f"{n_variates} variates are {', '.join(map(str, known))}; for clusters of your own use describe()."
+        )
+    return (
+        np.array([known[k].canonical for k in ids], dtype=float),
+        np.array([known[k].relaxed for k in ids], dtype=float),
+    )
+
+
+def mae(achieved: ArrayLike, cluster: ArrayLike, patterns: Patterns | None = None) -> NDArray[np.float64]:
+    """Mean absolute error of achieved correlations (S, q) to the canonical pattern of each segment's cluster.
+
+    Rounded to 3 decimals, shape (S,).
+    """
+    achieved = np.asarray(achieved, dtype=float)
+    canonical, _ = models(cluster, n_variates_of(achieved.shape[1]), patterns)
+    return np.abs(achieved - canonical).mean(axis=1).round(3)
+
+
+def relaxed_mae(
+    achieved: ArrayLike, cluster: ArrayLike, patterns: Patterns | None = None
+) -> NDArray[np.float64]:
+    """Mean absolute error to the relaxed pattern, which data can reach; rounded to 3 decimals, shape (S,).
+
+    >>> relaxed_mae([[0.09, 0.72, 0.72]], [4])
+    array([0.04])
+    """
+    achieved = np.asarray(achieved, dtype=float)
+    _, relaxed = models(cluster, n_variates_of(achieved.shape[1]), patterns)
+    return np.abs(achieved - relaxed).mean(axis=1).round(3)
+
+
+def within_tolerance(achieved: ArrayLike, model: ArrayLike, *, signed: bool = False) -> NDArray[np.bool_]:
+    """Does a strong entry (0.7 or more) stay strong and a weak one (0.2 or less) weak? Same shape as given.
+
+    The benchmark compares magnitudes, so a flipped sign passes; ``signed`` refuses it.
+
+    >>> within_tolerance([0.1, -0.8, 0.5], [0, 1, 1]), within_tolerance([0.1, -0.8, 0.5], [0, 1, 1], signed=True)
+    (array([ True,  True, False]), array([ True, False, False]))
+    """
+    achieved, model = np.asarray(achieved, dtype=float), np.asarray(model, dtype=float)
+    strong = (np.abs(model) >= STRONG) & (np.abs(achieved) >= STRONG)
+    if signed:
+        strong &= np.sign(model) == np.sign(achieved)
+    return strong | ((np.abs(model) <= WEAK) & (np.abs(achieved) <= WEAK))
+
+
+def label_table(
+    data: ArrayLike, segments: Segments, *, subject: str = "", patterns: Patterns | None = None
+) -> pd.DataFrame:
+    """Labels in the benchmark's columns, one row per segment; end rows are counted in.
+
+    >>> segments = Segments.from_lengths([4, 4], [1, 0])
+    >>> data = np.random.default_rng(0).normal(size=(8, 3))
+    >>> label_table(data, segments)[["start idx", "end idx", "cluster_id"]].to_numpy().tolist()
+    [[0, 3, 1], [4, 7, 0]]
+    """
+    achieved = segment_correlations(data, segments)
+    canonical, _ = models(segments.cluster, n_variates_of(achieved.shape[1]), patterns)
+    return pd.DataFrame(
+        {
+            "subject_id": subject,
+            "id": np.arange(len(segments)),
+            "start idx": segments.start,
+            "end idx": segments.end - 1,
+            "length": segments.lengths,
+            "cluster_id": segments.cluster,
+            "correlation to model": canonical.tolist(),
+            "correlation achieved": achieved.tolist(),
+            "correlation achieved with tolerance": within_tolerance(achieved, canonical).tolist(),
+            "MAE": mae(achieved, segments.cluster, patterns),
+            "relaxed MAE": relaxed_mae(achieved, segments.cluster, patterns),
+        }
+    )
+
+
+def read_labels(source: Any, *, end: End = "inclusive", rows: int | None = None) -> Segments:
+    """Segments of a label table: columns "start idx", "end idx", "cluster_id" (or start, end, cluster).
+
+    Parameters
+    ----------
+    source : table (pandas, polars, Arrow) or path of a csv or parquet file
+    end : "inclusive" or "exclusive"
+        Whether the end row belongs to the segment, as it does in the benchmark's files.
+    rows : int, optional
+        Rows of the data that the labels speak of.
+
+    Raises
+    ------
+    InputError
+        For gaps, overlaps, lengths that do not fit, and labels of other data.
+
+    Examples
+    --------
+    >>> read_labels(pd.DataFrame({"start": [0, 2], "end": [1, 4], "cluster": [13, 2]})).lengths
+    array([2, 3])
+    """
+    table = read_table(source)
+    for name in ("subject_id", "clustering_desc"):
+        if name in table and table[name].nunique() > 1:
+            raise InputError(
+                f"The labels hold {table[name].nunique()} values of {name}; read one at a time, or a stack of "
+                "clusterings with read_clusterings()."
+            )
+    columns = _label_columns(table)
+    if columns is None:
+        raise InputError(
+            f"Labels need the columns 'start idx', 'end idx' and 'cluster_id' (or start, end, cluster); the "
+            f"columns given are {', '.join(map(str, table.columns))}."
+        )
+    start, last, cluster = (table[name].to_numpy() for name in columns)
+    stop = last + 1 if end == "inclusive" else last
+    _check_cover(start, stop, end)
+    if "length" in table and (wrong := np.flatnonzero(table["length"].to_numpy() != stop - start)).size:
+        i = int(wrong[0])
+        raise InputError(
+            f"Segment {i} has length {table['length'].iloc[i]}, but rows {start[i]} to {last[i]} ({end}) are "
+            f"{stop[i] - start[i]}. If the lengths are right, use Segments.from_lengths(length, cluster); if end "
+            "rows are exclusive, read them with end='exclusive'."
+        )
+    return _of_length(Segments(start, stop, _as_ids(cluster)), rows)
+
+
+def read_clusterings(source: Any) -> dict[str, Segments]:
+    """The clusterings stacked in one degraded label file, by their description, in order of kind and number."""
+    table = read_table(source)
+    if "clustering_desc" not in table:
+        raise InputError(
+            "A stack of clusterings has the column 'clustering_desc'; read one with read_labels()."
+        )
+    found = {str(name): read_labels(rows) for name, rows in table.groupby("clustering_desc")}
+    return dict(sorted(found.items(), key=lambda item: _kind_and_number(item[0])))
+
+
+def as_segments(labels: Any, rows: int | None = None, *, end: End = "inclusive") -> Segments:
+    """Segments of whatever says them: Segments, a label table or file, or one label per row.
+
+    Text labels are numbered in sorted order.
+
+    >>> as_segments(["b", "b", "a"], rows=3)
+    Segments(start=array([0, 2]), end=array([2, 3]), cluster=array([1, 0]))
+    """
+    if isinstance(labels, Segments):
+        return _of_length(labels, rows)
+    if isinstance(labels, str | Path) or hasattr(labels, "columns"):
+        table = read_table(labels)
+        if _label_columns(table) is not None:
+            return read_labels(table, end=end, rows=rows)
+        named = [name for name in CLUSTER_NAMES if name in table]
+        if not named and table.shape[1] != 1:
+            raise InputError(
+                "Labels are either one row per segment (start, end, cluster) or one label per row in a column "
+                f"called cluster; the columns given are {', '.join(map(str, table.columns))}."
+            )
+        labels = table[named[0]] if named else table.iloc[:, 0]
+    values = np.asarray(labels)
+    if values.ndim != 1:
+        raise InputError(f"Row labels have shape {values.shape}; one label per row is needed, shape (rows,).")
+    return _of_length(Segments.from_row_labels(_as_ids(values)), rows)
+
+
+CLUSTER_NAMES = ("cluster_id", "cluster", "label", "labels")
+
+
+def _label_columns(table: pd.DataFrame) -> tuple[str, str, str] | None:
+    """Names of the start, end and cluster columns, or None where the table has none of them."""
+    choices = (("start idx", "start_idx", "start"), ("end idx", "end_idx", "end"), CLUSTER_NAMES)
+    found = [next((name for name in names if name in table), None) for names in choices]
+    return None if None in found else tuple(found)  # type: ignore[return-value]
+
+
+def _check_cover(start: NDArray[np.int64], stop: NDArray[np.int64], end: End) -> None:
+    """Segments must follow each other without gap or overlap, from row 0."""
+    jumps = start - np.concatenate([[0], stop[:-1]])
+    wrong = np.flatnonzero(jumps)
+    if not len(wrong):
+        return
+    i, jump = int(wrong[0]), int(jumps[wrong[0]])
+    what = (
+        f"leaves a gap of {jump} rows before it" if jump > 0 else f"overlaps the one before by {-jump} rows"
+    )
+    other = "exclusive" if end == "inclusive" else "inclusive"
+    one_off = set(jumps[1:].tolist()) <= {-1 if end == "inclusive" else 1}
+    hint = f"Read the labels with end='{other}'" if one_off else "Sort the segments and close the gap"
+    raise InputError(
+        f"Segment {i} (rows {start[i]} to {stop[i] - 1}) {what}, with end='{end}'. {hint}, so that every row "
+        "belongs to one segment."
+    )
+
+
+def _of_length(segments: Segments, rows: int | None) -> Segments:
+    if rows is not None and segments.rows != rows:
+        raise InputError(
+            f"The labels cover {segments.rows} rows, the data have {rows}. Give the labels of this very series; "
+            "if their end rows are exclusive, read them with end='exclusive'."
+        )
+    return segments
+
+
+def _as_ids(cluster: NDArray[Any]) -> NDArray[np.int64]:
+    """Cluster ids as integers; text is numbered in sorted order."""
+    if cluster.dtype.kind in "iub":
+        return cluster.astype(np.int64)
+    if cluster.dtype.kind == "f":
+        if not np.array_equal(cluster, np.trunc(cluster)):
+            raise InputError("Cluster labels hold NaN or fractions; give one whole number or name for each.")
+        return cluster.astype(np.int64)
+    return pd.factorize(pd.Series(cluster).astype(str), sort=True)[0].astype(np.int64)
+
+
+def _kind_and_number(name: str) -> tuple[str, int]:
+    kind, _, number = name.rpartition("-")
+    return (kind, int(number)) if number.isdigit() else (name, 0)
 
 
 def _truncate(r: NDArray[np.float64], decimals: int | None) -> NDArray[np.float64]:
