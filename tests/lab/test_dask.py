@@ -112,7 +112,7 @@ def test_a_killed_worker_costs_no_finished_cell(address, tmp_path):
             time.sleep(0.02)
         os.kill(done[-1], signal.SIGKILL)
 
-    from groundshift.lab.driver import open_run
+    from groundshift.lab.runs import open_run
 
     slow = {"seconds": 0.1}
     events = open_run(REF, scale="quick", store=tmp_path, overrides=slow).store.events

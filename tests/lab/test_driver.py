@@ -13,7 +13,10 @@ import pytest
 
 import tests.lab.dummy as dummy
 from groundshift.errors import InputError
-from groundshift.lab.driver import open_run, plan, run, verify
+from groundshift.lab.checking import verify
+from groundshift.lab.driver import run
+from groundshift.lab.planning import plan
+from groundshift.lab.runs import open_run
 from groundshift.lab.store import StoreError
 
 REF = "tests.lab.dummy:study"

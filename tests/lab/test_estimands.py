@@ -77,6 +77,16 @@ def test_spearman_is_a_trend():
     assert set(per_replicate("spearman(f1|a, over='severity')", table).values()) == {1.0}
 
 
+def test_a_trend_may_run_over_another_measure_of_the_same_cells():
+    table = TABLE.assign(key=TABLE.groupby(["seed", "method", "stage", "severity"]).ngroup())
+    found = per_replicate("pearson(auc|a, over='f1')", table)
+    for seed in range(3):
+        wide = pick(seed, method="a").pivot_table("value", ["stage", "severity"], "measure")
+        assert found[seed] == pytest.approx(wide.corr().loc["auc", "f1"])
+    with pytest.raises(InputError, match="neither a column nor a measure"):
+        per_replicate("pearson(auc|a, over='f2')", table)
+
+
 def test_a_cell_without_result_makes_its_replicate_nan_and_an_unplanned_replicate_is_left_out():
     lost = TABLE.index[(TABLE.seed == 1) & (TABLE.method == "b") & (TABLE.measure == "f1")][0]
     values = per_replicate("mean(f1|b)", TABLE.assign(value=TABLE.value.where(TABLE.index != lost)))

@@ -10,7 +10,8 @@ import time
 import psutil
 import pytest
 
-from groundshift.lab.driver import open_run, run
+from groundshift.lab.driver import run
+from groundshift.lab.runs import open_run
 
 REF = "tests.lab.dummy:study"
 SLOW = {"seconds": 0.1}

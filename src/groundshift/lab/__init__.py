@@ -9,10 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from groundshift.lab.checking import Check, verify
     from groundshift.lab.claims import Claim, Control, Verdict
     from groundshift.lab.context import checkpoint_dir, progress
-    from groundshift.lab.driver import Plan, Run, open_run, plan, run, verify
+    from groundshift.lab.driver import run
+    from groundshift.lab.planning import Plan, plan
     from groundshift.lab.registry import System, system, systems
+    from groundshift.lab.runs import Run, open_run
     from groundshift.lab.site import report
     from groundshift.lab.store import Store, StoreError
     from groundshift.lab.study import Cell, Figure, Grid, Measure, Method, Needs, Sample, Shift, Study, World
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "claims": ("Claim", "Control", "Verdict"),
     "context": ("checkpoint_dir", "progress"),
-    "driver": ("Plan", "Run", "open_run", "plan", "run", "verify"),
+    "checking": ("Check", "verify"),
+    "driver": ("run",),
+    "planning": ("Plan", "plan"),
     "registry": ("System", "system", "systems"),
+    "runs": ("Run", "open_run"),
     "site": ("report",),
     "store": ("Store", "StoreError"),
     "study": ("Cell", "Figure", "Grid", "Measure", "Method", "Needs", "Sample", "Shift", "Study", "World"),

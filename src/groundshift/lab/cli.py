@@ -99,7 +99,7 @@ def show_(slug: Slug, as_json: Json = False) -> None:
     """A system: paper, claims, grid, cost, and how to apply it to your own data."""
     from dataclasses import asdict
 
-    from groundshift.lab.driver import plan
+    from groundshift.lab.planning import plan
 
     about, plans = system(slug), {}
     for scale in ("quick", "cpu"):
@@ -139,7 +139,7 @@ def plan_(
     """Number of cells, time, and the smallest effects that the planned seeds can detect."""
     from dataclasses import asdict
 
-    from groundshift.lab.driver import plan
+    from groundshift.lab.planning import plan
     from groundshift.lab.settings import parse_overrides
 
     plans = [
@@ -252,8 +252,8 @@ def verify(
     """Compute some finished cells again and compare them with their records."""
     from dataclasses import asdict
 
-    from groundshift.lab.driver import open_run
-    from groundshift.lab.driver import verify as verify_run
+    from groundshift.lab.checking import verify as verify_run
+    from groundshift.lab.runs import open_run
 
     checks = verify_run(open_run(slug, scale=scale, store=store), cells)
     show(
@@ -275,7 +275,7 @@ def failures(
     as_json: Json = False,
 ) -> None:
     """What went wrong, cell by cell."""
-    from groundshift.lab.driver import open_run
+    from groundshift.lab.runs import open_run
 
     found = sorted(
         open_run(slug, scale=scale, store=store).failures().values(), key=lambda failure: failure["time"]
@@ -303,7 +303,7 @@ def clean(
     store: Store = Path("runs"),
 ) -> None:
     """Set stale records aside, into the run's folder stale/; nothing is deleted."""
-    from groundshift.lab.driver import open_run
+    from groundshift.lab.runs import open_run
 
     if not stale:
         raise InputError(
@@ -342,7 +342,7 @@ def publish(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of published results.")] = Path("results"),
 ) -> None:
     """Write runs' claims, numbers and provenance to results/, from which the site can be made anywhere."""
-    from groundshift.lab.driver import open_run
+    from groundshift.lab.runs import open_run
     from groundshift.lab.summary import publish as publish_run
 
     for slug in _named(slugs):
@@ -414,7 +414,7 @@ def _named(slugs: list[str]) -> list[str]:
 
 
 def _study(slug: str) -> Any:
-    from groundshift.lab.driver import open_run
+    from groundshift.lab.runs import open_run
 
     return open_run(slug).study
 
@@ -434,7 +434,7 @@ def _one_of(option: str, given: list[str], known: tuple[str, ...]) -> None:
 
 def _status(store: Path, slug: str | None) -> list[dict[str, Any]]:
     """A row for each run in the store, whatever its scale."""
-    from groundshift.lab.driver import open_run
+    from groundshift.lab.runs import open_run
 
     rows = []
     for folder in sorted(store.glob(f"{slug or '*'}/v*/*/study.json")):

@@ -1,4 +1,4 @@
-"""The driver: plan, run or resume, verify a study.
+"""The driver: run a study, or resume it.
 
 Any kill at any moment costs at most the cells that were running: a cell is done exactly when its record
 exists, and a run starts by looking at the records.
@@ -6,319 +6,29 @@ exists, and a run starts by looking at the records.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
 import signal
-import statistics
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from threadpoolctl import threadpool_limits
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from groundshift.errors import InputError
-from groundshift.lab.claims import Verdict, judge_all
 from groundshift.lab.engines import Engine, Task, WorkerLost, make_engine
-from groundshift.lab.execute import compute, load_study, sources
-from groundshift.lab.identity import canonical_json, stream
-from groundshift.lab.registry import study_ref
+from groundshift.lab.identity import canonical_json
+from groundshift.lab.planning import expected_seconds
 from groundshift.lab.reporters import Reporter, RunState, make_reporter
-from groundshift.lab.settings import settings_for
-from groundshift.lab.store import Store, StoreError
+from groundshift.lab.runs import Run, freeze, open_run
 from groundshift.lab.study import Cell, Study
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Plan", "Run", "open_run", "plan", "run", "verify"]
+__all__ = ["run"]
 
 Retry = Literal["failed", "crashed"]
-
-
-# A run: a study at a scale with overrides, and its folder ------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Run:
-    """A study at one scale and set of overrides, and the store that holds its results."""
-
-    study: Study
-    scale: str
-    settings: Any
-    store: Store
-    looks: tuple[int, ...] = ()
-    """Seeds at each look at the data: one look, or two after ``more_seeds``."""
-
-    @property
-    def cells(self) -> list[Cell]:
-        """Every planned cell."""
-        return list(self.study.cells(self.scale, self.settings))
-
-    @property
-    def alpha(self) -> float:
-        """Level of each look: both looks share 5 %."""
-        return 0.05 if len(self.looks) < 2 else 0.025
-
-    def table(self) -> pd.DataFrame:
-        """The long table of results of the planned cells: one row per (cell, number)."""
-        table = self.store.table()
-        return table[table["key"].isin([cell.key for cell in self.cells])] if len(table) else table
-
-    def planned_table(self) -> pd.DataFrame:
-        """The long table of everything planned, with NaN for what has failed or not run."""
-        import pandas as pd
-
-        planned = pd.DataFrame(
-            {
-                "key": cell.key,
-                "seed": cell.seed,
-                "world": cell.world,
-                "severity": cell.severity,
-                "method": cell.method,
-                **cell.world_params,
-                **cell.method_params,
-                "measure": name,
-            }
-            for cell in self.cells
-            for measure in cell.measures
-            for name in self.study.measure(measure).gives
-        )
-        measured = self.store.table()
-        if not len(measured):
-            return planned.assign(value=float("nan"))
-        return planned.merge(measured[["key", "measure", "value"]], on=["key", "measure"], how="left")
-
-    def verdicts(self) -> list[Verdict]:
-        """Every claim judged on what has been measured."""
-        return judge_all(self.study.claims, self.planned_table(), alpha=self.alpha, scale=self.scale)
-
-    def failures(self) -> dict[str, dict[str, Any]]:
-        """The last failure of every planned cell that is not done."""
-        planned = {cell.key for cell in self.cells}
-        return {key: failure for key, failure in self.store.failures().items() if key in planned}
-
-    def stale(self) -> list[Cell]:
-        """Finished cells whose world, method or measures have another source today."""
-        done = self.store.done()
-        return [
-            cell
-            for cell in self.cells
-            if cell.key in done and self.store.record(cell.key)["sources"] != sources(self.study, cell)
-        ]
-
-
-def open_run(
-    study: str | Study,
-    *,
-    scale: str = "cpu",
-    store: str | os.PathLike[str] = "runs",
-    overrides: Mapping[str, Any] | None = None,
-) -> Run:
-    """The run of a study in a store, whether or not anything has been computed.
-
-    ``study`` is a slug of the house, ``module:name``, or a `Study` that workers can import.
-    """
-    if not isinstance(study, Study):
-        study = load_study(study_ref(study))
-    overrides = dict(overrides or {})
-    settings = settings_for(study, scale, overrides)
-    name = ",".join([scale, *(f"{key}={canonical_json(overrides[key])}" for key in sorted(overrides))])
-    if len(name) > 80 or "/" in name:
-        name = f"{scale},{hashlib.blake2b(name.encode(), digest_size=6).hexdigest()}"
-    folder = Store(Path(store) / study.slug / f"v{study.version}" / name)
-    frozen = folder.definition()
-    looks = tuple(frozen["looks"]) if frozen else ()
-    if looks and hasattr(settings, "seeds"):
-        settings = replace(settings, seeds=looks[-1])
-    return Run(study, scale, settings, folder, looks)
-
-
-# Freezing: what was declared before the run --------------------------------------------------------------
-
-
-def _definition(run: Run) -> dict[str, Any]:
-    """What must not change between two runs into one folder."""
-    cells = sorted(cell.key for cell in run.cells)
-    return json.loads(
-        canonical_json(
-            {
-                "study": run.study.slug,
-                "version": run.study.version,
-                "scale": run.scale,
-                "settings": asdict(run.settings),
-                "claims": [_plain_claim(claim) for claim in run.study.claims],
-                "cells": hashlib.blake2b("".join(cells).encode(), digest_size=16).hexdigest(),
-                "planned": len(cells),
-            }
-        )
-    )
-
-
-def _plain_claim(claim: Any) -> dict[str, Any]:
-    plain = asdict(claim)
-    if plain["control"]:
-        plain["control"].update({side: repr(plain["control"][side]) for side in ("low", "high")})
-    return plain
-
-
-def _freeze(run: Run, more_seeds: int | None) -> Run:
-    """Check the study against its frozen definition, or freeze it; refuse a change that was not declared."""
-    frozen = run.store.definition()
-    if frozen is None:
-        run = replace(run, looks=(run.settings.seeds,))
-    if more_seeds is not None:
-        run = _look_again(run, more_seeds)
-    today = _definition(run)
-    history: list[Any] = []
-    if frozen is not None:
-        history = frozen["history"]
-        before = frozen if more_seeds is None else {**frozen, **_pick(today, "settings", "cells", "planned")}
-        history = history + _changed_claims(before, today)
-        old = _pick({**before, "claims": today["claims"]}, *today)
-        if old != today:
-            raise StoreError(_describe_change(run, old, today))
-    definition = {**today, "ref": run.study.ref, "looks": list(run.looks), "history": history}
-    if definition != frozen:
-        run.store.freeze(definition)
-    return run
-
-
-def _look_again(run: Run, seeds: int) -> Run:
-    if len(run.looks) > 1 and seeds != run.looks[-1]:
-        raise InputError(
-            f"--more-seeds was used already (looks at {list(run.looks)} seeds); one more look is allowed."
-        )
-    if seeds <= run.looks[0]:
-        raise InputError(
-            f"--more-seeds {seeds} was given; this run has {run.looks[0]} seeds, so name a larger number."
-        )
-    return replace(run, settings=replace(run.settings, seeds=seeds), looks=(run.looks[0], seeds))
-
-
-def _changed_claims(frozen: Mapping[str, Any], today: Mapping[str, Any]) -> list[Any]:
-    """Old forms of claims that were changed openly, by a new version; a silent change is refused."""
-    now = {claim["id"]: claim for claim in today["claims"]}
-    changed = []
-    for old in frozen["claims"]:
-        new = now.get(old["id"])
-        if new == old:
-            continue
-        if new is None or new["version"] <= old["version"]:
-            raise StoreError(
-                f"Claim {old['id']} of study {frozen['study']!r} differs from the one this run was started with:\n"
-                f"{_difference(old, new or {})}\nA claim is fixed before it is run. Raise its version (the report "
-                "shows the history), or start afresh in another --store."
-            )
-        changed.append(old)
-    return changed
-
-
-def _describe_change(run: Run, old: Mapping[str, Any], today: Mapping[str, Any]) -> str:
-    return (
-        f"Study {run.study.slug!r} has changed since this run was started in {run.store.folder}:\n"
-        f"{_difference(old, today)}\nNothing was overwritten. Raise the study's version to start a new run beside "
-        "the old one, or name another --store."
-    )
-
-
-def _difference(old: Any, new: Any) -> str:
-    then, now = (json.dumps(value, indent=1, sort_keys=True).splitlines() for value in (old, new))
-    return "\n".join(
-        line for line in difflib.unified_diff(then, now, "then", "now", lineterm="", n=0) if line[0] in "+-"
-    )
-
-
-def _pick(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: values[name] for name in names}
-
-
-# Planning ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will do, and whether it can answer."""
-
-    study: str
-    scale: str
-    cells: int
-    done: int
-    failed: int
-    seconds: float
-    """Seconds of work that remain, on one slot."""
-    detectable: Mapping[str, tuple[float, float]]
-    """By claim: the pilot's standard deviation over replicates and the smallest effect that the planned
-    number of them would show beyond the margin, with power .8."""
-    too_small: tuple[str, ...]
-    """Claims whose margin lies below what can be detected."""
-
-
-def plan(
-    study: str | Study,
-    *,
-    scale: str = "cpu",
-    store: str | os.PathLike[str] = "runs",
-    overrides: Mapping[str, Any] | None = None,
-) -> Plan:
-    """Cells, time and detectable effects of a run, from earlier runs of any scale where there are some."""
-    this = open_run(study, scale=scale, store=store, overrides=overrides)
-    cells, done = this.cells, this.store.done()
-    costs = _costs(this, cells)
-    detectable = _detectable(this, store)
-    return Plan(
-        study=this.study.slug,
-        scale=scale,
-        cells=len(cells),
-        done=sum(cell.key in done for cell in cells),
-        failed=len(this.failures()),
-        seconds=sum(costs[cell.key] for cell in cells if cell.key not in done),
-        detectable=detectable,
-        too_small=tuple(
-            claim.id
-            for claim in this.study.claims
-            if claim.id in detectable and abs(claim.margin) < detectable[claim.id][1]
-        ),
-    )
-
-
-def _detectable(this: Run, store: str | os.PathLike[str]) -> dict[str, tuple[float, float]]:
-    """Power, from the spread over replicates in the largest run there is."""
-    import numpy as np
-
-    from groundshift.measures.intervals import smallest_detectable
-
-    pilots = [this] + [open_run(this.study, scale=scale, store=store) for scale in this.study.scales]
-    pilot = max(pilots, key=lambda run: len(run.store.done()))
-    if not pilot.store.done():
-        return {}
-    planned = {item.claim.id: item.evidence.planned for item in this.verdicts()}
-    found = {}
-    for verdict in pilot.verdicts():
-        values = np.asarray(verdict.evidence.values)
-        if not verdict.claim.deterministic and len(values) > 1 and np.isfinite(values).all():
-            spread = float(values.std(ddof=1))
-            found[verdict.claim.id] = spread, smallest_detectable(spread, planned[verdict.claim.id])
-    return found
-
-
-def _costs(this: Run, cells: Iterable[Cell]) -> dict[str, float]:
-    """Expected seconds of each cell: the median of finished ones like it, else the study's hint."""
-    measured = defaultdict(list)
-    for record in this.store.records():
-        measured[record["world"], record["method"]].append(record["timings"]["wall_s"])
-    medians = {group: statistics.median(seconds) for group, seconds in measured.items()}
-    return {cell.key: medians.get(cell.group, cell.cost_s) for cell in cells}
-
-
-# Running -------------------------------------------------------------------------------------------------
 
 
 def run(
@@ -358,7 +68,7 @@ def run(
     if not 1 <= index <= shards:
         raise InputError(f"--shard {index}/{shards} was given; write i/n with 1 ≤ i ≤ n.")
     with this.store.lock(f"{index}of{shards}"):
-        this = _freeze(this, more_seeds)
+        this = freeze(this, more_seeds)
         if rerun_stale:
             for cell in this.stale():
                 this.store.set_aside(cell.key)
@@ -386,7 +96,7 @@ class _Driver:
         done, failures = self.this.store.done(), self.this.store.failures()
         todo = [cell for cell in self.cells if cell.key not in done and self._may_run(failures.get(cell.key))]
         self.failed = len(self.cells) - len(todo) - sum(cell.key in done for cell in self.cells)
-        self.costs = _costs(self.this, todo)
+        self.costs = expected_seconds(self.this, todo)
         self.state = RunState(
             self.this.study.slug, len(self.cells), sum(c.key in done for c in self.cells), self.failed
         )
@@ -506,46 +216,3 @@ class _Driver:
             if main:
                 signal.signal(signal.SIGINT, before)
             engine.close(kill=not clean)
-
-
-# Verifying -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Check:
-    """A cell computed again, beside its record."""
-
-    cell: str
-    key: str
-    level: Literal["bit-exact", "close", "different"]
-    largest: float
-    """Largest relative difference of its numbers."""
-
-
-def verify(run: Run, cells: int = 5, seed: int = 0) -> list[Check]:
-    """Compute some finished cells again and say how closely they agree with their records.
-
-    ``bit-exact``: the raw output has the same digest. ``close``: every number agrees to 1e-6, as on another
-    processor. The records are not touched.
-    """
-    done = sorted((cell for cell in run.cells if run.store.has(cell.key)), key=lambda cell: cell.key)
-    if not done:
-        raise InputError(f"{run.store.folder} holds no finished cell of {run.study.slug!r}; run it first.")
-    chosen = stream(seed, f"verify/{run.study.slug}").choice(len(done), min(cells, len(done)), replace=False)
-    checks = []
-    for index in sorted(chosen):
-        cell, before = done[index], run.store.record(done[index].key)
-        with threadpool_limits(1):
-            again, _ = compute(run.study, cell)
-        largest = max((_relative(before["values"][k], v) for k, v in again["values"].items()), default=0.0)
-        exact = again["digest"] == before["digest"] and largest == 0.0
-        level: Literal["bit-exact", "close", "different"] = "close" if largest <= 1e-6 else "different"
-        checks.append(Check(str(cell), cell.key, "bit-exact" if exact else level, largest))
-    return checks
-
-
-def _relative(before: Any, now: float) -> float:
-    before = float(before)
-    if before == now or (before != before and now != now):
-        return 0.0
-    return abs(before - now) / max(abs(before), abs(now))

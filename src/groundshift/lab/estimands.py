@@ -5,7 +5,8 @@ each replicate (each seed, unless the claim pairs by another column). Expression
 walked; nothing is ever passed to ``eval``.
 
 - ``mean median min max std count`` of a measure; ``quantile(x|m, q=.9)``
-- ``slope(x|m, over="severity")`` and ``spearman(x|m, over="severity")``: a trend over a column
+- ``slope``, ``pearson`` and ``spearman`` of a measure ``over`` a column, ``spearman(x|m, over="severity")``, or
+  over another measure of the same cells, ``pearson(swc|m, over="jaccard")``
 - ``x|m`` keeps the rows of method ``m``; keywords keep the rows whose column has that value
 - ``+ - * /``, ``abs``, ``log``, and ``lowest``/``highest`` of several expressions
 """
@@ -37,6 +38,11 @@ AGGREGATES: dict[str, Callable[..., Any]] = {
     "max": np.max,
     "std": lambda x: np.std(x, ddof=1),
     "count": len,
+}
+TRENDS: dict[str, Callable[..., Any]] = {
+    "slope": lambda stats, x, y: stats.linregress(x, y).slope,
+    "pearson": lambda stats, x, y: stats.pearsonr(x, y).statistic,
+    "spearman": lambda stats, x, y: stats.spearmanr(x, y).statistic,
 }
 FUNCTIONS: dict[str, Callable[..., float]] = {"abs": abs, "log": math.log, "lowest": min, "highest": max}
 OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
@@ -157,20 +163,32 @@ def _aggregate(name: str, call: ast.Call, rows: pd.DataFrame) -> float:
         return math.nan
     if name == "quantile":
         return float(np.quantile(values, options["q"]))
-    if name in ("slope", "spearman"):
-        return _trend(name, chosen[options.get("over", "severity")].to_numpy(dtype=float), values)
+    if name in TRENDS:
+        return _trend(name, _abscissa(rows, chosen, options.get("over", "severity")), values)
     if name in AGGREGATES:
         return float(AGGREGATES[name](values))
-    raise InputError(f"The estimand language has no {name!r}; it has {', '.join([*AGGREGATES, *FUNCTIONS])}.")
+    raise InputError(
+        f"The estimand language has no {name!r}; it has {', '.join([*AGGREGATES, *TRENDS, *FUNCTIONS])}."
+    )
+
+
+def _abscissa(rows: pd.DataFrame, chosen: pd.DataFrame, over: str) -> np.ndarray:
+    """What a trend runs over: a column of the chosen rows, or another measure of their cells."""
+    if over in rows.columns:
+        return chosen[over].to_numpy(dtype=float)
+    other = rows[rows["measure"] == over].set_index("key")["value"]
+    if other.empty:
+        raise InputError(f"over={over!r} is neither a column nor a measure of the results.")
+    return chosen["key"].map(other).to_numpy(dtype=float)
 
 
 def _trend(name: str, x: np.ndarray, y: np.ndarray) -> float:
+    if np.isnan(x).any():
+        return math.nan
     if len(np.unique(x)) < 4:
         raise InputError(
             f"A {name} over {len(np.unique(x))} levels was asked for; a trend needs four or more."
         )
-    if name == "slope":
-        return float(np.polyfit(x, y, 1)[0])
-    from scipy.stats import spearmanr
+    from scipy import stats
 
-    return float(spearmanr(x, y).statistic)
+    return float(TRENDS[name](stats, x, y))

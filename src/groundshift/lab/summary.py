@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
 from groundshift.lab.claims import Verdict, sensitivity
-from groundshift.lab.driver import Run, open_run
+from groundshift.lab.runs import Run, open_run
 from groundshift.lab.store import _dump
 
 if TYPE_CHECKING:

@@ -77,7 +77,9 @@ class Segments:
         """Runs of equal labels; ``labels`` holds one integer per row."""
         labels = np.asarray(labels)
         if labels.ndim != 1 or len(labels) == 0:
-            raise InputError(f"Row labels have shape {labels.shape}; one label per row is needed, shape (rows,).")
+            raise InputError(
+                f"Row labels have shape {labels.shape}; one label per row is needed, shape (rows,)."
+            )
         cuts = np.flatnonzero(labels[1:] != labels[:-1]) + 1
         start = np.concatenate([[0], cuts])
         return cls(start, np.concatenate([cuts, [len(labels)]]), labels[start])

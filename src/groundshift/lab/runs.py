@@ -1,0 +1,220 @@
+"""A run: a study at one scale and set of overrides, its folder, and what was declared before it."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundshift.errors import InputError
+from groundshift.lab.claims import Verdict, judge_all
+from groundshift.lab.execute import load_study, sources
+from groundshift.lab.identity import canonical_json
+from groundshift.lab.registry import study_ref
+from groundshift.lab.settings import settings_for
+from groundshift.lab.store import Store, StoreError
+from groundshift.lab.study import Cell, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Run", "freeze", "open_run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A study at one scale and set of overrides, and the store that holds its results."""
+
+    study: Study
+    scale: str
+    settings: Any
+    store: Store
+    looks: tuple[int, ...] = ()
+    """Seeds at each look at the data: one look, or two after ``more_seeds``."""
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every planned cell."""
+        return list(self.study.cells(self.scale, self.settings))
+
+    @property
+    def alpha(self) -> float:
+        """Level of each look: both looks share 5 %."""
+        return 0.05 if len(self.looks) < 2 else 0.025
+
+    def table(self) -> pd.DataFrame:
+        """The long table of results of the planned cells: one row per (cell, number)."""
+        table = self.store.table()
+        return table[table["key"].isin([cell.key for cell in self.cells])] if len(table) else table
+
+    def planned_table(self) -> pd.DataFrame:
+        """The long table of everything planned, with NaN for what has failed or not run."""
+        import pandas as pd
+
+        planned = pd.DataFrame(
+            {
+                "key": cell.key,
+                "seed": cell.seed,
+                "world": cell.world,
+                "severity": cell.severity,
+                "method": cell.method,
+                **cell.world_params,
+                **cell.method_params,
+                "measure": name,
+            }
+            for cell in self.cells
+            for measure in cell.measures
+            for name in self.study.measure(measure).gives
+        )
+        measured = self.store.table()
+        if not len(measured):
+            return planned.assign(value=float("nan"))
+        return planned.merge(measured[["key", "measure", "value"]], on=["key", "measure"], how="left")
+
+    def verdicts(self) -> list[Verdict]:
+        """Every claim judged on what has been measured."""
+        return judge_all(self.study.claims, self.planned_table(), alpha=self.alpha, scale=self.scale)
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """The last failure of every planned cell that is not done."""
+        planned = {cell.key for cell in self.cells}
+        return {key: failure for key, failure in self.store.failures().items() if key in planned}
+
+    def stale(self) -> list[Cell]:
+        """Finished cells whose world, method or measures have another source today."""
+        done = self.store.done()
+        return [
+            cell
+            for cell in self.cells
+            if cell.key in done and self.store.record(cell.key)["sources"] != sources(self.study, cell)
+        ]
+
+
+def open_run(
+    study: str | Study,
+    *,
+    scale: str = "cpu",
+    store: str | os.PathLike[str] = "runs",
+    overrides: Mapping[str, Any] | None = None,
+) -> Run:
+    """The run of a study in a store, whether or not anything has been computed.
+
+    ``study`` is a slug of the house, ``module:name``, or a `Study` that workers can import.
+    """
+    if not isinstance(study, Study):
+        study = load_study(study_ref(study))
+    overrides = dict(overrides or {})
+    settings = settings_for(study, scale, overrides)
+    name = ",".join([scale, *(f"{key}={canonical_json(overrides[key])}" for key in sorted(overrides))])
+    if len(name) > 80 or "/" in name:
+        name = f"{scale},{hashlib.blake2b(name.encode(), digest_size=6).hexdigest()}"
+    folder = Store(Path(store) / study.slug / f"v{study.version}" / name)
+    frozen = folder.definition()
+    looks = tuple(frozen["looks"]) if frozen else ()
+    if looks and hasattr(settings, "seeds"):
+        settings = replace(settings, seeds=looks[-1])
+    return Run(study, scale, settings, folder, looks)
+
+
+# What was declared before the run ------------------------------------------------------------------------
+
+
+def _definition(run: Run) -> dict[str, Any]:
+    """What must not change between two runs into one folder."""
+    cells = sorted(cell.key for cell in run.cells)
+    return json.loads(
+        canonical_json(
+            {
+                "study": run.study.slug,
+                "version": run.study.version,
+                "scale": run.scale,
+                "settings": asdict(run.settings),
+                "claims": [_plain_claim(claim) for claim in run.study.claims],
+                "cells": hashlib.blake2b("".join(cells).encode(), digest_size=16).hexdigest(),
+                "planned": len(cells),
+            }
+        )
+    )
+
+
+def _plain_claim(claim: Any) -> dict[str, Any]:
+    plain = asdict(claim)
+    if plain["control"]:
+        plain["control"].update({side: repr(plain["control"][side]) for side in ("low", "high")})
+    return plain
+
+
+def freeze(run: Run, more_seeds: int | None) -> Run:
+    """Check the study against its frozen definition, or freeze it; refuse a change that was not declared."""
+    frozen = run.store.definition()
+    if frozen is None:
+        run = replace(run, looks=(run.settings.seeds,))
+    if more_seeds is not None:
+        run = _look_again(run, more_seeds)
+    today = _definition(run)
+    history: list[Any] = []
+    if frozen is not None:
+        history = frozen["history"]
+        before = frozen if more_seeds is None else {**frozen, **_pick(today, "settings", "cells", "planned")}
+        history = history + _changed_claims(before, today)
+        old = _pick({**before, "claims": today["claims"]}, *today)
+        if old != today:
+            raise StoreError(_describe_change(run, old, today))
+    definition = {**today, "ref": run.study.ref, "looks": list(run.looks), "history": history}
+    if definition != frozen:
+        run.store.freeze(definition)
+    return run
+
+
+def _look_again(run: Run, seeds: int) -> Run:
+    if len(run.looks) > 1 and seeds != run.looks[-1]:
+        raise InputError(
+            f"--more-seeds was used already (looks at {list(run.looks)} seeds); one more look is allowed."
+        )
+    if seeds <= run.looks[0]:
+        raise InputError(
+            f"--more-seeds {seeds} was given; this run has {run.looks[0]} seeds, so name a larger number."
+        )
+    return replace(run, settings=replace(run.settings, seeds=seeds), looks=(run.looks[0], seeds))
+
+
+def _changed_claims(frozen: Mapping[str, Any], today: Mapping[str, Any]) -> list[Any]:
+    """Old forms of claims that were changed openly, by a new version; a silent change is refused."""
+    now = {claim["id"]: claim for claim in today["claims"]}
+    changed = []
+    for old in frozen["claims"]:
+        new = now.get(old["id"])
+        if new == old:
+            continue
+        if new is None or new["version"] <= old["version"]:
+            raise StoreError(
+                f"Claim {old['id']} of study {frozen['study']!r} differs from the one this run was started with:\n"
+                f"{_difference(old, new or {})}\nA claim is fixed before it is run. Raise its version (the report "
+                "shows the history), or start afresh in another --store."
+            )
+        changed.append(old)
+    return changed
+
+
+def _describe_change(run: Run, old: Mapping[str, Any], today: Mapping[str, Any]) -> str:
+    return (
+        f"Study {run.study.slug!r} has changed since this run was started in {run.store.folder}:\n"
+        f"{_difference(old, today)}\nNothing was overwritten. Raise the study's version to start a new run beside "
+        "the old one, or name another --store."
+    )
+
+
+def _difference(old: Any, new: Any) -> str:
+    then, now = (json.dumps(value, indent=1, sort_keys=True).splitlines() for value in (old, new))
+    return "\n".join(
+        line for line in difflib.unified_diff(then, now, "then", "now", lineterm="", n=0) if line[0] in "+-"
+    )
+
+
+def _pick(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: values[name] for name in names}
