@@ -1,30 +1,55 @@
 """CSTS: can a clustering find the correlation structures of a time series? (arXiv:2505.14596)
 
 >>> from groundshift.benchmarks import csts
->>> callable(csts.segment_correlations)
-True
+>>> world = csts.generate(subjects=1, segments=4, patterns=[0, 13], lengths=[200])
+>>> csts.describe(world[0].data("nonnormal"), world[0].segments).clusters["cluster"].tolist()
+[0, 13]
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+# Functions named like their module (load, describe, ...) must be bound here, or the module takes the name.
+from groundshift.benchmarks.csts.degrade import degradations, degrade
+from groundshift.benchmarks.csts.describe import Description, describe
+from groundshift.benchmarks.csts.generate import World, generate
+from groundshift.benchmarks.csts.input import read_series
+from groundshift.benchmarks.csts.labels import (
+    as_segments,
+    cluster_correlations,
+    data_correlation,
+    label_table,
+    mae,
+    read_clusterings,
+    read_labels,
+    relaxed_mae,
+    segment_correlations,
+    within_tolerance,
+)
+from groundshift.benchmarks.csts.load import load, load_degraded
+from groundshift.benchmarks.csts.plots import plot_degradations, plot_index, plot_patterns, plot_series
+from groundshift.shifts.marginals import gaussianise
 
-if TYPE_CHECKING:
-    from groundshift.benchmarks.csts.labels import (
-        cluster_correlations,
-        data_correlation,
-        segment_correlations,
-    )
-
-# Where each public name lives; imported when first used, so that a command line starts at once.
-_HOMES = {
-    "labels": ("cluster_correlations", "data_correlation", "segment_correlations"),
-}
-
-__all__ = sorted(name for names in _HOMES.values() for name in names)
-
-
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = [
+    "Description",
+    "World",
+    "as_segments",
+    "cluster_correlations",
+    "data_correlation",
+    "degradations",
+    "degrade",
+    "describe",
+    "gaussianise",
+    "generate",
+    "label_table",
+    "load",
+    "load_degraded",
+    "mae",
+    "plot_degradations",
+    "plot_index",
+    "plot_patterns",
+    "plot_series",
+    "read_clusterings",
+    "read_labels",
+    "read_series",
+    "relaxed_mae",
+    "segment_correlations",
+    "within_tolerance",
+]

@@ -1,0 +1,309 @@
+"""Describe a segmented series of one's own: which correlations its segments have, and do the labels follow them?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from groundshift.benchmarks.csts.input import read_series
+from groundshift.benchmarks.csts.labels import (
+    End,
+    as_segments,
+    cluster_correlations,
+    segment_correlations,
+    within_tolerance,
+)
+from groundshift.errors import InputError
+from groundshift.shifts.sampling import keep_segments, select_rows
+from groundshift.worlds.correlation_patterns import nearest
+from groundshift.worlds.segments import Segments
+
+__all__ = ["Description", "describe"]
+
+GOOD_SWC, GOOD_DBI = 0.9, 0.15  # a good correlation clustering, by the benchmark's companion paper
+ENOUGH_ROWS = 30  # about so many a segment needs
+FEWEST_ROWS = 3
+MANY_TIES = 0.1
+SHOWN_CLUSTERS = 25
+
+
+@dataclass(frozen=True, repr=False)
+class Description:
+    """What `describe` found; prints as text.
+
+    Attributes
+    ----------
+    rows : int
+    variates : tuple of str
+    segments : DataFrame
+        One row per segment: where it lies, its correlations, the pattern nearest to them, its error.
+    clusters : DataFrame
+        One row per cluster: segments, rows, pattern, mean relaxed MAE.
+    swc, dbi : float
+        Silhouette width and Davies-Bouldin index in L5; NaN where undefined, and ``warnings`` says why.
+    warnings, notes : list of str
+    """
+
+    rows: int
+    variates: tuple[str, ...]
+    segments: pd.DataFrame
+    clusters: pd.DataFrame
+    swc: float
+    dbi: float
+    warnings: list[str]
+    notes: list[str]
+
+    @property
+    def relaxed_mae(self) -> float:
+        """Mean over segments of the distance to the pattern of their cluster."""
+        return float(self.segments["relaxed MAE"].mean())
+
+    def table(self) -> pd.DataFrame:
+        """One row per segment."""
+        return self.segments
+
+    def to_json(self) -> str:
+        """Everything, as one JSON object; undefined numbers are null."""
+        content = {
+            "rows": self.rows,
+            "variates": list(self.variates),
+            "swc": _number(self.swc),
+            "dbi": _number(self.dbi),
+            "relaxed_mae": _number(self.relaxed_mae),
+            "warnings": self.warnings,
+            "notes": self.notes,
+            "clusters": json.loads(self.clusters.to_json(orient="records")),
+            "segments": json.loads(self.segments.to_json(orient="records")),
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False)
+
+    def __repr__(self) -> str:
+        rows = self.segments["rows"]
+        outside = int((~self.segments["within tolerance"]).sum())
+        good = self.swc > GOOD_SWC and self.dbi < GOOD_DBI
+        verdict = "meets" if good else "is below"
+        text = [
+            f"{self.rows:,} rows, {len(self.variates)} variates ({_some(list(self.variates), 8)}), "
+            f"{len(self.segments)} segments in {len(self.clusters)} clusters",
+            "",
+            f"rows per segment  {rows.median():,.0f} (median), {rows.min():,} to {rows.max():,}",
+            f"SWC               {self.swc:.3f}  (higher is better, 1 at best)",
+            f"DBI               {self.dbi:.3f}  (lower is better)",
+            f"relaxed MAE       {self.relaxed_mae:.3f}  (to the pattern of each cluster)",
+            f"out of tolerance  {outside} of {len(self.segments)} segments",
+            f"The labelling {verdict} the bar of a good correlation clustering (SWC > {GOOD_SWC}, DBI < {GOOD_DBI}).",
+            "",
+            self._cluster_text(),
+        ]
+        text += [f"! {warning}" for warning in self.warnings] + [f"- {note}" for note in self.notes]
+        return "\n".join(text).rstrip()
+
+    def _cluster_text(self) -> str:
+        shown = self.clusters.sort_values("relaxed MAE", ascending=False, kind="stable")
+        hidden = len(shown) - SHOWN_CLUSTERS
+        shown = shown.head(SHOWN_CLUSTERS).drop(columns="pattern").rename(columns={"strong pairs": "pattern"})
+        text = shown.to_string(index=False, float_format="{:.3f}".format, formatters={"rows": "{:,}".format})
+        return (
+            text
+            + (f"\n... and {hidden} clusters that fit better, see .clusters" if hidden > 0 else "")
+            + "\n"
+        )
+
+
+def describe(
+    data: Any,
+    labels: Any,
+    *,
+    end: End = "inclusive",
+    dropna: bool = False,
+    on_undefined: Literal["raise", "drop"] = "raise",
+) -> Description:
+    """Describe how the segments of a series correlate, and how well the labels follow it.
+
+    Parameters
+    ----------
+    data : array (rows, n), table, or path of a csv or parquet file
+        Two variates or more. Time and id columns are recognised and left out.
+    labels : label table or its path, one label per row, or Segments
+    end : "inclusive" or "exclusive"
+        Whether the end row of a label belongs to its segment.
+    dropna : bool
+        Leave out rows with missing values; otherwise they are refused.
+    on_undefined : "raise" or "drop"
+        What to do with a segment that has no correlation: fewer than 3 rows, or a constant column.
+
+    Returns
+    -------
+    Description
+        Prints as text; ``.table()``, ``.clusters``, ``.to_json()``.
+
+    Raises
+    ------
+    InputError
+        See `read_series` and `as_segments`; and for segments without a correlation.
+
+    Examples
+    --------
+    >>> from groundshift.benchmarks.csts.generate import generate
+    >>> subject = generate(subjects=1, segments=6, patterns=[0, 13], lengths=[200])[0]
+    >>> found = describe(subject.array("nonnormal"), subject.segments)
+    >>> found.clusters["strong pairs"].tolist()
+    ['none', 'x1~x2 +, x1~x3 +, x2~x3 +']
+    """
+    values, variates, notes = read_series(data, missing="keep" if dropna else "refuse")
+    segments = as_segments(labels, len(values), end=end)
+    warnings: list[str] = []
+    if dropna:
+        values, segments = _drop_missing(values, segments, notes)
+    values, segments = _drop_undefined(values, segments, variates, on_undefined, warnings)
+
+    achieved = segment_correlations(values, segments)
+    ids, place = np.unique(segments.cluster, return_inverse=True)
+    means = np.array([achieved[place == k].mean(axis=0) for k in range(len(ids))])
+    canonical, relaxed = nearest(means)
+    own, _ = nearest(achieved)
+    error = np.abs(achieved - relaxed[place]).mean(axis=1)
+    i, j = np.triu_indices(len(variates), 1)
+    pairs = [f"{variates[a]}~{variates[b]}" for a, b in zip(i, j, strict=True)]
+    table = pd.DataFrame(
+        {
+            "start idx": segments.start,
+            "end idx": segments.end - 1,
+            "rows": segments.lengths,
+            "cluster": segments.cluster,
+            **{pair: achieved[:, k] for k, pair in enumerate(pairs)},
+            "pattern": _symbols(own),
+            "cluster pattern": _symbols(canonical[place]),
+            "relaxed MAE": error.round(3),
+            "within tolerance": within_tolerance(achieved, canonical[place]).all(axis=1),
+        }
+    )
+    clusters = pd.DataFrame(
+        {
+            "cluster": ids,
+            "segments": np.bincount(place),
+            "rows": np.bincount(place, segments.lengths).astype(int),
+            "relaxed MAE": (np.bincount(place, error) / np.bincount(place)).round(3),
+            "pattern": _symbols(canonical),
+            "strong pairs": [_strong_pairs(row, pairs) for row in canonical],
+        }
+    )
+    swc, dbi = _indices(values, segments, achieved, warnings)
+    warnings += _doubts(values, segments, variates, table)
+    return Description(len(values), variates, table, clusters, swc, dbi, warnings, notes)
+
+
+def _drop_missing(
+    values: NDArray[np.float64], segments: Segments, notes: list[str]
+) -> tuple[NDArray[np.float64], Segments]:
+    whole = np.flatnonzero(np.isfinite(values).all(axis=1))
+    lost = len(values) - len(whole)
+    if not lost:
+        return values, segments
+    rows, left = select_rows(segments, whole)
+    notes.append(
+        f"{lost:,} rows with missing values were left out"
+        + (
+            f", and with them {len(segments) - len(left)} whole segments."
+            if len(left) < len(segments)
+            else "."
+        )
+    )
+    return values[rows], left
+
+
+def _drop_undefined(
+    values: NDArray[np.float64],
+    segments: Segments,
+    variates: tuple[str, ...],
+    on_undefined: str,
+    warnings: list[str],
+) -> tuple[NDArray[np.float64], Segments]:
+    """Without the segments that have no correlation; an error unless the user asked to drop them."""
+    reasons: dict[int, str] = {}
+    for s, (a, b) in enumerate(zip(segments.start, segments.end, strict=True)):
+        constant = [variates[k] for k in np.flatnonzero(np.ptp(values[a:b], axis=0) == 0)]
+        if b - a < FEWEST_ROWS:
+            reasons[s] = f"has {b - a} rows, fewer than {FEWEST_ROWS}"
+        elif constant:
+            reasons[s] = f"is constant in {', '.join(constant)}"
+    if not reasons:
+        return values, segments
+    first, reason = next(iter(reasons.items()))
+    where = f"Segment {first} (rows {segments.start[first]} to {segments.end[first] - 1}) {reason}"
+    if on_undefined == "raise" or len(reasons) == len(segments):
+        raise InputError(
+            f"{where}, so its correlation is undefined ({len(reasons)} of {len(segments)} segments). Merge it with "
+            "its neighbour, or leave such segments out with on_undefined='drop'."
+        )
+    warnings.append(
+        f"{len(reasons)} of {len(segments)} segments have no correlation and were left out: {where.lower()}."
+    )
+    rows, left = keep_segments(segments, [s for s in range(len(segments)) if s not in reasons])
+    return values[rows], left
+
+
+def _indices(
+    values: NDArray[np.float64], segments: Segments, achieved: NDArray[np.float64], warnings: list[str]
+) -> tuple[float, float]:
+    """SWC and DBI, or NaN with a warning that says why they are undefined."""
+    from groundshift.benchmarks.csts.indices import dbi, swc
+
+    try:
+        _, centroids = cluster_correlations(values, segments)
+        return float(swc(achieved, segments.cluster)), float(dbi(achieved, segments.cluster, centroids))
+    except InputError as error:
+        warnings.append(str(error))
+        return float("nan"), float("nan")
+
+
+def _doubts(
+    values: NDArray[np.float64], segments: Segments, variates: tuple[str, ...], table: pd.DataFrame
+) -> list[str]:
+    found = []
+    short = int((segments.lengths < ENOUGH_ROWS).sum())
+    if short:
+        found.append(
+            f"{short} of {len(segments)} segments have fewer than {ENOUGH_ROWS} rows; a correlation of so few is "
+            "noise, and no clustering can score well on it."
+        )
+    for name, column in zip(variates, values.T, strict=True):
+        _, counts = np.unique(column, return_counts=True)
+        tied = (counts * (counts - 1.0)).sum() / (len(column) * (len(column) - 1.0))
+        if tied > MANY_TIES:
+            found.append(
+                f"{name} has many ties ({tied:.0%} of all pairs of rows; {len(counts):,} different values), which "
+                "weakens rank correlations."
+            )
+    nearer = int((table["pattern"] != table["cluster pattern"]).sum())
+    if nearer:
+        found.append(
+            f"{nearer} of {len(table)} segments are nearer to another pattern than to that of their cluster (columns "
+            "pattern, cluster pattern)."
+        )
+    return found
+
+
+def _symbols(canonical: NDArray[np.int64]) -> list[str]:
+    """Patterns in signs, one per pair of variates: "0+-"."""
+    return ["".join("0+-"[value] for value in row) for row in canonical.tolist()]
+
+
+def _strong_pairs(canonical: NDArray[np.int64], pairs: list[str]) -> str:
+    strong = [
+        f"{pair} {'+' if value > 0 else '-'}" for pair, value in zip(pairs, canonical, strict=True) if value
+    ]
+    return _some(strong, 6) or "none"
+
+
+def _some(items: list[str], most: int) -> str:
+    return ", ".join(items[:most]) + (f", and {len(items) - most} more" if len(items) > most else "")
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if np.isfinite(value) else None

@@ -1,0 +1,286 @@
+"""Pictures of segmented series, patterns, degraded clusterings and indices. Each returns a Matplotlib figure."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from groundshift.benchmarks.csts.input import read_series
+from groundshift.benchmarks.csts.labels import as_segments
+from groundshift.worlds.correlation_patterns import Pattern, patterns, to_matrix
+from groundshift.worlds.segments import Segments
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_degradations", "plot_index", "plot_patterns", "plot_series"]
+
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+INK, WRONG = "#33415c", "#d1495b"
+KIND_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
+MOST_POINTS = 3000
+
+
+def plot_series(
+    data: Any, labels: Any, *, found: Any = None, max_segments: int = 40, title: str = ""
+) -> Figure:
+    """A segmented series: one panel per variate, a strip of cluster ids above, each cluster in its colour.
+
+    Parameters
+    ----------
+    data : array (rows, n), table, or path
+    labels : Segments, label table or file, or one label per row
+    found : the same, optional
+        A second labelling, drawn as a strip of its own.
+    max_segments : int
+        Draw the first so many segments.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> figure = plot_series(rng.normal(size=(90, 2)), Segments.from_lengths([40, 50], [1, 2]))
+    >>> len(figure.axes)
+    3
+    """
+    with _figure() as plt:
+        values, variates, _ = read_series(data, missing="keep")
+        truth = as_segments(labels)
+        last = min(truth.rows, int(truth.end[:max_segments][-1]))
+        strips = [("clusters" if found is None else "truth", truth)]
+        if found is not None:
+            strips.append(("found", as_segments(found)))
+        ids = np.unique(np.concatenate([segments.cluster for _, segments in strips]))
+        colours = dict(zip(ids.tolist(), _colours(len(ids)), strict=True))
+        heights = [0.3] * len(strips) + [1.0] * len(variates)
+        figure, axes = plt.subplots(
+            len(heights),
+            1,
+            sharex=True,
+            figsize=(11, 0.9 + 1.25 * sum(heights)),
+            gridspec_kw={"height_ratios": heights, "hspace": 0.18},
+        )
+        for ax, (name, segments) in zip(axes, strips, strict=False):
+            _strip(ax, segments, name, colours, last)
+        x, step = _thinned(last)
+        for ax, name, column in zip(axes[len(strips) :], variates, values.T, strict=True):
+            for start, end, k in zip(truth.start, truth.end, truth.cluster.tolist(), strict=True):
+                if start < last:
+                    ax.axvspan(start, min(end, last), color=colours[k], alpha=0.16, lw=0)
+            ax.plot(x, column[:last:step], color=INK, lw=0.5)
+            ax.set_ylabel(name, rotation=0, ha="right", va="center")
+            ax.yaxis.set_major_locator(plt.MaxNLocator(3))
+        shown = int((truth.start < last).sum())
+        part = f" (first {shown} of {len(truth)} segments)" if shown < len(truth) else ""
+        axes[-1].set_xlabel(f"row{part}")
+        axes[-1].set_xlim(0, last)
+        axes[0].set_title(title)
+        figure.align_ylabels(axes)
+        return figure
+
+
+def plot_patterns(
+    shown: Mapping[int, Pattern] | None = None, *, variates: tuple[str, ...] = ("iob", "cob", "ig")
+) -> Figure:
+    """Small multiples of correlation patterns: the matrices that data can reach, by id.
+
+    Parameters
+    ----------
+    shown : mapping of Pattern, optional
+        The 23 patterns of three variates when not given.
+    variates : names for the first matrix
+
+    Examples
+    --------
+    >>> len([ax for ax in plot_patterns().axes if ax.get_title("left")])
+    23
+    """
+    shown = patterns() if shown is None else shown
+    with _figure() as plt:
+        columns = min(6, len(shown))
+        lines = -(-len(shown) // columns)
+        n = to_matrix(next(iter(shown.values())).relaxed).shape[0]
+        names = variates if len(variates) == n else tuple(f"x{j + 1}" for j in range(n))
+        figure, axes = plt.subplots(
+            lines, columns, figsize=(1.75 * columns + 0.6, 1.85 * lines), squeeze=False, layout="constrained"
+        )
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for place, (ax, pattern) in enumerate(zip(axes.flat, shown.values(), strict=False)):
+            ax.set_axis_on()
+            image = _matrix(ax, to_matrix(pattern.relaxed))
+            relaxed = "" if np.allclose(pattern.relaxed, pattern.canonical) else ", relaxed"
+            ax.set_title(f"{pattern.id}{relaxed}")
+            first_column, first_line = place % columns == 0, place < columns
+            ax.set_yticks(range(n), names if first_column else [""] * n)
+            ax.set_xticks(range(n), names if first_line else [""] * n)
+            ax.xaxis.tick_bottom()
+            ax.tick_params(length=0)
+        figure.colorbar(image, ax=axes, shrink=0.4, aspect=25, label="correlation", ticks=[-1, 0, 1])
+        return figure
+
+
+def plot_index(
+    jaccard: ArrayLike, index: ArrayLike, *, name: str = "SWC", kinds: ArrayLike | None = None
+) -> Figure:
+    """A validity index against the share of rows in the right cluster, one point per clustering.
+
+    Parameters
+    ----------
+    jaccard, index : float arrays of shape (clusterings,)
+        A Jaccard of 1 is the truth and drawn as a ring.
+    kinds : array of str, optional
+        Kind of each clustering; colours the points.
+
+    Examples
+    --------
+    >>> plot_index([1.0, 0.5, 0.1], [0.9, 0.4, 0.0]).axes[0].get_ylabel()
+    'SWC'
+    """
+    jaccard, index = np.asarray(jaccard, dtype=float), np.asarray(index, dtype=float)
+    groups = np.full(len(jaccard), "") if kinds is None else np.asarray(kinds, dtype=str)
+    with _figure() as plt:
+        figure, ax = plt.subplots(figsize=(5, 4), layout="constrained")
+        degraded = jaccard < 1
+        for number, kind in enumerate(dict.fromkeys(groups[degraded].tolist())):
+            mine = degraded & (groups == kind)
+            colour, marker = KIND_COLOURS[number % len(KIND_COLOURS)], "osD^v"[number % 5]
+            ax.scatter(jaccard[mine], index[mine], 22, colour, marker=marker, label=kind, alpha=0.85, lw=0)
+        if (~degraded).any():
+            ax.scatter(
+                jaccard[~degraded], index[~degraded], 70, "none", edgecolors=INK, lw=1.5, label="truth"
+            )
+        ax.set(xlabel="Jaccard (share of rows in the right cluster)", ylabel=name, xlim=(-0.03, 1.03))
+        if len(jaccard) > 2:
+            ax.set_title(f"Pearson r = {np.corrcoef(jaccard, index)[0, 1]:.3f}, {len(jaccard)} clusterings")
+        if len(ax.get_legend_handles_labels()[1]) > 1:
+            ax.legend(loc="best")
+        return figure
+
+
+def plot_degradations(truth: Any, clusterings: Mapping[str, Any], *, bins: int = 600) -> Figure:
+    """A grid of degraded clusterings: one line each, red where rows have a wrong cluster, with the Jaccard beside.
+
+    Parameters
+    ----------
+    truth : Segments, label table or file, or one label per row
+    clusterings : mapping of description to the same
+        Descriptions that end in a number are grouped by what comes before it.
+    bins : int
+        Columns of the picture.
+
+    Examples
+    --------
+    >>> truth = Segments.from_lengths([10, 10], [1, 2])
+    >>> worse = Segments.from_lengths([14, 6], [1, 2])
+    >>> len(plot_degradations(truth, {"shifted-0": worse}).axes)
+    2
+    """
+    true_rows = as_segments(truth).row_labels()
+    groups: dict[str, list[NDArray[np.bool_]]] = {}
+    for name, labels in clusterings.items():
+        kind, _, number = name.rpartition("-")
+        rows = as_segments(labels).row_labels(len(true_rows))
+        groups.setdefault(kind if number.isdigit() else name, []).append(rows != true_rows)
+    edges = np.linspace(0, len(true_rows), min(bins, len(true_rows)) + 1).astype(int)
+    with _figure() as plt:
+        lines = [len(wrong) for wrong in groups.values()]
+        figure, axes = plt.subplots(
+            len(groups),
+            2,
+            figsize=(10, 1.1 + 0.13 * sum(lines) + 0.45 * len(groups)),
+            squeeze=False,
+            sharex="col",
+            layout="constrained",
+            gridspec_kw={"width_ratios": [5, 1], "height_ratios": lines},
+        )
+        for (grid, bars), (kind, wrong) in zip(axes, groups.items(), strict=True):
+            share = np.array([np.add.reduceat(row, edges[:-1]) for row in wrong]) / np.diff(edges)
+            grid.imshow(
+                share,
+                aspect="auto",
+                cmap=_white_to(WRONG),
+                vmin=0,
+                vmax=1,
+                interpolation="nearest",
+                extent=(0, len(true_rows), len(wrong) - 0.5, -0.5),
+            )
+            grid.set_title(kind)
+            grid.set_yticks([0, len(wrong) - 1] if len(wrong) > 1 else [0])
+            bars.barh(range(len(wrong)), [1 - row.mean() for row in wrong], color=INK, height=0.7)
+            bars.set(ylim=(len(wrong) - 0.5, -0.5), xlim=(0, 1), yticks=[])
+        axes[-1, 0].set_xlabel("row (red: in a wrong cluster)")
+        axes[-1, 1].set_xlabel("Jaccard")
+        return figure
+
+
+@contextmanager
+def _figure() -> Iterator[Any]:
+    """Matplotlib in our style; the figure does not show itself."""
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(STYLE):
+        before = set(plt.get_fignums())
+        yield plt
+        # The caller holds the figure; pyplot need not.
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
+
+
+def _strip(ax: Axes, segments: Segments, name: str, colours: Mapping[int, Any], last: int) -> None:
+    for start, end, k in zip(segments.start, segments.end, segments.cluster.tolist(), strict=True):
+        if start >= last:
+            break
+        stop = min(int(end), last)
+        ax.axvspan(start, stop, color=colours[k], lw=0)
+        if stop - start > 0.009 * len(str(k)) * last:
+            ax.text((start + stop) / 2, 0.5, str(k), ha="center", va="center", fontsize=8, color="white")
+    ax.set_ylabel(name, rotation=0, ha="right", va="center")
+    ax.set(yticks=[], ylim=(0, 1))
+    ax.tick_params(bottom=False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _matrix(ax: Axes, matrix: NDArray[np.float64]) -> Any:
+    image = ax.imshow(
+        np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix), cmap="RdBu_r", vmin=-1, vmax=1
+    )
+    for a in range(len(matrix)):
+        for b in range(len(matrix)):
+            if a != b:
+                value = matrix[a, b]
+                colour = "white" if abs(value) > 0.6 else INK
+                ax.text(b, a, f"{value:.2g}", ha="center", va="center", color=colour, fontsize=8)
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+        spine.set_color("#c8cdd6")
+    return image
+
+
+def _thinned(rows: int) -> tuple[NDArray[np.int64], int]:
+    step = max(1, rows // MOST_POINTS)
+    return np.arange(0, rows, step), step
+
+
+def _colours(count: int) -> list[tuple[float, float, float]]:
+    """Distinct colours, neighbours far apart: hues by the golden ratio, two lightnesses in turn."""
+    return [colorsys.hls_to_rgb((0.58 + 0.618034 * k) % 1, (0.42, 0.55)[k % 2], 0.5) for k in range(count)]
+
+
+def _white_to(colour: str) -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("white to colour", ["#f2f4f7", colour])
