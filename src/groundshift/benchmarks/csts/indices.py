@@ -1,0 +1,217 @@
+"""Validity indices of a clustering of segments by their correlation (arXiv:2505.14596, validity indices).
+
+The points are segments, each a correlation vector A_i (N, q); ``cluster`` (N,) names their cluster. Two kinds
+of centroids must not be confused: the indices use the correlation of *all rows* of a cluster put end to end
+(`labels.cluster_correlations`), the mapping of an evaluation uses the mean of its segments' correlations.
+
+A good correlation clustering has SWC above 0.9 and DBI below 0.15. SWC and DBI are valid for this kind of
+structure; VRC and PBM are not (arXiv:2507.16497).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import silhouette_score
+
+from groundshift.benchmarks.csts.distances import distance as distance_called
+from groundshift.benchmarks.csts.labels import (
+    as_segments,
+    cluster_correlations,
+    data_correlation,
+    segment_correlations,
+)
+from groundshift.errors import InputError
+from groundshift.worlds.segments import Segments
+
+__all__ = ["GOOD_DBI", "GOOD_SWC", "dbi", "jaccard", "pbm", "score_clusterings", "swc", "vrc"]
+
+GOOD_SWC, GOOD_DBI = 0.9, 0.15
+Array = NDArray[np.float64]
+
+
+def swc(A: ArrayLike, cluster: ArrayLike, distance: str = "L5") -> float:
+    """Silhouette width criterion of segments, in [-1, 1]; higher is better.
+
+    Parameters
+    ----------
+    A : correlations of the segments, shape (N, q)
+    cluster : cluster id of each, shape (N,); 2 to N - 1 different ones
+    distance : see `groundshift.benchmarks.csts.distances`
+
+    Examples
+    --------
+    >>> round(swc([[1.0], [0.9], [-1.0], [-0.9]], [0, 0, 1, 1], "L1"), 3)
+    0.947
+    """
+    A, ids, place = _checked(A, cluster)
+    D = distance_called(distance)(A, A)
+    np.fill_diagonal(D, 0.0)  # the log1p form of Förstner's distance is not zero there
+    return float(silhouette_score(D, place, metric="precomputed"))
+
+
+def dbi(A: ArrayLike, cluster: ArrayLike, centroids: ArrayLike, distance: str = "L5") -> float:
+    """Davies-Bouldin index: (1/K) Σ_k max_l (σ_k + σ_l)/d(C_k, C_l); lower is better.
+
+    σ_k is the mean distance of a cluster's segments to its centroid. ``centroids`` (K, q) stand in the order
+    of ``np.unique(cluster)``.
+    """
+    A, ids, place = _checked(A, cluster)
+    C = _centroids(centroids, ids)
+    d = distance_called(distance)
+    sigma = np.bincount(place, d(A, C)[np.arange(len(A)), place]) / np.bincount(place)
+    ratio = (sigma[:, None] + sigma[None]) / np.maximum(d(C, C), 1e-15)
+    np.fill_diagonal(ratio, -np.inf)
+    return float(ratio.max(axis=1).mean())
+
+
+def vrc(
+    A: ArrayLike, cluster: ArrayLike, centroids: ArrayLike, center: ArrayLike, distance: str = "L5"
+) -> float:
+    """Variance ratio criterion: [Σ n_k d(C_k, C_0)²/(K-1)] / [Σ d(A_i, C_k)²/(N-K)]; higher is better.
+
+    ``center`` C_0 (q,) is the correlation of all rows.
+    """
+    A, ids, place = _checked(A, cluster)
+    C = _centroids(centroids, ids)
+    d = distance_called(distance)
+    between = (np.bincount(place) * d(C, np.atleast_2d(center))[:, 0] ** 2).sum() / (len(C) - 1)
+    within = (d(A, C)[np.arange(len(A)), place] ** 2).sum() / (len(A) - len(C))
+    return float(between / within) if within > 0 else float("inf")
+
+
+def pbm(
+    A: ArrayLike, cluster: ArrayLike, centroids: ArrayLike, center: ArrayLike, distance: str = "L5"
+) -> float:
+    """Pakhira-Bandyopadhyay-Maulik index: (max d(C_k, C_l) · Σ d(A_i, C_0) / (K Σ d(A_i, C_k)))²."""
+    A, ids, place = _checked(A, cluster)
+    C = _centroids(centroids, ids)
+    d = distance_called(distance)
+    within = d(A, C)[np.arange(len(A)), place].sum()
+    spread = d(C, C).max() * d(A, np.atleast_2d(center)).sum()
+    return float((spread / (len(C) * within)) ** 2) if within > 0 else float("inf")
+
+
+def jaccard(labels: ArrayLike, truth: ArrayLike) -> float:
+    """Share of rows whose cluster is the true one, over the rows that both label (ids of -1 label nothing).
+
+    The benchmark's authors call this Jaccard; it is an accuracy, so ids must be mapped first.
+
+    >>> jaccard([1, 1, 2, -1], [1, 2, 2, 2])
+    0.6666666666666666
+    """
+    labels, truth = np.asarray(labels), np.asarray(truth)
+    if labels.shape != truth.shape:
+        raise InputError(
+            f"{len(labels)} labels and {len(truth)} true labels were given; give one of each per row."
+        )
+    both = (labels != -1) & (truth != -1)
+    if not both.any():
+        raise InputError("No row is labelled in both; there is nothing to compare.")
+    return float((labels[both] == truth[both]).mean())
+
+
+def score_clusterings(
+    data: ArrayLike, truth: Any, clusterings: Mapping[str, Any], distance: str = "L5"
+) -> pd.DataFrame:
+    """SWC, DBI, VRC, PBM and Jaccard of many clusterings of one series, the truth first.
+
+    Correlations of segments, clusters and the whole series are computed once for each that occurs, however
+    many clusterings share it.
+
+    Parameters
+    ----------
+    data : array of shape (rows, n)
+    truth : Segments, label table or file, or one label per row
+    clusterings : by description, each as ``truth``; ids are the true ones
+
+    Returns
+    -------
+    DataFrame indexed by description, columns swc, dbi, vrc, pbm, jaccard
+    """
+    data = np.asarray(data, dtype=float)
+    truth = as_segments(truth)
+    named = {"truth": truth, **{name: as_segments(item) for name, item in clusterings.items()}}
+    cache = _Correlations(data)
+    true_rows = truth.row_labels(len(data))
+    rows = {}
+    for name, segments in named.items():
+        A, C, center = cache.segments(segments), cache.clusters(segments), cache.series(segments)
+        rows[name] = {
+            "swc": swc(A, segments.cluster, distance),
+            "dbi": dbi(A, segments.cluster, C, distance),
+            "vrc": vrc(A, segments.cluster, C, center, distance),
+            "pbm": pbm(A, segments.cluster, C, center, distance),
+            "jaccard": jaccard(segments.row_labels(len(data)), true_rows),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+class _Correlations:
+    """Correlations of one series, each computed once."""
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+        self._segment: dict[tuple[int, int], Array] = {}
+        self._cluster: dict[bytes, Array] = {}
+        self._series: dict[tuple[int, int], Array] = {}
+
+    def segments(self, segments: Segments) -> Array:
+        spans = list(zip(segments.start.tolist(), segments.end.tolist(), strict=True))
+        new = [i for i, span in enumerate(spans) if span not in self._segment]
+        if new:
+            some = Segments(segments.start[new], segments.end[new], segments.cluster[new])
+            for i, r in zip(new, segment_correlations(self.data, some), strict=True):
+                self._segment[spans[i]] = r
+        return np.array([self._segment[span] for span in spans])
+
+    def clusters(self, segments: Segments) -> Array:
+        found = []
+        for k in np.unique(segments.cluster):
+            mine = segments.cluster == k
+            start, end = segments.start[mine], segments.end[mine]
+            key = np.concatenate([start, end]).tobytes()
+            if key not in self._cluster:
+                _, centroid = cluster_correlations(self.data, Segments(start, end, segments.cluster[mine]))
+                self._cluster[key] = centroid[0]
+            found.append(self._cluster[key])
+        return np.array(found)
+
+    def series(self, segments: Segments) -> Array:
+        key = int(segments.start[0]), segments.rows
+        if key not in self._series:
+            self._series[key] = data_correlation(self.data, segments)
+        return self._series[key]
+
+
+def _checked(A: ArrayLike, cluster: ArrayLike) -> tuple[Array, NDArray[Any], NDArray[np.int64]]:
+    A, cluster = np.atleast_2d(np.asarray(A, dtype=float)), np.asarray(cluster)
+    if len(A) != len(cluster):
+        raise InputError(
+            f"{len(A)} correlation vectors and {len(cluster)} cluster ids were given; give one id each."
+        )
+    if not np.isfinite(A).all():
+        raise InputError(
+            "A segment has no correlation (NaN); drop it, see segment_correlations(on_undefined='drop')."
+        )
+    ids, place = np.unique(cluster, return_inverse=True)
+    if not 2 <= len(ids) < len(A):
+        what = "one cluster" if len(ids) < 2 else "a cluster for every segment"
+        raise InputError(
+            f"{len(A)} segments in {len(ids)} clusters were given: {what}. The indices compare distances within "
+            "and between clusters, so there must be at least two, and one must hold two segments."
+        )
+    return A, ids, place
+
+
+def _centroids(centroids: ArrayLike, ids: NDArray[Any]) -> Array:
+    C = np.atleast_2d(np.asarray(centroids, dtype=float))
+    if len(C) != len(ids):
+        raise InputError(
+            f"{len(C)} centroids were given for {len(ids)} clusters; give one each, in rising order of id."
+        )
+    return C
