@@ -304,17 +304,26 @@ def draw_order(rng: np.random.Generator, segments: int, ids: ArrayLike) -> NDArr
         clashes: list[int] = []
         for pattern in rng.permutation(_balanced(rng, ids, segments)).tolist():
             (clashes if order and order[-1] == pattern else order).append(pattern)
-        for pattern in clashes:
-            free = [i for i in range(len(order) + 1) if pattern not in order[max(i - 1, 0) : i + 1]]
-            if not free:
+        while clashes:
+            waiting = [pattern for pattern in clashes if not _insert(order, pattern)]
+            if len(waiting) == len(clashes):
                 break
-            order.insert(free[0], pattern)
-        else:
+            clashes = waiting
+        if not clashes:
             return np.array(order, dtype=np.int64)
     raise InputError(
         f"{segments} segments of {len(ids)} patterns found no order without repetition in 100 draws; give more "
         "patterns."
     )
+
+
+def _insert(order: list[int], pattern: int) -> bool:
+    """Put a pattern in the first place where it repeats no neighbour, if there is one."""
+    for i in range(len(order) + 1):
+        if pattern not in order[max(i - 1, 0) : i + 1]:
+            order.insert(i, pattern)
+            return True
+    return False
 
 
 def _balanced(rng: np.random.Generator, values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -404,7 +413,7 @@ class Subject:
     @property
     def times(self) -> pd.DatetimeIndex:
         """Timestamp of each row."""
-        return pd.DatetimeIndex(self.start + self.row_ids * self.interval)
+        return self.start + pd.TimedeltaIndex(self.row_ids * self.interval.to_timedelta64())
 
     def array(self, stage: str) -> NDArray[np.float64]:
         """Observations of one stage, shape (rows, n)."""

@@ -1,0 +1,17 @@
+"""Fixtures that several rooms share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def csts_data() -> Path:
+    """The authors' own files (see the data bundle's SOURCE.md); tests that need them are skipped without."""
+    bundle = Path(os.environ.get("GROUNDSHIFT_DATA", ROOT.parent / "shared" / "data")) / "csts"
+    if not bundle.is_dir():
+        pytest.skip("the CSTS data bundle is not here; set GROUNDSHIFT_DATA to the folder that holds csts/")
+    return bundle
