@@ -65,8 +65,8 @@ def degradations(
     seed : int
         The benchmark uses 666 for exploratory and 2122 for confirmatory subjects.
     nested : bool
-        True as in the benchmark: the segments changed in a mild clustering are changed in the worse ones too,
-        so the clusterings are not independent. False draws the segments anew for each.
+        True as (but for one break) in the benchmark: the segments changed in a mild clustering are changed in
+        the worse ones too, so the clusterings are not independent. False draws the segments anew for each.
 
     Returns
     -------
