@@ -5,6 +5,7 @@ Time, id and row-number columns are recognised and left out: what is not a varia
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -82,7 +83,7 @@ def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -
         notes.append("Not variates: " + ", ".join(f"{name} ({role})" for name, role in others.items()) + ".")
     for name, role in others.items():
         if role == "time":
-            notes += _time_notes(pd.DatetimeIndex(_as_time(frame[name])))
+            notes += _time_notes(frame[name])
     values = np.column_stack([pd.to_numeric(frame[name]).to_numpy(dtype=float) for name in variates])
     if missing == "refuse":
         _refuse_missing(values, [str(name) for name in variates])
@@ -125,7 +126,7 @@ def _role(column: pd.Series[Any], name: str) -> str:
     if not pd.api.types.is_numeric_dtype(column):
         if pd.to_numeric(column, errors="coerce").notna().equals(column.notna()):
             return "variate"
-        return "time" if _as_time(column.dropna().head(100)).notna().all() else "text"
+        return "time" if _is_time(column) else "text"
     values = column.to_numpy(dtype=float, na_value=np.nan)
     steps = np.diff(values)
     if pd.api.types.is_integer_dtype(column) and len(steps) > 1 and (steps == 1).all():
@@ -135,26 +136,37 @@ def _role(column: pd.Series[Any], name: str) -> str:
     return "variate"
 
 
-def _as_time(column: Any) -> Any:
-    """Timestamps of a column of times, dates in text or numbers of seconds; NaT where there is none."""
-    if pd.api.types.is_numeric_dtype(column):
-        return pd.to_datetime(column, unit="s", errors="coerce")
-    return pd.to_datetime(column, errors="coerce", utc=True)
+def _is_time(column: pd.Series[Any]) -> bool:
+    """Is this text column made of dates or times of day?"""
+    some = column.dropna().astype(str).head(100)
+    return bool(some.str.contains(r"\d[-/:.]\d").all() and _as_time(some).notna().all())
 
 
-def _time_notes(times: pd.DatetimeIndex) -> list[str]:
-    steps = np.diff(times.as_unit("ns").asi8) / 1e9
-    if len(steps) == 0:
+def _as_time(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Timestamps of a column of dates in text; NaT where there is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # pandas tells that it found no common format
+        return pd.to_datetime(column, errors="coerce", utc=True)
+
+
+def _time_notes(times: pd.Series[Any] | pd.DatetimeIndex) -> list[str]:
+    """Does time run evenly? Numbers are taken in their own unit, timestamps in seconds."""
+    if pd.api.types.is_numeric_dtype(times.dtype):
+        steps, unit = np.diff(times.to_numpy(dtype=float)), "units"
+    else:
+        stamps = pd.DatetimeIndex(times if isinstance(times, pd.DatetimeIndex) else _as_time(times))
+        steps, unit = np.diff(stamps.as_unit("ns").asi8) / 1e9, "s"
+    if not len(steps):
         return []
-    usual = float(np.median(steps))
     if (steps < 0).any():
         return [f"Times go back {int((steps < 0).sum())} times: sort the rows first if they are one series."]
+    usual = float(np.median(steps))
     gaps = steps > 1.5 * usual
     if not gaps.any():
         return []
     return [
-        f"Time is irregular: {gaps.sum():,} of {len(steps):,} steps exceed the usual {usual:g} s, the largest is "
-        f"{steps.max():,.0f} s. Rows are taken as they come."
+        f"Time is irregular: {gaps.sum():,} of {len(steps):,} steps exceed the usual {usual:g} {unit}, the largest "
+        f"is {steps.max():,.6g} {unit}. Rows are taken as they come."
     ]
 
 

@@ -1,0 +1,111 @@
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from groundshift.benchmarks import csts
+from groundshift.benchmarks.csts.labels import read_labels
+from groundshift.errors import InputError
+from groundshift.worlds.segments import Segments
+
+
+@pytest.fixture(scope="module")
+def world() -> csts.World:
+    return csts.generate(subjects=1, segments=46, lengths=[400, 800])
+
+
+def test_a_world_is_described_as_it_was_made(world) -> None:
+    found = csts.describe(world[0].data("nonnormal"), world.labels)
+    assert found.variates == ("iob", "cob", "ig")
+    assert found.clusters["cluster"].tolist() == sorted(world[0].patterns)
+    expected = [str(world[0].patterns[k]) for k in found.clusters["cluster"]]
+    assert found.clusters["pattern"].tolist() == expected
+    assert found.swc > 0.9
+    assert found.dbi < 0.15
+    # The world's own labels speak of the same patterns, so the errors are the benchmark's.
+    assert np.abs(found.table()["relaxed MAE"] - world.labels["relaxed MAE"]).max() < 1e-9
+    assert found.relaxed_mae == pytest.approx(world.labels["relaxed MAE"].mean())
+    assert "meets the bar" in repr(found)
+
+
+def test_the_authors_subject(csts_data) -> None:
+    folder = csts_data / "downsampled_complete"
+    found = csts.describe(folder / "misty-forest-56-data.parquet", folder / "misty-forest-56-labels.parquet")
+    assert found.swc == pytest.approx(0.64, abs=0.03)
+    assert found.rows == 20440
+    assert "is below the bar" in repr(found)
+    segments = read_labels(folder / "misty-forest-56-labels.parquet")
+    assert found.table()["rows"].tolist() == segments.lengths.tolist()
+
+
+def test_a_table_with_gaps_ids_and_missing_rows(world) -> None:
+    frame = world[0].data("nonnormal").assign(subject_id="s")
+    frame.loc[frame.index[100:400], "cob"] = np.nan
+    with pytest.raises(InputError, match="300 of"):
+        csts.describe(frame, world.labels)
+    found = csts.describe(frame, world.labels, dropna=True)
+    assert found.rows == len(frame) - 300
+    assert any("300 rows with missing values were left out" in note for note in found.notes)
+    assert "subject_id (id)" in repr(found)
+    assert found.segments["rows"].sum() == found.rows
+
+
+def test_json_and_text_hold_what_was_found(world) -> None:
+    found = csts.describe(world[0].array("correlated"), world[0].segments)
+    content = json.loads(found.to_json())
+    assert content["swc"] == pytest.approx(found.swc, abs=1e-6)
+    assert len(content["segments"]) == 46
+    assert len(content["clusters"]) == 23
+    assert all(len(line) < 130 for line in repr(found).splitlines())
+
+
+def test_doubts_are_spoken() -> None:
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(600, 2))
+    data[:300, 1] = data[:300, 0]
+    data[:, 0] = np.round(data[:, 0])
+    labels = np.repeat([1, 2, 1, 2, 1, 2], [200, 20, 100, 80, 100, 100])
+    text = repr(csts.describe(data, labels))
+    assert "1 of 6 segments have fewer than 30 rows" in text
+    assert "x1 has many ties" in text
+    assert "nearer to another pattern" in text
+
+
+def test_undefined_segments_are_named_or_left_out() -> None:
+    data = np.random.default_rng(0).normal(size=(400, 3))
+    data[100:200, 2] = 7
+    segments = Segments.from_lengths([100, 100, 98, 2, 100], [1, 2, 1, 1, 2])
+    frame = pd.DataFrame(data, columns=["a", "b", "c"])
+    with pytest.raises(InputError, match=r"Segment 1 \(rows 100 to 199\) is constant in c.*2 of 5"):
+        csts.describe(frame, segments)
+    found = csts.describe(frame, segments, on_undefined="drop")
+    assert len(found.segments) == 3
+    assert any("2 of 5 segments have no correlation" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("labels", [[1] * 300, [1] * 100 + [2] * 100 + [3] * 100])
+def test_undefined_indices_are_explained(labels) -> None:
+    found = csts.describe(np.random.default_rng(0).normal(size=(300, 3)), labels)
+    assert np.isnan(found.swc)
+    assert json.loads(found.to_json())["swc"] is None
+    assert len(found.warnings[0]) > 30
+    assert "nan" in repr(found)
+
+
+def test_eight_variates_and_many_rows_are_quick() -> None:
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(200_000, 8))
+    data[:100_000, 1] = data[:100_000, 0] + 0.1 * data[:100_000, 1]
+    segments = Segments.from_lengths([1000] * 200, np.repeat([4, 9], 100))
+    began = time.perf_counter()
+    found = csts.describe(data, segments)
+    assert time.perf_counter() - began < 5
+    assert found.clusters["strong pairs"].tolist() == ["x1~x2 +", "none"]
+    assert found.swc > 0.8
+
+
+def test_labels_of_other_data_are_refused(world) -> None:
+    with pytest.raises(InputError, match="cover 50 rows"):
+        csts.describe(world[0].data("raw"), [1] * 50)
