@@ -113,8 +113,8 @@ class TICC(ClusterMixin, BaseEstimator):
         covariances = np.zeros((K, d, d))
         solver: dict[str, Array] = {}
         self.converged_ = False
-        for self.n_iter_ in range(1, self.max_iter + 1):
-            if self.n_iter_ > 1:
+        for iteration in range(1, self.max_iter + 1):
+            if iteration > 1:
                 labels = self._refill(labels, covariances, rng)
             present = np.unique(labels)
             for k in present:
@@ -129,7 +129,7 @@ class TICC(ClusterMixin, BaseEstimator):
             if np.array_equal(before, labels):
                 self.converged_ = True
                 break
-        self.labels_ = labels
+        self.labels_, self.n_iter_ = labels, iteration
         self.objective_ = self._objective(W, labels)
         self.n_features_in_ = X.shape[1]
         return self
