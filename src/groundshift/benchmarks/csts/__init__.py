@@ -9,7 +9,10 @@
 # Functions named like their module (load, describe, ...) must be bound here, or the module takes the name.
 from groundshift.benchmarks.csts.degrade import degradations, degrade
 from groundshift.benchmarks.csts.describe import Description, describe
+from groundshift.benchmarks.csts.distances import DISTANCES, distance
+from groundshift.benchmarks.csts.evaluate import Evaluation, evaluate, evaluate_protocol
 from groundshift.benchmarks.csts.generate import World, generate
+from groundshift.benchmarks.csts.indices import dbi, jaccard, pbm, score_clusterings, swc, vrc
 from groundshift.benchmarks.csts.input import read_series
 from groundshift.benchmarks.csts.labels import (
     as_segments,
@@ -28,20 +31,28 @@ from groundshift.benchmarks.csts.plots import plot_degradations, plot_index, plo
 from groundshift.shifts.marginals import gaussianise
 
 __all__ = [
+    "DISTANCES",
     "Description",
+    "Evaluation",
     "World",
     "as_segments",
     "cluster_correlations",
     "data_correlation",
+    "dbi",
     "degradations",
     "degrade",
     "describe",
+    "distance",
+    "evaluate",
+    "evaluate_protocol",
     "gaussianise",
     "generate",
+    "jaccard",
     "label_table",
     "load",
     "load_degraded",
     "mae",
+    "pbm",
     "plot_degradations",
     "plot_index",
     "plot_patterns",
@@ -50,6 +61,9 @@ __all__ = [
     "read_labels",
     "read_series",
     "relaxed_mae",
+    "score_clusterings",
     "segment_correlations",
+    "swc",
+    "vrc",
     "within_tolerance",
 ]

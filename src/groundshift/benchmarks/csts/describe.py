@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from groundshift.benchmarks.csts.indices import GOOD_DBI, GOOD_SWC, dbi, swc
 from groundshift.benchmarks.csts.input import read_series
 from groundshift.benchmarks.csts.labels import (
     End,
@@ -25,7 +26,6 @@ from groundshift.worlds.segments import Segments
 
 __all__ = ["Description", "describe"]
 
-GOOD_SWC, GOOD_DBI = 0.9, 0.15  # a good correlation clustering, by the benchmark's companion paper
 ENOUGH_ROWS = 30  # about so many a segment needs
 FEWEST_ROWS = 3
 MANY_TIES = 0.1
@@ -193,9 +193,9 @@ def describe(
             "strong pairs": [_strong_pairs(row, pairs) for row in canonical],
         }
     )
-    swc, dbi = _indices(values, segments, achieved, warnings)
+    indices = _indices(values, segments, achieved, warnings)
     warnings += _doubts(values, segments, variates, table)
-    return Description(len(values), variates, table, clusters, swc, dbi, warnings, notes)
+    return Description(len(values), variates, table, clusters, *indices, warnings, notes)
 
 
 def _drop_missing(
@@ -252,8 +252,6 @@ def _indices(
     values: NDArray[np.float64], segments: Segments, achieved: NDArray[np.float64], warnings: list[str]
 ) -> tuple[float, float]:
     """SWC and DBI, or NaN with a warning that says why they are undefined."""
-    from groundshift.benchmarks.csts.indices import dbi, swc
-
     try:
         _, centroids = cluster_correlations(values, segments)
         return float(swc(achieved, segments.cluster)), float(dbi(achieved, segments.cluster, centroids))
