@@ -37,6 +37,7 @@ __all__ = [
     "draw_order",
     "draw_subject",
     "loadings",
+    "n_variates_of",
     "nearest",
     "pattern_id",
     "patterns",
@@ -126,10 +127,7 @@ def pattern_id(canonical: ArrayLike) -> int:
     >>> pattern_id([0, 1, -1])
     5
     """
-    code = 0
-    for entry in np.asarray(canonical).tolist():
-        code = 3 * code + DIGIT[entry]
-    return code
+    return int("".join(str(DIGIT[entry]) for entry in np.asarray(canonical).tolist()), base=3)
 
 
 @cache
@@ -184,16 +182,11 @@ def relax(canonical: ArrayLike) -> NDArray[np.float64]:
     _, group = connected_components(to_matrix(canonical) != 0, directed=False)
     relaxed = canonical.copy()
     for members in range(group.max() + 1):
-        inside = np.flatnonzero((group[i] == members) & (canonical != 0))
-        alone = np.zeros_like(canonical)
-        alone[inside] = canonical[inside]
-        lowest = np.linalg.eigvalsh(to_matrix(alone))[0]
+        inside = (group[i] == members) & (canonical != 0)
+        lowest = np.linalg.eigvalsh(to_matrix(canonical * inside))[0]
         if lowest > SMALLEST_EIGENVALUE:
             continue
-        if len(inside) == 2:
-            relaxed[inside] *= (0.71, 0.70)
-        else:
-            relaxed[inside] *= np.floor(100 / (1 - lowest)) / 100
+        relaxed[inside] *= (0.71, 0.70) if inside.sum() == 2 else np.floor(100 / (1 - lowest)) / 100
     return relaxed
 
 
@@ -225,7 +218,7 @@ def check_correlation(r: ArrayLike) -> None:
     >>> check_correlation([1, 1, -1])
     Traceback (most recent call last):
     groundshift.errors.InputError: (1.0, 1.0, -1.0) is not a valid correlation matrix: its lowest eigenvalue is \
--1.000, it must not be negative. The nearest pattern that data can have is (0.5, 0.5, -0.5).
+-1.000, it must not be negative. A relaxed pattern that data can have is (0.5, 0.5, -0.5).
     """
     r = np.asarray(r, dtype=float)
     shown = f"({', '.join(str(value) for value in r.tolist())})"
@@ -235,7 +228,7 @@ def check_correlation(r: ArrayLike) -> None:
     if lowest <= SMALLEST_EIGENVALUE:
         raise InputError(
             f"{shown} is not a valid correlation matrix: its lowest eigenvalue is {lowest:.3f}, it must not be "
-            f"negative. The nearest pattern that data can have is {tuple(relax(np.rint(r)).tolist())}."
+            f"negative. A relaxed pattern that data can have is {tuple(relax(np.rint(r)).tolist())}."
         )
 
 
@@ -471,7 +464,9 @@ def draw_subject(
     n = n_variates_of(len(next(iter(chosen.values())).canonical))
     if segments < 1:
         raise InputError(f"segments={segments} was given; at least one is needed.")
-    distributions = benchmark_marginals(marginals, n) if isinstance(marginals, int) else list(marginals)
+    distributions = (
+        benchmark_marginals(marginals, n) if isinstance(marginals, int | np.integer) else list(marginals)
+    )
     order = draw_order(rng, segments, list(chosen))
     if isinstance(lengths, str):
         drawn = draw_lengths(rng, segments)

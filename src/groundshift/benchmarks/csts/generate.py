@@ -1,10 +1,4 @@
-"""Worlds of the benchmark: several subjects of one stage and completeness, generated, shifted and saved.
-
-world = generate(subjects=3)                 # correlated segments with nonnormal marginals
-sparse = world.shift(keep=0.1)               # the same rows, one in ten kept
-minutes = sparse.shift(downsample=60)
-sparse.save("world/")                        # the benchmark's own files, see `load`
-"""
+"""Worlds of the benchmark: several subjects of one stage and completeness, generated, shifted and saved."""
 
 from __future__ import annotations
 
@@ -76,15 +70,12 @@ class World:
     @property
     def data(self) -> pd.DataFrame:
         """Observations of all subjects, in the benchmark's columns."""
-        return self.stages[self.stage]
+        return self._stacked(self.stage)
 
     @property
     def stages(self) -> Mapping[str, pd.DataFrame]:
         """Observations of every stage."""
-        return {
-            stage: pd.concat([self._data(subject, stage) for subject in self], ignore_index=True)
-            for stage in self.subjects[0].stages
-        }
+        return {stage: self._stacked(stage) for stage in self.subjects[0].stages}
 
     @property
     def labels(self) -> pd.DataFrame:
@@ -119,7 +110,7 @@ class World:
         """
         world = replace(self, stage=self.stage if stage is None else stage)
         for subject in world:
-            subject.array(world.stage)
+            subject.array(world.stage)  # refuses a stage that is not there
         if clusters is not None and segments is not None:
             raise InputError("clusters and segments were both given; reduce by one of them.")
         if clusters is not None:
@@ -165,6 +156,9 @@ class World:
             layout.write(path.with_name(f"{path.name}-labels.parquet"), labels)
         layout.write_card(out)
         return out
+
+    def _stacked(self, stage: str) -> pd.DataFrame:
+        return pd.concat([self._data(subject, stage) for subject in self], ignore_index=True)
 
     def _data(self, subject: Subject, stage: str) -> pd.DataFrame:
         return layout.data_frame(subject, stage, complete=self.keep == 1)
@@ -226,7 +220,7 @@ def generate(
     stage: Stage = "nonnormal",
     completeness: float = 1.0,
     patterns: Sequence[int] | Sequence[ArrayLike] | Mapping[int, ArrayLike] | None = None,
-    marginals: Sequence[Any] | None = None,
+    marginals: int | Sequence[Any] | None = None,
     seed: int = 0,
     *,
     lengths: Literal["benchmark"] | ArrayLike = LENGTHS,
@@ -247,7 +241,7 @@ def generate(
     completeness : float in (0, 1]
         Share of rows kept: 1 complete, 0.7 "partial", 0.1 "sparse".
     patterns : pattern ids, correlation vectors, mapping of ids to vectors, or None for all patterns
-    marginals : n frozen SciPy distributions, or None for the benchmark's (one of 30 rows per subject)
+    marginals : n frozen SciPy distributions, one row of the benchmark's 30, or None for a row per subject
     seed : int
         Subject i is the same however many subjects are drawn.
     lengths : "benchmark" or array of int

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from groundshift.benchmarks.csts.labels import read_labels
 from groundshift.errors import InputError
 from groundshift.worlds.correlation_patterns import SECOND, START, Pattern, Subject, n_variates_of
 from groundshift.worlds.correlation_patterns import patterns as all_patterns
@@ -99,8 +100,6 @@ def data_frame(subject: Subject, stage: str, complete: bool = True) -> pd.DataFr
 
 def subject_from(data: pd.DataFrame, labels: pd.DataFrame, stage: str, name: str) -> Subject:
     """A subject from its two tables."""
-    from groundshift.benchmarks.csts.labels import read_labels
-
     segments = read_labels(labels, rows=len(data))
     variates = [column for column in data.columns if column not in NOT_VARIATES]
     times = pd.DatetimeIndex(pd.to_datetime(data["datetime"], utc=True))
@@ -131,10 +130,8 @@ def _patterns_of(labels: pd.DataFrame) -> dict[int, Pattern]:
 
 
 def read_list(value: Any) -> list[Any]:
-    """A list that a file stores as text, with or without commas, or as a list."""
-    if not isinstance(value, str):
-        return list(value)
-    return list(ast.literal_eval(re.sub(r"(?<=[\w.])\s+(?=[-\w.])", ", ", value)))
+    """A list that a file stores as text or as a list."""
+    return list(ast.literal_eval(value) if isinstance(value, str) else value)
 
 
 def write(path: Path, frame: pd.DataFrame) -> None:

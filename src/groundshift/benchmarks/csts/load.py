@@ -134,19 +134,14 @@ def _from_flat(
         if not files:
             raise InputError(f"{where} holds no files of the split {split!r}.")
         tables.append(pd.concat([pd.read_parquet(path) for path in files], ignore_index=True))
-    return _unstack(tables[0], tables[1], stage, subjects)
-
-
-def _unstack(
-    data: pd.DataFrame, labels: pd.DataFrame, stage: str, subjects: Sequence[str] | None
-) -> list[Subject]:
-    present = labels["subject_id"].unique().tolist()
+    observed, labelled = (table.set_index("subject_id") for table in tables)
+    present = labelled.index.unique().tolist()
     missing = sorted(set(subjects or []) - set(present))
     if missing:
         raise InputError(f"No subject {missing[0]} there; the subjects are {', '.join(present)}.")
-    data, labels = data.set_index("subject_id"), labels.set_index("subject_id")
     return [
-        layout.subject_from(data.loc[[name]], labels.loc[[name]], stage, name) for name in subjects or present
+        layout.subject_from(observed.loc[[name]], labelled.loc[[name]], stage, name)
+        for name in subjects or present
     ]
 
 
@@ -154,28 +149,17 @@ def _from_hub(source: str, variant: str, split: str, subjects: Sequence[str] | N
     """One subject's files at a time, so that a full split never lies in memory as text."""
     stage, _ = layout.parse_variant(variant)
     if subjects is None:
-        subjects = _hub_table(source, f"{variant}_labels", split)["subject_id"].unique().tolist()
+        labels = _hub(source, name=f"{variant}_labels", split=split)
+        subjects = labels["subject_id"].unique().tolist()
     place = _expected(variant, split).as_posix()
-    return [
-        layout.subject_from(
-            _hub_file(source, f"{place}/{name}-data.parquet"),
-            _hub_file(source, f"{place}/{name}-labels.parquet"),
-            stage,
-            name,
-        )
-        for name in subjects
-    ]
+
+    def table(name: str, kind: str) -> pd.DataFrame:
+        return _hub(source, data_files=f"{place}/{name}-{kind}.parquet", split="train")
+
+    return [layout.subject_from(table(name, "data"), table(name, "labels"), stage, name) for name in subjects]
 
 
-def _hub_table(source: str, config: str, split: str) -> pd.DataFrame:
-    return _hub(source, f"configuration {config}, split {split}", name=config, split=split)
-
-
-def _hub_file(source: str, file: str) -> pd.DataFrame:
-    return _hub(source, file, data_files=file, split="train")
-
-
-def _hub(source: str, what: str, **selection: str) -> pd.DataFrame:
+def _hub(source: str, **selection: str) -> pd.DataFrame:
     try:
         import datasets
     except ImportError as error:
@@ -187,6 +171,6 @@ def _hub(source: str, what: str, **selection: str) -> pd.DataFrame:
         return datasets.load_dataset(source, download_config=retry, **selection).to_pandas()
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise InputError(
-            f"{what} of {source} could not be read ({type(error).__name__}: {str(error)[:200]}). Check the names and "
-            "the connection and try again (what was downloaded is kept), or give a local folder."
+            f"{selection} of {source} could not be read ({type(error).__name__}: {str(error)[:200]}). Check the names "
+            "and the connection and try again (what was downloaded is kept), or give a local folder."
         ) from error
