@@ -5,6 +5,7 @@ Baselines for benchmarks; each returns one integer label per row.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -102,9 +103,9 @@ class ChangePoints(ClusterMixin, BaseEstimator):
         X = _series(X, self.min_size, self.n_clusters)
         ruptures = _library("ruptures")
         ranks = rankdata(X, axis=0) / len(X)
-        search = ruptures.Pelt(model="normal", min_size=self.min_size, jump=max(1, self.min_size // 3))
         with warnings.catch_warnings():  # ruptures announces at every fit that it regularises covariances
             warnings.simplefilter("ignore", UserWarning)
+            search = ruptures.Pelt(model="normal", min_size=self.min_size, jump=max(1, self.min_size // 3))
             ends = search.fit(ranks).predict(pen=self.penalty)
         self.labels_ = _cluster_segments(X, ends[:-1], self.n_clusters, self.random_state)
         return self
@@ -196,7 +197,7 @@ def _correlations(windows: Array) -> Array:
 def _cluster_segments(X: Array, cuts: Sequence[int], clusters: int, random_state: Any) -> Labels:
     """k-means on the correlations of the segments between change points."""
     bounds = [0, *cuts, len(X)]
-    r = np.concatenate([_correlations(X[None, a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+    r = np.concatenate([_correlations(X[None, a:b]) for a, b in itertools.pairwise(bounds)])
     model = KMeans(min(clusters, len(r)), n_init=10, random_state=random_state)
     return np.repeat(model.fit_predict(r), np.diff(bounds)).astype(np.int64)
 

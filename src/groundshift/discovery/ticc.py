@@ -157,11 +157,11 @@ class TICC(ClusterMixin, BaseEstimator):
         self, labels: NDArray[np.int64], covariances: Array, rng: np.random.RandomState
     ) -> NDArray[np.int64]:
         """Give clusters that ran empty a run of rows each, from the clusters with the largest covariance."""
-        sizes = np.bincount(labels, minlength=self.n_clusters)
-        norms = np.linalg.norm(covariances, axis=(1, 2))
-        donors = [k for k in np.argsort(-norms) if sizes[k] > self.min_points]
+        order = np.argsort(-np.linalg.norm(covariances, axis=(1, 2)))
         labels = labels.copy()
-        for place, k in enumerate(np.flatnonzero(sizes == 0)):
+        for place, k in enumerate(np.flatnonzero(np.bincount(labels, minlength=self.n_clusters) == 0)):
+            sizes = np.bincount(labels, minlength=self.n_clusters)
+            donors = [donor for donor in order if sizes[donor] > self.min_points]
             if donors:
                 start = rng.choice(np.flatnonzero(labels == donors[place % len(donors)]))
                 labels[start : start + self.min_points] = k

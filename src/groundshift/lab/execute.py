@@ -158,7 +158,7 @@ def compute(study: Study, cell: Cell) -> tuple[dict[str, Any], dict[str, np.ndar
 def _score(study: Study, name: str, output: Mapping[str, Any], sample: Any) -> Iterator[tuple[str, float]]:
     measure = study.measure(name)
     scored = measure.score(output, sample)
-    values = scored if isinstance(scored, Mapping) else {name: scored}
+    values = scored if isinstance(scored, Mapping) else {measure.gives[0]: scored}
     if set(values) != set(measure.gives):
         raise InputError(f"Measure {name!r} gave {sorted(values)}; it declares {sorted(measure.gives)}.")
     return ((str(key), float(value)) for key, value in values.items())

@@ -78,33 +78,36 @@ def log_frobenius(U: Matrix, V: Matrix) -> Matrix:
     return lp(2, _log(U).reshape(len(U), -1), _log(V).reshape(len(V), -1))
 
 
-def _log(U: Matrix) -> Matrix:
+def _log(U: Matrix) -> NDArray[np.complex128]:
     """Matrix logarithms of regularised correlation matrices, shape (a, n, n).
 
-    Estimated correlations may be indefinite by a hair; eigenvalues are cut at ε/100, where they only matter
-    for pairs that are equal or opposite anyway.
+    Correlations cut to three decimals may be indefinite by a hair; the logarithm is complex there.
     """
-    w, Q = np.linalg.eigh(to_matrix(U) + EPS * np.eye(to_matrix(U[:1]).shape[-1]))
-    return (Q * np.log(np.maximum(w, EPS / 100))[:, None, :]) @ Q.transpose(0, 2, 1)
+    w, Q = np.linalg.eigh(_regularised(U))
+    return (Q * np.log(w.astype(complex))[:, None, :]) @ Q.transpose(0, 2, 1)
 
 
-def _generalised_eigenvalues(U: Matrix, V: Matrix) -> Matrix:
-    """λ of M_u x = λ M_v x for every pair, shape (a, b, n), from M_v^(-1/2) M_u M_v^(-1/2)."""
-    n = to_matrix(U[:1]).shape[-1]
-    w, Q = np.linalg.eigh(to_matrix(V) + EPS * np.eye(n))
-    root = (Q / np.sqrt(np.maximum(w, EPS / 100))[:, None, :]) @ Q.transpose(0, 2, 1)
-    whitened = root[None] @ (to_matrix(U) + EPS * np.eye(n))[:, None] @ root[None]
-    return np.maximum(np.linalg.eigvalsh(whitened), EPS / 100)
+def _regularised(U: Matrix) -> Matrix:
+    M = to_matrix(U)
+    return M + EPS * np.eye(M.shape[-1])
+
+
+def _generalised_eigenvalues(U: Matrix, V: Matrix) -> NDArray[np.complex128]:
+    """Real parts of λ in (M_u + εI) x = λ (M_v + εI) x for every pair, shape (a, b, n), as complex numbers."""
+    ratio = np.linalg.inv(_regularised(V))[None] @ _regularised(U)[:, None]
+    found = np.linalg.eigvals(ratio).real
+    # A singular matrix may leave an exact zero, whose logarithm would swallow all others.
+    return np.where(found == 0, EPS**2, found).astype(complex)
 
 
 def foerstner(U: Matrix, V: Matrix) -> Matrix:
-    """√Σ ln²(λ_i), λ the generalised eigenvalues of (M_u + εI, M_v + εI)."""
-    return np.sqrt((np.log(_generalised_eigenvalues(U, V)) ** 2).sum(axis=2))
+    """√Σ |ln λ_i|², λ the generalised eigenvalues; the logarithm is complex where a matrix is indefinite."""
+    return np.sqrt((np.abs(np.log(_generalised_eigenvalues(U, V))) ** 2).sum(axis=2))
 
 
 def foerstner_log1p(U: Matrix, V: Matrix) -> Matrix:
-    """√Σ ln²(1 + λ_i), as the benchmark's code has it; the distance of a vector to itself is √n·ln 2."""
-    return np.sqrt((np.log1p(_generalised_eigenvalues(U, V)) ** 2).sum(axis=2))
+    """√Σ |ln(1 + λ_i)|², as the benchmark's code has it; the distance of a vector to itself is √n·ln 2."""
+    return np.sqrt((np.abs(np.log1p(_generalised_eigenvalues(U, V))) ** 2).sum(axis=2))
 
 
 def cosine(U: Matrix, V: Matrix) -> Matrix:

@@ -48,7 +48,7 @@ def swc(A: ArrayLike, cluster: ArrayLike, distance: str = "L5") -> float:
     >>> round(swc([[1.0], [0.9], [-1.0], [-0.9]], [0, 0, 1, 1], "L1"), 3)
     0.947
     """
-    A, ids, place = _checked(A, cluster)
+    A, _, place = _checked(A, cluster)
     D = distance_called(distance)(A, A)
     np.fill_diagonal(D, 0.0)  # the log1p form of Förstner's distance is not zero there
     return float(silhouette_score(D, place, metric="precomputed"))

@@ -126,7 +126,8 @@ def cluster_correlations(
 def data_correlation(data: ArrayLike, segments: Segments, *, decimals: int | None = 3) -> NDArray[np.float64]:
     """Spearman correlation of all rows that the segments cover, shape (n(n-1)/2,)."""
     data = np.asarray(data, dtype=float)
-    return _truncate(correlations(data[segments.row_labels(len(data), fill=-1) != -1]), decimals)
+    covered = np.concatenate([data[a:b] for a, b in zip(segments.start, segments.end, strict=True)])
+    return _truncate(correlations(covered), decimals)
 
 
 def correlations(
@@ -137,9 +138,8 @@ def correlations(
     x = rankdata(rows, axis=0) if method == "spearman" else rows
     x = x - x.mean(axis=0)
     product = x.T @ x
-    scale = np.sqrt(np.diag(product))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.clip((product / np.outer(scale, scale))[i, j], -1, 1)
+    scale = np.where(np.ptp(rows, axis=0) == 0, np.nan, np.sqrt(np.diag(product)))
+    return np.clip((product / np.outer(scale, scale))[i, j], -1, 1)
 
 
 def models(
