@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from groundshift.benchmarks.csts.indices import swc
 from groundshift.benchmarks.csts.labels import (
     as_segments,
     cluster_correlations,
@@ -102,19 +103,21 @@ def test_label_tables_are_the_authors(csts_data, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "error", "outside"),
+    ("variant", "error", "outside", "silhouette"),
     [
-        ("raw", 0.498, 95),
-        ("normal", 0.024, 1),
-        ("non_normal", 0.024, 2),
-        ("irregular_p30/normal", 0.025, 2),
-        ("irregular_p30/non_normal", 0.025, 2),
-        ("irregular_p90/normal", 0.033, 8),
-        ("irregular_p90/non_normal", 0.033, 8),
-        ("resampled_1min", 0.125, 68),
+        ("raw", 0.498, 95, -0.329),
+        ("normal", 0.024, 1, 0.975),
+        ("non_normal", 0.024, 2, 0.975),
+        ("irregular_p30/normal", 0.025, 2, 0.970),
+        ("irregular_p30/non_normal", 0.025, 2, 0.970),
+        ("irregular_p90/normal", 0.033, 8, 0.919),
+        ("irregular_p90/non_normal", 0.033, 8, 0.919),
+        ("resampled_1min", 0.125, 68, 0.621),
     ],
 )
-def test_errors_of_the_authors_labels(csts_data, variant: str, error: float, outside: int) -> None:
+def test_errors_of_the_authors_labels(
+    csts_data, variant: str, error: float, outside: int, silhouette: float
+) -> None:
     table = pd.read_parquet(csts_data / "complete_labels" / variant / "misty-forest-56-labels.parquet")
     achieved, cluster = lists(table["correlation achieved"]), table["cluster_id"]
     assert relaxed_mae(achieved, cluster) == pytest.approx(table["relaxed MAE"].to_numpy(), abs=1.001e-3)
@@ -123,6 +126,7 @@ def test_errors_of_the_authors_labels(csts_data, variant: str, error: float, out
     fine = within_tolerance(achieved, models(cluster)[0])
     assert np.array_equal(fine, lists(table["correlation achieved with tolerance"]))
     assert (~fine.all(axis=1)).sum() == outside
+    assert swc(achieved, cluster) == pytest.approx(silhouette, abs=1e-3)
 
 
 def test_a_weak_correlation_is_outside_every_tolerance() -> None:
@@ -169,6 +173,10 @@ def test_undefined_correlations() -> None:
         found = segment_correlations(data, TWO, on_undefined="drop")
     assert np.isnan(found[1]).all()
     assert not np.isnan(found[0]).any()
+    data[40:, 1] = 0.1
+    assert "constant" in str(
+        pytest.raises(InputError, segment_correlations, data, TWO, method="pearson").value
+    )
     data[3, 0] = np.nan
     with pytest.raises(InputError, match=r"Segment 0.*NaN"):
         segment_correlations(data, TWO)
