@@ -103,7 +103,7 @@ def labelled(rng: np.random.Generator, severity: float, *, stage: str, kind: str
 
 @World.define()
 def vectors(
-    rng: np.random.Generator, severity: float, *, rows: int, permuted: bool, **options: Any
+    rng: np.random.Generator, severity: float, *, stage: str, rows: int, permuted: bool, **options: Any
 ) -> Sample:
     """Correlations that segments of so many rows achieve, with the pattern of each."""
     data, drawn = _draw(rng, stage, lengths=[rows], **options)
