@@ -9,6 +9,7 @@
 # Functions named like their module (load, describe, ...) must be bound here, or the module takes the name.
 from groundshift.benchmarks.csts.degrade import degradations, degrade
 from groundshift.benchmarks.csts.describe import Description, describe
+from groundshift.benchmarks.csts.diagnose import Diagnosis, blame, diagnose
 from groundshift.benchmarks.csts.distances import DISTANCES, distance
 from groundshift.benchmarks.csts.evaluate import Evaluation, evaluate, evaluate_protocol
 from groundshift.benchmarks.csts.generate import World, generate
@@ -33,15 +34,18 @@ from groundshift.shifts.marginals import gaussianise
 __all__ = [
     "DISTANCES",
     "Description",
+    "Diagnosis",
     "Evaluation",
     "World",
     "as_segments",
+    "blame",
     "cluster_correlations",
     "data_correlation",
     "dbi",
     "degradations",
     "degrade",
     "describe",
+    "diagnose",
     "distance",
     "evaluate",
     "evaluate_protocol",
