@@ -46,6 +46,25 @@ def test_structure_comes_with_correlation_and_survives_the_marginals(world) -> N
     assert relaxed_mae(world.shift(downsample=60)) > 0.12
 
 
+def test_a_full_size_subject_reproduces_the_reference_table() -> None:
+    world = csts.generate(subjects=1, segments=100, lengths="benchmark", seed=1)
+    expected = {  # mean relaxed MAE, segments out of tolerance, SWC of the authors' 30 subjects
+        "raw": (world.shift(stage="raw"), 0.51, 95, -0.36),
+        "correlated complete": (world.shift(stage="correlated"), 0.024, 2, 0.975),
+        "nonnormal complete": (world, 0.024, 3, 0.975),
+        "nonnormal partial": (world.shift(keep=0.7), 0.025, 4, 0.968),
+        "nonnormal sparse": (world.shift(keep=0.1), 0.033, 12, 0.911),
+    }
+    for shifted, error, outside, silhouette in expected.values():
+        labels = shifted.labels
+        tolerated = np.array(labels["correlation achieved with tolerance"].tolist()).all(axis=1)
+        assert labels["relaxed MAE"].mean() == pytest.approx(error, rel=0.15)
+        assert (~tolerated).sum() == pytest.approx(outside, abs=6)
+        achieved = np.array(labels["correlation achieved"].tolist())
+        assert csts.swc(achieved, labels["cluster_id"]) == pytest.approx(silhouette, abs=0.03)
+    assert 0.1 < relaxed_mae(world.shift(downsample=60)) < 0.2
+
+
 def test_subjects_do_not_depend_on_how_many_there_are(world) -> None:
     one = csts.generate(subjects=1, lengths=[600, 1200, 1800])
     assert np.array_equal(one[0].array("nonnormal"), world[0].array("nonnormal"))
