@@ -94,6 +94,7 @@ def execute(ref: str, folder: str, definition: str, key: str, watchdog_s: float 
                 wall_s=time.time() - began,
             )
             return "failed"
+        record["finished"] = time.time()
         record["attempt"] = store.attempts(key) + 1
         store.keep_environment(record["env"], environment())
         store.write(record, arrays)

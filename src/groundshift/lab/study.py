@@ -182,11 +182,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot of a study: ``draw(table) -> matplotlib Figure`` from the long table of results."""
+    """A plot of a study: ``draw(table) -> matplotlib Figure`` from the long table of results.
+
+    ``rows`` is a pandas query that selects what the plot shows; the report puts its means below the plot.
+    """
 
     name: str
     caption: str
     draw: Callable[..., Any]
+    rows: str
 
 
 Named = TypeVar("Named", World, Method, Measure)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,6 +112,7 @@ def summarise(run: Run) -> Summary:
             {"cell": failure.get("cell", key), "kind": failure["kind"], "message": failure["message"]}
             for key, failure in sorted(run.failures().items())
         ],
+        "finished": _day(max((record["finished"] for record in records), default=None)),
         "seconds": {"total": sum(seconds), "longest cell": max(seconds, default=0.0)},
         "environments": [environments[name] for name in sorted({record["env"] for record in records})],
         "digest": _digest_of(records),
@@ -137,6 +139,10 @@ def claim_row(verdict: Verdict) -> dict[str, Any]:
         "control_measured": asdict(evidence.control) if evidence.control else None,
     }
     return row
+
+
+def _day(seconds: float | None) -> str | None:
+    return None if seconds is None else time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def _digest_of(records: list[dict[str, Any]]) -> str:

@@ -450,17 +450,30 @@ study = Study(
     measures=(index, distortion, found, excess, blames, f1),
     claims=claims,
     figures=(
-        Figure("survival", "SWC of the true labels by stage and share of rows dropped; bars: standard deviation over "
-               "subjects.", draw.survival),
-        Figure("minutes", "Distortion of the correlations when 60 rows become one; bars: standard deviation over "
-               "subjects.", draw.minutes),
-        Figure("ticc", "Agreement of each algorithm with the truth; a line is a subject.", draw.algorithms),
-        Figure("indices", "Validity indices of degraded clusterings against their agreement with the truth; a point "
-               "is a clustering.", draw.indices),
-        Figure("distances", "1-nearest-neighbour from the correlations of a segment to the 23 relaxed patterns.",
-               draw.distances),
-        Figure("rows", "The truth's own score against the rows of its segments; thin lines are subjects, the dashed "
-               "line is 0.7.", draw.rows),
+        Figure(
+            "survival", "SWC of the true labels by stage and share of rows dropped; bars: standard deviation over subjects.",
+            draw.survival, "world == 'series' and measure == 'swc'",
+        ),
+        Figure(
+            "minutes", "Distortion of the correlations when 60 rows become one; bars: standard deviation over subjects.",
+            draw.minutes, "world == 'minutes' and measure != 'relaxed_mae'",
+        ),
+        Figure(
+            "algorithms", "Agreement of each algorithm with the truth; a line is a subject.",
+            draw.algorithms, "measure in ['found_jaccard', 'found_swc', 'discovery']",
+        ),
+        Figure(
+            "indices", "Validity indices of degraded clusterings against their agreement with the truth; a point is one.",
+            draw.indices, "world == 'labelled' and measure != 'swc_if_poor'",
+        ),
+        Figure(
+            "distances", "1-nearest-neighbour from the correlations of a segment to the 23 relaxed patterns.",
+            draw.distances, "measure == 'f1' and permuted == False",
+        ),
+        Figure(
+            "rows", "The truth's own score against the rows of its segments; thin lines: subjects; dashed: 0.7.",
+            draw.rows, "world == 'few_rows' and measure in ['swc', 'relaxed_mae']",
+        ),
     ),
     root_seed=20251124,  # the pilot that set the number of subjects drew from another root
     preload=("numpy", "scipy.stats", "sklearn.metrics", "pandas"),
