@@ -451,11 +451,11 @@ study = Study(
     claims=claims,
     figures=(
         Figure(
-            "survival", "SWC of the true labels by stage and share of rows dropped; bars: standard deviation over subjects.",
+            "survival", "SWC of the true labels by stage and share of rows dropped; bars: sd over subjects.",
             draw.survival, "world == 'series' and measure == 'swc'",
         ),
         Figure(
-            "minutes", "Distortion of the correlations when 60 rows become one; bars: standard deviation over subjects.",
+            "minutes", "Distortion of the correlations when 60 rows become one; bars: sd over subjects.",
             draw.minutes, "world == 'minutes' and measure != 'relaxed_mae'",
         ),
         Figure(
@@ -463,7 +463,7 @@ study = Study(
             draw.algorithms, "measure in ['found_jaccard', 'found_swc', 'discovery']",
         ),
         Figure(
-            "indices", "Validity indices of degraded clusterings against their agreement with the truth; a point is one.",
+            "indices", "Validity indices of degraded clusterings against their agreement with the truth.",
             draw.indices, "world == 'labelled' and measure != 'swc_if_poor'",
         ),
         Figure(
