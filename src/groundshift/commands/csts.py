@@ -188,7 +188,7 @@ def indices(
         _draw(csts.plot_index(scores["jaccard"], scores["swc"], kinds=kinds), plot)
     r = scores.corr()["jaccard"].drop("jaccard")
     lines = [f"Pearson correlation with Jaccard over {len(scores)} clusterings:"]
-    lines += [f"  {name.upper():4} {value:6.3f}" for name, value in r.items()]
+    lines += [f"  {str(name).upper():4} {value:6.3f}" for name, value in r.items()]
     show({"correlation with jaccard": r.to_dict(), "scores": scores.reset_index(names="clustering").to_dict("records")},
          "\n".join(lines), as_json=as_json)  # fmt: skip
 

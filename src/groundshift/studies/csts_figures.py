@@ -36,14 +36,19 @@ def survival(table: pd.DataFrame) -> Drawing:
     """SWC of the truth by stage and rows dropped."""
     drawing, axes = _axes("Structure survives a change of marginals and missing rows", "share of rows dropped",
                           "SWC of the truth (L5)")  # fmt: skip
-    for stage, shade in (("raw", "#999999"), ("correlated", "#2f6f8f"), ("nonnormal", "#c4622d")):
+    # Two stages lie on each other; a small step aside shows both.
+    for stage, shade, aside in (
+        ("raw", "#999999", 0),
+        ("correlated", "#2f6f8f", -0.006),
+        ("nonnormal", "#c4622d", 0.006),
+    ):
         means = (
             _values(table, "swc", world="series", stage=stage)
             .groupby("severity")["value"]
             .agg(["mean", "std"])
         )
         axes.errorbar(
-            means.index, means["mean"], means["std"], marker="o", capsize=3, label=stage, color=shade
+            means.index + aside, means["mean"], means["std"], marker="o", capsize=3, label=stage, color=shade
         )
     axes.axhline(0, color="black", linewidth=0.6)
     axes.legend(frameon=False)
@@ -105,10 +110,9 @@ def indices(table: pd.DataFrame) -> Drawing:
     drawing = Drawing(figsize=(7.6, 3.6), layout="constrained")
     shades = {"wrong": "#c4622d", "shift": "#2f6f8f", "both": "#7d9b4e"}
     for axes, name in zip(drawing.subplots(1, 2), ("swc", "dbi"), strict=True):
-        for kind, points in wide.groupby("kind"):
-            axes.scatter(
-                points["jaccard"], points[name], s=10, alpha=0.6, color=shades[kind], label=kind, linewidths=0
-            )
+        for kind, shade in shades.items():
+            points = wide[wide["kind"] == kind]
+            axes.scatter(points["jaccard"], points[name], 10, shade, alpha=0.6, label=kind, linewidths=0)
         axes.set_xlabel("Jaccard with the truth")
         axes.set_ylabel(f"{name.upper()} (L5)")
         axes.spines[["top", "right"]].set_visible(False)

@@ -29,6 +29,7 @@ from groundshift.benchmarks.csts.labels import (
 )
 from groundshift.benchmarks.csts.load import load, load_degraded
 from groundshift.benchmarks.csts.plots import plot_degradations, plot_index, plot_patterns, plot_series
+from groundshift.benchmarks.csts.statistics import compare_correlations, compare_variants, distance_criteria
 from groundshift.shifts.marginals import gaussianise
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "as_segments",
     "blame",
     "cluster_correlations",
+    "compare_correlations",
+    "compare_variants",
     "data_correlation",
     "dbi",
     "degradations",
@@ -47,6 +50,7 @@ __all__ = [
     "describe",
     "diagnose",
     "distance",
+    "distance_criteria",
     "evaluate",
     "evaluate_protocol",
     "gaussianise",

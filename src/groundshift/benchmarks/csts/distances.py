@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,7 +51,7 @@ def _checked(function: Callable[[Matrix, Matrix], Matrix], U: ArrayLike, V: Arra
     return function(U, V)
 
 
-def lp(p: float, U: Matrix, V: Matrix) -> Matrix:
+def lp(p: float, U: NDArray[Any], V: NDArray[Any]) -> Matrix:
     """(Σ |u - v|^p)^(1/p); the largest entry for p = ∞."""
     difference = np.abs(U[:, None] - V[None])
     largest = difference.max(axis=2)
