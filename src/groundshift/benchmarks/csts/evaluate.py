@@ -147,6 +147,8 @@ def evaluate(
     1.0
     """
     values, _, _ = read_series(data)
+    for name in (distance, map_distance):
+        distance_called(name)  # a wrong name is refused before an algorithm runs
     result = _labels_of(algorithm_or_labels, values)
     found = _Side(values, result, distance)
     common: dict[str, Any] = {
