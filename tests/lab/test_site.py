@@ -1,0 +1,189 @@
+"""The report site as files: what it shows, what it refuses, that it is stable and safe."""
+
+import json
+import re
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+import tests.lab.dummy as dummy
+from groundshift.errors import InputError
+from groundshift.lab import publish, registry, report, run
+from groundshift.lab.site import build
+from groundshift.lab.study import Figure
+
+
+def draw(table):
+    from matplotlib.figure import Figure as Drawing
+
+    figure = Drawing(figsize=(4, 3))
+    axes = figure.subplots()
+    rows = table[table["measure"] == "closeness"]
+    axes.plot(rows["severity"], rows["value"], "o")
+    axes.set_xlabel("severity of the <offset>")
+    return figure
+
+
+STUDY = replace(
+    dummy.study,
+    claims=(
+        replace(dummy.study.claims[0], text="care is <script>alert('x')</script> closer"),
+        *dummy.study.claims[1:],
+    ),
+    figures=(Figure("closeness", "Closeness & severity", draw, "measure == 'closeness'"),),
+)
+
+
+def system(slug, **changes):
+    return registry.System(
+        **{"slug": slug, "module": "tests.lab.dummy", "title": f"A paper called {slug}", "room": "benchmarks",
+           "promise": "Tells care from carelessness", "arxiv": "0000.00000", "venue": "2025", "modality": "numbers",
+           "use": f"groundshift {slug} fit x.csv", **changes}
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def house():
+    """The dummy study as the only system of the house that has run, beside one that has not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dummy, "study", STUDY)
+        known = {"dummy": system("dummy"), "idle": system("idle", room="probes", modality="text", gpu=True)}
+        for module in (registry, build):
+            patch.setattr(module, "systems", lambda: known)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def runs(house, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    run("tests.lab.dummy:study", store=folder, engine="local:2", progress="none")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(runs, tmp_path_factory):
+    return report(runs, tmp_path_factory.mktemp("site")).parent
+
+
+def read(site, page="studies/dummy/index.html"):
+    return (site / page).read_text(encoding="utf-8")
+
+
+def test_the_catalogue_has_every_system_and_the_counts_of_its_verdicts(site):
+    page = read(site, "index.html")
+    assert "✓ 2 shown" in page
+    assert "✗ 1 not shown" in page
+    assert "groundshift run idle" in page
+    items = json.loads(re.search(r"= (.*);", read(site, "assets/catalogue.js"))[1])
+    assert [item["verdict"] for item in items] == [["shown", "not shown"], ["not run"]]
+
+
+def test_a_study_page_shows_paper_and_measurement_side_by_side(site):
+    page = read(site)
+    texts = [
+        "0.9, table 1",
+        "analogue",
+        "&gt; 0.5",
+        "as it must",
+        "groundshift run dummy --scale cpu",
+        "sign-flip p",
+    ]
+    for text in [*texts, "Provenance", "Closeness &amp; severity", "0000.00000"]:
+        assert text in page, text
+    assert page.count('class="strip"') == 3
+    assert "severity of the" in page  # the plot's text is text
+
+
+def test_text_from_data_is_escaped(site):
+    page = read(site)
+    assert "<script>alert" not in page
+    assert "care is &lt;script&gt;" in page
+
+
+def test_failures_are_shown_and_escaped(house, tmp_path):
+    this = run("tests.lab.dummy:study", store=tmp_path / "runs", engine="local:2", progress="none")
+    key = this.cells[0].key
+    this.store.set_aside(key)
+    this.store.fail(key, "error", "ValueError: <b>bad</b>", cell="cell <1>")
+    page = read(report(tmp_path / "runs", tmp_path / "site").parent)
+    assert "ValueError: &lt;b&gt;bad&lt;/b&gt;" in page
+    assert "? inconclusive" in page
+
+
+def test_the_site_is_byte_stable_and_pages_that_did_not_change_are_left_alone(runs, site, tmp_path):
+    again = report(runs, tmp_path / "again").parent
+    files = {p.relative_to(site): p.read_bytes() for p in site.rglob("*") if p.is_file()}
+    assert {p.relative_to(again): p.read_bytes() for p in again.rglob("*") if p.is_file()} == files
+    stamp = (again / "studies/dummy/index.html").stat().st_mtime_ns
+    report(runs, again)
+    assert (again / "studies/dummy/index.html").stat().st_mtime_ns == stamp
+
+
+def test_published_results_give_the_same_claims(runs, site, tmp_path):
+    from groundshift.lab import open_run
+
+    publish(open_run("tests.lab.dummy:study", store=runs), tmp_path / "results")
+    page = read(report(tmp_path / "results", tmp_path / "site").parent)
+    claims = re.compile(r"<tbody>.*?</tbody>", re.S)
+    assert claims.search(page)[0] == claims.search(read(site))[0]
+
+
+def test_every_link_leads_to_a_file(site):
+    class Links(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.found, self.ids = [], set()
+
+        def handle_starttag(self, tag, attrs):
+            attrs = dict(attrs)
+            self.ids.add(attrs.get("id"))
+            self.found += [attrs[name] for name in ("href", "src") if name in attrs and tag != "use"]
+
+    for page in site.rglob("*.html"):
+        links = Links()
+        links.feed(page.read_text(encoding="utf-8"))
+        for link in links.found:
+            if link.startswith(("https://arxiv.org/", "data:")):
+                continue
+            target, _, fragment = link.partition("#")
+            assert not target or (page.parent / target).resolve().is_file(), link
+            assert target or not fragment or fragment in links.ids, link
+
+
+def test_forty_studies_stay_within_their_budgets(house, runs, tmp_path):
+    many = {f"system{i:02}": system(f"system{i:02}") for i in range(40)}
+    for module in (registry, build):
+        house.setattr(module, "systems", lambda: many)
+    for slug in many:
+        (tmp_path / "runs" / slug).parent.mkdir(exist_ok=True)
+        publish_as(runs, tmp_path / "runs" / slug)
+    began = time.perf_counter()
+    page = report(tmp_path / "runs", tmp_path / "site")
+    seconds = time.perf_counter() - began
+    house.setattr(registry, "systems", lambda: {"dummy": system("dummy")})
+    house.setattr(build, "systems", lambda: {"dummy": system("dummy"), "idle": system("idle")})
+    assert page.stat().st_size < 300_000
+    assert max(p.stat().st_size for p in (tmp_path / "site" / "studies").rglob("index.html")) < 1_000_000
+    assert seconds < 20
+
+
+def publish_as(runs, folder):
+    from groundshift.lab import open_run
+
+    made = publish(open_run("tests.lab.dummy:study", store=runs), folder.with_suffix(".tmp"))
+    made.rename(folder)
+    folder.with_suffix(".tmp").rmdir()
+
+
+def test_a_folder_that_is_not_a_site_is_refused(runs, tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="not a groundshift site"):
+        report(runs, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_no_results_are_said_plainly(house, tmp_path):
+    with pytest.raises(InputError, match="holds no results"):
+        report(tmp_path, tmp_path / "site")
