@@ -37,6 +37,8 @@ START_ROWS = 20_000
 """Rows that the Gaussian mixture of the start is fitted to, at most."""
 START_STEPS = 30
 """Its expectation-maximisation steps."""
+STEP_TOL = 1e-3
+"""Accuracy of one M step; the next one starts where it left off."""
 
 
 class TICC(ClusterMixin, BaseEstimator):
@@ -123,7 +125,7 @@ class TICC(ClusterMixin, BaseEstimator):
                 centred = rows - self.means_[k]
                 covariances[k] = centred.T @ centred / len(rows)
             self.precisions_[present] = toeplitz_graphical_lasso(
-                covariances[present], self.lam, self.window, warm=_Warm(solver, present)
+                covariances[present], self.lam, self.window, warm=_Warm(solver, present), tol=STEP_TOL
             )
             before, labels = labels, best_path(self._costs(W), self.beta)
             if np.array_equal(before, labels):
@@ -268,18 +270,20 @@ def _toeplitz_groups(size: int, w: int) -> tuple[NDArray[np.int64], Array]:
 
 
 def toeplitz_graphical_lasso(
-    S: Array, lam: float, w: int, *, warm: _Warm | None = None, tol: float = 1e-6, max_iter: int = 1000
+    S: Array, lam: float, w: int, *, warm: _Warm | None = None, tol: float = 1e-4, max_iter: int = 1000
 ) -> Array:
     """argmin tr(SΘ) - log det Θ + λ‖Θ‖₁ over symmetric Θ ≻ 0 whose w × w blocks are Toeplitz.
 
-    ADMM over all clusters at once; those that have converged drop out. ρ doubles or halves when one residual
-    exceeds the other tenfold, without which badly scaled data hardly move.
+    ADMM over all clusters at once; those that have converged drop out. ρ doubles or halves when one residual,
+    relative to the size of what it is a residual of, exceeds the other tenfold: without that badly scaled data
+    hardly move.
 
     Parameters
     ----------
     S : covariances, shape (K, n·w, n·w)
     lam : λ
     w : blocks per side
+    tol : relative size of both residuals at which a cluster has converged
 
     Returns
     -------
@@ -317,8 +321,9 @@ def toeplitz_graphical_lasso(
         dual = rho[active] * np.linalg.norm(z_new - z, axis=(1, 2))
         size_z = np.maximum(np.linalg.norm(new, axis=(1, 2)), np.linalg.norm(z_new, axis=(1, 2)))
         size_u = rho[active] * np.linalg.norm(u, axis=(1, 2))
-        done = (primal <= d * tol + tol * size_z + 1e-4) & (dual <= d * tol + tol * size_u + 1e-4)
-        factor = np.where(primal > 10 * dual, 2.0, np.where(dual > 10 * primal, 0.5, 1.0))
+        done = (primal <= tol * size_z) & (dual <= tol * size_u)
+        behind = np.log10((primal / size_z + 1e-300) / (dual / (size_u + 1e-300) + 1e-300))
+        factor = np.where(behind > 1, 2.0, np.where(behind < -1, 0.5, 1.0))
         factor[done] = 1.0
         theta[active], Z[active] = new, z_new
         U[active] = u / factor[:, None, None]

@@ -59,7 +59,19 @@ def lp(p: float, U: NDArray[Any], V: NDArray[Any]) -> Matrix:
         return largest
     # Scaled by the largest entry, or 0.1^100 would vanish.
     scale = np.where(largest == 0, 1.0, largest)
-    return scale * ((difference / scale[..., None]) ** p).sum(axis=2) ** (1 / p) * (largest > 0)
+    return scale * _power(difference / scale[..., None], p).sum(axis=2) ** (1 / p) * (largest > 0)
+
+
+def _power(x: Matrix, p: float) -> Matrix:
+    """x ** p; whole powers by squaring, which is several times quicker than the general power."""
+    if p != int(p):
+        return x**p
+    result, p = np.ones_like(x), int(p)
+    while p:
+        if p & 1:
+            result = result * x
+        x, p = x * x, p >> 1
+    return result
 
 
 def lp_with_reference(p: float, U: Matrix, V: Matrix) -> Matrix:

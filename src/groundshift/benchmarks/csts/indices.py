@@ -19,12 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import silhouette_score
 
 from groundshift.benchmarks.csts.distances import distance as distance_called
-from groundshift.benchmarks.csts.labels import (
-    as_segments,
-    cluster_correlations,
-    data_correlation,
-    segment_correlations,
-)
+from groundshift.benchmarks.csts.labels import as_segments, truncate
 from groundshift.errors import InputError
 from groundshift.worlds.segments import Segments
 
@@ -120,8 +115,7 @@ def score_clusterings(
 ) -> pd.DataFrame:
     """SWC, DBI, VRC, PBM and Jaccard of many clusterings of one series, the truth first.
 
-    Correlations of segments, clusters and the whole series are computed once for each that occurs, however
-    many clusterings share it.
+    Each column is sorted once for all of them, and what clusterings share is computed once.
 
     Parameters
     ----------
@@ -136,56 +130,77 @@ def score_clusterings(
     data = np.asarray(data, dtype=float)
     truth = as_segments(truth)
     named = {"truth": truth, **{name: as_segments(item) for name, item in clusterings.items()}}
-    cache = _Correlations(data)
+    ranked = _Ranked(data)
     true_rows = truth.row_labels(len(data))
-    rows = {}
+    scores = {}
     for name, segments in named.items():
-        A, C, center = cache.segments(segments), cache.clusters(segments), cache.series(segments)
-        rows[name] = {
-            "swc": swc(A, segments.cluster, distance),
-            "dbi": dbi(A, segments.cluster, C, distance),
-            "vrc": vrc(A, segments.cluster, C, center, distance),
-            "pbm": pbm(A, segments.cluster, C, center, distance),
+        A = ranked.correlations(Segments(segments.start, segments.end, np.arange(len(segments))))
+        _, place = np.unique(segments.cluster, return_inverse=True)
+        C = ranked.correlations(Segments(segments.start, segments.end, place))
+        center = ranked.correlations(Segments(segments.start, segments.end, np.zeros_like(place)))[0]
+        scores[name] = {
+            "swc": swc(A, place, distance),
+            "dbi": dbi(A, place, C, distance),
+            "vrc": vrc(A, place, C, center, distance),
+            "pbm": pbm(A, place, C, center, distance),
             "jaccard": jaccard(segments.row_labels(len(data)), true_rows),
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(scores, orient="index")
 
 
-class _Correlations:
-    """Correlations of one series, each computed once."""
+class _Ranked:
+    """Spearman correlations of any groups of a series' rows; each column is sorted once for all of them.
+
+    Rows in the order of a column's values, sorted stably by group, stand in the order of their ranks within the
+    group. Groups are small integers, which NumPy sorts in linear time.
+    """
 
     def __init__(self, data: Array) -> None:
-        self.data = data
-        self._segment: dict[tuple[int, int], Array] = {}
-        self._cluster: dict[bytes, Array] = {}
-        self._series: dict[tuple[int, int], Array] = {}
+        self.order = [np.argsort(column, kind="stable") for column in data.T]
+        self.fresh = [
+            np.diff(column[order], prepend=np.nan) != 0
+            for column, order in zip(data.T, self.order, strict=True)
+        ]
+        """Whether a row's value differs from the one before it, in the order of the values."""
+        self._known: dict[bytes, Array] = {}
 
-    def segments(self, segments: Segments) -> Array:
-        spans = list(zip(segments.start.tolist(), segments.end.tolist(), strict=True))
-        new = [i for i, span in enumerate(spans) if span not in self._segment]
-        if new:
-            some = Segments(segments.start[new], segments.end[new], segments.cluster[new])
-            for i, r in zip(new, segment_correlations(self.data, some), strict=True):
-                self._segment[spans[i]] = r
-        return np.array([self._segment[span] for span in spans])
+    def correlations(self, groups: Segments, decimals: int = 3) -> Array:
+        """Correlation of each group's rows, shape (groups, q), cut like `segment_correlations`; ids from 0 up."""
+        group = groups.row_labels(len(self.order[0])).astype(np.int16)
+        key = group.tobytes()
+        if key not in self._known:
+            self._known[key] = truncate(self._exact(group, int(group.max()) + 1), decimals)
+        return self._known[key]
 
-    def clusters(self, segments: Segments) -> Array:
-        found = []
-        for k in np.unique(segments.cluster):
-            mine = segments.cluster == k
-            start, end = segments.start[mine], segments.end[mine]
-            key = np.concatenate([start, end]).tobytes()
-            if key not in self._cluster:
-                _, centroid = cluster_correlations(self.data, Segments(start, end, segments.cluster[mine]))
-                self._cluster[key] = centroid[0]
-            found.append(self._cluster[key])
-        return np.array(found)
+    def _exact(self, group: NDArray[np.int16], count: int) -> Array:
+        rows = np.flatnonzero(group >= 0)
+        sizes = np.bincount(group[rows], minlength=count)
+        ends = np.cumsum(sizes)
+        middle = ends - (sizes + 1) / 2  # mean place of a group's rows; tied ranks keep it
+        centred = np.zeros((len(group), len(self.order)))
+        for j, (order, fresh) in enumerate(zip(self.order, self.fresh, strict=True)):
+            # Ties are runs of equal values; numbered before the rows are regrouped.
+            run = np.cumsum(fresh)
+            if len(rows) < len(group):
+                covered = group[order] >= 0
+                order, run = order[covered], run[covered]
+            by_group = np.argsort(group[order], kind="stable")
+            order, run = order[by_group], run[by_group]
+            g = group[order]
+            first = np.flatnonzero((np.diff(run, prepend=-1) != 0) | (np.diff(g, prepend=-1) != 0))
+            length = np.diff(first, append=len(order))
+            place = np.repeat(first + (length - 1) / 2, length)
+            centred[order, j] = place - middle[g]
+        x, inside = centred[rows].T, group[rows]
 
-    def series(self, segments: Segments) -> Array:
-        key = int(segments.start[0]), segments.rows
-        if key not in self._series:
-            self._series[key] = data_correlation(self.data, segments)
-        return self._series[key]
+        def product(a: int, b: int) -> Array:
+            return np.bincount(inside, weights=x[a] * x[b], minlength=count).astype(float)
+
+        i, j = np.triu_indices(len(self.order), 1)
+        power = np.array([product(a, a) for a in range(len(x))])
+        cross = np.array([product(a, b) for a, b in zip(i.tolist(), j.tolist(), strict=True)])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.clip(cross / np.sqrt(power[i] * power[j]), -1, 1).T
 
 
 def _checked(A: ArrayLike, cluster: ArrayLike) -> tuple[Array, NDArray[Any], NDArray[np.int64]]:

@@ -91,7 +91,7 @@ def segment_correlations(
             f"{len(undefined)} of {len(segments)} segments have no correlation and are NaN.", stacklevel=2
         )
         found[undefined] = np.nan
-    return _truncate(found, decimals)
+    return truncate(found, decimals)
 
 
 def cluster_correlations(
@@ -120,14 +120,14 @@ def cluster_correlations(
                 f"Cluster {k} ({len(rows)} rows) has no correlation: it has one row, or a constant column. "
                 "Merge it with another cluster or leave it out."
             )
-    return ids, _truncate(np.array(centroids), decimals)
+    return ids, truncate(np.array(centroids), decimals)
 
 
 def data_correlation(data: ArrayLike, segments: Segments, *, decimals: int | None = 3) -> NDArray[np.float64]:
     """Spearman correlation of all rows that the segments cover, shape (n(n-1)/2,)."""
     data = np.asarray(data, dtype=float)
     covered = np.concatenate([data[a:b] for a, b in zip(segments.start, segments.end, strict=True)])
-    return _truncate(correlations(covered), decimals)
+    return truncate(correlations(covered), decimals)
 
 
 def correlations(
@@ -370,7 +370,7 @@ def _kind_and_number(name: str) -> tuple[str, int]:
     return (kind, int(number)) if number.isdigit() else (name, 0)
 
 
-def _truncate(r: NDArray[np.float64], decimals: int | None) -> NDArray[np.float64]:
+def truncate(r: NDArray[np.float64], decimals: int | None) -> NDArray[np.float64]:
     """Cut toward zero; a value within rounding error of the next step counts as that step."""
     if decimals is None:
         return r
