@@ -196,11 +196,11 @@ class _Ranked:
         def product(a: int, b: int) -> Array:
             return np.bincount(inside, weights=x[a] * x[b], minlength=count).astype(float)
 
-        i, j = np.triu_indices(len(self.order), 1)
+        left, right = np.triu_indices(len(self.order), 1)
         power = np.array([product(a, a) for a in range(len(x))])
-        cross = np.array([product(a, b) for a, b in zip(i.tolist(), j.tolist(), strict=True)])
+        cross = np.array([product(a, b) for a, b in zip(left.tolist(), right.tolist(), strict=True)])
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.clip(cross / np.sqrt(power[i] * power[j]), -1, 1).T
+            return np.clip(cross / np.sqrt(power[left] * power[right]), -1, 1).T
 
 
 def _checked(A: ArrayLike, cluster: ArrayLike) -> tuple[Array, NDArray[Any], NDArray[np.int64]]:
