@@ -87,7 +87,8 @@ class ChangePoints(ClusterMixin, BaseEstimator):
     penalty : float
         Cost of a change point, in the units of ruptures' "normal" cost.
     min_size : int
-        Fewest rows of a segment.
+        Fewest rows of a segment. Boundaries lie on a grid of a third of it, coarser beyond 40,000 rows, so that
+        long series take minutes at most.
     """
 
     def __init__(
@@ -105,10 +106,13 @@ class ChangePoints(ClusterMixin, BaseEstimator):
         ranks = rankdata(X, axis=0) / len(X)
         with warnings.catch_warnings():  # ruptures announces at every fit that it regularises covariances
             warnings.simplefilter("ignore", UserWarning)
-            search = ruptures.Pelt(model="normal", min_size=self.min_size, jump=max(1, self.min_size // 3))
+            search = ruptures.Pelt(model="normal", min_size=self.min_size, jump=self._jump(len(X)))
             ends = search.fit(ranks).predict(pen=self.penalty)
         self.labels_ = _cluster_segments(X, ends[:-1], self.n_clusters, self.random_state)
         return self
+
+    def _jump(self, rows: int) -> int:
+        return max(1, self.min_size // 3, rows // 4000)
 
 
 class AeonSegments(ClusterMixin, BaseEstimator):

@@ -165,7 +165,7 @@ def publish(run: Run, out: str | os.PathLike[str] = "results") -> Path:
     folder = Path(out) / run.study.slug
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.json").write_bytes(_dump(summary.data, indent=1) + b"\n")
-    summary.table.to_csv(folder / "cells.csv", index=False)
+    summary.table.to_parquet(folder / "cells.parquet", index=False, compression="zstd")
     return folder
 
 
@@ -174,6 +174,6 @@ def published(folder: str | os.PathLike[str]) -> dict[str, Summary]:
     import pandas as pd
 
     return {
-        path.parent.name: Summary(json.loads(path.read_text()), pd.read_csv(path.with_name("cells.csv")))
+        path.parent.name: Summary(json.loads(path.read_text()), pd.read_parquet(path.with_name("cells.parquet")))
         for path in sorted(Path(folder).glob("*/summary.json"))
     }
