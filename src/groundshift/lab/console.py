@@ -71,7 +71,7 @@ def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
     """The claims of a summary (see `groundshift.lab.summary.claim_row`) with their verdicts."""
     rows = []
     for claim in claims:
-        control = claim["control_measured"]
+        control, word = claim["control_measured"], claim["verdict"]
         rows.append(
             (
                 claim["id"],
@@ -80,13 +80,14 @@ def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
                 _margin(claim),
                 "none"
                 if control is None
-                else f"{number(control['mean'])} {'as it must' if control['ok'] else 'FAILED'}",
-                SIGNS[claim["verdict"]] + ("" if claim["verdict"] == "shown" else f" ({claim['reason']})"),
+                else f"{number(control['mean'])} {'ok' if control['ok'] else 'FAILED'}",
+                SIGNS[word] + ("" if word == "shown" else f": {claim['reason']}"),
             )
         )
-    return table(
-        ("claim", "", "measured [interval]", "margin", "control", "verdict"), rows, f"Claims of {slug}"
-    )
+    made = table(("", "claim", "measured", "margin", "control", "verdict"), rows, f"Claims of {slug}")
+    for place in (0, 2, 3, 4):
+        made.columns[place].no_wrap = True
+    return made
 
 
 def _measured(claim: Mapping[str, Any]) -> str:

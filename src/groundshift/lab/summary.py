@@ -174,6 +174,8 @@ def published(folder: str | os.PathLike[str]) -> dict[str, Summary]:
     import pandas as pd
 
     return {
-        path.parent.name: Summary(json.loads(path.read_text()), pd.read_parquet(path.with_name("cells.parquet")))
+        path.parent.name: Summary(
+            json.loads(path.read_text()), pd.read_parquet(path.with_name("cells.parquet"))
+        )
         for path in sorted(Path(folder).glob("*/summary.json"))
     }
