@@ -7,7 +7,6 @@ import pytest
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 
-from groundshift.discovery import clusterers
 from groundshift.discovery.clusterers import (
     AeonSegments,
     ChangePoints,
@@ -94,4 +93,4 @@ def test_a_missing_library_says_what_to_install(planted, monkeypatch):
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(InputError, match=r"pip install 'groundshift\[peers\]'"):
-        clusterers.ChangePoints(2).fit(planted[0])
+        FastTICC(2).fit(planted[0])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from ruptures import Pelt
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import KMeans
@@ -102,11 +103,10 @@ class ChangePoints(ClusterMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: Any = None) -> ChangePoints:
         """Cluster the rows of X, shape (rows, n)."""
         X = _series(X, self.min_size, self.n_clusters)
-        ruptures = _library("ruptures")
         ranks = rankdata(X, axis=0) / len(X)
         with warnings.catch_warnings():  # ruptures announces at every fit that it regularises covariances
             warnings.simplefilter("ignore", UserWarning)
-            search = ruptures.Pelt(model="normal", min_size=self.min_size, jump=self._jump(len(X)))
+            search = Pelt(model="normal", min_size=self.min_size, jump=self._jump(len(X)))
             ends = search.fit(ranks).predict(pen=self.penalty)
         self.labels_ = _cluster_segments(X, ends[:-1], self.n_clusters, self.random_state)
         return self

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from groundshift.errors import InputError
-from groundshift.lab.console import Json, Quiet, Store, claims_table, show, table
+from groundshift.lab.console import Json, Quiet, Store, claims_table, margin_text, show, table
 from groundshift.lab.registry import system, systems
 
 __all__ = ["app", "main"]
@@ -99,6 +99,8 @@ def show_(slug: Slug, as_json: Json = False) -> None:
     """A system: paper, claims, grid, cost, and how to apply it to your own data."""
     from dataclasses import asdict
 
+    from rich.text import Text
+
     from groundshift.lab.planning import plan
 
     about, plans = system(slug), {}
@@ -114,7 +116,7 @@ def show_(slug: Slug, as_json: Json = False) -> None:
         f"({plans['cpu'].cells} cells, at most {study.budget_s:.0f} s on two cores)\n",
         "[bold]Claims[/]",
         *(
-            f"  {c.id:3} {c.text}\n      paper: {c.paper}\n      margin {c.direction} {c.margin:g}, "
+            f"  {c.id:3} {c.text}\n      paper: {c.paper}\n      margin {margin_text(asdict(c))}, "
             f"control: {c.control.text if c.control else 'none'}"
             for c in study.claims
         ),
@@ -125,7 +127,7 @@ def show_(slug: Slug, as_json: Json = False) -> None:
         "cells": {scale: p.cells for scale, p in plans.items()},
         "budget_s": study.budget_s,
     }
-    show(data, "\n".join(text), as_json=as_json)
+    show(data, Text.from_markup("\n".join(text)), as_json=as_json)
 
 
 @app.command("plan")

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Json", "Out", "Quiet", "Store", "claims_table", "number", "show", "table"]
+__all__ = ["Json", "Out", "Quiet", "Store", "claims_table", "margin_text", "number", "show", "table"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -40,13 +40,15 @@ def show(data: Any, text: Any, *, as_json: bool = False, quiet: bool = False) ->
 
     # Output that is piped to a file or a pager is not folded at eighty columns.
     width = None if sys.stdout.isatty() else 120
-    Console(width=width, soft_wrap=isinstance(text, str), highlight=False).print(text)
+    Console(width=width, soft_wrap=isinstance(text, str), highlight=False).print(text, markup=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Table:
-    """A table for the terminal; numbers are aligned to the right."""
+    """A table for the terminal; numbers are aligned to the right, brackets in texts are kept."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     rows = [list(row) for row in rows]
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -54,7 +56,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
         numeric = all(isinstance(row[i], int | float) for row in rows)
         made.add_column(column, justify="right" if numeric and rows else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(number(cell) if isinstance(cell, float) else str(cell) for cell in row))
+        made.add_row(
+            *(
+                cell
+                if isinstance(cell, Text)
+                else number(cell)
+                if isinstance(cell, float)
+                else escape(str(cell))
+                for cell in row
+            )
+        )
     return made
 
 
@@ -69,6 +80,8 @@ def number(value: Any) -> str:
 
 def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
     """The claims of a summary (see `groundshift.lab.summary.claim_row`) with their verdicts."""
+    from rich.text import Text
+
     rows = []
     for claim in claims:
         control, word = claim["control_measured"], claim["verdict"]
@@ -76,12 +89,12 @@ def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
             (
                 claim["id"],
                 claim["text"],
-                _measured(claim),
-                _margin(claim),
+                measured_text(claim),
+                margin_text(claim),
                 "none"
                 if control is None
                 else f"{number(control['mean'])} {'ok' if control['ok'] else 'FAILED'}",
-                SIGNS[word] + ("" if word == "shown" else f": {claim['reason']}"),
+                Text.from_markup(SIGNS[word]) + ("" if word == "shown" else f": {claim['reason']}"),
             )
         )
     made = table(("", "claim", "measured", "margin", "control", "verdict"), rows, f"Claims of {slug}")
@@ -90,11 +103,13 @@ def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
     return made
 
 
-def _measured(claim: Mapping[str, Any]) -> str:
+def measured_text(claim: Mapping[str, Any]) -> str:
+    """Mean and interval of a measured claim."""
     return f"{number(claim['mean'])} [{number(claim['low'])}, {number(claim['high'])}]"
 
 
-def _margin(claim: Mapping[str, Any]) -> str:
+def margin_text(claim: Mapping[str, Any]) -> str:
+    """What a claim must clear, by its kind."""
     if claim["kind"] == "equivalence":
         return f"within ±{number(claim['margin'])}"
     if claim["kind"] == "identity":
