@@ -1,0 +1,186 @@
+"""Write the site: a catalogue, a page for each study, its data to download.
+
+Output is byte-stable for equal input; a page whose input has not changed is left as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from groundshift.errors import InputError
+from groundshift.lab.console import number
+from groundshift.lab.execute import load_study
+from groundshift.lab.identity import canonical_json
+from groundshift.lab.registry import System, systems
+from groundshift.lab.runs import open_run
+from groundshift.lab.site.drawings import figures, strip
+from groundshift.lab.summary import Summary, published, summarise
+
+if TYPE_CHECKING:
+    from groundshift.lab.study import Study
+
+__all__ = ["report"]
+
+MARK = ".groundshift-site"
+"""Names the folder as ours and keeps the hash of each page's input."""
+WORDS = ("shown", "not shown", "inconclusive")
+SIGNS = {"shown": "✓", "not shown": "✗", "inconclusive": "?"}
+ASSETS = ("style.css", "search.js")
+
+
+def report(
+    source: str | os.PathLike[str] = "runs", out: str | os.PathLike[str] = "site", *, scale: str = "cpu"
+) -> Path:
+    """Make the static site and return the path of its first page.
+
+    Parameters
+    ----------
+    source : a store of runs, or a folder of published results
+    out : folder of the site; an earlier site is brought up to date, anything else is refused
+    scale : which runs of the store
+
+    Raises
+    ------
+    InputError
+        No results in ``source``; ``out`` holds something that is not a site of ours.
+    """
+    source, out = Path(source), Path(out)
+    summaries = _summaries(source, scale)
+    known = _own(out)
+    templates = _templates()
+    hashes = {}
+    for slug, summary in summaries.items():
+        about = systems()[slug]
+        hashes[slug] = _hash(templates, summary, about)
+        if known.get(slug) != hashes[slug]:
+            _write_study(out, templates, about, summary)
+    for name in ASSETS:
+        _write(out / "assets" / name, (files("groundshift.lab.site") / name).read_text(encoding="utf-8"))
+    cards = [_card(about, summaries.get(about.slug)) for about in systems().values()]
+    _write(out / "assets" / "catalogue.js", f"window.CATALOGUE = {_script_json([c['search'] for c in cards])};\n")
+    page = templates.get_template("index.html.j2").render(cards=cards, filters=_filters(cards), root="")
+    _write(out / "index.html", page)
+    _write(out / MARK, json.dumps(hashes, indent=1, sort_keys=True) + "\n")
+    return out / "index.html"
+
+
+def _summaries(source: Path, scale: str) -> dict[str, Summary]:
+    """Results by slug, of the systems in the house."""
+    found = {slug: summary for slug, summary in published(source).items() if slug in systems()}
+    for slug in systems():
+        if slug not in found and (source / slug).is_dir():
+            run = open_run(slug, scale=scale, store=source)
+            if run.store.done():
+                found[slug] = summarise(run)
+    if not found:
+        raise InputError(
+            f"{source} holds no results of scale {scale!r}; run a study first (groundshift run csts), or name a folder "
+            "of runs or of published results."
+        )
+    return found
+
+
+def _own(out: Path) -> dict[str, str]:
+    """Hashes of the pages that are there; a folder that is not a site of ours is refused."""
+    if (out / MARK).exists():
+        return json.loads((out / MARK).read_text())
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists and is not a groundshift site; name an empty or a new folder with --out.")
+    return {}
+
+
+def _templates() -> Environment:
+    env = Environment(
+        loader=PackageLoader("groundshift.lab", "site"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    env.filters["number"] = number
+    env.globals.update(SIGNS=SIGNS, WORDS=WORDS)
+    return env
+
+
+def _hash(templates: Environment, summary: Summary, about: System) -> str:
+    sources = [(files("groundshift.lab.site") / name).read_text() for name in ("study.html.j2", "base.html.j2", "drawings.py")]
+    content = [*sources, canonical_json(summary.data), str(vars(about)), summary.table.to_csv(index=False)]
+    study = load_study(f"{about.module}:study")
+    content += [figure.name + figure.caption + figure.rows for figure in study.figures]
+    return hashlib.blake2b("\0".join(content).encode(), digest_size=16).hexdigest()
+
+
+def _write_study(out: Path, templates: Environment, about: System, summary: Summary) -> None:
+    study: Study = load_study(f"{about.module}:study")
+    data = out / "data" / about.slug
+    _write(data / "summary.json", json.dumps(summary.data, indent=1, ensure_ascii=False) + "\n")
+    _write(data / "cells.csv", summary.table.to_csv(index=False))
+    summary.table.to_parquet(data / "cells.parquet", index=False)
+    claims = [{**claim, "strip": strip(claim)} for claim in summary.data["claims"]]
+    page = templates.get_template("study.html.j2").render(
+        about=about,
+        claims=claims,
+        counts=_counts(summary),
+        summary=summary.data,
+        figures=figures(study, summary.table),
+        downloads=("cells.csv", "cells.parquet", "summary.json"),
+        root="../../",
+    )
+    _write(out / "studies" / about.slug / "index.html", page)
+
+
+def _counts(summary: Summary | None) -> dict[str, int]:
+    words = Counter(claim["verdict"] for claim in summary.data["claims"]) if summary else Counter()
+    return {word: words[word] for word in WORDS}
+
+
+def _card(about: System, summary: Summary | None) -> dict[str, Any]:
+    """A system in the catalogue."""
+    counts = _counts(summary)
+    hardware = summary.data["environments"] if summary else []
+    return {
+        "about": about,
+        "counts": counts,
+        "run": summary is not None,
+        "finished": summary.data["finished"] if summary else None,
+        "hardware": ", ".join(sorted({env["gpu"] or f"{env['cpu']}, {env['cores']} cores" for env in hardware})),
+        "search": {
+            "slug": about.slug,
+            "text": " ".join((about.slug, about.title, about.promise, about.room, about.modality, about.arxiv)).lower(),
+            "room": about.room,
+            "modality": about.modality,
+            "verdict": [word for word in WORDS if counts[word]] or ["not run"],
+            "gpu": "yes" if about.gpu else "no",
+        },
+    }
+
+
+def _filters(cards: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The values of each filter that occur."""
+    return {
+        "room": sorted({card["search"]["room"] for card in cards}),
+        "verdict": [w for w in (*WORDS, "not run") if any(w in card["search"]["verdict"] for card in cards)],
+        "modality": sorted({card["search"]["modality"] for card in cards}),
+        "gpu": sorted({card["search"]["gpu"] for card in cards}),
+    }
+
+
+def _script_json(value: Any) -> str:
+    """JSON that may stand in a script file or element."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True).replace("<", "\\u003c")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a page where it differs from what is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = text.encode()
+    if not path.exists() or path.read_bytes() != content:
+        path.write_bytes(content)
+
+
