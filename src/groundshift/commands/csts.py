@@ -30,7 +30,9 @@ Labels = Annotated[
     typer.Option(help="Labels, csv or parquet: a row per segment (start, end, cluster) or a label per row."),
 ]
 Truth = Annotated[Path | None, typer.Option(help="The true labels, in either form.")]
-End = Annotated[str, typer.Option(help="Whether a segment's end row is 'inclusive' or 'exclusive'.")]
+End = Annotated[
+    str, typer.Option(help="Whether a segment's end row is 'inclusive' or 'exclusive'; or 'length'.")
+]
 DropNa = Annotated[
     bool, typer.Option("--dropna", help="Leave out rows with missing values, with their labels.")
 ]
@@ -118,6 +120,7 @@ def degrade(
     severity: Annotated[float, typer.Option(help="From 0 (nothing) to 1 (the worst).")] = 0.5,
     seed: Seed = 0,
     end: End = "inclusive",
+    plot: Plot = None,
 ) -> None:
     """Make labels worse by a known amount, to see what an index says of them."""
     import pandas as pd
@@ -126,10 +129,13 @@ def degrade(
 
     if out.exists():
         raise InputError(f"{out} exists and is kept; name another file.")
+    _writable(plot)
     truth = csts.as_segments(labels, end=_end(end))
     worse = csts.degrade(truth, kind, severity=severity, seed=seed)  # type: ignore[arg-type]
     table = pd.DataFrame({"start": worse.start, "end": worse.end - 1, "cluster": worse.cluster})
     table.to_csv(out, index=False)
+    if plot is not None:
+        _draw(csts.plot_degradations(truth, {f"{kind}, severity {severity:g}": worse}), plot)
     agree = (worse.row_labels(truth.rows) == truth.row_labels()).mean()
     show(None, f"{len(worse)} segments were written to {out}; {agree:.1%} of the rows keep their cluster.")
 
@@ -308,8 +314,10 @@ def _number(option: str, text: str, whole: bool = False) -> float:
 
 
 def _end(word: str) -> Any:
-    if word not in ("inclusive", "exclusive"):
-        raise InputError(f"--end {word!r} was given; it is 'inclusive' (the benchmark's) or 'exclusive'.")
+    if word not in ("inclusive", "exclusive", "length"):
+        raise InputError(
+            f"--end {word!r} was given; it is 'inclusive' (the benchmark's), 'exclusive' or 'length'."
+        )
     return word
 
 

@@ -221,3 +221,10 @@ def test_bad_use_is_refused() -> None:
         cluster_correlations(
             np.vstack([np.random.default_rng(0).normal(size=(40, 2)), np.ones((60, 2))]), TWO
         )
+
+
+def test_labels_whose_indices_drift_are_read_by_their_lengths():
+    table = pd.DataFrame({"start idx": [0, 5], "end idx": [3, 8], "length": [4, 5], "cluster_id": [1, 2]})
+    assert read_labels(table, end="length", rows=9).end.tolist() == [4, 9]
+    with pytest.raises(InputError, match="no column 'length'"):
+        read_labels(table.drop(columns="length"), end="length")

@@ -119,7 +119,7 @@ def test_the_authors_bundle(csts_data, tmp_path) -> None:
     )
     normal = csts.load(csts_data / "small_complete", "correlated_complete", subjects=["normal"])
     assert normal[0].patterns[7].relaxed == (0.0, -0.71, 0.7)
-    with pytest.raises(InputError, match=r"length 1449, but rows .* Segments\.from_lengths"):
+    with pytest.raises(InputError, match=r"length 1449, but rows .* end='length'"):
         csts.load(csts_data / "sparse_correlated", "correlated_sparse", subjects=["short-misty-forest-56"])
     degraded = csts.load_degraded(csts_data / "degraded" / "non_normal", subject="gallant-galaxy-1")
     assert len(degraded) == 66

@@ -37,7 +37,7 @@ __all__ = [
     "within_tolerance",
 ]
 
-End = Literal["inclusive", "exclusive"]
+End = Literal["inclusive", "exclusive", "length"]
 Patterns = Mapping[int, Pattern]
 
 STRONG, WEAK = 0.7, 0.2  # the benchmark's tolerance
@@ -237,8 +237,9 @@ def read_labels(source: Any, *, end: End = "inclusive", rows: int | None = None)
     Parameters
     ----------
     source : table (pandas, polars, Arrow) or path of a csv or parquet file
-    end : "inclusive" or "exclusive"
-        Whether the end row belongs to the segment, as it does in the benchmark's files.
+    end : "inclusive", "exclusive" or "length"
+        Whether the end row belongs to the segment, as it does in the benchmark's files. "length" goes by the column
+        of that name alone: segments lie end to end.
     rows : int, optional
         Rows of the data that the labels speak of.
 
@@ -266,13 +267,17 @@ def read_labels(source: Any, *, end: End = "inclusive", rows: int | None = None)
             f"columns given are {', '.join(map(str, table.columns))}."
         )
     start, last, cluster = (table[name].to_numpy() for name in columns)
+    if end == "length":
+        if "length" not in table:
+            raise InputError("end='length' was asked for; the labels have no column 'length'.")
+        return _of_length(Segments.from_lengths(table["length"], _as_ids(cluster)), rows)
     stop = last + 1 if end == "inclusive" else last
     _check_cover(start, stop, end)
     if "length" in table and (wrong := np.flatnonzero(table["length"].to_numpy() != stop - start)).size:
         i = int(wrong[0])
         raise InputError(
             f"Segment {i} has length {table['length'].iloc[i]}, but rows {start[i]} to {last[i]} ({end}) are "
-            f"{stop[i] - start[i]}. If the lengths are right, use Segments.from_lengths(length, cluster); if end "
+            f"{stop[i] - start[i]}. If the lengths are right, read the labels with end='length'; if end "
             "rows are exclusive, read them with end='exclusive'."
         )
     return _of_length(Segments(start, stop, _as_ids(cluster)), rows)

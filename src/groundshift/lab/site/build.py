@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from collections import Counter
-
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +65,9 @@ def report(
     for name in ASSETS:
         _write(out / "assets" / name, (files("groundshift.lab.site") / name).read_text(encoding="utf-8"))
     cards = [_card(about, summaries.get(about.slug)) for about in systems().values()]
-    _write(out / "assets" / "catalogue.js", f"window.CATALOGUE = {_script_json([c['search'] for c in cards])};\n")
+    _write(
+        out / "assets" / "catalogue.js", f"window.CATALOGUE = {_script_json([c['search'] for c in cards])};\n"
+    )
     page = templates.get_template("index.html.j2").render(cards=cards, filters=_filters(cards), root="")
     _write(out / "index.html", page)
     _write(out / MARK, json.dumps(hashes, indent=1, sort_keys=True) + "\n")
@@ -94,7 +95,9 @@ def _own(out: Path) -> dict[str, str]:
     if (out / MARK).exists():
         return json.loads((out / MARK).read_text())
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is not a groundshift site; name an empty or a new folder with --out.")
+        raise InputError(
+            f"{out} exists and is not a groundshift site; name an empty or a new folder with --out."
+        )
     return {}
 
 
@@ -109,7 +112,10 @@ def _templates() -> Environment:
 
 
 def _hash(templates: Environment, summary: Summary, about: System) -> str:
-    sources = [(files("groundshift.lab.site") / name).read_text() for name in ("study.html.j2", "base.html.j2", "drawings.py")]
+    sources = [
+        (files("groundshift.lab.site") / name).read_text()
+        for name in ("study.html.j2", "base.html.j2", "drawings.py")
+    ]
     content = [*sources, canonical_json(summary.data), str(vars(about)), summary.table.to_csv(index=False)]
     study = load_study(f"{about.module}:study")
     content += [figure.name + figure.caption + figure.rows for figure in study.figures]
@@ -149,10 +155,14 @@ def _card(about: System, summary: Summary | None) -> dict[str, Any]:
         "counts": counts,
         "run": summary is not None,
         "finished": summary.data["finished"] if summary else None,
-        "hardware": ", ".join(sorted({env["gpu"] or f"{env['cpu']}, {env['cores']} cores" for env in hardware})),
+        "hardware": ", ".join(
+            sorted({env["gpu"] or f"{env['cpu']}, {env['cores']} cores" for env in hardware})
+        ),
         "search": {
             "slug": about.slug,
-            "text": " ".join((about.slug, about.title, about.promise, about.room, about.modality, about.arxiv)).lower(),
+            "text": " ".join(
+                (about.slug, about.title, about.promise, about.room, about.modality, about.arxiv)
+            ).lower(),
             "room": about.room,
             "modality": about.modality,
             "verdict": [word for word in WORDS if counts[word]] or ["not run"],
@@ -182,5 +192,3 @@ def _write(path: Path, text: str) -> None:
     content = text.encode()
     if not path.exists() or path.read_bytes() != content:
         path.write_bytes(content)
-
-

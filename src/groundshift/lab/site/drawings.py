@@ -35,8 +35,9 @@ def strip(claim: dict[str, Any]) -> Markup:
         return f"{PAD + (WIDTH - 2 * PAD) * (value - least) / span:.1f}"
 
     middle = HEIGHT / 2
-    label = f"{len(values)} values, mean {number(mean)}, interval {number(low)} to {number(high)}; margin " + " and ".join(
-        number(margin) for margin in margins
+    label = (
+        f"{len(values)} values, mean {number(mean)}, interval {number(low)} to {number(high)}; margin "
+        + " and ".join(number(margin) for margin in margins)
     )
     parts = [
         f'<svg class="strip" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
@@ -85,6 +86,8 @@ def _means(rows: pd.DataFrame) -> dict[str, Any]:
     """Mean and standard deviation over seeds, by every column that varies."""
     ignored = {"key", "seed", "value", "study", "version", "scale", "role"}
     by = [name for name in rows.columns if name not in ignored and rows[name].nunique(dropna=False) > 1]
-    grouped = rows.groupby(by or ["measure"], dropna=False)["value"].agg(["mean", "std", "count"]).reset_index()
+    grouped = (
+        rows.groupby(by or ["measure"], dropna=False)["value"].agg(["mean", "std", "count"]).reset_index()
+    )
     body = [["–" if value != value else value for value in row] for row in grouped.itertuples(index=False)]
     return {"columns": [*(by or ["measure"]), "mean", "sd", "n"], "rows": body}
