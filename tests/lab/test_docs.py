@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from groundshift.lab import run
 
 ROOT = Path(__file__).parents[2]
@@ -25,3 +27,20 @@ def test_the_tables_of_systems_are_what_the_registry_says():
         [sys.executable, ROOT / "docs/make_tables.py", "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_guide_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="the extra `site` is not installed")
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        str(tmp_path / "guide"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "guide" / "systems" / "csts" / "index.html").exists()
