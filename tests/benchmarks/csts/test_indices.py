@@ -99,6 +99,21 @@ def test_scoring_many_clusterings_equals_scoring_each(subject):
     assert len(together) == 16
 
 
+def test_clusterings_that_leave_rows_out_and_very_many_segments():
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(120_000, 2)).round(1)
+    truth = Segments.from_lengths([3] * 40_000, np.arange(40_000) % 5)
+    some = Segments([10, 700, 1500], [600, 1400, 2000], [4, 0, 4])
+    scores = csts.score_clusterings(data, some, {"same": Segments(some.start, some.end, [1, 1, 0])})
+    _, C = csts.cluster_correlations(data, some)
+    assert scores.loc["truth", "dbi"] == csts.dbi(csts.segment_correlations(data, some), some.cluster, C)
+    from groundshift.benchmarks.csts.indices import _Ranked
+
+    each = Segments(truth.start, truth.end, np.arange(len(truth)))
+    exact = csts.segment_correlations(data, truth, on_undefined="drop")
+    np.testing.assert_array_equal(_Ranked(data).correlations(each), exact)
+
+
 def test_indices_follow_quality(subject):
     scores = csts.score_clusterings(
         subject.array("nonnormal"), subject.segments, csts.degradations(subject.segments, per_kind=12)
@@ -121,6 +136,7 @@ def test_jaccard_counts_rows_that_both_label():
         (lambda A, C: csts.swc([*A[:3], [np.nan] * 3], [0, 0, 1, 1]), "no correlation"),
         (lambda A, C: csts.dbi(A, [0, 0, 1, 1], C[:1]), "1 centroids were given for 2 clusters"),
         (lambda A, C: csts.jaccard([1, 2], [1]), "one of each per row"),
+        (lambda A, C: csts.score_clusterings([[np.nan, 1.0]] * 4, [0, 0, 1, 1], {}), "4 rows hold NaN"),
         (lambda A, C: csts.jaccard([-1], [1]), "nothing to compare"),
     ],
 )

@@ -128,6 +128,10 @@ def score_clusterings(
     DataFrame indexed by description, columns swc, dbi, vrc, pbm, jaccard
     """
     data = np.asarray(data, dtype=float)
+    if not np.isfinite(data).all():
+        raise InputError(
+            f"{(~np.isfinite(data)).any(axis=1).sum()} rows hold NaN or infinite values; fill them or leave them out."
+        )
     truth = as_segments(truth)
     named = {"truth": truth, **{name: as_segments(item) for name, item in clusterings.items()}}
     ranked = _Ranked(data)
@@ -156,47 +160,48 @@ class _Ranked:
     """
 
     def __init__(self, data: Array) -> None:
-        self.order = [np.argsort(column, kind="stable") for column in data.T]
-        self.fresh = [
-            np.diff(column[order], prepend=np.nan) != 0
+        self.rows = len(data)
+        self.order = [np.argsort(column, kind="stable").astype(np.int32) for column in data.T]
+        # Ties are runs of equal values; numbered before the rows are regrouped.
+        self.run = [
+            np.cumsum(np.diff(column[order], prepend=np.nan) != 0, dtype=np.int32)
             for column, order in zip(data.T, self.order, strict=True)
         ]
-        """Whether a row's value differs from the one before it, in the order of the values."""
         self._known: dict[bytes, Array] = {}
 
     def correlations(self, groups: Segments, decimals: int = 3) -> Array:
         """Correlation of each group's rows, shape (groups, q), cut like `segment_correlations`; ids from 0 up."""
-        group = groups.row_labels(len(self.order[0])).astype(np.int16)
+        count = int(groups.cluster.max()) + 1
+        group = groups.row_labels(self.rows).astype(np.int16 if count < 2**15 else np.int32)
         key = group.tobytes()
         if key not in self._known:
-            self._known[key] = truncate(self._exact(group, int(group.max()) + 1), decimals)
+            self._known[key] = truncate(self._exact(group, count), decimals)
         return self._known[key]
 
-    def _exact(self, group: NDArray[np.int16], count: int) -> Array:
-        rows = np.flatnonzero(group >= 0)
-        sizes = np.bincount(group[rows], minlength=count)
-        ends = np.cumsum(sizes)
-        middle = ends - (sizes + 1) / 2  # mean place of a group's rows; tied ranks keep it
-        centred = np.zeros((len(group), len(self.order)))
-        for j, (order, fresh) in enumerate(zip(self.order, self.fresh, strict=True)):
-            # Ties are runs of equal values; numbered before the rows are regrouped.
-            run = np.cumsum(fresh)
-            if len(rows) < len(group):
-                covered = group[order] >= 0
-                order, run = order[covered], run[covered]
+    def _exact(self, group: NDArray[Any], count: int) -> Array:
+        covered = group >= 0
+        sizes = np.bincount(group[covered], minlength=count)
+        middle = np.cumsum(sizes) - (sizes + 1) / 2  # mean place of a group's rows; tied ranks keep it
+        grouped = np.repeat(np.arange(count), sizes)
+        x = np.zeros((len(self.order), self.rows))
+        for column, order, run in zip(x, self.order, self.run, strict=True):
+            if not covered.all():
+                order, run = order[covered[order]], run[covered[order]]
             by_group = np.argsort(group[order], kind="stable")
             order, run = order[by_group], run[by_group]
-            g = group[order]
-            first = np.flatnonzero((np.diff(run, prepend=-1) != 0) | (np.diff(g, prepend=-1) != 0))
+            fresh = np.empty(len(order), dtype=bool)
+            fresh[:1] = True
+            np.not_equal(run[1:], run[:-1], out=fresh[1:])
+            fresh[(np.cumsum(sizes) - sizes)[sizes > 0]] = True
+            first = np.flatnonzero(fresh)
             length = np.diff(first, append=len(order))
-            place = np.repeat(first + (length - 1) / 2, length)
-            centred[order, j] = place - middle[g]
-        x, inside = centred[rows].T, group[rows]
+            column[order] = np.repeat(first + (length - 1) / 2, length) - middle[grouped]
+        x, inside = x[:, covered], group[covered]
 
         def product(a: int, b: int) -> Array:
             return np.bincount(inside, weights=x[a] * x[b], minlength=count).astype(float)
 
-        left, right = np.triu_indices(len(self.order), 1)
+        left, right = np.triu_indices(len(x), 1)
         power = np.array([product(a, a) for a in range(len(x))])
         cross = np.array([product(a, b) for a, b in zip(left.tolist(), right.tolist(), strict=True)])
         with np.errstate(invalid="ignore", divide="ignore"):
