@@ -137,6 +137,28 @@ def test_a_table_of_ones_own_with_dates_gaps_and_eight_variates(tmp_path):
     assert found["swc"] > 0.3
 
 
+def test_a_segment_without_correlation_is_refused_or_left_out_on_request(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(90, 2)), columns=["a", "b"])
+    table.loc[30:59, "b"] = 1.0
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    pd.DataFrame({"cluster": [1] * 30 + [2] * 30 + [1] * 30}).to_csv(tmp_path / "rows.csv", index=False)
+    words = ["describe", tmp_path / "mine.csv", "--labels", tmp_path / "rows.csv"]
+    with pytest.raises(InputError, match=r"Segment 1 \(rows 30 to 59\) is constant in b"):
+        call(*words)
+    assert "1 of 3 segments have no correlation and were left out" in call(*words, "--drop-undefined")
+
+
+def test_rows_with_missing_values_are_refused_or_left_out_on_request(files, tmp_path):
+    data, labels = files
+    table = pd.read_parquet(data)
+    table.loc[3:4, "ig"] = np.nan
+    table.to_parquet(tmp_path / "gaps.parquet")
+    with pytest.raises(InputError, match="2 of 1800 rows hold NaN"):
+        call("describe", tmp_path / "gaps.parquet", "--labels", labels)
+    assert "1,798 rows" in call("describe", tmp_path / "gaps.parquet", "--labels", labels, "--dropna")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -99,6 +99,9 @@ def describe(
     labels: Labels,
     end: End = "inclusive",
     dropna: DropNa = False,
+    drop_undefined: Annotated[
+        bool, typer.Option("--drop-undefined", help="Leave out segments that have no correlation.")
+    ] = False,
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
@@ -106,7 +109,9 @@ def describe(
     from groundshift.benchmarks import csts
 
     _writable(plot)
-    found = csts.describe(data, labels, end=_end(end), dropna=dropna)
+    found = csts.describe(
+        data, labels, end=_end(end), dropna=dropna, on_undefined="drop" if drop_undefined else "raise"
+    )
     if plot is not None:
         _draw(csts.plot_series(data, csts.as_segments(labels, end=_end(end))), plot)
     show(json.loads(found.to_json()), str(found), as_json=as_json)
