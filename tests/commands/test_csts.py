@@ -96,6 +96,12 @@ def test_patterns(tmp_path):
     assert rows[4] == {"id": 4, "canonical": [0, 1, 1], "relaxed": [0.0, 0.71, 0.7]}
 
 
+def test_study_runs_the_study(tmp_path):
+    result = CliRunner().invoke(app, ["csts", "study", "--scale", "quick", "--store", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "Claims of csts" in result.stdout
+
+
 def test_diagnose_names_a_verdict():
     text = call("diagnose", "rolling", "--subjects", 1, "--segments", 46)
     assert re.search(r"to blame|every condition", text)

@@ -282,6 +282,17 @@ def patterns(plot: Plot = None, as_json: Json = False) -> None:
     show([vars(p) for p in known], table(columns, rows), as_json=as_json)
 
 
+@app.command()
+def study(
+    scale: Annotated[str, typer.Option(help="quick, cpu or paper.")] = "cpu",
+    store: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+) -> None:
+    """Run the study of the paper's claims; `groundshift run csts` has more options."""
+    from groundshift.lab.cli import run_
+
+    run_(["csts"], scale=scale, store=store)
+
+
 def _algorithm(name: Algorithm, clusters: int, seed: int) -> Any:
     """A function of an array that gives one label per row."""
     from groundshift.discovery import clusterers
