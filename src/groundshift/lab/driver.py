@@ -159,7 +159,7 @@ class _Driver:
         store, key = self.this.store, task.cell.key
         if store.has(key):
             return "done"
-        if kind == "crash" and key in store.failures() and store.failures()[key]["kind"] == "timeout":
+        if kind == "crash" and store.failures().get(key, {}).get("kind") == "timeout":
             return "failed"  # the worker's own watchdog ended it, and said so
         if engine.blames_innocent and task not in self.tried_alone:
             self.tried_alone.append(task)

@@ -189,7 +189,7 @@ class Store:
         return self.folder / "scratch" / key
 
     @contextmanager
-    def lock(self, shard: str = "all") -> Iterator[None]:
+    def lock(self, shard: str) -> Iterator[None]:
         """Hold the shard's lock; a live driver refuses a second one by name.
 
         The lock is the kernel's, so a driver that died, however it died, has let go of it.

@@ -41,11 +41,8 @@ def _blame(found: Evaluation) -> Blame:
     if not _at_least(found.truth_swc, ENOUGH_STRUCTURE):
         return "data"
     agrees = _at_least(found.jaccard, GOOD_JACCARD)
-    # Runs too short for a correlation drag the index down; that is the algorithm's doing where it disagrees.
     looks_good = _at_least(found.swc, (found.truth_swc or 0.0) - CLOSE_SWC)
-    if agrees and not looks_good:
-        return "index"
-    if not agrees and looks_good:
+    if agrees != looks_good:
         return "index"
     return "none" if agrees else "algorithm"
 

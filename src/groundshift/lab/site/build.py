@@ -59,9 +59,10 @@ def report(
     hashes = {}
     for slug, summary in summaries.items():
         about = systems()[slug]
-        hashes[slug] = _hash(templates, summary, about)
+        study = load_study(f"{about.module}:study")
+        hashes[slug] = _hash(study, summary, about)
         if known.get(slug) != hashes[slug]:
-            _write_study(out, templates, about, summary)
+            _write_study(out, templates, study, about, summary)
     for name in ASSETS:
         _write(out / "assets" / name, (files("groundshift.lab.site") / name).read_text(encoding="utf-8"))
     cards = [_card(about, summaries.get(about.slug)) for about in systems().values()]
@@ -111,19 +112,17 @@ def _templates() -> Environment:
     return env
 
 
-def _hash(templates: Environment, summary: Summary, about: System) -> str:
+def _hash(study: Study, summary: Summary, about: System) -> str:
     sources = [
         (files("groundshift.lab.site") / name).read_text()
         for name in ("study.html.j2", "base.html.j2", "drawings.py")
     ]
     content = [*sources, canonical_json(summary.data), str(vars(about)), summary.table.to_csv(index=False)]
-    study = load_study(f"{about.module}:study")
     content += [figure.name + figure.caption + figure.rows for figure in study.figures]
     return hashlib.blake2b("\0".join(content).encode(), digest_size=16).hexdigest()
 
 
-def _write_study(out: Path, templates: Environment, about: System, summary: Summary) -> None:
-    study: Study = load_study(f"{about.module}:study")
+def _write_study(out: Path, templates: Environment, study: Study, about: System, summary: Summary) -> None:
     data = out / "data" / about.slug
     _write(data / "summary.json", json.dumps(summary.data, indent=1, ensure_ascii=False) + "\n")
     _write(data / "cells.csv", summary.table.to_csv(index=False))
