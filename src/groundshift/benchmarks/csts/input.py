@@ -6,7 +6,6 @@ Time, id and row-number columns are recognised and left out: what is not a varia
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
+from groundshift.tables import read_table
 
-__all__ = ["Series", "read_series", "read_table"]
+__all__ = ["Series", "read_series"]
 
 ID_NAMES = {"subject_id", "old id", "original_index", "id"}
 TIME_NAMES = {"datetime", "date", "time", "timestamp", "ts", "epoch"}
@@ -88,28 +88,6 @@ def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -
     if missing == "refuse":
         _refuse_missing(values, [str(name) for name in variates])
     return Series(values, tuple(str(name) for name in variates), notes)
-
-
-def read_table(source: Any) -> pd.DataFrame:
-    """A pandas frame from a frame (pandas, polars, Arrow) or the path of a csv or parquet file."""
-    if isinstance(source, pd.DataFrame):
-        return source
-    if hasattr(source, "to_pandas"):
-        return source.to_pandas()
-    if not isinstance(source, str | Path):
-        raise InputError(
-            f"A {type(source).__name__} was given; give an array, a table (pandas, polars, Arrow) or the path of "
-            "a csv or parquet file."
-        )
-    path = Path(source)
-    if not path.is_file():
-        raise InputError(f"{path} is no file. Give the path of a csv or parquet file.")
-    name = path.name.removesuffix(".gz")
-    if name.endswith((".parquet", ".pq")):
-        return pd.read_parquet(path)
-    if name.endswith(".csv"):
-        return pd.read_csv(path)
-    raise InputError(f"{path} is neither csv nor parquet; save the table in one of the two.")
 
 
 def _role(column: pd.Series[Any], name: str) -> str:

@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from groundshift.benchmarks.csts.input import read_table
 from groundshift.errors import InputError
+from groundshift.tables import read_table
 from groundshift.worlds.correlation_patterns import Pattern, n_variates_of
 from groundshift.worlds.correlation_patterns import patterns as all_patterns
 from groundshift.worlds.segments import Segments

@@ -1,0 +1,140 @@
+"""A user's table, whatever holds it: numpy, pandas, polars, Arrow, csv or parquet.
+
+The door of every system that takes rows observed under conditions: validation happens here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from groundshift.errors import InputError
+
+__all__ = ["numeric", "read_table", "refuse_overwriting", "split_domain"]
+
+
+def read_table(source: Any) -> pd.DataFrame:
+    """A pandas frame from an array (rows, n), a frame (pandas, polars, Arrow) or a path (csv, parquet).
+
+    Columns of an array are named x1, x2, ...
+
+    Raises
+    ------
+    InputError
+        An array that is not two-dimensional, no such file, a format that is neither csv nor parquet.
+
+    Examples
+    --------
+    >>> read_table(np.zeros((2, 3))).columns.tolist()
+    ['x1', 'x2', 'x3']
+    """
+    if isinstance(source, pd.DataFrame):
+        return source
+    if hasattr(source, "to_pandas"):
+        return source.to_pandas()
+    if isinstance(source, np.ndarray):
+        if source.ndim != 2:
+            raise InputError(
+                f"An array of shape {source.shape} was given; a table has shape (rows, columns)."
+            )
+        return pd.DataFrame(source, columns=[f"x{j + 1}" for j in range(source.shape[1])])
+    if not isinstance(source, str | Path):
+        raise InputError(
+            f"A {type(source).__name__} was given; give an array, a table (pandas, polars, Arrow) or the path of "
+            "a csv or parquet file."
+        )
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"{path} is no file. Give the path of a csv or parquet file.")
+    name = path.name.removesuffix(".gz")
+    if name.endswith((".parquet", ".pq")):
+        return pd.read_parquet(path)
+    if name.endswith(".csv"):
+        return pd.read_csv(path)
+    raise InputError(f"{path} is neither csv nor parquet; save the table in one of the two.")
+
+
+def split_domain(source: Any, domain: Any) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """Split a table into its features and the observed condition of each row.
+
+    Parameters
+    ----------
+    source : anything `read_table` takes
+    domain : column name, or one label per row, shape (rows,)
+
+    Returns
+    -------
+    features, domain
+        Both with a fresh index 0, 1, ...
+
+    Raises
+    ------
+    InputError
+        No such column, another number of labels than rows, missing labels.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"a": [1, 2], "b": [3, 4], "site": ["u", "v"]})
+    >>> features, site = split_domain(table, "site")
+    >>> features.columns.tolist(), site.tolist()
+    (['a', 'b'], ['u', 'v'])
+    """
+    frame = read_table(source).reset_index(drop=True)
+    if domain is None:
+        raise InputError("No domain was given; name the column that holds it, or give one label per row.")
+    if isinstance(domain, str):
+        if domain not in frame.columns:
+            raise InputError(f"There is no column {domain!r}; the columns are {_some(frame.columns)}.")
+        labels = frame.pop(domain)
+    else:
+        labels = pd.Series(np.asarray(domain).reshape(-1), name=getattr(domain, "name", None) or "domain")
+        if len(labels) != len(frame):
+            raise InputError(
+                f"{len(labels)} domain labels were given for {len(frame)} rows; give one per row."
+            )
+    if labels.isna().any():
+        raise InputError(
+            f"{int(labels.isna().sum())} of {len(labels)} rows have no domain (first: row "
+            f"{int(np.flatnonzero(labels.isna())[0])}). Leave those rows out."
+        )
+    return frame, labels
+
+
+def numeric(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """The values of a frame as float64 (rows, n), where every column must hold finite numbers.
+
+    Raises
+    ------
+    InputError
+        Columns of text, missing or infinite values; columns and first rows are named.
+    """
+    numbers = frame.apply(pd.to_numeric, errors="coerce")
+    text = [str(name) for name in frame if (numbers[name].isna() & frame[name].notna()).any()]
+    if text:
+        raise InputError(f"Columns that hold no numbers: {_some(text)}. Leave them out, or encode them.")
+    values = numbers.to_numpy(dtype=float)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        rows = np.flatnonzero(bad.any(axis=1))
+        raise InputError(
+            f"{len(rows)} of {len(values)} rows hold missing or infinite values (columns "
+            f"{_some([str(c) for c in frame.columns[bad.any(axis=0)]])}; first at row {rows[0]}). Fill them, or "
+            "leave those rows out."
+        )
+    return values
+
+
+def refuse_overwriting(path: Path) -> None:
+    """Raise `InputError` if something is at ``path`` already."""
+    if path.exists():
+        raise InputError(f"{path} exists and is kept; name another.")
+
+
+def _some(names: Sequence[Any] | pd.Index[Any], at_most: int = 8) -> str:
+    shown = ", ".join(map(str, names[:at_most]))
+    return shown if len(names) <= at_most else f"{shown}, ... ({len(names)} in all)"
