@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
+from scipy.signal import find_peaks
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
@@ -417,7 +418,8 @@ def _driving_force(
     steps: list[Any] = []
     if context.kind == "time":
         size = np.abs(np.diff(curves[:, 0]))
-        steps = [context.labels[i] for i in np.argsort(-size)[:3] if size[i] > 3 * np.median(size)]
+        peaks = find_peaks(size, height=3 * np.median(size), distance=5)[0]
+        steps = [context.labels[i] for i in peaks[np.argsort(-size[peaks])[:3]]]
     return DrivingForce(frame, values / max(values.sum(), 1e-300), sorted(steps))
 
 
@@ -936,7 +938,7 @@ class CDNOD(BaseEstimator):
         if ax is None:
             _, ax = plt.subplots(figsize=(5.5, 4), layout="constrained")
         domain = self._names[-1]
-        place = {**nx.circular_layout(self.variables_), domain: np.array([0.0, 1.6])}
+        place = {**nx.circular_layout(self.variables_), domain: np.array([0.0, 2.0])}
         changing = set(self.changing_.index[self.changing_["changing"]])
         colours = [
             "#888888" if n == domain else "#c2502e" if n in changing else "#3a6ea5" for n in self.graph_
@@ -991,7 +993,8 @@ class CDNOD(BaseEstimator):
             for label in force.change_points:
                 left.axvline(label, color="#999999", lw=0.8, ls=":")
             left.set_ylabel(name)
-            right.bar(range(1, 7), force.eigenvalues[:6])
+            right.bar(range(1, 1 + len(force.eigenvalues[:6])), force.eigenvalues[:6])
+            right.set_xticks(range(1, 7))
             right.set_ylim(0, 1)
         axes[0][0].legend(fontsize=8, frameon=False)
         axes[0][1].set_title("share", fontsize=9)
