@@ -200,11 +200,15 @@ class GTest(IndependenceTest):
 
     def prepare(self) -> None:
         self.codes = [_codes(column) for column in self.columns]
+        self.levels = [int(codes.max()) + 1 for codes in self.codes]
 
     def p_value(self, i: int, j: int, given: tuple[int, ...]) -> float:
-        strata = np.zeros(self.rows, dtype=np.int64)
+        strata, count = np.zeros(self.rows, dtype=np.int64), 1
         for k in given:
-            strata = _codes(np.column_stack([strata, self.codes[k]]))
+            strata, count = strata * self.levels[k] + self.codes[k], count * self.levels[k]
+            if count > self.rows:  # most strata are empty: number those that are not
+                strata = _codes(strata)
+                count = int(strata.max()) + 1
         return g_test(self.codes[i], self.codes[j], strata)[1]
 
 
@@ -225,7 +229,7 @@ def g_test(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any] | None = None) -> t
 
     Examples
     --------
-    >>> g, p, freedom = g_test(np.repeat([0, 0, 1, 1], 25), np.repeat([0, 1, 0, 1], [20, 5, 5, 20]))
+    >>> g, p, freedom = g_test(np.repeat([0, 1], 25), np.repeat([0, 1, 0, 1], [20, 5, 5, 20]))
     >>> round(g, 2), freedom
     (19.27, 1)
     """
@@ -506,6 +510,10 @@ def _centred(gram: Array) -> Array:
 def _codes(values: NDArray[Any]) -> NDArray[np.int64]:
     """Number the distinct rows 0, 1, ..."""
     if values.ndim == 1 or values.shape[1] == 1:
+        flat = values.reshape(-1)
+        if np.issubdtype(flat.dtype, np.integer) and flat.min() == 0 and flat.max() < 64:
+            seen = np.bincount(flat) > 0  # a count is much faster than a sort
+            return (np.cumsum(seen) - 1)[flat]
         return np.unique(values.reshape(-1), return_inverse=True)[1]
     return np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
 

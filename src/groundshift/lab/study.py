@@ -285,6 +285,7 @@ class Study:
     def cells(self, scale: str, settings: Any) -> Iterator[Cell]:
         """Every cell of the study once, whichever grids name it."""
         seen = set()
+        kinds: dict[str, tuple[str, Any]] = {}
         for grid in self.grids(settings):
             world = self.world(grid.world)
             measures = {name: self.measure(name).version for name in grid.measures}
@@ -296,6 +297,7 @@ class Study:
                 method = self.method(name)
                 method_params = dict(grid.method_params.get(name, {}))
                 _check_parameter_names(self.slug, params, method_params)
+                _check_parameter_kinds(self.slug, {**params, **method_params}, kinds)
                 cost = grid.cost_s if isinstance(grid.cost_s, int | float) else grid.cost_s.get(name, 1.0)
                 cell = Cell(
                     self.slug,
@@ -324,6 +326,21 @@ def _find(items: tuple[Named, ...], name: str, kind: str) -> Named:
         if item.name == name:
             return item
     raise InputError(f"{name!r} is no {kind}; it has {', '.join(item.name for item in items)}.")
+
+
+def _check_parameter_kinds(slug: str, params: Mapping[str, Any], kinds: dict[str, tuple[str, Any]]) -> None:
+    """A column of the results holds values of one kind; ``kinds`` remembers the first value of each."""
+    for name, value in params.items():
+        if value is None:
+            continue
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        kind = "number" if number else type(value).__name__
+        before, example = kinds.setdefault(name, (kind, value))
+        if before != kind:
+            raise InputError(
+                f"Study {slug!r} gives the parameter {name!r} both {example!r} and {value!r}; its column in the "
+                "results can hold one kind of value. Rename one of the two."
+            )
 
 
 def _check_parameter_names(slug: str, world: Mapping[str, Any], method: Mapping[str, Any]) -> None:
