@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from groundshift.errors import InputError
 
-__all__ = ["numeric", "read_table", "refuse_overwriting", "split_domain"]
+__all__ = ["numeric", "read_images", "read_table", "refuse_overwriting", "split_domain"]
 
 
 def read_table(source: Any) -> pd.DataFrame:
@@ -138,3 +138,42 @@ def refuse_overwriting(path: Path) -> None:
 def _some(names: Sequence[Any] | pd.Index[Any], at_most: int = 8) -> str:
     shown = ", ".join(map(str, names[:at_most]))
     return shown if len(names) <= at_most else f"{shown}, ... ({len(names)} in all)"
+
+
+def read_images(folder: str | Path, size: int = 16) -> tuple[NDArray[np.float64], pd.Series[Any]]:
+    """Images of a folder with one sub-folder per domain, as rows of grey values from 0 to 1.
+
+    Parameters
+    ----------
+    folder : png, jpeg, bmp, gif, tiff and webp files are read, in the order of their names
+    size : every image is made size × size; row-major
+
+    Returns
+    -------
+    values, domain
+        Shapes (images, size²) and (images,); the domain is the name of the sub-folder.
+
+    Raises
+    ------
+    InputError
+        No sub-folders with images in them; a file that is no image.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    kinds = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+    files = [
+        file
+        for part in sorted(p for p in Path(folder).iterdir() if p.is_dir())
+        for file in sorted(part.iterdir())
+        if file.suffix.lower() in kinds
+    ]
+    if not files:
+        raise InputError(f"{folder} has no sub-folders with images; one sub-folder per domain is needed.")
+    rows = []
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                rows.append(np.asarray(image.convert("L").resize((size, size)), dtype=float).ravel() / 255)
+        except (UnidentifiedImageError, OSError) as error:
+            raise InputError(f"{file} is no image that can be read ({error}). Take it out.") from error
+    return np.array(rows), pd.Series([file.parent.name for file in files], name="domain")

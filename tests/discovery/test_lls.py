@@ -1,0 +1,259 @@
+"""Latent label shift: closed forms, brute force, what it is for, diagnostics, bad input."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.optimize import minimize
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
+
+from groundshift.discovery.lls import LatentLabelShift, choose_n_classes, factorise, posterior
+from groundshift.errors import InputError
+from groundshift.measures.matching import matched_accuracy, matched_l1
+from groundshift.tables import read_images
+from groundshift.worlds.label_shift import draw_priors, styled_blobs, words
+
+
+def world(seed=0, domains=6, **options):
+    rng = np.random.default_rng(seed)
+    return styled_blobs(rng, draw_priors(rng, 3, domains), **options)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    drawn = world()
+    return drawn, LatentLabelShift(3, random_state=0).fit(drawn.X, domain=drawn.domain)
+
+
+# Closed forms and brute force ---------------------------------------------------------------------------
+
+
+def exact_discriminator(Q, class_given_x, gamma):
+    """f(x) = q(d|x) from q(y|x), by Bayes' rule on the joint of x, y and d."""
+    domain_given_class = (Q * gamma / (Q * gamma).sum(1, keepdims=True)).T
+    return class_given_x @ domain_given_class.T
+
+
+@pytest.mark.parametrize("solver", ["simplex", "pinv"])
+@pytest.mark.parametrize("gamma", [None, [0.5, 0.2, 0.1, 0.2]])
+def test_the_posterior_is_bayes_rule_on_an_exact_discriminator(solver, gamma):
+    rng = np.random.default_rng(0)
+    Q = draw_priors(rng, 3, 4)
+    weight = np.full(4, 0.25) if gamma is None else np.array(gamma)
+    # A finite world: three classes, ten values of x.
+    x_given_class = rng.dirichlet(np.ones(10), 3).T
+    joint = x_given_class[:, :, None] * (Q * weight)[None]  # x, y, d
+    f = joint.sum(1) / joint.sum((1, 2))[:, None]
+    expected = joint.sum(2) / joint.sum((1, 2))[:, None]
+    np.testing.assert_allclose(posterior(f, Q, solver=solver, gamma=gamma), expected, atol=1e-4)
+    for d in range(4):
+        adapted = joint[:, :, d] / joint[:, :, d].sum(1, keepdims=True)
+        found = posterior(f, Q, np.full(10, d), solver=solver, gamma=gamma)
+        np.testing.assert_allclose(found, adapted, atol=1e-3)
+
+
+def test_the_simplex_solver_is_the_constrained_optimum():
+    rng = np.random.default_rng(0)
+    Q = draw_priors(rng, 3, 5)
+    f = rng.dirichlet(np.ones(5), 6)
+    corners = (Q / Q.sum(1, keepdims=True)).T
+    found = posterior(f, Q)
+    for row, p in zip(f, found, strict=True):
+        best = minimize(
+            lambda v, row=row: ((corners @ v - row) ** 2).sum(), np.full(3, 1 / 3), bounds=[(0, 1)] * 3,
+            constraints={"type": "eq", "fun": lambda v: v.sum() - 1}, options={"ftol": 1e-14},
+        )  # fmt: skip
+        assert ((corners @ p - row) ** 2).sum() <= best.fun + 1e-9
+
+
+def test_factorisation_of_exact_shares_recovers_the_proportions():
+    rng = np.random.default_rng(0)
+    Q = draw_priors(rng, 3, 8)
+    cell_given_class = np.zeros((12, 3))
+    for c in range(3):
+        cell_given_class[3 * c : 3 * c + 3, c] = 0.2
+    cell_given_class[9:] = rng.dirichlet(np.ones(3), 3).T * 0.4
+    counts = np.rint(cell_given_class @ Q * 200_000).astype(int)
+    cells, domain = (np.repeat(v.ravel(), counts.ravel()) for v in np.indices(counts.shape))
+    for factoriser in ("nmf", "anchors"):
+        found = factorise(cells, domain, 3, factoriser=factoriser, random_state=0)
+        assert matched_l1(Q, found.class_prior) < 0.03
+        np.testing.assert_allclose(found.class_prior.sum(0), 1)
+        np.testing.assert_allclose(found.cell_given_class.sum(0), 1)
+
+
+def test_without_anchors_words_are_harder():
+    rng = np.random.default_rng(0)
+    Q = draw_priors(rng, 4, 12, 3.0, 6.0)
+    error = {}
+    for mixed in (0.0, 0.4):
+        drawn = words(np.random.default_rng(1), Q, mixed=mixed)
+        found = factorise(drawn.X[:, 0], drawn.domain, 4, factoriser="anchors")
+        error[mixed] = matched_l1(Q, found.class_prior)
+    assert error[0.0] < 0.12 < error[0.4]
+
+
+# What it is for -----------------------------------------------------------------------------------------
+
+
+def test_classes_are_found_that_look_unlike_themselves(fitted):
+    drawn, model = fitted
+    assert matched_accuracy(drawn.label, model.labels_, 3) > 0.75
+    assert matched_l1(drawn.prior, model.class_prior_.to_numpy()) < 0.3
+    assert model.diagnostics_["explained"] > 0.8
+    assert not model.warnings_
+    assert model.anchors_.shape == (3, 5)
+    names = [np.bincount(drawn.label[rows], minlength=3).argmax() for rows in model.anchors_]
+    assert sorted(names) == [0, 1, 2]
+
+
+def test_new_rows_are_classified_with_and_without_their_domain(fitted):
+    drawn, model = fitted
+    p = model.predict_proba(drawn.X, domain=drawn.domain)
+    np.testing.assert_allclose(p.sum(1), 1)
+    assert matched_accuracy(drawn.label, p.argmax(1), 3) > 0.75
+    assert matched_accuracy(drawn.label, model.predict(drawn.X), 3) > 0.7
+    with pytest.raises(InputError, match="not fitted"):
+        model.predict(drawn.X, domain=drawn.domain + 100)
+    with pytest.raises(InputError, match="3 columns were given"):
+        model.predict(drawn.X[:, :3])
+
+
+def test_same_seed_same_result(fitted):
+    drawn, model = fitted
+    again = clone(model).fit(drawn.X, domain=drawn.domain)
+    pd.testing.assert_frame_equal(again.class_prior_, model.class_prior_)
+
+
+def test_a_style_that_follows_the_domain_is_warned_of():
+    drawn = world(style_follows_domain=0.6)
+    with pytest.warns(UserWarning, match="explains only"):
+        LatentLabelShift(3, random_state=0).fit(drawn.X, domain=drawn.domain)
+
+
+def test_domains_of_unequal_size_are_weighted():
+    drawn = world(1)
+    kept = (drawn.domain != 0) | (np.random.default_rng(0).random(len(drawn.domain)) < 0.3)
+    for gamma in ("uniform", "empirical"):
+        model = LatentLabelShift(3, gamma=gamma, random_state=0).fit(drawn.X[kept], domain=drawn.domain[kept])
+        assert matched_l1(drawn.prior, model.class_prior_.to_numpy()) < 0.45
+
+
+def test_any_classifier_and_given_outputs():
+    drawn = world()
+    forest = RandomForestClassifier(60, min_samples_leaf=10)
+    model = LatentLabelShift(3, discriminator=forest, random_state=0).fit(drawn.X, domain=drawn.domain)
+    assert matched_accuracy(drawn.label, model.labels_, 3) > 0.6
+    f = exact_discriminator(drawn.prior, np.eye(3)[drawn.label], np.full(6, 1 / 6))
+    given = LatentLabelShift(3, discriminator="precomputed", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        given.fit(f, domain=drawn.domain)
+    assert matched_accuracy(drawn.label, given.labels_, 3) > 0.99
+
+
+def test_a_network_of_torch():
+    torch = pytest.importorskip("torch")
+
+    def build(features, domains):
+        return torch.nn.Sequential(
+            torch.nn.Linear(features, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU(),
+            torch.nn.Linear(64, domains),
+        )  # fmt: skip
+
+    drawn = world()
+    model = LatentLabelShift(3, discriminator=build, folds=3, random_state=0).fit(
+        drawn.X, domain=drawn.domain
+    )
+    assert matched_accuracy(drawn.label, model.labels_, 3) > 0.6
+
+
+def test_the_number_of_classes():
+    drawn = world()
+    n, table = choose_n_classes(drawn.X, domain=drawn.domain, at_most=6, random_state=0)
+    assert n == 3
+    assert len(table) <= 6
+
+
+def test_a_folder_of_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for d, share in enumerate((0.9, 0.5, 0.1)):
+        (tmp_path / f"site{d}").mkdir()
+        for k in range(60):
+            upper = rng.random() < share
+            image = rng.integers(0, 60, (20, 24)).astype(np.uint8)
+            image[: 10 if upper else 20] += 120
+            Image.fromarray(image).save(tmp_path / f"site{d}" / f"{k:03d}.png")
+    values, labels = read_images(tmp_path, size=8)
+    assert values.shape == (180, 64)
+    assert labels.value_counts().tolist() == [60, 60, 60]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = LatentLabelShift(2, discriminator="logistic", random_state=0).fit(tmp_path)
+    shares = model.class_prior_.to_numpy()
+    assert abs(shares[0, 0] - shares[0, 2]) > 0.4
+    assert len(model.predict(tmp_path)) == 180
+    (tmp_path / "site0" / "000.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"000\.png is no image"):
+        read_images(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no sub-folders with images"):
+        read_images(tmp_path / "empty")
+
+
+def test_plot_and_dict(fitted):
+    _, model = fitted
+    assert len(model.plot().patches) == 18
+    assert set(model.to_dict()["class_prior"]) == {str(d) for d in range(6)}
+
+
+# Bad input ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        (lambda X, d: (X, d * 0), {}, "rows of several domains"),
+        (lambda X, d: (X, np.arange(len(d))), {}, "a domain of its own"),
+        (lambda X, d: (X, d % 2), {}, "at least 3 domains"),
+        (lambda X, d: (np.where(np.arange(5) == 2, np.nan, X), d), {}, "x3"),
+        (lambda X, d: (X, d), {"cells": 2}, "at least as many cells"),
+        (lambda X, d: (X, d), {"n_classes": 1}, "at least two classes"),
+        (lambda X, d: (X, d), {"gamma": "none"}, "'empirical'"),
+        (lambda X, d: (X, d), {"discriminator": "magic"}, "'precomputed'"),
+        (lambda X, d: (X, d), {"discriminator": 3}, "no classifier"),
+        (lambda X, d: (X, d), {"discriminator": "precomputed"}, "5 columns for 6 domains"),
+        (lambda X, d: (np.full((len(X), 6), 0.3), d), {"discriminator": "precomputed"}, "sums to 1.8"),
+        (lambda X, d: (X, np.random.default_rng(0).permutation(d)), {}, "indistinguishable"),
+        (lambda X, d: (X, None), {}, "No domain was given"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_with_the_reason(change, options, words):
+    drawn = world(rows=60)
+    X, domain = change(drawn.X, drawn.domain)
+    with pytest.raises(InputError, match=words):
+        LatentLabelShift(**{"n_classes": 3, **options}).fit(X, domain=domain)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_wrong_names_of_parts():
+    drawn = world(rows=60)
+    with pytest.raises(InputError, match="'anchors'"):
+        LatentLabelShift(3, factoriser="svd", allow_unidentified=True).fit(drawn.X, domain=drawn.domain)
+    with pytest.raises(InputError, match="'pinv'"):
+        posterior([[0.5, 0.5]], [[0.5, 0.5], [0.5, 0.5]], solver="x")
+    with pytest.raises(InputError, match="is needed"):
+        posterior([[0.5, 0.5]], np.ones((2, 3)) / 2)
+    with pytest.raises(InputError, match="cannot show 5"):
+        factorise([0, 1, 2], [0, 1, 1], 5)
+
+
+def test_small_domains_and_unidentified_ones_go_on_with_a_warning():
+    drawn = world(rows=60)
+    kept = (drawn.domain != 0) | (np.arange(len(drawn.domain)) < 20)
+    with pytest.warns(UserWarning, match="") as told:
+        LatentLabelShift(3, allow_unidentified=True).fit(drawn.X[kept], domain=drawn.domain[kept])
+    assert "fewer than 30 rows: 0 (20)" in str(told[0].message)
