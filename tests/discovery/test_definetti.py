@@ -139,6 +139,12 @@ def test_text_values_and_three_variables_in_a_table():
     assert model.plot().get_title(loc="left")
 
 
+def test_two_labels_beside_a_number_go_to_the_kernel_test():
+    world = binary_pair(rng(0), 60)
+    table = long_table(np.where(world.x, "yes", "no"), rng(1).standard_normal((60, 2)))
+    assert CausalDeFinetti(random_state=0).fit(table, domain="patient").decision_
+
+
 # Bad input ----------------------------------------------------------------------------------------------
 
 
@@ -155,6 +161,8 @@ def small():
         (lambda t: t.assign(dose=t["pain"]), {}, "the same in every record"),
         (lambda t: t.drop(columns="dose"), {}, "at least two"),
         (lambda t: t.assign(dose=np.arange(len(t)) % 15), {"test": "gtest"}, "15 values"),
+        (lambda t: t.assign(dose=np.resize(["u", "v", "w"], len(t))), {"test": "kci"}, "dose holds text of 3"),
+        (lambda t: t.assign(dose=[f"n{k}" for k in range(len(t))]), {}, "dose holds text of 120"),
         (lambda t: t, {"variables": ["dose", "zz"]}, "'zz'"),
         (lambda t: t, {"alpha": 0}, "between 0 and 1"),
         (lambda t: t, {"rule": "guess"}, "argmax"),
@@ -188,5 +196,7 @@ def test_arrays_of_a_wrong_shape():
         bivariate(x, x)
     with pytest.raises(InputError, match="2 records"):
         multivariate(np.zeros((3, 3, 10)))
+    with pytest.raises(InputError, match="text of 3 values"):
+        bivariate(np.resize(["u", "v", "w"], (30, 2)), rng(0).standard_normal((30, 2)))
     with pytest.raises(InputError, match="missing"):
         bivariate(np.array([[1.0, np.nan]] * 4), np.ones((4, 2)))

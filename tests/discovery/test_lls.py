@@ -9,8 +9,11 @@ from PIL import Image
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from groundshift.discovery.lls import LatentLabelShift, choose_n_classes, factorise, posterior
+from groundshift.discovery.lls import LatentLabelShift, adapt, choose_n_classes, factorise, posterior
 from groundshift.errors import InputError
 from groundshift.measures.matching import matched_accuracy, matched_l1
 from groundshift.tables import read_images
@@ -53,6 +56,14 @@ def test_the_posterior_is_bayes_rule_on_an_exact_discriminator(solver, gamma):
         adapted = joint[:, :, d] / joint[:, :, d].sum(1, keepdims=True)
         found = posterior(f, Q, np.full(10, d), solver=solver, gamma=gamma)
         np.testing.assert_allclose(found, adapted, atol=1e-3)
+
+
+def test_domains_that_all_mix_alike_change_no_posterior():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3), 50)
+    np.testing.assert_allclose(adapt(p, np.full((4, 3), 0.25), rng.integers(0, 4, 50)), p)
+    shifted = adapt(p, draw_priors(rng, 3, 4).T, np.zeros(50, dtype=int))
+    assert np.abs(shifted - p).max() > 0.1
 
 
 def test_the_simplex_solver_is_the_constrained_optimum():
@@ -122,10 +133,13 @@ def test_new_rows_are_classified_with_and_without_their_domain(fitted):
         model.predict(drawn.X[:, :3])
 
 
-def test_same_seed_same_result(fitted):
-    drawn, model = fitted
-    again = clone(model).fit(drawn.X, domain=drawn.domain)
-    pd.testing.assert_frame_equal(again.class_prior_, model.class_prior_)
+def test_same_seed_same_result():
+    drawn = world(rows=100)
+    model = LatentLabelShift(3, folds=2, allow_unidentified=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        first, again = (clone(model).fit(drawn.X, domain=drawn.domain).class_prior_ for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
 
 
 def test_a_style_that_follows_the_domain_is_warned_of():
@@ -138,7 +152,8 @@ def test_domains_of_unequal_size_are_weighted():
     drawn = world(1)
     kept = (drawn.domain != 0) | (np.random.default_rng(0).random(len(drawn.domain)) < 0.3)
     for gamma in ("uniform", "empirical"):
-        model = LatentLabelShift(3, gamma=gamma, random_state=0).fit(drawn.X[kept], domain=drawn.domain[kept])
+        model = LatentLabelShift(3, gamma=gamma, folds=3, random_state=0)
+        model.fit(drawn.X[kept], domain=drawn.domain[kept])
         assert matched_l1(drawn.prior, model.class_prior_.to_numpy()) < 0.45
 
 
@@ -153,6 +168,44 @@ def test_any_classifier_and_given_outputs():
         warnings.simplefilter("ignore", UserWarning)
         given.fit(f, domain=drawn.domain)
     assert matched_accuracy(drawn.label, given.labels_, 3) > 0.99
+
+
+def test_steps_of_a_pipeline_draw_from_the_seed():
+    drawn = world(rows=100)
+    net = make_pipeline(StandardScaler(), MLPClassifier((16,), max_iter=10))
+    model = LatentLabelShift(3, discriminator=net, folds=2, allow_unidentified=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        first, again = (clone(model).fit(drawn.X, domain=drawn.domain).probabilities_ for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_files_of_embeddings(tmp_path):
+    drawn = world(rows=60)
+    usual = LatentLabelShift(3, discriminator="logistic", allow_unidentified=True, random_state=0)
+    np.save(tmp_path / "x.npy", drawn.X)
+    np.savez(tmp_path / "x.npz", embedding=drawn.X, site=drawn.domain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        expected = clone(usual).fit(drawn.X, domain=drawn.domain)
+        rows = clone(usual).fit(tmp_path / "x.npy", domain=drawn.domain)
+        named = clone(usual).fit(tmp_path / "x.npz", domain="site")
+    np.testing.assert_array_equal(rows.labels_, expected.labels_)
+    np.testing.assert_array_equal(named.labels_, expected.labels_)
+    np.testing.assert_array_equal(named.predict(tmp_path / "x.npy"), expected.predict(drawn.X))
+    np.savez(tmp_path / "two.npz", a=drawn.X, b=drawn.X)
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (tmp_path / "broken.npz").write_bytes(b"PK no archive")
+    for name, told in (
+        ("x.npy", "no column 'site'"),
+        ("two.npz", "2 arrays"),
+        ("objects.npy", "no plain arrays"),
+        ("broken.npz", "no plain arrays"),
+    ):
+        with pytest.raises(InputError, match=told):
+            usual.fit(tmp_path / name, domain="site")
+    with pytest.raises(InputError, match="no array 'shop'"):
+        usual.fit(tmp_path / "x.npz", domain="shop")
 
 
 def test_a_network_of_torch():
@@ -223,6 +276,10 @@ def test_plot_and_dict(fitted):
         (lambda X, d: (X, d), {"cells": 2}, "at least as many cells"),
         (lambda X, d: (X, d), {"n_classes": 1}, "at least two classes"),
         (lambda X, d: (X, d), {"gamma": "none"}, "'empirical'"),
+        (lambda X, d: (X, d), {"factoriser": "svd"}, "'anchors'"),
+        (lambda X, d: (X, d), {"solver": "lasso"}, "'pinv'"),
+        (lambda X, d: (X, d), {"folds": 1}, "two folds"),
+        (lambda X, d: (X, d * 0 + np.arange(len(d)) // 2), {}, "fewer rows than folds"),
         (lambda X, d: (X, d), {"discriminator": "magic"}, "'precomputed'"),
         (lambda X, d: (X, d), {"discriminator": 3}, "no classifier"),
         (lambda X, d: (X, d), {"discriminator": "precomputed"}, "5 columns for 6 domains"),
@@ -242,7 +299,7 @@ def test_bad_input_is_refused_with_the_reason(change, options, words):
 def test_wrong_names_of_parts():
     drawn = world(rows=60)
     with pytest.raises(InputError, match="'anchors'"):
-        LatentLabelShift(3, factoriser="svd", allow_unidentified=True).fit(drawn.X, domain=drawn.domain)
+        factorise(drawn.label, drawn.domain, 3, factoriser="svd")
     with pytest.raises(InputError, match="'pinv'"):
         posterior([[0.5, 0.5]], [[0.5, 0.5], [0.5, 0.5]], solver="x")
     with pytest.raises(InputError, match="is needed"):
@@ -254,6 +311,7 @@ def test_wrong_names_of_parts():
 def test_small_domains_and_unidentified_ones_go_on_with_a_warning():
     drawn = world(rows=60)
     kept = (drawn.domain != 0) | (np.arange(len(drawn.domain)) < 20)
-    with pytest.warns(UserWarning, match="") as told:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         LatentLabelShift(3, allow_unidentified=True).fit(drawn.X[kept], domain=drawn.domain[kept])
     assert "fewer than 30 rows: 0 (20)" in str(told[0].message)

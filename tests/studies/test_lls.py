@@ -22,6 +22,12 @@ def test_every_cell_runs_and_every_claim_is_measured(quick):
         assert math.isfinite(verdict.evidence.control.mean), verdict.claim.id
 
 
+def test_a_seed_is_fitted_once_so_that_differences_are_within_a_fit(quick):
+    table = quick.table()
+    where = ["world", "severity", "method", "seed", "domains", "style", "same_mix", "measure"]
+    assert not table.duplicated(where).any()
+
+
 def test_words_with_anchors_are_factorised(quick):
     found = {v.claim.id: v.evidence for v in quick.verdicts()}
     assert found["5b"].mean < 0.3

@@ -12,7 +12,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import networkx as nx
 import numpy as np
@@ -417,7 +417,7 @@ class CausalDeFinetti(BaseEstimator):
         frame, group = frame[sizes >= 2].reset_index(drop=True), group[sizes >= 2].reset_index(drop=True)
         if group.nunique() < FEW_GROUPS:
             warnings.warn(
-                f"{group.nunique()} groups tell next to nothing (200 decide a binary pair one time in five).",
+                f"{group.nunique()} groups tell next to nothing (200 decide one binary pair in twenty-five).",
                 stacklevel=3,
             )
         coded = frame.apply(
@@ -426,10 +426,19 @@ class CausalDeFinetti(BaseEstimator):
         for name in coded:
             if coded[name].nunique() < 2:
                 raise InputError(f"{name} is constant; leave it out.")
+        self._refuse_labels_as_numbers(frame, coded)
         for a, b in itertools.combinations(coded, 2):
             if (coded[a].to_numpy() == coded[b].to_numpy()).all():
                 raise InputError(f"{a} and {b} are the same in every record; leave one out.")
         return coded, group
+
+    def _refuse_labels_as_numbers(self, frame: pd.DataFrame, coded: pd.DataFrame) -> None:
+        """Two labels are as good as 0 and 1 for every test; the order of more would be made up."""
+        if _test_for([coded[name].to_numpy() for name in coded], self.test) == "gtest":
+            return
+        for name in frame:
+            if not pd.api.types.is_numeric_dtype(frame[name]) and coded[name].nunique() > 2:
+                _refuse_text(str(name), coded[name].nunique())
 
     def _variation(self, samples: list[NDArray[Any]], names: list[str]) -> None:
         rows = {}
@@ -606,7 +615,16 @@ def _prepared(column: NDArray[Any], test: Test) -> NDArray[Any]:
     """Codes for the G test; else ranks made normal, which keeps every independence and tames heavy tails."""
     if test == "gtest":
         return np.unique(column, return_inverse=True)[1].reshape(column.shape)
+    if not (np.issubdtype(column.dtype, np.number) or column.dtype == bool):
+        _refuse_text("A variable", len(np.unique(column)))
     return gaussianise(np.asarray(column, dtype=float).reshape(-1, 1)).reshape(column.shape)
+
+
+def _refuse_text(name: str, values: int) -> NoReturn:
+    raise InputError(
+        f"{name} holds text of {values} values, and only the G test knows labels. Give every variable at most "
+        f"{MOST_LEVELS} values (bin the numbers) and use test='gtest', or leave the text out."
+    )
 
 
 def _warn_of_thin_strata(samples: NDArray[np.int64]) -> None:

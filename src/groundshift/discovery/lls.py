@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -34,11 +35,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from groundshift.errors import InputError
-from groundshift.tables import numeric, read_images, split_domain
+from groundshift.tables import numeric, read_images, read_table, split_domain
 
 __all__ = [
     "Factors",
     "LatentLabelShift",
+    "adapt",
     "choose_n_classes",
     "factorise",
     "posterior",
@@ -222,10 +224,36 @@ def posterior(
         p = _on_simplex(f, domain_given_class)
     else:
         raise InputError(f"solver may be 'simplex' or 'pinv'; {solver!r} was given.")
-    if domain is not None:
-        p = p * domain_given_class[np.asarray(domain, dtype=np.int64)]
+    return _normalised(p) if domain is None else adapt(p, domain_given_class, domain)
+
+
+def adapt(class_given_x: ArrayLike, domain_given_class: ArrayLike, domain: ArrayLike) -> Array:
+    """q(y|x,d) ∝ q(y|x) Q_{D|Y}[d,y], since d is independent of x given y.
+
+    Parameters
+    ----------
+    class_given_x : q(y|x), or a multiple of it, shape (rows, classes)
+    domain_given_class : Q_{D|Y}, shape (domains, classes)
+    domain : codes 0 to domains - 1, shape (rows,)
+
+    Returns
+    -------
+    array (rows, classes)
+        Rows sum to one.
+
+    Examples
+    --------
+    >>> adapt([[0.5, 0.5]], [[0.9, 0.3], [0.1, 0.7]], [0]).round(2).tolist()
+    [[0.75, 0.25]]
+    """
+    p, given = np.asarray(class_given_x, dtype=float), np.asarray(domain_given_class, dtype=float)
+    return _normalised(p * given[np.asarray(domain, dtype=np.int64)])
+
+
+def _normalised(p: Array) -> Array:
+    """Rows made to sum to one; a row of zeros knows nothing."""
     total = p.sum(1, keepdims=True)
-    return np.where(total > 0, p / np.maximum(total, 1e-300), 1 / len(Q))
+    return np.where(total > 0, p / np.maximum(total, 1e-300), 1 / p.shape[1])
 
 
 def _domain_given_class(Q: Array, gamma: ArrayLike | None = None) -> Array:
@@ -350,9 +378,10 @@ class LatentLabelShift(BaseEstimator):
 
         Parameters
         ----------
-        X : array (rows, n), frame (pandas, polars, Arrow), path of a csv or parquet file, or a folder of images with
-            one sub-folder per domain
-        domain : column name, or one label per row; not needed for a folder
+        X : array (rows, n), frame (pandas, polars, Arrow), path of a csv or parquet file; embeddings, as a .npy file
+            or a .npz file; or a folder of images with one sub-folder per domain
+        domain : column name (of a .npz file: name of the array that holds the labels), or one label per row; not
+            needed for a folder
 
         Raises
         ------
@@ -386,7 +415,7 @@ class LatentLabelShift(BaseEstimator):
     def predict_proba(self, X: Any, *, domain: Any = None) -> Array:
         """q(y|x,d) of new rows, or q(y|x) without their domains, shape (rows, classes)."""
         if domain is None and not _is_folder(X):
-            values, codes = numeric(_read_features(X)), None
+            values, codes = numeric(read_table(_opened(X, None)[0])), None
         else:
             values, labels = _read(X, domain)
             places = {name: k for k, name in enumerate(self.domains_)}
@@ -435,6 +464,15 @@ class LatentLabelShift(BaseEstimator):
     def _check(self, values: Array, r: int) -> int:
         if self.gamma not in ("uniform", "empirical"):
             raise InputError(f"gamma may be 'uniform' or 'empirical'; {self.gamma!r} was given.")
+        if self.factoriser not in ("nmf", "anchors"):
+            raise InputError(f"factoriser may be 'nmf' or 'anchors'; {self.factoriser!r} was given.")
+        if self.solver not in ("simplex", "pinv"):
+            raise InputError(f"solver may be 'simplex' or 'pinv'; {self.solver!r} was given.")
+        if self.folds < 2 or self.restarts < 1:
+            raise InputError(
+                f"{self.folds} folds and {self.restarts} restarts were given; at least two folds and one restart "
+                "are needed."
+            )
         if self.n_classes < 2:
             raise InputError(f"n_classes is {self.n_classes}; at least two classes are needed.")
         if r < self.n_classes and not self.allow_unidentified:
@@ -506,9 +544,9 @@ class LatentLabelShift(BaseEstimator):
             )
         if hasattr(self.discriminator, "predict_proba"):
             model = clone(self.discriminator)
-            if "random_state" in model.get_params():
-                model.set_params(random_state=seed)
-            return model
+            # Also the steps inside a pipeline draw.
+            draws = [name for name in model.get_params() if name.split("__")[-1] == "random_state"]
+            return model.set_params(**dict.fromkeys(draws, seed))
         if callable(self.discriminator):
             return _Network(self.discriminator, n, r, seed)
         raise InputError(
@@ -738,17 +776,38 @@ def _is_folder(X: Any) -> bool:
     return isinstance(X, str | Path) and Path(X).is_dir()
 
 
-def _read_features(X: Any) -> pd.DataFrame:
-    from groundshift.tables import read_table
-
-    return read_table(X)
-
-
 def _read(X: Any, domain: Any) -> tuple[Array, pd.Series[Any]]:
     if _is_folder(X):
         return read_images(X)
-    frame, labels = split_domain(X, domain)
+    frame, labels = split_domain(*_opened(X, domain))
     return numeric(frame), labels
+
+
+def _opened(X: Any, domain: Any) -> tuple[Any, Any]:
+    """The arrays behind a .npy or .npz file of embeddings; anything else as it is."""
+    if not isinstance(X, str | Path) or Path(X).suffix not in (".npy", ".npz") or not Path(X).is_file():
+        return X, domain
+    try:
+        loaded = np.load(X, allow_pickle=False)
+        arrays = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except (ValueError, OSError, BadZipFile) as error:
+        raise InputError(f"{X} holds no plain arrays that can be read ({error}); save numbers.") from error
+    if isinstance(loaded, np.ndarray):
+        if isinstance(domain, str):
+            raise InputError(
+                f"{X} holds one array and no column {domain!r}; give one label per row, or a .npz file."
+            )
+        return loaded, domain
+    tables = [name for name, array in arrays.items() if array.ndim == 2]
+    if len(tables) != 1:
+        raise InputError(
+            f"{X} holds {len(tables)} arrays of shape (rows, columns) (all: {', '.join(arrays)}); one is needed."
+        )
+    if isinstance(domain, str):
+        if domain not in arrays:
+            raise InputError(f"{X} holds no array {domain!r}; it holds {', '.join(arrays)}.")
+        domain = arrays[domain]
+    return arrays[tables[0]], domain
 
 
 def _nearest(f: Array, corners: Array, count: int) -> NDArray[np.int64]:

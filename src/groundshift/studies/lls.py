@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from groundshift.discovery.lls import LatentLabelShift, factorise, posterior
+from groundshift.discovery.lls import LatentLabelShift, adapt, factorise
 from groundshift.lab.claims import Claim, Control
 from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Shift, Study, World
 from groundshift.measures.matching import matched_accuracy, matched_l1
@@ -76,14 +79,14 @@ def _fit(data: Any, rng: np.random.Generator, classes: int, **options: Any) -> d
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         model.fit(X, domain=domain)
-    f = model.probabilities_
-    Q = model.class_prior_.to_numpy()
-    uniform = posterior(f, np.eye(classes), solver="simplex")  # q(y|x,d) with Q uniform: nothing to adapt to
+    unadapted = model.unadapted_.argmax(1)
+    domains = len(model.domains_)
+    uniform = adapt(model.unadapted_, np.full((domains, classes), 1 / domains), domain)
     return {
         "labels": model.labels_,
-        "unadapted": model.unadapted_.argmax(1),
-        "uniform_change": float(np.mean(uniform.argmax(1) != f.argmax(1))),
-        "prior": Q,
+        "unadapted": unadapted,
+        "uniform_change": float(np.mean(uniform.argmax(1) != unadapted)),
+        "prior": model.class_prior_.to_numpy(),
         "explained": model.diagnostics_["explained"],
     }
 
@@ -92,6 +95,17 @@ def _fit(data: Any, rng: np.random.Generator, classes: int, **options: Any) -> d
 def lls(data: Any, rng: np.random.Generator, *, classes: int) -> dict[str, Any]:
     """Discriminate, discretise, factorise (NMF), adjust."""
     return _fit(data, rng, classes)
+
+
+@Method.define()
+def lls_decay(data: Any, rng: np.random.Generator, *, classes: int) -> dict[str, Any]:
+    """Weight decay and 60 epochs instead of early stopping.
+
+    The best of six settings on other draws, by true labels and after the claims had been measured: shown for
+    comparison, no claim rests on it.
+    """
+    net = make_pipeline(StandardScaler(), MLPClassifier((64, 64), alpha=0.1, max_iter=60))
+    return _fit(data, rng, classes, discriminator=net)
 
 
 @Method.define()
@@ -197,19 +211,24 @@ def inside(output: Any, sample: Sample) -> dict[str, float]:
 def grids(s: Settings) -> list[Grid]:
     """The cells of the claims."""
     everyone = ("lls", "kmeans", "naive", "majority", "random_labels")
-    three = {name: {"classes": 3} for name in everyone}
-    ten = {name: {"classes": 10} for name in (*everyone, "lls_anchors")}
+    three = {name: {"classes": 3} for name in (*everyone, "lls_decay")}
+    ten = {name: {"classes": 10} for name in (*everyone, "lls_anchors", "lls_decay")}
     usual = {"rows": s.rows, "domains": 6, "style": True, "same_mix": False}
     seconds = {
         "lls": 2.2,
         "lls_anchors": 2.2,
+        "lls_decay": 2.2,
         "naive": 0.4,
         "kmeans": 0.1,
         "majority": 0.05,
         "random_labels": 0.05,
     }
     return [
-        Grid("blobs", everyone, ("accuracy", "l1"), s.seeds, world_params=usual, method_params=three, cost_s=seconds),
+        Grid(
+            "blobs", ("kmeans", "naive", "majority", "random_labels", "lls_decay"), ("accuracy", "l1"), s.seeds,
+            world_params=usual, method_params=three, cost_s=seconds,
+        ),
+        # All measures of lls are of the same fit: claim 4 is a difference within it.
         Grid(
             "blobs", ("lls",), ("accuracy", "l1", "inside"), s.seeds, world_params=usual, method_params=three,
             shift=Shift("style follows the domain", s.follows), cost_s=seconds,
@@ -235,8 +254,8 @@ def grids(s: Settings) -> list[Grid]:
             shift=Shift("classes mixed", (0.0, 0.3)), cost_s=0.5,
         ),
         Grid(
-            "digits", (*everyone, "lls_anchors"), ("accuracy", "l1"), s.seeds, world_params={"rows": s.digit_rows},
-            method_params=ten, cost_s=seconds,
+            "digits", (*everyone, "lls_anchors", "lls_decay"), ("accuracy", "l1"), s.seeds,
+            world_params={"rows": s.digit_rows}, method_params=ten, cost_s=seconds,
         ),
     ]  # fmt: skip
 
@@ -339,7 +358,7 @@ study = Study(
     },
     grids=grids,
     worlds=(blobs, words, digits),
-    methods=(lls, lls_anchors, kmeans, naive, majority, random_labels, word_nmf, word_anchors),
+    methods=(lls, lls_anchors, lls_decay, kmeans, naive, majority, random_labels, word_nmf, word_anchors),
     measures=(accuracy, excess, l1, inside),
     claims=claims,
     figures=(

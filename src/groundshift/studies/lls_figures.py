@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SHADES = {
     "lls": "#2f6f8f",
     "lls_anchors": "#7fb0c4",
+    "lls_decay": "#a9cbd8",
     "naive": "#5b8c5a",
     "kmeans": "#c4622d",
     "majority": "#999999",
