@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from groundshift.lab.console import number
 from groundshift.lab.registry import systems
+from groundshift.pages import number
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 def systems_table(link):
     rows = ["| system | room | what it does for you | paper |", "|---|---|---|---|"]
     for s in systems().values():
-        paper = f"[{s.arxiv}]({s.url})" if s.arxiv else s.venue
+        paper = f"[{s.arxiv}]({s.url})" if s.arxiv else s.paper
         rows.append(f"| [{s.slug}]({link.format(s.slug)}) | {s.room} | {s.promise} | {paper} |")
     return "\n".join(rows)
 

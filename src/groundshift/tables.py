@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from groundshift.errors import InputError
 
-__all__ = ["numeric", "read_images", "read_table", "refuse_overwriting", "split_domain"]
+__all__ = ["numeric", "open_arrays", "read_images", "read_table", "refuse_overwriting", "split_domain"]
 
 
 def read_table(source: Any) -> pd.DataFrame:
@@ -103,6 +104,44 @@ def split_domain(source: Any, domain: Any) -> tuple[pd.DataFrame, pd.Series[Any]
             f"{int(np.flatnonzero(labels.isna())[0])}). Leave those rows out."
         )
     return frame, labels
+
+
+def open_arrays(X: Any, domain: Any) -> tuple[Any, Any]:
+    """The arrays behind a .npy or .npz file of embeddings; anything else as it is.
+
+    Parameters
+    ----------
+    X : path of a .npy file with one array (rows, columns), or of a .npz file with exactly one such array
+    domain : one label per row, or the name of the .npz file's array of labels
+
+    Raises
+    ------
+    InputError
+        No plain arrays, several tables, no array of that name.
+    """
+    if not isinstance(X, str | Path) or Path(X).suffix not in (".npy", ".npz") or not Path(X).is_file():
+        return X, domain
+    try:
+        loaded = np.load(X, allow_pickle=False)
+        arrays = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except (ValueError, OSError, BadZipFile) as error:
+        raise InputError(f"{X} holds no plain arrays that can be read ({error}); save numbers.") from error
+    if isinstance(loaded, np.ndarray):
+        if isinstance(domain, str):
+            raise InputError(
+                f"{X} holds one array and no column {domain!r}; give one label per row, or a .npz file."
+            )
+        return loaded, domain
+    tables = [name for name, array in arrays.items() if array.ndim == 2]
+    if len(tables) != 1:
+        raise InputError(
+            f"{X} holds {len(tables)} arrays of shape (rows, columns) (all: {', '.join(arrays)}); one is needed."
+        )
+    if isinstance(domain, str):
+        if domain not in arrays:
+            raise InputError(f"{X} holds no array {domain!r}; it holds {', '.join(arrays)}.")
+        domain = arrays[domain]
+    return arrays[tables[0]], domain
 
 
 def numeric(frame: pd.DataFrame) -> NDArray[np.float64]:

@@ -51,6 +51,12 @@ def test_list_and_show_speak_of_the_systems_in_the_house():
     assert "benchmarks" in call("list").stdout
 
 
+def test_show_of_a_system_without_a_paper_names_none():
+    out = call("show", "audit").stdout
+    assert "room: workflows" in out
+    assert "arxiv.org" not in out
+
+
 def test_run_prints_the_claims_and_json_is_for_scripts(store):
     out = call("run", REF, "--store", store, "--engine", "local:2").stdout
     assert "✓ shown" in out

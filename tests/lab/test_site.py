@@ -96,6 +96,18 @@ def test_a_study_page_shows_paper_and_measurement_side_by_side(site):
     assert "severity of the" in page  # the plot's text is text
 
 
+def test_a_system_of_our_own_has_no_paper_to_link(house, runs, tmp_path):
+    own = {"dummy": system("dummy", title="Ours", arxiv="", venue="")}
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (registry, build):
+            patch.setattr(module, "systems", lambda: own)
+        site = report(runs, tmp_path / "site").parent
+    for name in ("index.html", "studies/dummy/index.html"):
+        page = read(site, name)
+        assert '<p class="paper">Ours</p>' in page
+        assert "arxiv.org" not in page
+
+
 def test_text_from_data_is_escaped(site):
     page = read(site)
     assert "<script>alert" not in page

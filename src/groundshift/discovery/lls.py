@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -35,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from groundshift.errors import InputError
-from groundshift.tables import numeric, read_images, read_table, split_domain
+from groundshift.tables import numeric, open_arrays, read_images, read_table, split_domain
 
 __all__ = [
     "Factors",
@@ -415,7 +414,7 @@ class LatentLabelShift(BaseEstimator):
     def predict_proba(self, X: Any, *, domain: Any = None) -> Array:
         """q(y|x,d) of new rows, or q(y|x) without their domains, shape (rows, classes)."""
         if domain is None and not _is_folder(X):
-            values, codes = numeric(read_table(_opened(X, None)[0])), None
+            values, codes = numeric(read_table(open_arrays(X, None)[0])), None
         else:
             values, labels = _read(X, domain)
             places = {name: k for k, name in enumerate(self.domains_)}
@@ -779,35 +778,8 @@ def _is_folder(X: Any) -> bool:
 def _read(X: Any, domain: Any) -> tuple[Array, pd.Series[Any]]:
     if _is_folder(X):
         return read_images(X)
-    frame, labels = split_domain(*_opened(X, domain))
+    frame, labels = split_domain(*open_arrays(X, domain))
     return numeric(frame), labels
-
-
-def _opened(X: Any, domain: Any) -> tuple[Any, Any]:
-    """The arrays behind a .npy or .npz file of embeddings; anything else as it is."""
-    if not isinstance(X, str | Path) or Path(X).suffix not in (".npy", ".npz") or not Path(X).is_file():
-        return X, domain
-    try:
-        loaded = np.load(X, allow_pickle=False)
-        arrays = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (ValueError, OSError, BadZipFile) as error:
-        raise InputError(f"{X} holds no plain arrays that can be read ({error}); save numbers.") from error
-    if isinstance(loaded, np.ndarray):
-        if isinstance(domain, str):
-            raise InputError(
-                f"{X} holds one array and no column {domain!r}; give one label per row, or a .npz file."
-            )
-        return loaded, domain
-    tables = [name for name, array in arrays.items() if array.ndim == 2]
-    if len(tables) != 1:
-        raise InputError(
-            f"{X} holds {len(tables)} arrays of shape (rows, columns) (all: {', '.join(arrays)}); one is needed."
-        )
-    if isinstance(domain, str):
-        if domain not in arrays:
-            raise InputError(f"{X} holds no array {domain!r}; it holds {', '.join(arrays)}.")
-        domain = arrays[domain]
-    return arrays[tables[0]], domain
 
 
 def _nearest(f: Array, corners: Array, count: int) -> NDArray[np.int64]:

@@ -88,7 +88,7 @@ def list_(
     show(
         [vars(item) for item in found],
         table(
-            ("slug", "room", "what it does", "paper"), [(s.slug, s.room, s.promise, s.arxiv) for s in found]
+            ("slug", "room", "what it does", "paper"), [(s.slug, s.room, s.promise, s.paper) for s in found]
         ),
         as_json=as_json,
     )
@@ -109,7 +109,7 @@ def show_(slug: Slug, as_json: Json = False) -> None:
     study = _study(slug)
     text = [
         f"[bold]{about.title}[/]",
-        f"{about.url} ({about.venue}), room: {about.room}",
+        (f"{about.url} ({about.venue}), " if about.arxiv else "") + f"room: {about.room}",
         f"\n{about.promise}\n",
         f"On your own data:  {about.use}",
         f"Its study:         groundshift run {slug}   "

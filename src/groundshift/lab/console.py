@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from groundshift.pages import number
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -67,15 +69,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
             )
         )
     return made
-
-
-def number(value: Any) -> str:
-    """A number with three significant digits, and a dash for none."""
-    try:
-        value = float(value)
-    except (TypeError, ValueError):
-        return "–"
-    return "–" if value != value else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:

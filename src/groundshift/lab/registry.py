@@ -30,6 +30,7 @@ class System:
     promise: str
     """What it does for a user, in one line."""
     arxiv: str
+    """Empty, as the venue, for a system of the house's own."""
     venue: str
     modality: str
     use: str
@@ -41,6 +42,11 @@ class System:
     def url(self) -> str:
         """The paper."""
         return f"https://arxiv.org/abs/{self.arxiv}"
+
+    @property
+    def paper(self) -> str:
+        """What stands in a column of papers."""
+        return self.arxiv or self.venue or "none"
 
 
 @cache

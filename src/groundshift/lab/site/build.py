@@ -13,18 +13,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from groundshift.errors import InputError
-from groundshift.lab.console import number
 from groundshift.lab.execute import load_study
 from groundshift.lab.identity import canonical_json
 from groundshift.lab.registry import System, systems
 from groundshift.lab.runs import open_run
 from groundshift.lab.site.drawings import figures, strip
 from groundshift.lab.summary import Summary, published, summarise
+from groundshift.pages import stylesheet, templates
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from groundshift.lab.study import Study
 
 __all__ = ["report"]
@@ -33,7 +33,8 @@ MARK = ".groundshift-site"
 """Names the folder as ours and keeps the hash of each page's input."""
 WORDS = ("shown", "not shown", "inconclusive")
 SIGNS = {"shown": "✓", "not shown": "✗", "inconclusive": "?"}
-ASSETS = ("style.css", "search.js")
+ASSETS = {"style.css": stylesheet(), "search.js": ""}
+"""Each with what goes in front of it."""
 
 
 def report(
@@ -63,8 +64,9 @@ def report(
         hashes[slug] = _hash(study, summary, about)
         if known.get(slug) != hashes[slug]:
             _write_study(out, templates, study, about, summary)
-    for name in ASSETS:
-        _write(out / "assets" / name, (files("groundshift.lab.site") / name).read_text(encoding="utf-8"))
+    for name, shared in ASSETS.items():
+        own = (files("groundshift.lab.site") / name).read_text(encoding="utf-8")
+        _write(out / "assets" / name, shared + own)
     cards = [_card(about, summaries.get(about.slug)) for about in systems().values()]
     _write(
         out / "assets" / "catalogue.js", f"window.CATALOGUE = {_script_json([c['search'] for c in cards])};\n"
@@ -103,20 +105,20 @@ def _own(out: Path) -> dict[str, str]:
 
 
 def _templates() -> Environment:
-    env = Environment(
-        loader=PackageLoader("groundshift.lab", "site"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    env.filters["number"] = number
+    env = templates("groundshift.lab", "site")
     env.globals.update(SIGNS=SIGNS, WORDS=WORDS)
     return env
 
 
 def _hash(study: Study, summary: Summary, about: System) -> str:
-    sources = [
-        (files("groundshift.lab.site") / name).read_text()
-        for name in ("study.html.j2", "base.html.j2", "drawings.py")
-    ]
+    site = files("groundshift.lab.site")
+    parts = (
+        site / "study.html.j2",
+        site / "base.html.j2",
+        site / "drawings.py",
+        files("groundshift") / "pages.py",
+    )
+    sources = [part.read_text() for part in parts]
     content = [*sources, canonical_json(summary.data), str(vars(about)), summary.table.to_csv(index=False)]
     content += [figure.name + figure.caption + figure.rows for figure in study.figures]
     return hashlib.blake2b("\0".join(content).encode(), digest_size=16).hexdigest()

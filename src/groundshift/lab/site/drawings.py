@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import re
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from groundshift.lab.console import number
+from groundshift.pages import number, svg
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,25 +59,10 @@ def _finite(value: Any) -> bool:
 def figures(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
     """The study's figures: name, caption, SVG, and the means they show as columns and rows."""
     return [
-        {"name": f.name, "caption": f.caption, "svg": _svg(f.draw(table), f"{study.slug}-{f.name}", f.caption),
+        {"name": f.name, "caption": f.caption, "svg": svg(f.draw(table), f"{study.slug}-{f.name}", f.caption),
          "table": _means(table.query(f.rows))}
         for f in study.figures
     ]  # fmt: skip
-
-
-def _svg(figure: Any, salt: str, caption: str) -> Markup:
-    """Text stays text, and equal figures give equal bytes."""
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    # Ids are unique within a figure only, and a page has several.
-    svg = re.sub(r'(\bid="|"#|url\(#)', lambda found: f"{found[1]}{salt}-", svg)
-    head = f'<svg role="img" aria-label="{escape(caption)}"'
-    return Markup(re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S).replace("<svg", head, 1))
 
 
 def _means(rows: pd.DataFrame) -> dict[str, Any]:

@@ -1,0 +1,176 @@
+"""``groundshift audit DATA …``: which structure shifted in a table, by which mechanism, and what to do.
+
+A thin skin over `groundshift.workflows.audit.audit`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from groundshift.errors import InputError
+from groundshift.lab.console import Json, Out, Quiet, number, show, table
+from groundshift.tables import refuse_overwriting
+
+if TYPE_CHECKING:
+    from groundshift.workflows.audit import Audit, Kind
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def audit(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Table, csv or parquet; left out with --current or --embeddings.", metavar="DATA"
+        ),
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="Column whose values are compared: a shop, a month, train and test.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column of dates or numbers, cut into windows that are compared.")
+    ] = None,
+    window: Annotated[str | None, typer.Option(help="Length of a window: 30d, 12h, or a number.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column that is to be predicted.")] = None,
+    task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="The domain that others are compared with; with --current, a table: the rows before."
+        ),
+    ] = None,
+    current: Annotated[
+        str | None, typer.Option(help="Table of the rows since, to compare with --reference.")
+    ] = None,
+    embeddings: Annotated[
+        str | None, typer.Option(help="Embeddings in place of a table: npz with a label per row (--domain).")
+    ] = None,
+    columns: Annotated[str, typer.Option(help="Columns to compare, as a,b,c; all if left out.")] = "",
+    drop: Annotated[str, typer.Option(help="Columns to leave out, as a,b,c.")] = "",
+    classes: Annotated[
+        int | None,
+        typer.Option(help="Hidden classes whose shares are estimated where there is no target.", metavar="K"),
+    ] = None,
+    level: Annotated[float, typer.Option(help="Level of the whole verdict.")] = 0.05,
+    max_rows: Annotated[int, typer.Option(help="Rows that models see at most.")] = 20_000,
+    null_runs: Annotated[
+        int, typer.Option(help="Copies with permuted domains, to measure false alarms.")
+    ] = 10,
+    no_remedies: Annotated[
+        bool, typer.Option("--no-remedies", help="Do not try what could be done.")
+    ] = False,
+    out: Out = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser; needs --out.")] = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Exit with 1 if this kind of shift is found, at this size or more; can be repeated.",
+            metavar="KIND[:SIZE]",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Which structure shifted in my data, by which mechanism, and what to do."""
+    from groundshift.workflows.audit import audit as run
+    from groundshift.workflows.audit import parse_limit
+
+    limits = fail_on or []
+    for limit in limits:
+        parse_limit(limit)
+    _check_out(out, open_)
+    if data is not None and embeddings is not None:
+        raise InputError(f"{data} and --embeddings {embeddings} were given; give one of the two.")
+    with _bar(shown=not (quiet or as_json)) as progress:
+        found = run(
+            data if embeddings is None else embeddings,
+            domain=domain,
+            time=time,
+            window=window,
+            target=target,
+            task=task,  # type: ignore[arg-type]
+            reference=reference,
+            current=current,
+            columns=_names(columns) or None,
+            drop=_names(drop),
+            classes=classes,
+            level=level,
+            max_rows=max_rows,
+            null_runs=null_runs,
+            remedies=not no_remedies,
+            random_state=seed,
+            progress=progress,
+        )
+    page = None if out is None else found.save(out)
+    show(found.to_dict() if as_json else None, _said(found, page), as_json=as_json, quiet=quiet)
+    if page is not None and open_:
+        typer.launch(page.resolve().as_uri())
+    exceeded = found.fails(limits)
+    for words in exceeded:
+        print(f"groundshift: --fail-on {words}", file=sys.stderr)
+    raise typer.Exit(int(bool(exceeded)))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _check_out(out: Path | None, open_: bool) -> None:
+    """Refuse before the work what could not be written after it."""
+    if out is None and open_:
+        raise InputError("--open was given without --out; name a folder for the page.")
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        refuse_overwriting(out)
+
+
+@contextmanager
+def _bar(shown: bool) -> Iterator[Callable[[str, float], None] | None]:
+    """A bar on stderr where somebody watches it."""
+    if not shown or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    parts = (BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda step, done: bar.update(task, description=step, completed=done)
+
+
+def _said(found: Audit, page: Path | None) -> Any:
+    """The verdict for the terminal."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from groundshift.workflows.audit.report import advice, p_text, verdict
+
+    rows = [
+        (kind.name, Text(verdict(kind), "bold" if kind.found else ""), _size(kind), p_text(kind.p), _where(kind))
+        for kind in found.kinds
+    ]  # fmt: skip
+    lines = [f"What to do: {advice(found)}", *([] if page is None else [f"The page is at {page.resolve()}"])]
+    kinds = table(("kind", "verdict", "size [95 % interval]", "p", "where"), rows)
+    kinds.columns[2].no_wrap = True
+    return Group(Text(found.headline, "bold"), kinds, Text("\n".join(lines)))
+
+
+def _size(kind: Kind) -> str:
+    if kind.size != kind.size:
+        return "–"
+    return f"{number(kind.size)} [{number(kind.low)}, {number(kind.high)}]"
+
+
+def _where(kind: Kind, most: int = 3) -> str:
+    if not kind.found:
+        return ""
+    more = f" and {len(kind.where) - most} more" if len(kind.where) > most else ""
+    return ", ".join(kind.where[:most]) + more

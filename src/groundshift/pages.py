@@ -1,0 +1,128 @@
+"""What the pages of the house share: numbers in words, figures as inline SVG, templates, one style."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+__all__ = ["drawn", "number", "stylesheet", "svg", "templates"]
+
+# Colours of a drawing that follow the page from light to dark; others are kept as they are drawn.
+INK, SOFT, LINE = "#1c2430", "#55606e", "#d9dee5"
+INKS = {INK: "currentColor", "#333333": "currentColor", SOFT: "var(--soft)", LINE: "var(--line)"}
+THEME: dict[Any, Any] = {
+    "axes.prop_cycle": "cycler('color', ['#2f7fa8', '#c4622d', '#5b8c5a', '#8a6fb0', '#b08a2e', '#7a8791'])",
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,  # a column called a$b$c is no formula
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": LINE,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+def number(value: Any) -> str:
+    """A number with three significant digits, and a dash for none.
+
+    >>> number(0.12345), number(12345.6), number(float("nan"))
+    ('0.123', '12,346', '–')
+    """
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        return "–"
+    return "–" if value != value else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def svg(figure: Any, salt: str, caption: str) -> Markup:
+    """A matplotlib figure as an element of a page: text stays text, and equal figures give equal bytes.
+
+    Parameters
+    ----------
+    figure : the figure
+    salt : goes in front of every id; one page has several figures, so it must be the figure's own
+    caption : read out in place of the picture
+    """
+    import matplotlib
+    from markupsafe import Markup, escape
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), warnings.catch_warnings():
+        # The reader's browser sets the text, in a font of its own.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    made = buffer.getvalue()
+    made = made[made.index("<svg") :]
+    made = re.sub(r"<metadata>.*?</metadata>", "", made, flags=re.S)
+    ids = re.compile(r'(\bid="|"#|url\(#)')
+    made = _in_tags(made, lambda tag: ids.sub(lambda found: f"{found[1]}{salt}-", tag))
+    return Markup(made.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1))
+
+
+def drawn(draw: Callable[[Any], None], salt: str, caption: str) -> Markup:
+    """What ``draw`` does to axes, in the colours of the page; see `svg`."""
+    import matplotlib
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(THEME):
+        figure = Figure(figsize=(6.2, 3.2), layout="constrained")
+        axes = figure.subplots()
+        draw(axes)
+        _set_rows(figure, axes)
+        made = svg(figure, salt, caption)
+    colours = re.compile("|".join(INKS))
+    return Markup(_in_tags(made, lambda tag: colours.sub(lambda found: INKS[found[0]], tag)))
+
+
+def _set_rows(figure: Any, axes: Any) -> None:
+    """Rows 0, 1, … with a label each: as high as they need, and half a row of air above and below."""
+    from matplotlib.ticker import ScalarFormatter
+
+    places = sorted(axes.get_yticks())
+    scale = isinstance(axes.yaxis.get_major_formatter(), ScalarFormatter)
+    if scale or axes.images or not places or places != list(range(len(places))):
+        return
+    figure.set_figheight(max(2.2, 0.9 + 0.24 * len(places)))
+    axes.set_ylim(-0.6, len(places) - 0.4)
+
+
+def _in_tags(markup: str, change: Callable[[str], str]) -> str:
+    """Change the tags of a drawing and leave its text, which is the user's, as it is."""
+    return re.sub(r"<[^>]*>", lambda tag: change(tag[0]), markup)
+
+
+def templates(package: str, folder: str = "") -> Environment:
+    """The Jinja templates in a folder of a package; whatever they are given is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    env = Environment(
+        loader=PackageLoader(package, folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    env.filters["number"] = number
+    return env
+
+
+def stylesheet() -> str:
+    """The rules that every page of the house begins with."""
+    return Path(__file__).with_suffix(".css").read_text(encoding="utf-8")

@@ -1,0 +1,440 @@
+"""The study of the audit: is a planted shift called by its name, and is nothing called where nothing moved?
+
+Beside it, on the same tables, the default rules of two drift detectors. These say that a column moved, not what kind of
+shift it is; `read_flags` gives them the most that can be read from their flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.spatial.distance import jensenshannon
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import train_test_split
+
+from groundshift.lab.claims import Claim, Control
+from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Shift, Study, World
+from groundshift.studies import audit_figures as draw
+from groundshift.workflows.audit import KINDS
+from groundshift.workflows.audit import audit as run_audit
+from groundshift.worlds.shifted_tables import shifted_table
+
+LEVEL = 0.05
+SINGLE = (*KINDS, "offset", "none")
+MIXED = ("concept+covariate", "concept+mechanism", "label+missingness")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the dial sets."""
+
+    seeds: int = 5
+    kinds: tuple[str, ...] = KINDS
+    """All but at quick scale, where an audit takes most of the time there is."""
+    mixed: tuple[str, ...] = MIXED
+    permuted: tuple[str, ...] = ("concept", "mechanism")
+    """Planted in tables whose domains are then permuted."""
+    detector_seeds: int = 40
+    """Of tables that show what the rules of the detectors see, and what they do not."""
+    rows: int = 500
+    """Per domain."""
+    severities: tuple[float, ...] = (0.25, 0.5)
+    """Beside 0 and 1."""
+    null_seeds: int = 20
+    null_rows: int = 200
+    copies: int = 9
+    """Permuted copies of each table without a shift: 200 tables in all where nothing moved."""
+    targets: tuple[str, ...] = ("binary",)
+    """Kinds of target of the planted tables; unshifted ones have the first."""
+
+
+# Worlds --------------------------------------------------------------------------------------------------
+
+
+@World.define()
+def planted(rng: np.random.Generator, severity: float, *, kind: str, rows: int, target: str) -> Sample:
+    """Two domains with the shifts of ``kind`` ("none", "concept", "concept+covariate", ...), all of one severity."""
+    shifts: dict[Any, float] = {} if kind == "none" else dict.fromkeys(kind.split("+"), severity)
+    table = shifted_table(rng, shifts, rows, target=target)  # type: ignore[arg-type]
+    return Sample(table.frame, table)
+
+
+@World.define()
+def unshifted(rng: np.random.Generator, severity: float, *, rows: int, target: str) -> Sample:
+    """Two domains that are alike."""
+    table = shifted_table(rng, {}, rows, target=target)  # type: ignore[arg-type]
+    return Sample(table.frame, table)
+
+
+# Methods -------------------------------------------------------------------------------------------------
+
+
+def _audited(frame: pd.DataFrame, rng: np.random.Generator, copies: int = 0) -> dict[str, Any]:
+    seed = int(rng.integers(2**31 - 1))
+    result = run_audit(
+        frame, domain="domain", target="y", null_runs=copies, remedies=False, random_state=seed
+    )
+    alarms = int(result["power"].data["null"]["alarms"]) if copies else 0
+    return {
+        "found": list(result.found),
+        "where": {k.name: list(k.where) for k in result.kinds if k.found},
+        "moved": bool(result.found),
+        "alarms": (alarms + bool(result.found)) / (copies + 1),
+    }
+
+
+@Method.define()
+def audit(data: Any, rng: np.random.Generator, *, copies: int) -> dict[str, Any]:
+    """The audit; with ``copies``, the tables with permuted domains that it audits itself count among the alarms."""
+    return _audited(data, rng, copies)
+
+
+@Method.define(role="control")
+def audit_permuted(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """The audit of the same rows with their domains permuted."""
+    return _audited(data.assign(domain=rng.permutation(data["domain"])), rng)
+
+
+def _halves(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    before, after = (part.drop(columns="domain") for _, part in frame.groupby("domain"))
+    return before, after
+
+
+def _categories(frame: pd.DataFrame) -> list[str]:
+    """Columns that an analyst declares categorical: text, and a target that is a class."""
+    classes = ["y"] if frame["y"].dtype.kind == "i" else []
+    return [*frame.select_dtypes(exclude="number").columns, *classes]
+
+
+def evidently_flags(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, bool]:
+    """Column → drifted, by the defaults of Evidently 0.7's DataDriftPreset.
+
+    Up to 1,000 rows of reference: Kolmogorov-Smirnov, χ² (two values: a test of two proportions) at 0.05 a column.
+    Beyond: Wasserstein distance over the standard deviation, or Jensen-Shannon distance, of at least 0.1. Missing
+    values are left out.
+    """
+    categories = _categories(before)
+    return {
+        c: _evidently_drifted(before[c].dropna(), after[c].dropna(), nominal=c in categories)
+        for c in before.columns
+    }
+
+
+def _evidently_drifted(a: pd.Series[Any], b: pd.Series[Any], *, nominal: bool) -> bool:
+    values = pd.concat([a, b]).nunique()
+    nominal = nominal or values <= 5
+    if len(a) > 1000:
+        if not nominal:
+            return bool(stats.wasserstein_distance(a, b) / max(float(np.std(a)), 0.001) >= 0.1)
+        shares = pd.DataFrame({"a": a.value_counts(normalize=True), "b": b.value_counts(normalize=True)})
+        return bool(jensenshannon(*shares.fillna(0.0).to_numpy().T) >= 0.1)
+    if not nominal:
+        return bool(stats.ks_2samp(a, b).pvalue <= LEVEL)
+    return bool((_proportions_p(a, b) if values <= 2 else _counts_p(a, b)) < LEVEL)
+
+
+def _counts_p(a: pd.Series[Any], b: pd.Series[Any]) -> float:
+    """χ² of the new counts against those expected of the reference."""
+    seen = sorted(set(a) | set(b))
+    expected = a.value_counts().reindex(seen, fill_value=0).to_numpy() * len(b) / len(a)
+    with np.errstate(divide="ignore"):
+        return float(
+            stats.chisquare(b.value_counts().reindex(seen, fill_value=0).to_numpy(), expected).pvalue
+        )
+
+
+def _proportions_p(a: pd.Series[Any], b: pd.Series[Any]) -> float:
+    one = a.iloc[0]
+    p, q = float((a == one).mean()), float((b == one).mean())
+    pooled = (p * len(a) + q * len(b)) / (len(a) + len(b))
+    spread = np.sqrt(pooled * (1 - pooled) * (1 / len(a) + 1 / len(b)))
+    return float(2 * stats.norm.sf(abs(p - q) / spread)) if spread > 0 else 1.0
+
+
+def alibi_flags(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, bool]:
+    """Column → drifted, by the defaults of alibi-detect 0.13's TabularDrift.
+
+    Asymptotic Kolmogorov-Smirnov and χ² tests at 0.05 over the number of columns (Bonferroni). It takes no missing
+    values: rows with one are left out.
+    """
+    categories = _categories(before)
+    before, after = before.dropna(), after.dropna()
+
+    def p_value(c: str) -> float:
+        if c not in categories:
+            return float(stats.ks_2samp(before[c], after[c], method="asymp").pvalue)
+        counts = pd.concat([before[c].value_counts(), after[c].value_counts()], axis=1).fillna(0.0)
+        return float(stats.chi2_contingency(counts.to_numpy().T).pvalue)
+
+    return {c: p_value(c) < LEVEL / before.shape[1] for c in before.columns}
+
+
+def read_flags(flags: dict[str, bool]) -> list[str]:
+    """The likeliest kind given which columns are flagged, the most favourable reading there is.
+
+    Target and columns moved: label (of covariate and label shifts, which both move the two, one must be missed). Target
+    alone: concept. One column alone: mechanism. Several: covariate. Correlation and missingness move no marginal.
+    """
+    columns = sum(flags.values()) - flags["y"]
+    if flags["y"]:
+        return ["label"] if columns else ["concept"]
+    return [] if not columns else ["mechanism"] if columns == 1 else ["covariate"]
+
+
+def _detected(
+    rule: Callable[[pd.DataFrame, pd.DataFrame], dict[str, bool]], frame: pd.DataFrame
+) -> dict[str, Any]:
+    flags = rule(*_halves(frame))
+    return {
+        "found": read_flags(flags),
+        "where": {},
+        "moved": any(flags.values()),
+        "alarms": float(any(flags.values())),
+    }
+
+
+@Method.define(role="baseline")
+def evidently(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Evidently's default rule for every column, and what can be read from its flags."""
+    return _detected(evidently_flags, data)
+
+
+@Method.define(role="baseline")
+def alibi_tabular(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """alibi-detect's TabularDrift, and what can be read from its flags."""
+    return _detected(alibi_flags, data)
+
+
+@Method.define(role="baseline")
+def alibi_classifier(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """alibi-detect's ClassifierDrift: a forest learns three quarters of the rows, a K-S test looks at the rest.
+
+    It flags the table as a whole and names nothing.
+    """
+    whole = data.dropna()
+    X, after = pd.get_dummies(whole.drop(columns="domain")), whole["domain"].to_numpy() == "d2"
+    seed = int(rng.integers(2**31 - 1))
+    train, test, y, held = train_test_split(X, after, train_size=0.75, stratify=after, random_state=seed)
+    scores = RandomForestClassifier(random_state=seed).fit(train, y).predict_proba(test)[:, 1]
+    p = stats.ks_2samp(scores[~held], scores[held], alternative="greater").pvalue
+    return {"found": [], "where": {}, "moved": bool(p < LEVEL), "alarms": float(p < LEVEL)}
+
+
+# Measures ------------------------------------------------------------------------------------------------
+
+MAIN = tuple(f"main_{name}" for name in (*KINDS, "none"))
+
+
+def _columns(listed: list[str]) -> list[str]:
+    """Columns in the order they are listed; a pair stands for its two."""
+    return [column for entry in listed for column in entry.split(" – ")]
+
+
+@Measure.define(gives=("named", "all_named", "extra", "located", "detected", "alarms", *MAIN))
+def verdict(output: Any, sample: Sample) -> dict[str, float]:
+    """What is said of a table.
+
+    named: the main verdict is a kind that was planted. all_named: every planted kind is among the verdicts. extra: a
+    kind that was not is. located: the columns of a shift that concerns a few are the first that are listed (1 where the
+    shift concerns all). detected: anything was flagged. alarms: share of tables flagged, permuted copies among them.
+    main_...: the main verdict.
+    """
+    found, truth = output["found"], sample.truth
+    main = found[0] if found else "none"
+    return {
+        "named": float(main in truth.kinds),
+        "all_named": float(set(truth.kinds) <= set(found)),
+        "extra": float(bool(set(found) - set(truth.kinds))),
+        "located": float(
+            all(set(_columns(output["where"].get(k, []))[: len(w)]) == set(w) for k, w in truth.where.items())
+        ),
+        "detected": float(output["moved"]),
+        "alarms": output["alarms"],
+        **{f"main_{name}": float(main == name) for name in (*KINDS, "none")},
+    }
+
+
+# The grid ------------------------------------------------------------------------------------------------
+
+LARGE = Shift("severity", (1.0,))
+NONE = Shift("severity", (0.0,))
+COST = {
+    "audit": 2.0,
+    "audit_permuted": 2.0,
+    "evidently": 0.02,
+    "alibi_tabular": 0.02,
+    "alibi_classifier": 0.3,
+}
+
+
+def grids(s: Settings) -> list[Grid]:
+    """The cells of the claims."""
+    fixed = {"rows": s.rows}
+    no_copies = {"audit": {"copies": 0}}
+    detectors = ("evidently", "alibi_tabular")
+    smaller = Shift("severity", s.severities)
+
+    def kinds(*names: str) -> dict[str, Any]:
+        return {"kind": names, "target": s.targets}
+
+    return [
+        Grid(
+            "planted", ("audit", "alibi_classifier"), ("verdict",), s.seeds, LARGE, kinds(*s.kinds, "offset"), fixed,
+            no_copies, COST | {"audit": 3.0},
+        ),
+        Grid(
+            "planted", ("audit", "alibi_classifier"), ("verdict",), s.seeds, NONE, kinds("none"), fixed, no_copies,
+            COST,
+        ),
+        Grid("planted", ("audit",), ("verdict",), s.seeds, smaller, kinds(*s.kinds), fixed, no_copies, COST),
+        Grid("planted", ("audit",), ("verdict",), s.seeds, LARGE, kinds(*s.mixed), fixed, no_copies, 3.0),
+        Grid(
+            "planted", ("audit_permuted",), ("verdict",), s.seeds, LARGE, kinds(*s.permuted), fixed,
+            cost_s=COST,
+        ),
+        Grid(
+            "planted", detectors, ("verdict",), s.seeds, Shift("severity", (*s.severities, 1.0)),
+            kinds(*s.kinds, "offset"), fixed, cost_s=COST,
+        ),
+        Grid(
+            "planted", detectors, ("verdict",), s.detector_seeds, LARGE, kinds("concept", "label"), fixed, cost_s=COST,
+        ),
+        Grid("planted", detectors, ("verdict",), s.detector_seeds, NONE, kinds("none"), fixed, cost_s=COST),
+        Grid(
+            "unshifted", ("audit",), ("verdict",), s.null_seeds,
+            world_params={"rows": s.null_rows, "target": s.targets[0]}, method_params={"audit": {"copies": s.copies}},
+            cost_s=1.5 + 0.7 * s.copies,
+        ),
+    ]  # fmt: skip
+
+
+# The claims ----------------------------------------------------------------------------------------------
+
+PERMUTED = Control(
+    "with permuted domains no kind is named, in at most one table of ten",
+    "mean(named|audit_permuted)", high=0.1,
+)  # fmt: skip
+ALARMED = Control(
+    "the same machinery sees a planted concept shift in at least four tables of five",
+    "mean(detected|audit, kind='concept', severity=1.0)",
+    low=0.8,
+)
+ONE_KIND = Control(
+    "where one kind was planted a second is named in at most one table of five",
+    f"mean(extra|audit, kind={list(KINDS)}, severity=1.0)",
+    high=0.2,
+)
+
+
+def _seen(rule: str, kind: str, severity: float) -> str:
+    return f"mean(detected|{rule}, kind={kind!r}, severity={severity})"
+
+
+def _blind(rule: str) -> str:
+    return f"{_seen(rule, 'concept', 1.0)} - {_seen(rule, 'none', 0.0)}"
+
+
+def _sees_labels(rule: str) -> Control:
+    return Control(
+        "a label shift of the same severity is seen in four tables of five",
+        _seen(rule, "label", 1.0), low=0.8,
+    )  # fmt: skip
+
+
+def _ahead(rule: str) -> str:
+    both = (f"mean(named|{m}, kind={list(KINDS)}, severity=1.0)" for m in ("audit", rule))
+    return " - ".join(both)
+
+
+claims = (
+    *(
+        Claim(
+            f"1{letter}", f"A large shift is called by its name: {kind} (share of tables)",
+            f"mean(named|audit, kind={kind!r}, severity=1.0)", 0.8, PERMUTED, paper="none: a benchmark of our own",
+        )
+        for letter, kind in zip("abcdef", KINDS, strict=True)
+    ),
+    Claim(
+        "2", "The larger the shift, the surer its name (Spearman of severity and named, all kinds)",
+        f"spearman(named|audit, kind={[*KINDS, 'none']}, over='severity')", 0.3, PERMUTED, kind="trend",
+        paper="none",
+    ),
+    Claim(
+        "3", "Where nothing moved nothing is found (share of unshifted and permuted tables with any verdict)",
+        "mean(alarms|audit, world='unshifted')", 0.05, ALARMED, direction="<", paper="the level, 0.05",
+    ),
+    Claim(
+        "4", "The columns of a mechanism, a correlation or missing values are listed first (share of tables)",
+        "mean(located|audit, kind=['mechanism', 'correlation', 'missingness'], severity=1.0)", 0.8, Control(
+            "with permuted domains they are not, in at most one table of ten",
+            "mean(located|audit_permuted, kind='mechanism')", high=0.1,
+        ), paper="none",
+    ),
+    Claim(
+        "5a", "Evidently's rule does not see a concept shift that leaves P(x) and P(y) (difference from no shift)",
+        _blind("evidently"), 0.1, _sees_labels("evidently"), kind="equivalence", paper="none",
+    ),
+    Claim(
+        "5b", "nor does alibi-detect's TabularDrift", _blind("alibi_tabular"), 0.1, _sees_labels("alibi_tabular"),
+        kind="equivalence", paper="none",
+    ),
+    Claim(
+        "6a", "The audit names what flags of columns cannot: against the best reading of Evidently's (difference)",
+        _ahead("evidently"), 0.3, PERMUTED, paper="none",
+    ),
+    Claim(
+        "6b", "and of TabularDrift's", _ahead("alibi_tabular"), 0.3, PERMUTED, paper="none",
+    ),
+    Claim(
+        "7", "Of two kinds planted at once both are named (share of tables)",
+        f"mean(all_named|audit, kind={list(MIXED)}, severity=1.0)", 0.6, ONE_KIND, paper="none",
+    ),
+)  # fmt: skip
+
+
+study = Study(
+    slug="audit",
+    module=__name__,
+    version=1,
+    scales={
+        "quick": Settings(
+            seeds=1, kinds=("concept", "missingness"), mixed=(), permuted=("concept",), detector_seeds=2, rows=150,
+            severities=(), null_seeds=1, null_rows=100, copies=1,
+        ),
+        "cpu": Settings(),
+        "paper": Settings(
+            seeds=20, detector_seeds=100, rows=2000, severities=(0.125, 0.25, 0.5, 0.75),
+            null_rows=1000, targets=("binary", "classes", "continuous"),
+        ),
+    },
+    grids=grids,
+    worlds=(planted, unshifted),
+    methods=(audit, audit_permuted, evidently, alibi_tabular, alibi_classifier),
+    measures=(verdict,),
+    claims=claims,
+    figures=(
+        Figure(
+            "confusion", "What was planted (a large shift) and the audit's main verdict, in tables of each row.",
+            draw.confusion,
+            f"method == 'audit' and world == 'planted' and severity in [0.0, 1.0] and kind in {list(SINGLE)} and "
+            f"measure in {list(MAIN)}",
+        ),
+        Figure(
+            "severity", "Detected (dashed) and named (solid) by severity: the audit, and the best reading of two "
+            "detectors' flags.", draw.severity,
+            "method in ['audit', 'evidently', 'alibi_tabular'] and world == 'planted' and "
+            f"measure in ['named', 'detected'] and kind in {list(SINGLE)}",
+        ),
+        Figure(
+            "alarms", "Share of tables in which anything is flagged where nothing moved.", draw.alarms,
+            "measure == 'alarms' and method != 'audit_permuted' and (world == 'unshifted' or kind == 'none')",
+        ),
+    ),
+    root_seed=20261125,  # a pilot drew from another root
+    preload=("numpy", "scipy.stats", "pandas", "sklearn.ensemble"),
+)  # fmt: skip

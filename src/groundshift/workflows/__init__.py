@@ -1,0 +1,1 @@
+"""Several systems at work on a user's own material."""

@@ -1,0 +1,347 @@
+"""Which structure moved in my data, by which mechanism, and what to do about it.
+
+`audit` compares the rows of a table between domains or windows of time, in six steps: what was looked at, whether
+anything moved, which structure, which kind of shift, which remedy beats doing nothing, and whether these data could
+have shown a shift at all.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from groundshift.errors import InputError
+from groundshift.workflows.audit import kind as kind_step
+from groundshift.workflows.audit import moved as moved_step
+from groundshift.workflows.audit import power as power_step
+from groundshift.workflows.audit import remedies as remedies_step
+from groundshift.workflows.audit import structure as structure_step
+from groundshift.workflows.audit.models import Design, design, equalised, halves, recalibrated
+from groundshift.workflows.audit.result import KINDS, SCHEMA, Audit, Kind, Section, parse_limit
+from groundshift.workflows.audit.table import LEAST_ROWS, AuditTable, Task, ingest, path_of, read
+
+__all__ = ["KINDS", "SCHEMA", "Audit", "Kind", "Section", "audit", "parse_limit"]
+
+NULL_ROWS = 2000
+Progress = Callable[[str, float], None]
+
+
+def audit(
+    data: Any = None,
+    *,
+    domain: Any = None,
+    time: str | None = None,
+    window: str | None = None,
+    target: str | None = None,
+    task: Task = "auto",
+    reference: Any = None,
+    current: Any = None,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    classes: int | None = None,
+    level: float = 0.05,
+    max_rows: int = 20_000,
+    null_runs: int = 10,
+    remedies: bool = True,
+    random_state: int = 0,
+    progress: Progress | None = None,
+) -> Audit:
+    """Compare the rows of a table between domains, windows of time, or two tables.
+
+    Parameters
+    ----------
+    data : array (rows, n), frame (pandas, polars, Arrow, Hugging Face data set) or path of a csv, parquet, npy or npz
+        file; left out with ``reference`` and ``current``
+    domain : column of labels (shop, month), or one label per row; of an npz file the array's name
+    time : column of dates or numbers instead of a domain, cut into windows
+    window : length of a window ("30d", "12h", or a number); by default windows have equally many rows
+    target : column to be predicted, if there is one; rows may have none (labels that are not in yet)
+    task : "classification", "regression" or "auto"
+    reference : the domain that others are compared with; or, with ``current``, a table
+    current : a table to compare with ``reference``
+    columns, drop : columns to compare, or to leave out
+    classes : how many hidden classes the rows mix, to estimate their shares by domain (LLS); with no target only
+    level : of the whole verdict: with nothing moved, a shift of any kind is found with at most this probability
+    max_rows : models and pairs see at most so many rows, drawn alike from every domain; single columns see all
+    null_runs : copies with permuted domains that are audited, to measure false alarms
+    remedies : whether to try what could be done
+    random_state : seed
+    progress : called with the name of a step and the fraction done
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    InputError
+        Columns that are not there, fewer than two domains with fifty rows, a target of one value, and the like.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame(rng.standard_normal((2000, 3)), columns=["age", "visits", "spend"])
+    >>> table["month"] = np.repeat(["2024-01", "2024-02"], 1000)
+    >>> table["churn"] = (rng.random(2000) < np.where(table["month"] == "2024-01", 0.3, 0.3)).astype(int)
+    >>> audit(table, domain="month", target="churn", null_runs=0, remedies=False).found
+    ()
+    >>> table.loc[1000:, "churn"] = (table.loc[1000:, "spend"] > 0).astype(int)
+    >>> audit(table, domain="month", target="churn", null_runs=0, remedies=False).found
+    ('concept',)
+    """
+    _check(level, max_rows, null_runs, classes, target)
+    step = _Steps(progress, null_runs)
+    step("reading")
+    frame, labels, ordered, base, notes = read(
+        data, domain=domain, time=time, window=window, reference=reference, current=current
+    )
+    table, ingested = ingest(
+        frame, labels, ordered, base, notes, target=target, task=task, columns=columns, drop=drop
+    )
+    rng = np.random.default_rng(np.random.SeedSequence(random_state))
+    found = _Findings.of(table, level, max_rows, rng, step, localise=True, seed=random_state)
+    kinds = kind_step.verdict(
+        found.whole, found.moved, found.related, found.told, found.changed, found.local, level
+    )
+    names = tuple(k.name for k in kinds if k.found)
+    headline = _headline(kinds, table)
+
+    step("loss")
+    loss = None
+    if found.changed is not None and remedies:
+        loss = kind_step.losses(found.labelled, found.labelled_X, found.labelled_scores, rng)
+    step("remedies")
+    tried, why_not = None, "Nothing was tried, as asked."
+    if not names:
+        why_not = "Nothing: nothing moved that a remedy could mend."
+    elif found.changed is None:
+        why_not = "Nothing can be tried without a target that has labels in at least two domains."
+    elif remedies:
+        tried = remedies_step.try_remedies(
+            found.labelled, found.labelled_X, found.labelled_scores, level, rng
+        )
+
+    curves = power_step.planted(found.whole, level, rng)
+    alarms = 0
+    small = table.sample(NULL_ROWS, rng)
+    for run in range(null_runs):
+        step(f"permuted copy {run + 1} of {null_runs}")
+        alarms += _alarm(small.permuted(rng), level, rng)
+    step("done")
+    sizes = np.bincount(table.domain, minlength=len(table.domains))
+    structure = structure_step.section(table, found.related, found.told, found.changed, found.local)
+    if classes is not None:
+        structure = _with_shares(structure, found.sample, classes, random_state)
+    return Audit(
+        headline=headline,
+        found=names,
+        kinds=kinds,
+        sections=(
+            ingested,
+            moved_step.section(found.moved, level),
+            structure,
+            kind_step.section(kinds, loss, table, headline),
+            remedies_step.section(tried, why_not),
+            power_step.section(curves, (alarms, null_runs), len(small), (int(sizes.min()), int(sizes.sum()))),
+        ),
+        recommended=None if tried is None else tried.recommended,
+        settings={
+            "data": path_of(data) if current is None else f"{path_of(reference)} and {path_of(current)}",
+            "rows": len(table),
+            "rows seen by models": len(found.sample),
+            "domains": table.domains,
+            "reference": None if table.reference is None else table.domains[table.reference],
+            "target": target,
+            "level": level,
+            "seed": random_state,
+        },
+        weights=_weights(found, len(frame)),
+    )
+
+
+# The steps -----------------------------------------------------------------------------------------------
+
+
+class _Steps:
+    """Tells how far the audit is."""
+
+    def __init__(self, progress: Progress | None, null_runs: int) -> None:
+        self.progress, self.done, self.total = progress, 0, 9 + null_runs
+
+    def __call__(self, name: str) -> None:
+        if self.progress is not None:
+            self.progress(name, min(self.done / self.total, 1.0) if name != "done" else 1.0)
+        self.done += 1
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What steps 2 and 3 found.
+
+    ``whole`` has all rows, ``sample`` those that models see, with equal missingness, ``labelled`` those of them with a
+    label of the target.
+    """
+
+    whole: AuditTable
+    sample: AuditTable
+    scores: NDArray[np.float64]
+    labelled: AuditTable
+    labelled_X: Design
+    labelled_scores: NDArray[np.float64]
+    moved: moved_step.Moved
+    related: structure_step.Correlations
+    told: structure_step.Label | None
+    changed: structure_step.Concept | None
+    local: structure_step.Mechanisms | None
+
+    @classmethod
+    def of(
+        cls,
+        table: AuditTable,
+        level: float,
+        max_rows: int,
+        rng: np.random.Generator,
+        step: Callable[[str], None],
+        *,
+        localise: bool,
+        seed: int,
+    ) -> _Findings:
+        """Go through the steps; a permuted copy needs no sizes and no mechanisms (``localise``)."""
+        sample = equalised(table.sample(max_rows, rng), rng)
+        first = halves(sample.domain, rng)
+        X = design(sample.values, sample.nominal, sample.names)
+        step("telling domains apart")
+        found = moved_step.moved(table, sample, X, first, level, rng)
+        found = _without_suspects(found, sample, X, first, rng)
+        step("correlations")
+        related = structure_step.correlations(sample, level, rng)
+        labelled, labelled_X, scores, told, changed = sample, X, found.scores, None, None
+        if len(table.labelled_domains) >= 2:
+            rows = np.flatnonzero(
+                ~np.isnan(np.asarray(sample.target)) & np.isin(sample.domain, table.labelled_domains)
+            )
+            labelled, labelled_X, halved = sample.take(rows), X.take(rows), first[rows]
+            scores = found.scores[rows]
+            if len(rows) < len(sample) or len(table.labelled_domains) < len(table.domains):
+                labelled = _renumbered(labelled)
+                scores = moved_step.tell_apart(labelled, labelled_X, halved, rng)[0]
+            scores = recalibrated(scores, labelled.domain, len(labelled.domains))
+            step("the target given the columns")
+            changed = structure_step.concept(labelled, labelled_X, scores, halved, rng, sized=localise)
+            step("the columns given the target")
+            told = structure_step.label(labelled, labelled_X, scores, halved, rng)
+        local = None
+        _, says = kind_step.judge(found, related, told, changed, level)
+        by_label = told is not None and kind_step.explained_by_label(told, says, level)
+        if localise and says["features"] and says["marginals"] and not by_label and len(table.names) > 1:
+            step("mechanisms")
+            local = structure_step.mechanisms(sample, X, found, related, level, seed)
+        return cls(
+            table, sample, found.scores, labelled, labelled_X, scores, found, related, told, changed, local
+        )
+
+
+def _without_suspects(
+    found: moved_step.Moved, table: AuditTable, X: Design, first: NDArray[np.bool_], rng: np.random.Generator
+) -> moved_step.Moved:
+    """Tell the domains apart without the columns whose missingness moved: their values may be a selection."""
+    out = kind_step.suspects(found)
+    if not out:
+        return found
+    kept = np.array([name not in out for name in table.names])
+    rest = design(table.values[:, kept], table.nominal[kept], [n for n in table.names if n not in out])
+    _, auc, low, high, p, by_domain = moved_step.tell_apart(table, rest, first, rng)
+    return replace(found, auc=auc, low=low, high=high, p=p, by_domain=by_domain)
+
+
+def _renumbered(table: AuditTable) -> AuditTable:
+    """The same rows with the domains that they have, from 0."""
+    codes, domain = np.unique(table.domain, return_inverse=True)
+    names = [table.domains[c] for c in codes]
+    reference = None
+    if table.reference is not None and table.domains[table.reference] in names:
+        reference = names.index(table.domains[table.reference])
+    return replace(table, domain=domain.astype(np.int64), domains=names, reference=reference)
+
+
+def _alarm(table: AuditTable, level: float, rng: np.random.Generator) -> bool:
+    found = _Findings.of(table, level, NULL_ROWS, rng, lambda name: None, localise=False, seed=0)
+    kinds = kind_step.verdict(table, found.moved, found.related, found.told, found.changed, None, level)
+    return any(k.found for k in kinds)
+
+
+def _headline(kinds: Sequence[Kind], table: AuditTable) -> str:
+    found = [k for k in kinds if k.found]
+    if not found:
+        blind = " Whether the target's relation changed cannot be told." if kinds[0].found is None else ""
+        return f"No shift was found between {len(table.domains)} domains.{blind}"
+    names = {
+        "concept": "concept shift", "label": "label shift", "mechanism": "a changed mechanism",
+        "correlation": "correlation shift", "covariate": "covariate shift", "missingness": "a shift of missing values",
+    }  # fmt: skip
+    listed = " and ".join(names[k.name] for k in found)
+    return f"{listed[:1].upper()}{listed[1:]}. {found[0].sentence}"
+
+
+def _with_shares(section: Section, table: AuditTable, classes: int, seed: int) -> Section:
+    """The shares of hidden classes by domain, where there is no target (LLS)."""
+    from groundshift.discovery.lls import LatentLabelShift
+
+    X = design(table.values, table.nominal, table.names)
+    names = np.array(table.domains)[table.domain]
+    model = LatentLabelShift(classes, discriminator="mlp", random_state=seed)
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UserWarning)
+            model.fit(X.linear, domain=names)
+    except InputError as error:
+        return replace(
+            section, notes=(*section.notes, f"Shares of {classes} hidden classes cannot be told: {error}")
+        )
+    shares = model.class_prior_.rename_axis("class").reset_index()
+    words = tuple(
+        f"Shares of hidden classes: {w.message}" for w in told if issubclass(w.category, UserWarning)
+    )
+    return replace(
+        section,
+        notes=(*section.notes, *words),
+        tables={**section.tables, "Shares of hidden classes by domain (LLS)": shares},
+    )
+
+
+def _weights(found: _Findings, rows: int) -> pd.Series[Any] | None:
+    """Importance weights of the domains before towards the last contrast, for the user's rows."""
+    table = found.sample
+    if len(table.domains) != 2 and table.reference is None and not table.ordered:
+        return None
+    last = len(table.domains) - 1
+    before = table.domain != last if table.reference is None else table.domain == table.reference
+    after = table.domain == last if table.reference is None else ~before
+    codes = np.unique(table.domain[after])
+    inside = found.scores[before]
+    ratio = inside[:, codes].sum(1) / np.maximum(1 - inside[:, codes].sum(1), 1e-6)
+    ratio = np.minimum(ratio * before.sum() / max(after.sum(), 1), kind_step.MOST_WEIGHT)
+    made = pd.Series(np.nan, index=range(rows), name="weight")
+    made.iloc[table.row[before]] = ratio / max(ratio.mean(), 1e-12)
+    return made
+
+
+def _check(level: float, max_rows: int, null_runs: int, classes: int | None, target: str | None) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}; a number between 0 and 1 is needed, as 0.05.")
+    if max_rows < 4 * LEAST_ROWS:
+        raise InputError(
+            f"max_rows is {max_rows}; at least {4 * LEAST_ROWS} rows are needed to compare anything."
+        )
+    if null_runs < 0:
+        raise InputError(f"null_runs is {null_runs}; give 0 or more.")
+    if classes is not None and (classes < 2 or target is not None):
+        raise InputError(
+            f"classes is {classes}; it is the number of hidden classes (2 or more) of rows that have no target."
+        )

@@ -1,0 +1,583 @@
+"""Step 3: which structure moved? Label shares, correlations, y given x, x given y, and single mechanisms."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from groundshift.measures.two_sample import ENOUGH, Difference, categories_differ, numbers_differ
+from groundshift.shifts.marginals import gaussianise
+from groundshift.workflows.audit.models import Design, cross_fitted, design, halves, recalibrated
+from groundshift.workflows.audit.moved import Moved
+from groundshift.workflows.audit.result import Section, p_words
+from groundshift.workflows.audit.table import AuditTable
+
+__all__ = [
+    "Concept",
+    "Correlations",
+    "Label",
+    "Mechanisms",
+    "concept",
+    "correlations",
+    "label",
+    "mechanisms",
+    "section",
+]
+
+Array = NDArray[np.float64]
+STRATA = 50
+"""Most strata that a numeric target is cut into."""
+LOCALISE_COLUMNS = 10
+LOCALISE_ROWS = 1000
+PERMUTATIONS = 199
+
+
+# Correlations --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """How the dependence between columns moved, whatever their marginals did.
+
+    Attributes
+    ----------
+    pairs : first, second, domain, there, elsewhere (normal-score correlations), change, low, high, p, q; largest first
+    p : of "no correlation moved", by permutation
+    matrices : one per domain, shape (domains, columns, columns)
+    names : of the columns of the matrices
+    """
+
+    pairs: pd.DataFrame
+    p: float
+    matrices: Array
+    names: list[str]
+
+
+def correlations(table: AuditTable, level: float, rng: np.random.Generator) -> Correlations:
+    """Compare correlations of normal scores within domains.
+
+    Ranks within a domain take every marginal away. Under the null of one dependence for all domains the scores are
+    exchangeable between domains; the sum of squared changes and the largest change are both permuted.
+    """
+    used = np.flatnonzero(~table.discrete)
+    names = [table.names[j] for j in used]
+    k = len(table.domains)
+    empty = pd.DataFrame(
+        columns=[
+            "first",
+            "second",
+            "domain",
+            "there",
+            "elsewhere",
+            "change",
+            "low",
+            "high",
+            "p",
+            "q",
+            "moved",
+        ]
+    )
+    if len(used) < 2:
+        return Correlations(empty, 1.0, np.zeros((k, len(used), len(used))), names)
+    scores = np.zeros((len(table), len(used)))
+    there = ~np.isnan(table.values[:, used])
+    for code in range(k):
+        rows = table.domain == code
+        for c in range(len(used)):
+            present = rows & there[:, c]
+            if present.sum() > 1:
+                scores[present, c] = gaussianise(table.values[present, used[c]])
+    upper = np.triu_indices(len(used), 1)
+
+    def changes(domain: NDArray[np.int64]) -> tuple[Array, Array, Array, Array]:
+        """Correlations in each domain and in the others, and z-values of their difference; (domains, pairs)."""
+        sums, counts = [], []
+        for code in range(k):
+            rows = domain == code
+            s, m = scores[rows], there[rows].astype(float)
+            squares = s**2
+            norm = np.sqrt(np.maximum((squares.T @ m) * (m.T @ squares), 1e-12))[upper]
+            sums.append((s.T @ s)[upper] / norm)
+            counts.append((m.T @ m)[upper])
+        r, n = np.clip(np.array(sums), -0.9999, 0.9999), np.maximum(np.array(counts), 4.0)
+        others = ((r * n).sum(0) - r * n) / np.maximum(n.sum(0) - n, 1.0)
+        z = (np.arctanh(r) - np.arctanh(others)) / np.sqrt(1 / (n - 3) + 1 / np.maximum(n.sum(0) - n - 3, 1))
+        return r, others, z, n
+
+    r, others, z, n = changes(table.domain)
+    p = _permuted(z, lambda: changes(rng.permutation(table.domain))[2])
+    most = np.abs(z).argmax(0)
+    at = (most, np.arange(len(most)))
+    half = 1.96 * np.sqrt(
+        (1 - r[at] ** 2) ** 2 / n[at] + (1 - others[at] ** 2) ** 2 / np.maximum(n.sum(0) - n[at], 1)
+    )
+    change = r[at] - others[at]
+    pairs = pd.DataFrame(
+        {
+            "first": [names[i] for i in upper[0]],
+            "second": [names[j] for j in upper[1]],
+            "domain": [table.domains[d] for d in most],
+            "there": r[at],
+            "elsewhere": others[at],
+            "change": change,
+            "low": change - half,
+            "high": change + half,
+            "p": np.minimum(2 * stats.norm.sf(np.abs(z[at])) * (k if k > 2 else 1), 1.0),
+        }
+    )
+    pairs["q"] = multipletests(pairs["p"], method="fdr_bh")[1]
+    pairs["moved"] = pairs["q"] <= level
+    order = pairs["change"].abs().sort_values(ascending=False, kind="stable").index
+    pairs = pairs.loc[order].sort_values("moved", ascending=False, kind="stable").reset_index(drop=True)
+    matrices = np.tile(np.eye(len(used)), (k, 1, 1))
+    for code in range(k):
+        matrices[code][upper] = r[code]
+        matrices[code].T[upper] = r[code]
+    return Correlations(pairs, p, matrices, names)
+
+
+def _permuted(z: Array, draw: Callable[[], Array]) -> float:
+    """P-value of the sum of squares and of the largest value together, from permuted z-values."""
+    beyond = np.zeros(2)
+    for n in range(1, PERMUTATIONS + 1):
+        shuffled = draw()
+        beyond += [(shuffled**2).sum() >= (z**2).sum(), np.abs(shuffled).max() >= np.abs(z).max()]
+        if beyond.min() >= ENOUGH:  # neither can become small any more
+            return float(min(1.0, 2 * (beyond / n).min()))
+    return float(min(1.0, 2 * ((1 + beyond) / (1 + PERMUTATIONS)).min()))
+
+
+# Conditional tests ---------------------------------------------------------------------------------------
+
+
+def _covariances(left: Array, right: Array, weights: Array) -> tuple[Array, float]:
+    """z-values of E[left · right · weight] = 0 for every combination, and the p-value of "all are 0".
+
+    The generalised covariance measure with weights (Shah and Peters 2020; Scheidegger, Hörrmann, Bühlmann 2022):
+    both factors are residuals, so errors of the two regressions multiply. The largest |z| is judged with Bonferroni's
+    adjustment; combinations that rest on fewer than twenty rows are left out.
+
+    Returns z of shape (left columns, right columns, weights).
+    """
+    product = (left[:, :, None] * right[:, None, :]).reshape(len(left), -1)
+    mean = product.T @ weights / len(left)
+    second = (product**2).T @ (weights**2) / len(left)
+    absolute = np.abs(product).T @ np.abs(weights) / len(left)
+    rests_on = len(left) * absolute**2 / np.maximum(second, 1e-300)
+    z = np.sqrt(len(left)) * mean / np.sqrt(np.maximum(second - mean**2, 1e-300))
+    z = np.where((rests_on >= 20) & (second > 1e-20), z, 0.0)
+    tested = max(int((z != 0).sum()), 1)
+    p = float(min(1.0, tested * 2 * stats.norm.sf(np.abs(z).max(initial=0.0))))
+    return z.reshape(left.shape[1], right.shape[1], weights.shape[1]), p
+
+
+@dataclass(frozen=True)
+class Concept:
+    """Whether y given x is the same in every domain.
+
+    Attributes
+    ----------
+    p : of "y does not depend on the domain once x is known"
+    gain, low, high : share of the loss of predicting y from x that knowing the domain takes away
+    where : columns along which the relation changed; "(level)" for a change at all x alike
+    gaps : domain, gap (mean residual of y in that domain, in its standard deviations or in probability), low, high, z
+    """
+
+    p: float
+    gain: float
+    low: float
+    high: float
+    where: tuple[str, ...]
+    gaps: pd.DataFrame
+
+
+def concept(
+    table: AuditTable,
+    X: Design,
+    scores: Array,
+    first: NDArray[np.bool_],
+    rng: np.random.Generator,
+    *,
+    sized: bool = True,
+) -> Concept:
+    """Test y ⟂ domain | x by the covariance of two residuals, of y given x and of the domain given x.
+
+    Parameters
+    ----------
+    table : rows with a label only
+    X : their features
+    scores : probability of each domain given x, cross-fitted and recalibrated, shape (rows, domains)
+    first : which half a row belongs to
+    sized : whether to measure the gain, too
+    """
+    classes = len(table.classes) if table.classes is not None else 0
+    y = np.asarray(table.target, dtype=float)
+    k = len(table.domains)
+    predicted = recalibrated(cross_fitted(X, y, classes, first, rng), y, classes)
+    outcome = np.eye(classes)[y.astype(int)] if classes else y[:, None]
+    residual = outcome - predicted
+    if classes == 2:
+        residual = residual[:, 1:]
+    spread = residual.std(0)
+    residual = residual[:, spread > 1e-12] / (1.0 if classes else spread[spread > 1e-12])
+    away = np.eye(k)[table.domain] - scores
+    if k == 2:
+        away = away[:, 1:]
+    level = predicted[:, 1:] if classes > 1 else predicted
+    level = (level - level.mean(0)) / np.maximum(level.std(0), 1e-12)
+    weights = np.column_stack([np.ones(len(y)), level, X.linear])
+    sources = ["(level)", *["(level of the prediction)"] * level.shape[1], *X.source]
+    z, p = _covariances(residual, away, weights)
+    p = min(1.0, 2 * min(p, _learnt(X, residual, away, first, rng)))
+    by_source = (
+        pd.Series(np.abs(z).max((0, 1)), index=sources).groupby(level=0).max().sort_values(ascending=False)
+    )
+    threshold = stats.norm.isf(0.025 / max(z.size, 1))
+    where = tuple(str(name) for name in by_source[by_source > threshold].index[:5])
+    gain, low, high = _gain(table, X, y, classes, predicted, first, rng) if sized else (np.nan,) * 3
+    return Concept(p, gain, low, high, where, _gaps(table, residual, scores))
+
+
+def _learnt(
+    X: Design, residual: Array, away: Array, first: NDArray[np.bool_], rng: np.random.Generator
+) -> float:
+    """The same test with a weight learnt on one half and used on the other: sees what no single column shows."""
+    pairs = [(a, b) for a in range(residual.shape[1]) for b in range(away.shape[1])][:3]
+    p_values = []
+    for a, b in pairs:
+        product = residual[:, a] * away[:, b]
+        sign = np.sign(cross_fitted(X, product, 0, first, rng))
+        p_values.append(_covariances(residual[:, [a]], away[:, [b]], sign)[1])
+    return min(1.0, len(p_values) * min(p_values, default=1.0))
+
+
+def _gain(
+    table: AuditTable,
+    X: Design,
+    y: Array,
+    classes: int,
+    predicted: Array,
+    first: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> tuple[float, float, float]:
+    """How much of the loss goes away when the model may know the domain, with an interval over rows."""
+    informed = recalibrated(
+        cross_fitted(X.beside(table.domain, nominal=True), y, classes, first, rng), y, classes
+    )
+    without, within = row_loss(y, predicted, classes), row_loss(y, informed, classes)
+    saved = without - within
+    base = max(float(without.mean()), 1e-12)
+    half = 1.96 * float(saved.std(ddof=1)) / np.sqrt(len(saved))
+    low, mean, high = ((float(saved.mean()) + sign * half) / base for sign in (-1, 0, 1))
+    return max(mean, 0.0), max(low, 0.0), min(max(high, 0.0), 1.0)
+
+
+def row_loss(y: Array, predicted: Array, classes: int) -> Array:
+    """Log loss of class probabilities, or squared error, of each row."""
+    if classes == 0:
+        return (y - predicted[:, 0]) ** 2
+    return -np.log(np.clip(predicted[np.arange(len(y)), y.astype(int)], 1e-6, 1.0))
+
+
+def _gaps(table: AuditTable, residual: Array, scores: Array) -> pd.DataFrame:
+    """Mean residual of y by domain, for the class (or number) where it is largest."""
+    rows = []
+    for code, name in enumerate(table.domains):
+        inside = table.domain == code
+        if inside.sum() < 2:
+            continue
+        mean = residual[inside].mean(0)
+        error = residual[inside].std(0, ddof=1) / np.sqrt(inside.sum())
+        most = int(np.abs(mean / np.maximum(error, 1e-12)).argmax())
+        half = 1.96 * error[most]
+        rows.append((name, mean[most], mean[most] - half, mean[most] + half))
+    return pd.DataFrame(rows, columns=["domain", "gap", "low", "high"])
+
+
+@dataclass(frozen=True)
+class Label:
+    """Whether the distribution of y moved, and whether that explains what moved in x.
+
+    Attributes
+    ----------
+    difference : of y between domains
+    p_rest : of "x does not depend on the domain once y is known"
+    shares : class by domain (classification), or domain, mean, sd
+    bits_y, bits_x : information about the domain in y, and in x, in bits per row
+    """
+
+    difference: Difference
+    p_rest: float
+    shares: pd.DataFrame
+    bits_y: float
+    bits_x: float
+
+
+def label(
+    table: AuditTable, X: Design, scores: Array, first: NDArray[np.bool_], rng: np.random.Generator
+) -> Label:
+    """Compare y between domains, and x between domains among rows with the same y.
+
+    Parameters
+    ----------
+    table : rows with a label only
+    X, scores, first : as for `concept`
+    """
+    y = np.asarray(table.target, dtype=float)
+    k = len(table.domains)
+    if table.classes is not None:
+        difference = categories_differ(y, table.domain)
+        strata = y.astype(np.int64)
+        counts = np.zeros((len(table.classes), k))
+        np.add.at(counts, (strata, table.domain), 1)
+        shares = pd.DataFrame(counts / np.maximum(counts.sum(0), 1), columns=table.domains)
+        shares.insert(0, "class", table.classes)
+    else:
+        difference = numbers_differ(y, table.domain)
+        cut = int(np.clip(len(y) // 100, 5, STRATA))
+        strata = pd.qcut(y, cut, labels=False, duplicates="drop").astype(np.int64)
+        grouped = pd.Series(y).groupby(table.domain)
+        shares = pd.DataFrame({"domain": table.domains, "mean": grouped.mean(), "sd": grouped.std()})
+    indicator = np.eye(strata.max() + 1)[strata]
+    per_stratum = np.maximum(indicator.sum(0), 1)
+
+    def centred(columns: Array) -> Array:
+        return columns - indicator @ ((indicator.T @ columns) / per_stratum[:, None])
+
+    away = centred(np.eye(k)[table.domain])[:, 1 if k == 2 else 0 :]
+    logs = np.log(np.clip(scores, 1e-3, 1))
+    weights = centred(np.column_stack([X.linear, X.linear**2, logs]))
+    within = indicator if table.classes is not None and len(table.classes) <= 5 else np.ones((len(y), 1))
+    p_rest = _covariances(away, within, weights)[1]
+    bits_x = _bits(scores, table.domain)
+    bits_y = _bits(_domain_by_label(table, y, strata, first, rng), table.domain)
+    return Label(difference, p_rest, shares, bits_y, bits_x)
+
+
+def _domain_by_label(
+    table: AuditTable, y: Array, strata: NDArray[np.int64], first: NDArray[np.bool_], rng: np.random.Generator
+) -> Array:
+    """Probability of each domain given y, from the other half."""
+    k = len(table.domains)
+    made = np.empty((len(y), k))
+    for held in (first, ~first):
+        counts = np.full((strata.max() + 1, k), 0.5)
+        np.add.at(counts, (strata[~held], table.domain[~held]), 1)
+        made[held] = (counts / counts.sum(1, keepdims=True))[strata[held]]
+    return made
+
+
+def _bits(scores: Array, domain: NDArray[np.int64]) -> float:
+    share = np.bincount(domain, minlength=scores.shape[1]) / len(domain)
+    at = (np.arange(len(domain)), domain)
+    return float(np.mean(np.log2(np.clip(scores[at], 1e-3, 1)) - np.log2(share[domain])))
+
+
+# Mechanisms ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mechanisms:
+    """Which columns' mechanisms changed, by CD-NOD on a few columns and rows.
+
+    Attributes
+    ----------
+    columns : column, changes, p (largest over conditioning sets), against (a neighbour that stayed; see `_against`)
+    graph : the edges in words
+    named : changed columns that have such a neighbour
+    """
+
+    columns: pd.DataFrame
+    graph: list[str]
+    named: tuple[str, ...]
+    notes: list[str] = field(default_factory=list)
+
+
+def mechanisms(
+    table: AuditTable, X: Design, found: Moved, related: Correlations, level: float, seed: int
+) -> Mechanisms:
+    """Find the smallest set of columns whose mechanisms changed (CD-NOD, phases 1 and 2).
+
+    A column that changed is named when it changed against a column next to it that stayed. Otherwise the change may
+    as well have come from upstream, or from a selection of rows.
+    """
+    from groundshift.discovery.cdnod import CDNOD
+
+    rng = np.random.default_rng(seed)
+    chosen = _chosen(table, found, related)
+    two = _against_the_others(table, found)
+    rows = [rng.permutation(np.flatnonzero(two.domain == code))[: LOCALISE_ROWS // 2] for code in (0, 1)]
+    some = two.take(np.sort(np.concatenate(rows)))
+    columns = [table.names.index(name) for name in chosen]
+    values = some.values[:, columns]
+    whole = ~np.isnan(values).any(1)
+    frame = pd.DataFrame(values[whole], columns=chosen)
+    domain = np.array(["others", "(domain)"])[some.domain[whole]]
+    frame = frame.loc[:, frame.nunique() > 1]
+    if frame.shape[1] < 2 or min((domain == name).sum() for name in ("others", "(domain)")) < 20:
+        return Mechanisms(pd.DataFrame(columns=["column", "changes", "p", "against"]), [], ())
+    used = [str(name) for name in frame]
+    labelled = [name for name in used if table.nominal[table.names.index(name)]]
+    model = CDNOD(phases=(1, 2), alpha=level, discrete=labelled, kind="domain", random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model.fit(frame, domain=pd.Series(domain, name="(domain)"))
+    changing = model.changing_
+    found_rows: list[tuple[str, bool, float, str]] = []
+    named: list[str] = []
+    for name in used:
+        changes = bool(changing["changing"][name])
+        still = _against(name, model, two, X, found, level, rng) if changes else ""
+        found_rows.append((name, changes, float(changing["p_value"][name]), still))
+        if still:
+            named.append(str(name))
+    report = pd.DataFrame(found_rows, columns=["column", "changes", "p", "against"])
+    order = found.columns.set_index("column")["effect"]
+    report = report.assign(effect=order.reindex(report["column"]).to_numpy())
+    report = report.sort_values(["changes", "effect"], ascending=False, kind="stable").drop(columns="effect")
+    words = [line for line in str(model).splitlines() if "→" in line or "—" in line]
+    return Mechanisms(report.reset_index(drop=True), words, tuple(n for n in report["column"] if n in named))
+
+
+def _against_the_others(table: AuditTable, found: Moved) -> AuditTable:
+    """Two domains: the one that most columns moved in, and the others."""
+    names = found.columns.loc[found.columns["moved"], "domain"]
+    code = table.domains.index(names.mode().iloc[0] if len(names) else found.columns["domain"].iloc[0])
+    inside = (table.domain == code).astype(np.int64)
+    return replace(table, domain=inside, domains=["the others", table.domains[code]], reference=None)
+
+
+def _chosen(table: AuditTable, found: Moved, related: Correlations) -> list[str]:
+    """The columns that moved most, and for each the one most correlated with it."""
+    order = found.columns["column"].tolist()
+    if len(order) <= LOCALISE_COLUMNS:
+        return order
+    strength = pd.DataFrame(
+        np.abs(related.matrices).mean(0) - np.eye(len(related.names)), related.names, related.names
+    )
+    chosen: list[str] = []
+    for name in order:
+        near = strength[name].sort_values(ascending=False).index[:2].tolist() if name in strength else []
+        chosen += [c for c in (name, *near) if c not in chosen]
+        if len(chosen) >= LOCALISE_COLUMNS:
+            break
+    return chosen[:LOCALISE_COLUMNS]
+
+
+def _against(
+    name: str, model: Any, table: AuditTable, X: Design, found: Moved, level: float, rng: np.random.Generator
+) -> str:
+    """A neighbour of a changed column that stayed, and differs between domains once the changed columns are known.
+
+    It is then no effect of theirs, nor do both follow a selection of rows: it is a cause of a column whose mechanism
+    changed (the domain and the neighbour meet in a collider).
+    """
+    columns = found.columns.set_index("column")
+    edges = model.edges_
+    near = {*edges.loc[edges["effect"] == name, "cause"], *edges.loc[edges["cause"] == name, "effect"]}
+    quiet = [
+        n
+        for n in near
+        if n in columns.index and columns.loc[n, "p"] > 0.05 and not table.discrete[table.names.index(n)]
+    ]
+    changing = [n for n in model.variables_ if model.changing_.loc[n, "changing"]]
+    at = [table.names.index(n) for n in changing]
+    given = design(table.values[:, at], table.nominal[at], changing)
+    first = halves(table.domain, rng)
+    k = len(table.domains)
+    scores = recalibrated(cross_fitted(given, table.domain.astype(float), k, first, rng), table.domain, k)
+    away = (np.eye(k)[table.domain] - scores)[:, 1 if k == 2 else 0 :]
+    weights = np.column_stack([np.ones(len(table)), given.linear])
+    for other in sorted(quiet):
+        values = X.linear[:, X.source.index(other)]
+        residual = values[:, None] - recalibrated(cross_fitted(given, values, 0, first, rng), values, 0)
+        if _covariances(residual, away, weights)[1] <= level / len(quiet):
+            return other
+    return ""
+
+
+# The section ---------------------------------------------------------------------------------------------
+
+
+def section(
+    table: AuditTable,
+    related: Correlations,
+    told: Label | None,
+    changed: Concept | None,
+    local: Mechanisms | None,
+) -> Section:
+    """The section of the report."""
+    tables: dict[str, pd.DataFrame] = {}
+    figures: dict[str, Any] = {}
+    parts = []
+    if told is not None:
+        moved_y = told.difference.p <= 0.05
+        parts.append(
+            f"The target {table.target_name} {'moved' if moved_y else 'did not move'} (distance "
+            f"{told.difference.effect:.2f}, {p_words(told.difference.p)})"
+        )
+        by = "classes" if table.classes is not None else "values"
+        tables[f"{table.target_name} by domain"] = told.shares
+        parts.append(
+            f"rows with the same {by} of it {'still ' if told.p_rest <= 0.05 else 'no longer '}differ in the columns"
+        )
+    if changed is not None:
+        parts.append(
+            f"what the columns say about {table.target_name} {'changed' if changed.p <= 0.05 else 'did not change'} "
+            f"({p_words(changed.p)})"
+        )
+        if len(changed.gaps):
+            tables[f"{table.target_name} beyond what the columns predict, by domain"] = changed.gaps
+            unit = "probability" if table.classes is not None else "standard deviations"
+            figures[f"{table.target_name} beyond what the columns predict ({unit})"] = (
+                lambda ax, gaps=changed.gaps, unit=unit: _draw_gaps(ax, gaps, unit)
+            )
+    if len(related.pairs):
+        count = int(related.pairs["moved"].sum())
+        parts.append(
+            f"{count} of {len(related.pairs)} correlations moved ({p_words(related.p)} for all together)"
+        )
+        tables["Correlations that moved most (normal scores within domains)"] = related.pairs.head(20)
+        if count:
+            figures["Correlations there and elsewhere"] = lambda ax: _draw_pairs(ax, related.pairs)
+    notes = []
+    if local is not None and len(local.columns):
+        tables["Mechanisms (CD-NOD)"] = local.columns
+        if local.named:
+            notes.append(
+                f"The mechanism of {', '.join(local.named)} changed while its neighbours stayed put."
+            )
+        if local.graph:
+            notes.append("The graph among them: " + "; ".join(local.graph) + ".")
+    answer = "; ".join(parts)
+    answer = f"{answer}." if parts else "There are too few columns to have structure."
+    return Section("structure", "Which structure moved?", answer, tuple(notes), tables, figures)
+
+
+def _draw_gaps(ax: Any, gaps: pd.DataFrame, unit: str) -> None:
+    y = np.arange(len(gaps))[::-1]
+    ax.axvline(0, color="#9aa5ad", linewidth=1)
+    ax.hlines(y, gaps["low"], gaps["high"], color="#2f6f8f", linewidth=2)
+    ax.scatter(gaps["gap"], y, color="#2f6f8f", s=24, zorder=3)
+    ax.set_yticks(y, [str(d)[:28] for d in gaps["domain"]])
+    ax.set_xlabel(unit)
+
+
+def _draw_pairs(ax: Any, pairs: pd.DataFrame) -> None:
+    top = pairs[pairs["moved"]].head(12)[::-1]
+    y = np.arange(len(top))
+    ax.hlines(y, top["elsewhere"], top["there"], color="#c4622d", linewidth=2)
+    ax.scatter(top["elsewhere"], y, color="#9aa5ad", s=24, zorder=3, label="elsewhere")
+    ax.scatter(top["there"], y, color="#c4622d", s=24, zorder=3, label="in the domain that differs")
+    ax.set_yticks(y, [f"{a} – {b}"[:40] for a, b in zip(top["first"], top["second"], strict=True)])
+    ax.set_xlim(-1, 1)
+    ax.set_xlabel("correlation")
+    ax.legend(frameon=False, fontsize=8)

@@ -1,0 +1,223 @@
+"""The audit names what was planted, says what it cannot know, and refuses what it cannot read."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from groundshift.errors import InputError
+from groundshift.workflows.audit import KINDS, audit
+from groundshift.worlds.shifted_tables import shifted_table
+
+FAST = {"null_runs": 0, "remedies": False}
+
+
+def table(shifts, seed=0, rows=1500, **options):
+    return shifted_table(np.random.default_rng(seed), shifts, rows=rows, **options).frame
+
+
+@pytest.mark.parametrize(
+    ("planted", "kind"),
+    [
+        ({}, None),
+        ({"concept": 1.0}, "concept"),
+        ({"label": 1.0}, "label"),
+        ({"correlation": 1.0}, "correlation"),
+        ({"covariate": 1.0}, "covariate"),
+        ({"mechanism": 1.0}, "mechanism"),
+        ({"missingness": 1.0}, "missingness"),
+    ],
+)
+def test_each_kind_is_named(planted, kind):
+    found = audit(table(planted), domain="domain", target="y", **FAST).found
+    assert found[:1] == ((kind,) if kind else ())
+
+
+def test_where_it_shows():
+    mechanism = audit(table({"mechanism": 1.0}), domain="domain", target="y", **FAST).kind("mechanism")
+    assert mechanism.where == ("spend",)
+    correlation = audit(table({"correlation": 1.0}), domain="domain", target="y", **FAST).kind("correlation")
+    assert set(correlation.where[0].split(" – ")) == {"usage", "tickets"}
+    assert correlation.low < 0.35 < correlation.high  # it falls from 0.7 to 0
+
+
+@pytest.fixture(scope="module")
+def concept():
+    return audit(table({"concept": 1.0}), domain="domain", target="y", reference="d1", null_runs=2)
+
+
+def test_labels_of_the_new_domain_mend_a_concept_shift_and_weights_do_not(concept):
+    assert concept.recommended == "labels from the new domain"
+    tried = concept["remedies"].tables["Remedies tried"].set_index("remedy")
+    assert not tried.loc["importance weights", "better"]
+    assert tried.loc["labels from the new domain", "high"] < 0
+
+
+def test_the_loss_goes_with_the_relation_not_with_the_columns(concept):
+    loss = next(t for c, t in concept["kind"].tables.items() if "loses" in c).iloc[0]
+    assert loss["relation low"] > 0
+    assert abs(loss["by columns"]) < 0.2 * loss["by relation"]
+    assert loss["before"] + loss["by columns"] + loss["by relation"] == pytest.approx(loss["after"])
+
+
+def test_label_shift_correction_is_recommended_for_a_label_shift():
+    found = audit(table({"label": 1.5}, rows=3000), domain="domain", target="y", null_runs=0)
+    tried = found["remedies"].tables["Remedies tried"].set_index("remedy")
+    assert tried.loc["label-shift correction", "better"]
+
+
+def test_the_json_is_whole_and_the_weights_have_a_row_each(concept, tmp_path):
+    page = concept.save(tmp_path / "out")
+    assert page.stat().st_size > 10_000
+    read = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert read["schema"] == 1
+    assert [k["name"] for k in read["kinds"]] == list(KINDS)
+    assert read["sections"]["power"]["data"]["null"]["runs"] == 2
+    weights = pd.read_csv(tmp_path / "out" / "weights.csv")["weight"]
+    assert len(weights) == 3000
+    assert weights[:1500].mean() == pytest.approx(1)
+    assert weights[1500:].isna().all()
+    with pytest.raises(InputError, match="kept"):
+        concept.save(tmp_path / "out")
+
+
+def test_same_seed_same_audit():
+    frame = table({"covariate": 0.5}, rows=300)
+    first, again = (audit(frame, domain="domain", target="y", **FAST) for _ in range(2))
+    assert first.to_dict() == again.to_dict()
+
+
+def test_limits():
+    frame = table({"concept": 1.0})
+    found = audit(frame, domain="domain", target="y", **FAST)
+    assert found.fails(["concept"])
+    assert found.fails(["any:0.01"])
+    assert not found.fails(["concept:0.99"])
+    assert not found.fails(["label"])
+    with pytest.raises(InputError, match="kinds are"):
+        found.fails(["drift"])
+
+
+# Shapes of the user's data -------------------------------------------------------------------------------
+
+
+def test_two_files_time_windows_and_embeddings(tmp_path):
+    frame = table({"covariate": 1.0}, rows=500)
+    before, after = (frame[frame["domain"] == d].drop(columns="domain") for d in ("d1", "d2"))
+    before.to_csv(tmp_path / "before.csv", index=False)
+    after.assign(new=1).to_parquet(tmp_path / "after.parquet")
+    files = audit(reference=tmp_path / "before.csv", current=tmp_path / "after.parquet", target="y", **FAST)
+    assert files.settings["reference"] == "reference"
+    assert files.found == ("covariate",)
+    assert "new" in " ".join(files["ingest"].notes)
+    dated = frame.drop(columns="domain").assign(day=pd.date_range("2024-01-01", periods=1000, freq="6h"))
+    windows = audit(dated, time="day", window="90d", target="y", **FAST)
+    assert windows.settings["domains"][0] == "2024-01-01"
+    assert len(windows.settings["domains"]) == 3
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 6))
+    X[200:] += 0.6
+    np.savez(tmp_path / "e.npz", embedding=X, split=np.repeat(["train", "live"], 200))
+    drawn = audit(tmp_path / "e.npz", domain="split", **FAST)
+    assert drawn.found == ("covariate",)
+    assert drawn["moved"].data["mmd_p"] < 0.05
+    assert drawn.kind("concept").found is None
+
+
+def test_labels_that_are_not_in_yet_leave_concept_open():
+    frame = table({"covariate": 1.0}, rows=400)
+    frame["y"] = frame["y"].astype(float).where(frame["domain"] == "d1")
+    found = audit(frame, domain="domain", target="y", **FAST)
+    assert found.kind("concept").found is None
+    assert found.kind("label").found is None
+    assert "covariate" in found.found
+
+
+def test_hidden_classes_are_estimated_without_a_target():
+    from groundshift.worlds.label_shift import draw_priors, styled_blobs
+
+    rng = np.random.default_rng(0)
+    world = styled_blobs(rng, draw_priors(rng, 3, 5, 3.0, 6.0), rows=200)
+    found = audit(world.X, domain=[f"s{d}" for d in world.domain], classes=3, **FAST)
+    shares = found["structure"].tables["Shares of hidden classes by domain (LLS)"]
+    assert shares.drop(columns="class").sum().round(6).eq(1).all()
+
+
+def test_columns_that_say_nothing_are_left_out_with_a_reason():
+    frame = table({}, rows=300)
+    frame["row_id"] = np.arange(len(frame))
+    frame["code"] = frame["domain"].map({"d1": 7, "d2": 9})
+    frame["constant"], frame["empty"] = 1, np.nan
+    frame["note"] = [f"text {k}" for k in range(len(frame))]
+    frame["when"] = pd.Timestamp("2024-01-01")
+    frame["list"] = [[1, 2]] * len(frame)
+    frame.loc[3, "spend"] = np.inf
+    found = audit(frame, domain="domain", target="y", **FAST)
+    report = found["ingest"].tables["Columns"].set_index("column")["note"]
+    for name, word in {
+        "row_id": "an id", "code": "another name for it", "constant": "always the same", "empty": "empty",
+        "note": "free text", "list": "lists", "spend": "infinite",
+    }.items():  # fmt: skip
+        assert word in report[name], name
+
+
+def test_the_same_rows_twice_are_told():
+    frame = table({}, rows=200)
+    twice = pd.concat([frame[frame["domain"] == "d1"]] * 2, ignore_index=True)
+    twice["domain"] = np.repeat(["a", "b"], 200)
+    found = audit(twice, domain="domain", target="y", **FAST)
+    assert found.found == ()  # the same rows on both sides
+    assert any("400 rows (100.0%)" in note for note in found["ingest"].notes)
+
+
+def test_small_domains_are_left_out_and_many_pooled():
+    frame = table({}, rows=800)
+    frame["domain"] = [f"s{k % 16:02d}" for k in range(len(frame))]
+    frame.loc[:9, "domain"] = "tiny"
+    found = audit(frame, domain="domain", **FAST)
+    assert len(found.settings["domains"]) == 12
+    assert "tiny (10)" in " ".join(found["ingest"].notes)
+    assert "pooled" in " ".join(found["ingest"].notes)
+
+
+def test_a_numeric_target_and_three_classes():
+    for target in ("continuous", "classes"):
+        found = audit(table({"concept": 1.0}, target=target), domain="domain", target="y", **FAST)
+        assert found.found[0] == "concept", target
+        label = audit(table({"label": 1.2}, target=target), domain="domain", target="y", **FAST)
+        assert label.found == ("label",), target
+
+
+# Bad input -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        (lambda t: t, {"domain": "shop"}, "no column 'shop'"),
+        (lambda t: t, {}, "exactly one of the two"),
+        (lambda t: t, {"domain": "domain", "time": "age"}, "exactly one of the two"),
+        (lambda t: t, {"domain": "domain", "window": "3d"}, "window goes with time"),
+        (lambda t: t, {"domain": "domain", "target": "churn"}, "no column 'churn'"),
+        (lambda t: t, {"domain": "domain", "reference": "d9"}, "no domain 'd9'"),
+        (lambda t: t.assign(domain="d1"), {"domain": "domain"}, "at least two"),
+        (lambda t: t.head(60), {"domain": "domain"}, "at least two"),
+        (lambda t: t.assign(y=1), {"domain": "domain", "target": "y"}, "holds 1 value"),
+        (lambda t: t, {"domain": "domain", "target": "region", "task": "regression"}, "needs numbers"),
+        (lambda t: t, {"domain": "domain", "target": "y", "task": "rank"}, "'auto'"),
+        (lambda t: t, {"domain": "age"}, "if it is a time"),
+        (lambda t: t, {"time": "region"}, "no date and no number"),
+        (lambda t: t.assign(d=pd.Timestamp("2024")), {"time": "d"}, "one value only"),
+        (lambda t: t, {"time": "age", "window": "2d"}, "a number, as 100"),
+        (lambda t: t, {"domain": "domain", "level": 1.5}, "between 0 and 1"),
+        (lambda t: t, {"domain": "domain", "max_rows": 10}, "at least 200"),
+        (lambda t: t, {"domain": "domain", "target": "y", "classes": 3}, "no target"),
+        (lambda t: t, {"domain": "domain", "current": "b.csv"}, "goes with reference"),
+        (lambda t: t[["domain"]].assign(c=1), {"domain": "domain"}, "No column can be compared"),
+        (lambda t: t.rename(columns={"age": "usage"}), {"domain": "domain"}, "'usage' twice"),
+    ],
+)
+def test_bad_input_is_refused_with_the_reason(change, options, words):
+    with pytest.raises(InputError, match=words):
+        audit(change(table({}, rows=100)), **options)
