@@ -218,9 +218,9 @@ class _Findings:
         X = design(sample.values, sample.nominal, sample.names)
         step("telling domains apart")
         found = moved_step.moved(table, sample, X, first, level, rng)
-        found = _without_suspects(found, sample, X, first, rng)
+        found = _without_suspects(found, sample, X, first, level, rng)
         step("correlations")
-        related = structure_step.correlations(sample, level, rng)
+        related = structure_step.correlations(sample, found, level, rng)
         labelled, labelled_X, scores, told, changed = sample, X, found.scores, None, None
         if len(table.labelled_domains) >= 2:
             rows = np.flatnonzero(
@@ -230,7 +230,7 @@ class _Findings:
             scores = found.scores[rows]
             if len(rows) < len(sample) or len(table.labelled_domains) < len(table.domains):
                 labelled = _renumbered(labelled)
-                scores = moved_step.tell_apart(labelled, labelled_X, halved, rng)[0]
+                scores = moved_step.tell_apart(labelled, labelled_X, halved, level, rng)[0]
             scores = recalibrated(scores, labelled.domain, len(labelled.domains))
             step("the target given the columns")
             changed = structure_step.concept(labelled, labelled_X, scores, halved, rng, sized=localise)
@@ -248,7 +248,12 @@ class _Findings:
 
 
 def _without_suspects(
-    found: moved_step.Moved, table: AuditTable, X: Design, first: NDArray[np.bool_], rng: np.random.Generator
+    found: moved_step.Moved,
+    table: AuditTable,
+    X: Design,
+    first: NDArray[np.bool_],
+    level: float,
+    rng: np.random.Generator,
 ) -> moved_step.Moved:
     """Tell the domains apart without the columns whose missingness moved: their values may be a selection."""
     out = kind_step.suspects(found)
@@ -256,7 +261,7 @@ def _without_suspects(
         return found
     kept = np.array([name not in out for name in table.names])
     rest = design(table.values[:, kept], table.nominal[kept], [n for n in table.names if n not in out])
-    _, auc, low, high, p, by_domain = moved_step.tell_apart(table, rest, first, rng)
+    _, auc, low, high, p, by_domain = moved_step.tell_apart(table, rest, first, level, rng)
     return replace(found, auc=auc, low=low, high=high, p=p, by_domain=by_domain)
 
 

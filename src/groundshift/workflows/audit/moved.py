@@ -63,6 +63,17 @@ class Moved:
         return simes(self.missing["p"])
 
 
+def permutations(level: float) -> int:
+    """How many it takes for the smallest p-value to pass.
+
+    It is doubled (two statistics), and adjusted for the three questions about columns and the four of the verdict.
+
+    >>> permutations(0.05)
+    959
+    """
+    return int(np.ceil(48 / level)) - 1
+
+
 def moved(
     whole: AuditTable,
     some: AuditTable,
@@ -72,7 +83,7 @@ def moved(
     rng: np.random.Generator,
 ) -> Moved:
     """Compare columns on all rows, and the rows of ``some`` (a sample of equal missingness) by a classifier."""
-    scores, auc, low, high, p, by_domain = tell_apart(some, X, first, rng)
+    scores, auc, low, high, p, by_domain = tell_apart(some, X, first, level, rng)
     numbers = not some.nominal.any() and some.values.shape[1] > 1
     distance, distance_p = mmd(X.linear, some.domain, rng) if numbers else (np.nan, np.nan)
     return Moved(
@@ -82,7 +93,7 @@ def moved(
 
 
 def tell_apart(
-    table: AuditTable, X: Design, first: NDArray[np.bool_], rng: np.random.Generator
+    table: AuditTable, X: Design, first: NDArray[np.bool_], level: float, rng: np.random.Generator
 ) -> tuple[Array, float, float, float, float, pd.DataFrame]:
     """Classifier two-sample test (Lopez-Paz and Oquab 2017): each half is scored by a model of the other.
 
@@ -95,7 +106,11 @@ def tell_apart(
         return flat, 0.5, 0.5, 0.5, 1.0, pd.DataFrame(columns=["domain", "auc", "low", "high"])
     scores = cross_fitted(X, table.domain.astype(float), k, first, rng)
     areas, p_values = zip(
-        *(permuted_auc_p(scores[half], table.domain[half], rng) for half in (first, ~first)), strict=True
+        *(
+            permuted_auc_p(scores[half], table.domain[half], rng, permutations(level))
+            for half in (first, ~first)
+        ),
+        strict=True,
     )
     rows = []
     for code, name in enumerate(table.domains):

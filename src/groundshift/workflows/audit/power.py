@@ -44,10 +44,12 @@ def planted(table: AuditTable, level: float, rng: np.random.Generator) -> pd.Dat
     if table.classes is not None:
         y = np.asarray(table.target)
         at = ~np.isnan(y)
-        seen = lambda s: _label_seen(y[at], domain[at], code, s, level / 4, rng)  # noqa: E731
+        common = float(stats.mode(y[at]).mode)
+        seen = lambda s: _label_seen(y[at], domain[at], code, common, s, level / 4, rng)  # noqa: E731
         rows += _curve(f"the share of a class of {table.target_name} moves by …", SHARES, seen)
-    if len(numbers) > 1:
-        pairs = len(numbers) * (len(numbers) - 1) / 2
+    ordered = int((~table.nominal).sum())
+    if ordered > 1:
+        pairs = ordered * (ordered - 1) / 2
         n, m = sizes[code], sizes.sum() - sizes[code]
         z = stats.norm.isf(level / 24 / pairs)
         error = np.sqrt(1 / max(n - 3, 1) + 1 / max(m - 3, 1))
@@ -78,11 +80,16 @@ def _column_seen(
 
 
 def _label_seen(
-    y: Array, domain: NDArray[np.int64], code: int, severity: float, strict: float, rng: np.random.Generator
+    y: Array,
+    domain: NDArray[np.int64],
+    code: int,
+    common: float,
+    severity: float,
+    strict: float,
+    rng: np.random.Generator,
 ) -> bool:
-    """Rows of other classes in the smallest domain become the most frequent class of all until its share moved."""
+    """Rows of other classes in the smallest domain become the commonest class of all until its share moved."""
     shuffled = rng.permutation(y)
-    common = stats.mode(y).mode
     here = np.flatnonzero((domain == code) & (shuffled != common))
     count = min(round(severity * (domain == code).sum()), len(here))
     shuffled[rng.choice(here, count, replace=False)] = common

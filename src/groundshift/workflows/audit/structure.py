@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from groundshift.measures.two_sample import ENOUGH, Difference, categories_differ, numbers_differ
 from groundshift.shifts.marginals import gaussianise
 from groundshift.workflows.audit.models import Design, cross_fitted, design, halves, recalibrated
-from groundshift.workflows.audit.moved import Moved
+from groundshift.workflows.audit.moved import Moved, permutations
 from groundshift.workflows.audit.result import Section, p_words
 from groundshift.workflows.audit.table import AuditTable
 
@@ -37,7 +37,6 @@ STRATA = 50
 """Most strata that a numeric target is cut into."""
 LOCALISE_COLUMNS = 10
 LOCALISE_ROWS = 1000
-PERMUTATIONS = 199
 
 
 # Correlations --------------------------------------------------------------------------------------------
@@ -61,13 +60,17 @@ class Correlations:
     names: list[str]
 
 
-def correlations(table: AuditTable, level: float, rng: np.random.Generator) -> Correlations:
+def correlations(table: AuditTable, found: Moved, level: float, rng: np.random.Generator) -> Correlations:
     """Compare correlations of normal scores within domains.
 
     Ranks within a domain take every marginal away. Under the null of one dependence for all domains the scores are
-    exchangeable between domains; the sum of squared changes and the largest change are both permuted.
+    exchangeable between domains; the sum of squared changes and the largest change are both permuted. A number of few
+    values has ties, which ranks do not take away: it is left out where it has moved by itself.
     """
-    used = np.flatnonzero(~table.discrete)
+    ties_moved = table.discrete & np.isin(
+        table.names, found.columns.loc[found.columns["moved"].astype(bool), "column"]
+    )
+    used = np.flatnonzero(~table.nominal & ~ties_moved)
     names = [table.names[j] for j in used]
     k = len(table.domains)
     empty = pd.DataFrame(
@@ -96,24 +99,31 @@ def correlations(table: AuditTable, level: float, rng: np.random.Generator) -> C
             if present.sum() > 1:
                 scores[present, c] = gaussianise(table.values[present, used[c]])
     upper = np.triu_indices(len(used), 1)
+    scores = scores.astype(
+        np.float32
+    )  # rounding is far below the noise, and permuting takes most of the time
+    squares, seen = scores**2, there.astype(np.float32)
+
+    def sums(rows: Any) -> Array:
+        """Of products, squares on either side and rows of every pair; (4, pairs)."""
+        s, q, m = scores[rows], squares[rows], seen[rows]
+        across = q.T @ m
+        return np.array([(s.T @ s)[upper], across[upper], across.T[upper], (m.T @ m)[upper]], dtype=float)
+
+    whole = sums(slice(None))
 
     def changes(domain: NDArray[np.int64]) -> tuple[Array, Array, Array, Array]:
         """Correlations in each domain and in the others, and z-values of their difference; (domains, pairs)."""
-        sums, counts = [], []
-        for code in range(k):
-            rows = domain == code
-            s, m = scores[rows], there[rows].astype(float)
-            squares = s**2
-            norm = np.sqrt(np.maximum((squares.T @ m) * (m.T @ squares), 1e-12))[upper]
-            sums.append((s.T @ s)[upper] / norm)
-            counts.append((m.T @ m)[upper])
-        r, n = np.clip(np.array(sums), -0.9999, 0.9999), np.maximum(np.array(counts), 4.0)
+        parts = np.array([sums(domain == code) for code in range(k - 1)])
+        parts = np.concatenate([parts, [whole - parts.sum(0)]])
+        norm = np.sqrt(np.maximum(parts[:, 1] * parts[:, 2], 1e-12))
+        r, n = np.clip(parts[:, 0] / norm, -0.9999, 0.9999), np.maximum(parts[:, 3], 4.0)
         others = ((r * n).sum(0) - r * n) / np.maximum(n.sum(0) - n, 1.0)
         z = (np.arctanh(r) - np.arctanh(others)) / np.sqrt(1 / (n - 3) + 1 / np.maximum(n.sum(0) - n - 3, 1))
         return r, others, z, n
 
     r, others, z, n = changes(table.domain)
-    p = _permuted(z, lambda: changes(rng.permutation(table.domain))[2])
+    p = _permuted(z, lambda: changes(rng.permutation(table.domain))[2], permutations(level))
     most = np.abs(z).argmax(0)
     at = (most, np.arange(len(most)))
     half = 1.96 * np.sqrt(
@@ -144,15 +154,15 @@ def correlations(table: AuditTable, level: float, rng: np.random.Generator) -> C
     return Correlations(pairs, p, matrices, names)
 
 
-def _permuted(z: Array, draw: Callable[[], Array]) -> float:
-    """P-value of the sum of squares and of the largest value together, from permuted z-values."""
+def _permuted(z: Array, draw: Callable[[], Array], most: int) -> float:
+    """P-value of the sum of squares and of the largest value together, from at most so many permuted z-values."""
     beyond = np.zeros(2)
-    for n in range(1, PERMUTATIONS + 1):
+    for n in range(1, most + 1):
         shuffled = draw()
         beyond += [(shuffled**2).sum() >= (z**2).sum(), np.abs(shuffled).max() >= np.abs(z).max()]
         if beyond.min() >= ENOUGH:  # neither can become small any more
             return float(min(1.0, 2 * (beyond / n).min()))
-    return float(min(1.0, 2 * ((1 + beyond) / (1 + PERMUTATIONS)).min()))
+    return float(min(1.0, 2 * ((1 + beyond) / (1 + most)).min()))
 
 
 # Conditional tests ---------------------------------------------------------------------------------------
