@@ -83,7 +83,7 @@ def test_the_json_is_whole_and_the_weights_have_a_row_each(concept, tmp_path):
 
 
 def test_same_seed_same_audit():
-    frame = table({"covariate": 0.5}, rows=300)
+    frame = table({"concept": 1.0}, rows=300)
     first, again = (audit(frame, domain="domain", target="y", **FAST) for _ in range(2))
     assert first.to_dict() == again.to_dict()
 
@@ -103,7 +103,7 @@ def test_limits():
 
 
 def test_two_files_time_windows_and_embeddings(tmp_path):
-    frame = table({"covariate": 1.0}, rows=500)
+    frame = table({"covariate": 1.0}, rows=300)
     before, after = (frame[frame["domain"] == d].drop(columns="domain") for d in ("d1", "d2"))
     before.to_csv(tmp_path / "before.csv", index=False)
     after.assign(new=1).to_parquet(tmp_path / "after.parquet")
@@ -111,8 +111,8 @@ def test_two_files_time_windows_and_embeddings(tmp_path):
     assert files.settings["reference"] == "reference"
     assert files.found == ("covariate",)
     assert "new" in " ".join(files["ingest"].notes)
-    dated = frame.drop(columns="domain").assign(day=pd.date_range("2024-01-01", periods=1000, freq="6h"))
-    windows = audit(dated, time="day", window="90d", target="y", **FAST)
+    dated = frame.drop(columns="domain").assign(day=pd.date_range("2024-01-01", periods=600, freq="6h"))
+    windows = audit(dated, time="day", window="54d", target="y", **FAST)
     assert windows.settings["domains"][0] == "2024-01-01"
     assert len(windows.settings["domains"]) == 3
     rng = np.random.default_rng(0)
@@ -132,6 +132,23 @@ def test_labels_that_are_not_in_yet_leave_concept_open():
     assert found.kind("concept").found is None
     assert found.kind("label").found is None
     assert "covariate" in found.found
+    assert "more than the shares moved" in " ".join(found["structure"].notes)
+
+
+def test_shares_of_labels_that_are_not_in_yet():
+    """The labels that were taken away lie in the interval, and a label shift explains the columns."""
+    agreed = 0
+    for seed in range(3):
+        frame = table({"label": 1.0}, seed, rows=500)
+        truth = frame.loc[frame["domain"] == "d2", "y"].mean()
+        frame["y"] = frame["y"].astype(float).where(frame["domain"] == "d1")
+        told = audit(frame, domain="domain", target="y", **FAST)["structure"]
+        shares = next(t for name, t in told.tables.items() if "not in yet" in name)
+        row = shares[shares["class"].astype(float) == 1].iloc[0]
+        assert row["low"] - 0.03 < truth < row["high"] + 0.03
+        assert abs(truth - row["before"]) > 2 * abs(truth - row["share"])
+        agreed += told.tables["Does a label shift explain the columns?"]["p"].iloc[0] > 0.05
+    assert agreed >= 2
 
 
 def test_hidden_classes_are_estimated_without_a_target():
@@ -183,7 +200,7 @@ def test_small_domains_are_left_out_and_many_pooled():
 
 def test_a_numeric_target_and_three_classes():
     for target in ("continuous", "classes"):
-        found = audit(table({"concept": 1.0}, target=target), domain="domain", target="y", **FAST)
+        found = audit(table({"concept": 1.0}, rows=1000, target=target), domain="domain", target="y", **FAST)
         assert found.found[0] == "concept", target
         label = audit(table({"label": 1.2}, target=target), domain="domain", target="y", **FAST)
         assert label.found == ("label",), target

@@ -21,6 +21,7 @@ from groundshift.workflows.audit import kind as kind_step
 from groundshift.workflows.audit import moved as moved_step
 from groundshift.workflows.audit import power as power_step
 from groundshift.workflows.audit import remedies as remedies_step
+from groundshift.workflows.audit import shares as shares_step
 from groundshift.workflows.audit import structure as structure_step
 from groundshift.workflows.audit.models import Design, design, equalised, halves, recalibrated
 from groundshift.workflows.audit.result import KINDS, SCHEMA, Audit, Kind, Section, parse_limit
@@ -136,6 +137,8 @@ def audit(
     step("done")
     sizes = np.bincount(table.domain, minlength=len(table.domains))
     structure = structure_step.section(table, found.related, found.told, found.changed, found.local)
+    if found.unlabelled is not None:
+        structure = shares_step.with_unlabelled(structure, found.unlabelled, table.target_name, level)
     if classes is not None:
         structure = _with_shares(structure, found.sample, classes, random_state)
     return Audit(
@@ -199,6 +202,7 @@ class _Findings:
     told: structure_step.Label | None
     changed: structure_step.Concept | None
     local: structure_step.Mechanisms | None
+    unlabelled: shares_step.Unlabelled | None
 
     @classmethod
     def of(
@@ -242,9 +246,11 @@ class _Findings:
         if localise and says["features"] and says["marginals"] and not by_label and len(table.names) > 1:
             step("mechanisms")
             local = structure_step.mechanisms(sample, X, found, related, level, seed)
+        unlabelled = shares_step.estimate(sample, X, first, rng) if localise else None
         return cls(
-            table, sample, found.scores, labelled, labelled_X, scores, found, related, told, changed, local
-        )
+            table, sample, found.scores, labelled, labelled_X, scores, found, related, told, changed, local,
+            unlabelled,
+        )  # fmt: skip
 
 
 def _without_suspects(
