@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from groundshift.errors import InputError
+from groundshift.lab import identity
 from groundshift.lab.identity import canonical_json, digest, source_hash, stream
 from tests.lab.dummy import study
 
@@ -55,14 +56,29 @@ def test_digest_sees_every_bit_type_and_shape():
     assert [digest(other) == base for other in others] == [False, False, True, False, False]
 
 
-def test_source_hash_covers_the_modules_that_a_function_names():
-    from groundshift.lab import estimands, identity
+def _beside():
+    from groundshift.workflows.audit import audit
 
-    def uses_module():
-        return identity.digest({})
+    return audit
 
-    def uses_other():
-        return estimands.evaluate
 
-    assert source_hash(uses_module) == source_hash(uses_module)
-    assert source_hash(uses_module) != source_hash(uses_other)
+def method():
+    return _beside()
+
+
+def test_source_hash_covers_functions_beside_and_every_module_under_them(monkeypatch):
+    before = source_hash(method)
+    assert source_hash(method) == before
+    assert source_hash(_beside) != before
+    read = identity._source
+    for name, counts in (
+        ("groundshift.shifts.marginals", True),  # a module that a module of the audit imports
+        ("groundshift.discovery.cdnod", True),  # one that it imports inside a function
+        ("groundshift.benchmarks.csts.labels", False),
+        ("groundshift.lab.runs", False),
+    ):
+        monkeypatch.setattr(identity, "_source", lambda m, name=name: read(m) + b" " * (m == name))
+        identity._module_hash.cache_clear()
+        assert (source_hash(method) != before) is counts, name
+    monkeypatch.setattr(identity, "_source", read)
+    identity._module_hash.cache_clear()

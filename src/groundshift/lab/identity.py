@@ -6,14 +6,16 @@ its random numbers are the same on every engine and in every run.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -91,19 +93,28 @@ def digest(output: Mapping[str, Any]) -> str:
 
 
 def source_hash(function: Callable[..., Any]) -> str:
-    """Hash of a function's source and of the groundshift modules that it names.
+    """Hash of a function's source, of the functions beside it that it calls, and of all groundshift modules under them.
 
     A record keeps this hash; when it differs from today's, the record is *stale*. Cells are never re-run
     for that alone.
     """
-    state = hashlib.blake2b(inspect.getsource(function).encode(), digest_size=10)
-    modules = set()
-    for name in _names(function.__code__):
-        used = function.__globals__.get(name)
-        module = used.__name__ if isinstance(used, ModuleType) else getattr(used, "__module__", None)
-        if module and module.startswith("groundshift.") and module != function.__module__:
-            modules.add(module)
-    for module in sorted(modules):
+    state = hashlib.blake2b(digest_size=10)
+    beside, modules, pending = {function}, set[str](), [function]
+    while pending:
+        caller = pending.pop()
+        names = _names(caller.__code__)
+        modules |= {name for name in names if name.startswith("groundshift.")}  # imported inside the function
+        for name in names:
+            used = caller.__globals__.get(name)
+            module = used.__name__ if isinstance(used, ModuleType) else getattr(used, "__module__", None)
+            if module == function.__module__ and isinstance(used, FunctionType) and used not in beside:
+                beside.add(used)
+                pending.append(used)
+            elif module and module.startswith("groundshift.") and module != function.__module__:
+                modules.add(module)
+    for source in sorted(inspect.getsource(f) for f in beside):
+        state.update(source.encode())
+    for module in sorted(set[str]().union(*map(_under, modules))):
         state.update(_module_hash(module))
     return state.hexdigest()
 
@@ -116,7 +127,35 @@ def _names(code: Any) -> set[str]:
 
 @cache
 def _module_hash(module: str) -> bytes:
-    import importlib
+    return hashlib.blake2b(_source(module), digest_size=10).digest()
 
-    path = importlib.import_module(module).__file__
-    return hashlib.blake2b(Path(path).read_bytes(), digest_size=10).digest() if path else b""
+
+@cache
+def _source(module: str) -> bytes:
+    """What a module's file holds; empty if there is no such module."""
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
+    return Path(spec.origin).read_bytes() if spec and spec.origin else b""
+
+
+@cache
+def _under(module: str) -> frozenset[str]:
+    """The module and every groundshift module that it imports, directly or not; the lab only runs them."""
+    seen: set[str] = set()
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        if name in seen or name.startswith("groundshift.lab") or not _source(name):
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse(_source(name))):
+            if isinstance(node, ast.Import):
+                found = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            pending += [other for other in found if other.startswith("groundshift.")]
+    return frozenset(seen)
