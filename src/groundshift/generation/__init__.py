@@ -1,0 +1,1 @@
+"""Generate data under a condition: one file per paper."""

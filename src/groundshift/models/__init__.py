@@ -1,0 +1,1 @@
+"""Shared networks: exact ones in closed form, small trained ones, and the user's own model directories."""
