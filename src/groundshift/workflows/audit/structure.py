@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.linear_model import Ridge
 from statsmodels.stats.multitest import multipletests
 
 from groundshift.measures.two_sample import ENOUGH, Difference, categories_differ, numbers_differ
 from groundshift.shifts.marginals import gaussianise
-from groundshift.workflows.audit.models import Design, cross_fitted, design, halves, recalibrated
+from groundshift.workflows.audit.models import Design, cross_fitted, design, fit, halves, recalibrated
 from groundshift.workflows.audit.moved import Moved, permutations
 from groundshift.workflows.audit.result import Section, p_words
 from groundshift.workflows.audit.table import AuditTable
@@ -232,8 +233,7 @@ def concept(
     y = np.asarray(table.target, dtype=float)
     k = len(table.domains)
     predicted = recalibrated(cross_fitted(X, y, classes, first, rng), y, classes)
-    outcome = np.eye(classes)[y.astype(int)] if classes else y[:, None]
-    residual = outcome - predicted
+    residual = _outcome(y, classes) - predicted
     if classes == 2:
         residual = residual[:, 1:]
     spread = residual.std(0)
@@ -246,7 +246,7 @@ def concept(
     weights = np.column_stack([np.ones(len(y)), level, X.linear])
     sources = ["(level)", *["(level of the prediction)"] * level.shape[1], *X.source]
     z, p = _covariances(residual, away, weights)
-    p = min(1.0, 2 * min(p, _learnt(X, residual, away, first, rng)))
+    p = min(1.0, 2 * min(p, _learnt(X, y, classes, table.domain, residual, away, first, rng)))
     by_source = (
         pd.Series(np.abs(z).max((0, 1)), index=sources).groupby(level=0).max().sort_values(ascending=False)
     )
@@ -257,16 +257,52 @@ def concept(
 
 
 def _learnt(
-    X: Design, residual: Array, away: Array, first: NDArray[np.bool_], rng: np.random.Generator
+    X: Design,
+    y: Array,
+    classes: int,
+    domain: NDArray[np.int64],
+    residual: Array,
+    away: Array,
+    first: NDArray[np.bool_],
+    rng: np.random.Generator,
 ) -> float:
-    """The same test with a weight learnt on one half and used on the other: sees what no single column shows."""
+    """The same test with a learnt weight: sees what no single column shows.
+
+    Each quarter is weighted as its sibling says. The residuals come from the other half, and the weight must know
+    nothing of it: it would find where the errors of the two regressions agree. So it is learnt from y less a straight
+    line and the domain less its share, both within the quarter.
+    """
     pairs = [(a, b) for a in range(residual.shape[1]) for b in range(away.shape[1])][:3]
-    p_values = []
-    for a, b in pairs:
-        product = residual[:, a] * away[:, b]
-        sign = np.sign(cross_fitted(X, product, 0, first, rng))
-        p_values.append(_covariances(residual[:, [a]], away[:, [b]], sign)[1])
+    indicator = np.eye(int(domain.max()) + 1)[domain][:, -away.shape[1] :]
+    outcome = _outcome(y, classes)[:, -residual.shape[1] :]
+    quarter = 2 * first + _halves_within(domain, first, rng)
+    sign = np.empty((len(y), len(pairs)))
+    for sibling, tested in ((0, 1), (1, 0), (2, 3), (3, 2)):
+        rows, seen = quarter == tested, X.take(quarter == sibling)
+        told, there = outcome[quarter == sibling], indicator[quarter == sibling]
+        rest = told - Ridge(1.0).fit(seen.linear, told).predict(seen.linear).reshape(told.shape)
+        for at, (a, b) in enumerate(pairs):
+            learnt = fit(seen, rest[:, a] * (there[:, b] - there[:, b].mean()), 0, rng)
+            sign[rows, at] = np.sign(learnt.predict(X.take(rows))[:, 0])
+    p_values = [
+        _covariances(residual[:, [a]], away[:, [b]], sign[:, [at]])[1] for at, (a, b) in enumerate(pairs)
+    ]
     return min(1.0, len(p_values) * min(p_values, default=1.0))
+
+
+def _halves_within(
+    domain: NDArray[np.int64], first: NDArray[np.bool_], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Half of each half."""
+    inner = np.zeros(len(domain), dtype=bool)
+    for half in (first, ~first):
+        inner[half] = halves(domain[half], rng)
+    return inner
+
+
+def _outcome(y: Array, classes: int) -> Array:
+    """Indicators of the classes, or the numbers themselves as a column."""
+    return np.eye(classes)[y.astype(int)] if classes else y[:, None]
 
 
 def _gain(
