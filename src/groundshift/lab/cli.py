@@ -25,18 +25,21 @@ __all__ = ["app", "main"]
 
 
 class _Systems(TyperGroup):
-    """The lab's commands, and one group of verbs for every system that has some."""
+    """The lab's commands, the worlds, and one group of verbs for every system that has some."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return super().get_command(ctx, cmd_name) or self._verbs(cmd_name)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *systems()]
+        return [*super().list_commands(ctx), "worlds", *systems()]
 
     def _verbs(self, slug: str) -> Any:
-        if slug not in systems():
+        if slug == "worlds":
+            name = "groundshift.commands.worlds"
+        elif slug in systems():
+            name = systems()[slug].module.replace(".studies.", ".commands.")
+        else:
             return None
-        name = systems()[slug].module.replace(".studies.", ".commands.")
         if find_spec(name) is None:
             return None
         return typer.main.get_command(importlib.import_module(name).app)
