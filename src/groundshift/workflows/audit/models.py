@@ -131,7 +131,7 @@ def fit(X: Design, y: Array, classes: int, rng: np.random.Generator, weight: Arr
     line.fit(X.linear, y if classes == 0 else y.astype(int), sample_weight=weight)
     stacked = np.hstack([X.trees, _line(line, X.linear)])
     options: dict[str, Any] = {
-        "max_iter": 60 if classes <= 3 else max(10, 150 // classes),  # a tree per class and iteration
+        "max_iter": _rounds(len(y), classes),
         "learning_rate": 0.1,
         "max_leaf_nodes": 15,
         "min_samples_leaf": 20,
@@ -145,6 +145,11 @@ def fit(X: Design, y: Array, classes: int, rng: np.random.Generator, weight: Arr
     else:
         model = HistGradientBoostingClassifier(**options).fit(stacked, y.astype(int), sample_weight=weight)
     return Fitted(line, model, classes)
+
+
+def _rounds(rows: int, classes: int) -> int:
+    """Rounds of boosting: few where there are few rows to overfit, or a tree for each of many classes in a round."""
+    return min(60 if classes <= 3 else max(10, 150 // classes), max(20, rows // 10))
 
 
 def _line(line: Any, linear: Array) -> Array:
