@@ -1,0 +1,254 @@
+"""Backbones: small learned networks by name, trained once and cached; and the user's own model directories.
+
+`backbone("unet16-flow")` loads a network of `groundshift.models.tinyvision_recipes`, or trains it first;
+`backbone("some/folder")` and `backbone("owner/name")` load what diffusers or transformers have saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from groundshift.errors import InputError
+
+__all__ = ["Backbone", "BackboneRecipe", "ScoreError", "backbone", "cache_folder", "load_directory", "names"]
+
+LIBRARIES = ("torch", "diffusers", "transformers", "scikit-learn")
+SLACK = 0.2
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class ScoreError(RuntimeError):
+    """A backbone that was trained does not reach what its recipe states."""
+
+
+@dataclass(frozen=True)
+class BackboneRecipe:
+    """How a backbone is made and what it has to reach.
+
+    Attributes
+    ----------
+    settings : everything that decides the result, as JSON; its hash names the folder
+    make : (settings, seed, work) -> network
+        Trains; ``work`` is a folder for checkpoints. The network has ``save_pretrained``.
+    score : (network, rng) -> float, on scenes that training has not seen
+    measure : what the score is
+    reaches : the published score; 20 % worse is an error
+    better : "lower" or "higher"
+    """
+
+    settings: Mapping[str, Any]
+    make: Callable[[Mapping[str, Any], int, Path], Any]
+    score: Callable[[Any, np.random.Generator], float]
+    measure: str
+    reaches: float
+    better: Literal["lower", "higher"] = "lower"
+
+    def key(self, seed: int) -> str:
+        """Hash of the settings, the seed and the major versions of the libraries."""
+        majors = {name: version(name).split(".")[0] for name in LIBRARIES}
+        text = json.dumps([dict(self.settings), seed, majors], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def bound(self) -> float:
+        """The worst score that is accepted."""
+        return self.reaches * (1 + SLACK if self.better == "lower" else 1 - SLACK)
+
+    def accepts(self, score: float) -> bool:
+        """Whether a score is within the bound; nan is not."""
+        return score <= self.bound() if self.better == "lower" else score >= self.bound()
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network and where it came from.
+
+    Attributes
+    ----------
+    net : the network or pipeline; networks in evaluation mode
+    came_from : "cache", "training" or "directory"
+    folder : where its files are
+    card : of trained backbones, what is in ``card.json`` (recipe, hash, versions, seconds, score); empty for others
+    """
+
+    net: Any
+    came_from: Literal["cache", "training", "directory"]
+    folder: Path
+    card: Mapping[str, Any]
+
+
+def cache_folder() -> Path:
+    """The folder of cached networks: ``GROUNDSHIFT_CACHE``, or the user's cache folder of the system."""
+    given = os.environ.get("GROUNDSHIFT_CACHE")
+    return Path(given) if given else user_cache_path("groundshift")
+
+
+def names() -> tuple[str, ...]:
+    """Names of the backbones that have a recipe."""
+    return tuple(_recipes())
+
+
+def backbone(name: str | Path, *, seed: int = 0) -> Backbone:
+    """A backbone by its name, a model directory, or an id of the Hugging Face hub.
+
+    Parameters
+    ----------
+    name : one of `names`, a folder written by ``save_pretrained``, or ``owner/name``
+    seed : of the training; not used for directories
+
+    Raises
+    ------
+    InputError
+        A name, folder or id that is not there; a folder without ``config.json`` or without safetensors.
+    ScoreError
+        A training that does not reach the recipe's score within 20 %.
+    """
+    recipe = _recipes().get(str(name))
+    if recipe is None:
+        net, folder = load_directory(name)
+        return Backbone(net, "directory", folder, {})
+    folder = cache_folder() / "backbones" / f"{name}-{recipe.key(seed)}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A second process that asks for the same network waits, and then finds it.
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        came_from: Literal["cache", "training"] = "cache" if folder.is_dir() else "training"
+        if came_from == "training":
+            _train(str(name), recipe, seed, folder)
+    card = json.loads((folder / "card.json").read_text())
+    return Backbone(load_directory(folder)[0], came_from, folder, card)
+
+
+def _train(name: str, recipe: BackboneRecipe, seed: int, folder: Path) -> None:
+    """Train, score, and put everything in its place in one rename; a killed training goes on where it was."""
+    work = folder.with_name(folder.name + ".part")
+    began, began_cpu = time.monotonic(), time.process_time()
+    net = recipe.make(recipe.settings, seed, work / "training").cpu().eval()
+    seconds, cpu_seconds = time.monotonic() - began, time.process_time() - began_cpu
+    with torch.no_grad():
+        score = recipe.score(net, unseen(seed))
+    if not recipe.accepts(score):
+        raise ScoreError(
+            f"{name} (seed {seed}) reached {recipe.measure} {score:.4g}; its recipe states {recipe.reaches:g} and "
+            f"accepts {recipe.bound():.4g}. Try another seed, or report the versions of torch and diffusers; what was "
+            f"trained is in {work}."
+        )
+    ready = work / "ready"
+    net.save_pretrained(ready)
+    card = {
+        "name": name,
+        "class": type(net).__name__,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "recipe": dict(recipe.settings),
+        "recipe_hash": recipe.key(seed),
+        "seed": seed,
+        "versions": {name: version(name) for name in LIBRARIES},
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "threads": torch.get_num_threads(),
+        "measure": recipe.measure,
+        "score": score,
+        "bound": recipe.bound(),
+    }
+    (ready / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    ready.replace(folder)
+    shutil.rmtree(work)
+
+
+def unseen(seed: int) -> np.random.Generator:
+    """The generator of the scenes that score; a spawn key, because [seed, 1] is [seed, 1, 0], a step of training."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+
+
+def load_directory(source: str | Path) -> tuple[Any, Path]:
+    """A network or pipeline that ``save_pretrained`` of diffusers or transformers has written, and its folder.
+
+    Only safetensors are read, and no code of the directory is run.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        folder = _downloaded(str(source))
+    if (folder / "model_index.json").is_file():
+        from diffusers import DiffusionPipeline
+
+        _weights(folder)
+        return DiffusionPipeline.from_pretrained(folder, use_safetensors=True), folder
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder} has neither config.json nor model_index.json; give a folder written by save_pretrained of "
+            "diffusers or transformers."
+        )
+    _weights(folder)
+    net = _class(json.loads((folder / "config.json").read_text()), folder).from_pretrained(
+        folder, use_safetensors=True
+    )
+    return net.eval(), folder
+
+
+def _weights(folder: Path) -> None:
+    if not any(folder.rglob("*.safetensors")):
+        raise InputError(
+            f"{folder} holds no safetensors, and other weights may run code when they are read; save the model again "
+            "with save_pretrained(..., safe_serialization=True)."
+        )
+
+
+def _class(config: Mapping[str, Any], folder: Path) -> Any:
+    """The class that a config names: one of ours or of diffusers (``_class_name``), or of transformers."""
+    if "_class_name" in config:
+        import diffusers
+
+        from groundshift.models import tinyvision_recipes
+
+        name = config["_class_name"]
+        found = getattr(tinyvision_recipes, name, None) or getattr(diffusers, name, None)
+    else:
+        import transformers
+
+        name = (config.get("architectures") or ["AutoModel"])[0]
+        found = getattr(transformers, name, None) if "model_type" in config else None
+    if not hasattr(found, "from_pretrained"):
+        raise InputError(
+            f"{folder / 'config.json'} names the class {name!r}, which diffusers and transformers as installed do not "
+            "have; upgrade them, or load the model yourself."
+        )
+    return found
+
+
+def _downloaded(source: str) -> Path:
+    if not HUB_ID.fullmatch(source):
+        raise InputError(
+            f"{source!r} is no folder and no backbone; the backbones are {', '.join(names())}. A model of the hub is "
+            "written owner/name."
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(source, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{source} is no folder here and could not be fetched from the hub ({reason}). Check the name and the "
+            "connection, or give a folder."
+        ) from error
+
+
+@cache
+def _recipes() -> Mapping[str, BackboneRecipe]:
+    from groundshift.models.tinyvision_recipes import RECIPES
+
+    return RECIPES
