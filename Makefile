@@ -45,4 +45,6 @@ docs: .venv/.dev
 
 .venv/.dev: .venv/.run
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	# A peer of the tests alone: its dependencies (torchvision, Lightning) are not needed for its matchers.
+	$(BIN)/python -m pip install --quiet --no-deps torchcfm==1.0.7
 	touch $@

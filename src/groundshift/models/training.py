@@ -170,6 +170,7 @@ def train(
     history = _load(folder / CHECKPOINT, parts, recipe) if folder is not None and resume else []
     start = len(history)
     model.train()
+    cpu = accelerator.device.type == "cpu"
     quiet = None if accelerator.is_main_process else True  # None: where stderr is no terminal
     # Dropout draws from torch's global generator; the caller's comes back unchanged.
     with torch.random.fork_rng():
@@ -177,7 +178,9 @@ def train(
             range(start, recipe.steps), main_process_only=False, desc=describe, disable=quiet, leave=False
         ):
             rng = np.random.default_rng([recipe.seed, step, accelerator.process_index])
-            torch.manual_seed(int(rng.integers(2**63)))
+            seed = int(rng.integers(2**63))
+            # `torch.manual_seed` visits every kind of device, which takes as long as a small network's step.
+            (torch.default_generator.manual_seed if cpu else torch.manual_seed)(seed)
             generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
             for group in optimiser.param_groups:
                 group["lr"] = recipe.lr_at(step)

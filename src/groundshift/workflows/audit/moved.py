@@ -168,6 +168,9 @@ def section(found: Moved, level: float) -> Section:
     any_moved = min(1.0, len(p_values) * min(p_values)) <= level
     told = f"a classifier that has not seen the rows tells the domains apart with AUC {found.auc:.2f} (0.5 is chance)"
     by_columns = f"{count} of {len(columns)} columns moved by themselves"
+    gaps = int(found.missing["moved"].astype(bool).sum())
+    if gaps:
+        by_columns += f"; what is missing of {gaps} moved"
     answer = (
         f"Yes: {told}; {by_columns}."
         if any_moved
