@@ -23,7 +23,7 @@ check: .venv/.dev
 	$(BIN)/python -m pytest --doctest-modules src -q
 
 # Every study at cpu scale; results/ is what the README, the docs and the site quote.
-studies: .venv/.run
+studies: .venv/.dev
 	$(BIN)/groundshift run all
 	$(BIN)/groundshift publish all
 

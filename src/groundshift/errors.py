@@ -1,4 +1,4 @@
-"""The one error a user meets: what was given, what is needed, how to mend it."""
+"""The errors a user meets: what was given, what is needed, how to mend it."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,27 @@ class InputError(ValueError):
     Traceback (most recent call last):
     groundshift.errors.InputError: 3 rows were given; a segment needs at least 4. Merge it with its neighbour.
     """
+
+
+EXTRAS = {
+    **dict.fromkeys(
+        ("accelerate", "diffusers", "ot", "PIL", "safetensors", "torch", "torchdiffeq", "transformers"),
+        "vision",
+    ),
+    "datasets": "hub",
+    "distributed": "cluster",
+}
+"""The optional part of the installation that brings a package."""
+
+
+class MissingPart(InputError):
+    """Something asked for needs a package that is not installed.
+
+    >>> print(MissingPart(ModuleNotFoundError("No module named 'ot'", name="ot"), "The study wcfm"))
+    The study wcfm needs the package ot, which is not installed: pip install 'groundshift[vision]'.
+    """
+
+    def __init__(self, error: ModuleNotFoundError, what: str) -> None:
+        name = (error.name or str(error)).partition(".")[0]
+        wanted = f"'groundshift[{EXTRAS[name]}]'" if name in EXTRAS else name
+        super().__init__(f"{what} needs the package {name}, which is not installed: pip install {wanted}.")

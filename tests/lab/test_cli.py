@@ -165,3 +165,15 @@ def test_a_required_claim_that_is_not_shown_has_a_status_of_its_own(tmp_path, mo
     claims = tuple(replace(claim, required=claim.id == "3") for claim in dummy.study.claims)
     monkeypatch.setattr(dummy, "study", replace(dummy.study, claims=claims))
     assert call("run", REF, "--store", tmp_path, "--engine", "local:2", "--quiet").exit_code == 4
+
+
+def test_a_missing_part_is_named_with_the_way_to_install_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    for name in [n for n in sys.modules if n.startswith("groundshift.") and "wcfm" in n]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "argv", ["groundshift", "plan", "wcfm"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    told = capsys.readouterr().err
+    assert "needs the package torch" in told
+    assert "groundshift[vision]" in told

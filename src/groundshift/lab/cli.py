@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, MissingPart
 from groundshift.lab.console import Json, Quiet, Store, claims_table, margin_text, show, table
 from groundshift.lab.registry import system, systems
 
@@ -465,6 +465,11 @@ def main() -> None:
     """Entry point of the command ``groundshift``."""
     try:
         app()
+    except ModuleNotFoundError as error:
+        if os.environ.get("GROUNDSHIFT_DEBUG") or (error.name or "").startswith("groundshift"):
+            raise
+        print(f"groundshift: {MissingPart(error, 'This command')}", file=sys.stderr)
+        sys.exit(2)
     except InputError as error:
         if os.environ.get("GROUNDSHIFT_DEBUG"):
             raise

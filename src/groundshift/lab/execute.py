@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, MissingPart
 from groundshift.lab import context
 from groundshift.lab.identity import digest, source_hash, stream
 from groundshift.lab.provenance import environment, environment_id
@@ -44,6 +44,10 @@ def load_study(ref: str) -> Study:
     module, _, name = ref.partition(":")
     try:
         study = getattr(importlib.import_module(module), name or "study")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(module.partition(".")[0]):
+            raise InputError(f"No study can be imported as {ref!r}: {error}. Write module:name.") from error
+        raise MissingPart(error, f"The study {ref}") from error
     except (ImportError, AttributeError) as error:
         raise InputError(
             f"No study can be imported as {ref!r}: {error}. Write module:name, importable here."
