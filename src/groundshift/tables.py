@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from groundshift.errors import InputError
 
-__all__ = ["numeric", "open_arrays", "read_images", "read_table", "refuse_overwriting", "split_domain"]
+__all__ = [
+    "numeric",
+    "open_arrays",
+    "read_images",
+    "read_table",
+    "refuse_filled",
+    "refuse_overwriting",
+    "split_domain",
+]
 
 
 def read_table(source: Any) -> pd.DataFrame:
@@ -172,6 +180,12 @@ def refuse_overwriting(path: Path) -> None:
     """Raise `InputError` if something is at ``path`` already."""
     if path.exists():
         raise InputError(f"{path} exists and is kept; name another.")
+
+
+def refuse_filled(folder: Path) -> None:
+    """Raise `InputError` unless ``folder`` can be made, or is there and empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is kept; name a new or an empty folder.")
 
 
 def _some(names: Sequence[Any] | pd.Index[Any], at_most: int = 8) -> str:

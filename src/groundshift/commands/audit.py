@@ -15,7 +15,7 @@ import typer
 
 from groundshift.errors import InputError
 from groundshift.lab.console import Json, Out, Quiet, number, show, table
-from groundshift.tables import refuse_overwriting
+from groundshift.tables import refuse_filled
 
 if TYPE_CHECKING:
     from groundshift.workflows.audit import Audit, Kind
@@ -127,8 +127,8 @@ def _check_out(out: Path | None, open_: bool) -> None:
     """Refuse before the work what could not be written after it."""
     if out is None and open_:
         raise InputError("--open was given without --out; name a folder for the page.")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        refuse_overwriting(out)
+    if out is not None:
+        refuse_filled(out)
 
 
 @contextmanager

@@ -59,9 +59,9 @@ def fit(
 
     from groundshift.generation.wcfm import WCFM
     from groundshift.generation.wcfm.page import page, sentence
+    from groundshift.tables import refuse_filled
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is kept; name another folder.")
+    refuse_filled(out)
     rows = _rows(data, drop)
     flow = WCFM(
         coupling,  # type: ignore[arg-type]

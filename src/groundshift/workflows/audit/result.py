@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from groundshift.errors import InputError
-from groundshift.tables import refuse_overwriting
+from groundshift.tables import refuse_filled
 
 __all__ = ["KINDS", "SCHEMA", "Audit", "Kind", "Section", "p_words", "parse_limit"]
 
@@ -176,8 +176,7 @@ class Audit:
             The folder has something in it.
         """
         out = Path(out)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            refuse_overwriting(out)
+        refuse_filled(out)
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
         html = self.to_html()
         out.mkdir(parents=True, exist_ok=True)

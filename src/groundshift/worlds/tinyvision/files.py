@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groundshift.errors import InputError
+from groundshift.tables import refuse_filled
 from groundshift.worlds.tinyvision.render import PER_OBJECT, Scene
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ def export(
     out = Path(out)
     if format not in ("imagefolder", "parquet"):
         raise InputError(f"format={format!r} was given; it is imagefolder or parquet.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder and is kept; name another.")
+    refuse_filled(out)
     rows = _rows(scene)
     pictures = []
     for pixels in to_bytes(scene.image):
