@@ -37,7 +37,7 @@ def test_list_starts_at_once_and_imports_nothing_heavy():
     assert (
         subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout.strip() == "[]"
     )
-    libraries = [sys.executable, "-c", "import pydantic, typer"]  # what no command can do without
+    libraries = [sys.executable, "-c", "import pydantic, rich.table, typer"]  # what no command can do without
     taken = {"list": [], "libraries": []}
     for _ in range(5):
         for name, command in (
@@ -47,7 +47,7 @@ def test_list_starts_at_once_and_imports_nothing_heavy():
             began = time.perf_counter()
             subprocess.run(command, capture_output=True, check=True)
             taken[name].append(time.perf_counter() - began)
-    assert min(taken["list"]) < max(0.4, 2.5 * min(taken["libraries"])), taken
+    assert min(taken["list"]) < max(0.4, 3 * min(taken["libraries"])), taken
 
 
 def test_list_and_show_speak_of_the_systems_in_the_house():
