@@ -129,7 +129,11 @@ class Sampler:
         measurements, losses = self._checked(conditions, denoiser, x)
         kept: list[Tensor] = []
         longest = 0.0
-        for t in tqdm(reversed(range(self.steps)), "steps", self.steps, disable=None if progress else True):
+        bar = tqdm(
+            reversed(range(self.steps)), "steps", self.steps, main_process_only=False,
+            disable=None if progress else True,
+        )  # fmt: skip
+        for t in bar:
             a, b = math.sqrt(abar[t]), math.sqrt(1 - abar[t])
             before = abar[t - 1] if t else 1.0
             k = math.sqrt(1 - abar[t + 1]) if t + 1 < self.steps else 1.0
