@@ -113,8 +113,9 @@ class Luma(Measurement):
 
     Examples
     --------
-    >>> colour = torch.tensor([0.1, 0.2, 0.3]).reshape(1, 3, 1, 1)
-    >>> Luma(torch.full((1, 1, 1, 1), 0.5)).project(colour).flatten().numpy().round(3).tolist()
+    >>> colour = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64).reshape(1, 3, 1, 1)
+    >>> grey = torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64)
+    >>> Luma(grey).project(colour).flatten().numpy().round(3).tolist()
     [0.418, 0.518, 0.618]
     """
 
