@@ -1,0 +1,587 @@
+"""A contrastive diffusion fitted to pairs of codes and conditions, with an account of how samples correspond."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from safetensors.torch import load_file, save_file
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from torch import Tensor, nn
+
+from groundshift.errors import InputError
+from groundshift.generation.cdcd.diffusion import (
+    Contrast,
+    ContrastiveLoss,
+    Form,
+    Noise,
+    Schedule,
+    contrast_strength,
+    negative_kl,
+    posterior,
+    predict,
+    sample,
+)
+from groundshift.generation.cdcd.modalities import text_condition
+from groundshift.generation.cdcd.negatives import Codes, Negatives, inter, intra
+from groundshift.generation.cdcd.networks import ConvDenoiser, TransformerDenoiser
+from groundshift.measures.correspondence import correspondence
+from groundshift.models.training import Recipe, train
+from groundshift.tables import refuse_overwriting
+
+__all__ = ["CDCD", "read_tokens"]
+
+WEIGHTS, CARD = "model.safetensors", "cdcd.json"
+ROWS = 256
+"""Sampled at once."""
+NETWORKS = {"conv": ConvDenoiser, "transformer": TransformerDenoiser}
+
+
+class CDCD(BaseEstimator):
+    """A discrete diffusion of codes under a condition, which also learns that other codes do not belong to it.
+
+    Parameters
+    ----------
+    steps : int
+        Diffusion steps T.
+    contrast : "step", "sample" or None
+        What is contrasted: the chain's divergences, or the prediction of the codes. None: VQ-Diffusion.
+    negatives : "intra", "inter" or callable
+        Other orders of the same codes, codes of other groups, or (rng, rows) → codes (rows, m, L) of your own.
+    weight, aux : float
+        Of the contrastive and of the auxiliary term.
+    form : "published" or "bounded"
+        The published contrast has no lower bound; the bounded one is InfoNCE with ``contrast_temperature``.
+    series : bool
+        The auxiliary term's weight grows with the step (music), or falls (images).
+    m, chunks : int
+        Negatives of each sample; pieces that intra negatives permute.
+    skip_equal : bool
+        Leave out positions where a negative has the true code; the published code does not.
+    guard : bool
+        Refuse weights whose loss has no lower bound, and stop where predictions have collapsed.
+    noise : "mask" or "uniform"
+        What codes turn into.
+    codes : int, optional
+        K; the largest code plus one if left out.
+    network : "conv", "transformer", or an nn.Module (z_s, c, s) → logits (B, L, K), trained in place
+    width, layers : int
+        Of the network.
+    iterations, batch_size, lr, ema : int, int, float, float or None
+        Of training: AdamW, gradient clipped to 1, one cycle of the learning rate.
+    drop : float
+        Share of conditions replaced by none in training; needed for ``guidance``.
+    text_encoder : str, optional
+        Folder of a Hugging Face text encoder with its tokenizer; conditions are then texts.
+    random_state : int, RandomState or None
+
+    Attributes
+    ----------
+    net_, schedule_ : network and noise
+    classes_ : labels of the condition, or None where it is numbers
+    used_codes_ : int
+        Codes that occur in the training data.
+    strength_ : array (T,)
+        λ_s, see `groundshift.generation.cdcd.contrast_strength`; zeros without contrast.
+    history_ : list of float
+        Loss per token, every iteration.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(0, 2, 300)
+    >>> tokens = labels[:, None] + 2 * rng.integers(0, 2, (300, 8))
+    >>> model = CDCD(steps=10, negatives="inter", weight=0.1, iterations=150, width=16, lr=1e-2, random_state=0)
+    >>> made = model.fit(tokens, labels).sample([0] * 50 + [1] * 50, steps=5)
+    >>> made.shape, bool((made % 2 == np.repeat([0, 1], 50)[:, None]).mean() > 0.9)
+    ((100, 8), True)
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int = 80,
+        contrast: Contrast | None = "step",
+        negatives: Literal["intra", "inter"] | Negatives = "intra",
+        weight: float = 5e-5,
+        aux: float = 5e-4,
+        form: Form = "published",
+        contrast_temperature: float = 1.0,
+        series: bool = True,
+        m: int = 10,
+        chunks: int = 8,
+        skip_equal: bool = True,
+        guard: bool = True,
+        noise: Noise = "mask",
+        codes: int | None = None,
+        network: Literal["conv", "transformer"] | nn.Module = "conv",
+        width: int = 64,
+        layers: int = 4,
+        iterations: int = 2000,
+        batch_size: int = 64,
+        lr: float = 2e-3,
+        ema: float | None = None,
+        drop: float = 0.0,
+        text_encoder: str | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.steps = steps
+        self.contrast = contrast
+        self.negatives = negatives
+        self.weight = weight
+        self.aux = aux
+        self.form = form
+        self.contrast_temperature = contrast_temperature
+        self.series = series
+        self.m = m
+        self.chunks = chunks
+        self.skip_equal = skip_equal
+        self.guard = guard
+        self.noise = noise
+        self.codes = codes
+        self.network = network
+        self.width = width
+        self.layers = layers
+        self.iterations = iterations
+        self.batch_size = batch_size
+        self.lr = lr
+        self.ema = ema
+        self.drop = drop
+        self.text_encoder = text_encoder
+        self.random_state = random_state
+
+    # Training ------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        tokens: ArrayLike,
+        condition: Any,
+        *,
+        groups: ArrayLike | None = None,
+        out: str | Path | None = None,
+        resume: bool = False,
+    ) -> CDCD:
+        """Train the denoiser.
+
+        Parameters
+        ----------
+        tokens : integers (n, L), 0 … K-1
+        condition : a row for each row of tokens: numbers (n, D) or (n, Lc, D), labels (n,), or n texts
+        groups : label (n,) of each row, for ``negatives="inter"``; labels of the condition if left out
+        out, resume : folder for checkpoints, and whether to go on from one; see `groundshift.models.training.train`
+
+        Raises
+        ------
+        InputError
+            Codes that are no integers or too large, other numbers of rows, one group only, sequences shorter than the
+            chunks, a weight that leaves the loss without a lower bound.
+        """
+        z_0 = read_tokens(tokens)
+        self._check_choices(len(z_0))
+        K = int(z_0.max()) + 1 if self.codes is None else self.codes
+        if z_0.max() >= K:
+            raise InputError(f"The code {z_0.max()} was given with codes={K}; codes are 0 … {K - 1}.")
+        self.length_, self.used_codes_ = z_0.shape[1], len(np.unique(z_0))
+        if self.used_codes_ < K:
+            warnings.warn(
+                f"{K - self.used_codes_} of {K} codes never occur; they cost speed and will not be sampled.",
+                stacklevel=2,
+            )
+        self.schedule_ = Schedule.linear(self.steps, K, self.noise)
+        self._check_strength()
+        self._set_condition(condition, len(z_0))
+        draw = self._negatives(z_0, groups)
+        c = self._tensor(condition, len(z_0))
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.net_ = self._network()
+
+        def batches(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+            rows = rng.choice(len(z_0), self.batch_size, replace=False)
+            given = c[rows]
+            dropped = torch.from_numpy(rng.random(len(rows)) < self.drop)
+            if dropped.any():
+                given[dropped] = self._null(int(dropped.sum()), c)
+            return torch.from_numpy(z_0[rows]), given, torch.from_numpy(draw(rng, rows))
+
+        loss = ContrastiveLoss(
+            self.schedule_,
+            contrast=self.contrast,
+            weight=self.weight,
+            aux=self.aux,
+            series=self.series,
+            form=self.form,
+            temperature=self.contrast_temperature,
+            skip_equal=self.skip_equal,
+            guard=self.guard,
+        )
+        recipe = Recipe(self.iterations, self.lr, ema=self.ema, seed=seed)
+        self.history_ = train(self.net_, batches, loss, recipe, out=out, resume=resume).history
+        return self
+
+    def _check_choices(self, n: int) -> None:
+        right = {
+            "steps": self.steps >= 1,
+            "contrast": self.contrast in ("step", "sample", None),
+            "negatives": callable(self.negatives) or self.negatives in ("intra", "inter"),
+            "weight": self.weight >= 0,
+            "aux": self.aux >= 0,
+            "form": self.form in ("published", "bounded"),
+            "contrast_temperature": self.contrast_temperature > 0,
+            "m": self.m >= 1,
+            "noise": self.noise in ("mask", "uniform"),
+            "network": isinstance(self.network, nn.Module) or self.network in NETWORKS,
+            "batch_size": 1 <= self.batch_size <= n,
+            "drop": 0 <= self.drop < 1,
+        }
+        if wrong := [f"{name}={getattr(self, name)!r}" for name, good in right.items() if not good]:
+            raise InputError(f"{', '.join(wrong)} was given for {n} rows; see the values that CDCD takes.")
+
+    def _check_strength(self) -> None:
+        """λ_s, and the refusal of a loss without a lower bound."""
+        if self.contrast is None:
+            self.strength_ = np.zeros(self.steps)
+            return
+        strength = contrast_strength(self.schedule_, self.contrast, self.weight, self.aux, self.series)
+        self.strength_ = strength.numpy()
+        most = float(strength.max())
+        if self.guard and self.form == "published" and most >= 1:
+            raise InputError(
+                f"weight={self.weight:g} makes negatives weigh λ = {most:.3g} of the positives at step "
+                f"{int(strength.argmax()) + 1}; the optimum is max(q_pos - λ q_neg, 0), and from λ = 1 the loss has no "
+                f"lower bound. Take weight below {self.weight / most:.3g}, or form='bounded'."
+            )
+
+    def _negatives(
+        self, z_0: Codes, groups: ArrayLike | None
+    ) -> Callable[[np.random.Generator, Codes], Codes]:
+        if self.contrast is None:
+            return lambda rng, rows: np.zeros((len(rows), 0, z_0.shape[1]), dtype=np.int64)
+        if callable(self.negatives):
+            return self.negatives
+        if self.negatives == "intra":
+            return intra(z_0, self.m, self.chunks)
+        if groups is None and self.classes_ is None:
+            raise InputError("negatives='inter' takes rows of other groups; give groups=, a label per row.")
+        return inter(z_0, self._condition_labels if groups is None else groups, self.m)
+
+    def _network(self) -> nn.Module:
+        if isinstance(self.network, nn.Module):
+            return self.network
+        kind: Any = "numbers" if self.classes_ is None else "labels"
+        made = NETWORKS[self.network]
+        return made(
+            self.schedule_.K, self.length_, self.steps, kind, self.condition_size_, self.width, self.layers
+        )
+
+    # The condition -------------------------------------------------------------------------------------------
+
+    def _set_condition(self, condition: Any, n: int) -> None:
+        """Labels, or the scale of numbers."""
+        values = self._values(condition, n)
+        self.classes_: NDArray[Any] | None = None
+        self.shape_ = values.shape[1:]
+        if values.ndim == 1:
+            self.classes_ = np.unique(values)
+            self._condition_labels = values
+            self.condition_size_ = len(self.classes_)
+            return
+        self.condition_size_ = values.shape[-1]
+        axes = tuple(range(values.ndim - 1))
+        self.mean_, spread = values.mean(axes), values.std(axes)
+        self.scale_ = np.where(spread > 0, spread, 1.0)
+
+    def _values(self, condition: Any, n: int | None = None) -> NDArray[Any]:
+        """Labels (n,) or finite numbers (n, ..., D)."""
+        if self.text_encoder is not None:
+            condition = text_condition(list(condition), self.text_encoder)
+        values: Any = condition.cpu().numpy() if isinstance(condition, Tensor) else np.asarray(condition)
+        if n is not None and len(values) != n:
+            raise InputError(f"{len(values)} conditions were given for {n} rows of tokens; give one per row.")
+        if values.ndim == 1 and values.dtype.kind == "f":
+            values = values[:, None]
+        if values.ndim == 1 and values.dtype.kind in "iubUO":
+            return values
+        if values.ndim not in (2, 3) or values.dtype.kind not in "iubf" or not np.isfinite(values).all():
+            raise InputError(
+                f"A condition of type {values.dtype} and shape {values.shape} was given; labels (n,), or finite "
+                "numbers (n, D) or (n, length, D) are needed. Texts need text_encoder=."
+            )
+        return values.astype(float)
+
+    def _tensor(self, condition: Any, n: int | None = None) -> Tensor:
+        """The condition as the network takes it."""
+        values = self._values(condition, n)
+        if values.shape[1:] != tuple(self.shape_):
+            raise InputError(
+                f"Conditions of shape {values.shape[1:]} were given; this model was fitted with {tuple(self.shape_)}."
+            )
+        if self.classes_ is None:
+            return torch.as_tensor((values - self.mean_) / self.scale_, dtype=torch.float32)
+        known = {label: k for k, label in enumerate(self.classes_.tolist())}
+        if unknown := [label for label in values.tolist() if label not in known]:
+            raise InputError(
+                f"The class {unknown[0]!r} was not among those fitted: {', '.join(map(str, list(known)[:20]))}."
+            )
+        return torch.tensor([known[label] for label in values.tolist()], dtype=torch.long)
+
+    def _null(self, n: int, like: Tensor) -> Tensor:
+        """No condition: a class of its own, or the mean."""
+        if self.classes_ is not None:
+            return torch.full((n,), len(self.classes_), device=like.device)
+        return torch.zeros(n, *self.shape_, device=like.device)
+
+    # Sampling ------------------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        condition: Any,
+        *,
+        steps: int | None = None,
+        truncate: float = 1.0,
+        temperature: float = 1.0,
+        guidance: float = 0.0,
+        random_state: Any = None,
+    ) -> Codes:
+        """Codes for each row of a condition.
+
+        Parameters
+        ----------
+        condition : as in `fit`
+        steps : of the sampler, at most those of training; all if left out
+        truncate : probability kept of every prediction; 0.86 is common, 1 is the model's own law
+        temperature : of every prediction; below 1 is sharper
+        guidance : weight of classifier-free guidance; needs ``drop`` above 0 in training
+        random_state : the estimator's if left out: the same call gives the same codes
+
+        Returns
+        -------
+        array
+            int64 (rows, L).
+
+        Raises
+        ------
+        InputError
+            More steps than in training, an unknown class, a condition of another shape, guidance without ``drop``.
+        """
+        self._check_fitted()
+        if not (0 < truncate <= 1 and temperature > 0 and guidance >= 0):
+            raise InputError(
+                f"truncate={truncate}, temperature={temperature}, guidance={guidance} were given; truncate lies in "
+                "(0, 1], temperature is positive, guidance not negative."
+            )
+        if guidance and not self.drop:
+            raise InputError("guidance needs a model fitted with drop above 0, as drop=0.1.")
+        c = self._tensor(condition).to(self._device)
+        generator = self._generator(random_state)
+        self.net_.eval()
+        made = [
+            sample(
+                self.net_,
+                self.schedule_,
+                rows,
+                self.length_,
+                generator,
+                steps=steps,
+                truncate=truncate,
+                temperature=temperature,
+                guidance=guidance,
+                null=self._null(len(rows), rows),
+            )
+            for rows in c.split(ROWS)
+        ]
+        return torch.cat(made).cpu().numpy()
+
+    # Correspondence ------------------------------------------------------------------------------------------
+
+    def correspondence(
+        self,
+        tokens: ArrayLike,
+        condition: Any,
+        *,
+        judge: Callable[[Codes, Any], ArrayLike] | None = None,
+        candidates: int = 64,
+        random_state: Any = None,
+    ) -> dict[str, float]:
+        """How codes, generated or held out, correspond to their condition.
+
+        Parameters
+        ----------
+        tokens, condition : rows that belong to each other; the first ``candidates`` are used
+        judge : (tokens, condition) → score of each row, of your own; without one the model itself judges
+
+        Returns
+        -------
+        "rank", "recall", "swap_gap", "information" (see `groundshift.measures.correspondence`) of -L_vb in nats of a
+        sequence under all conditions; "entropy", see `predictive_entropy`; "code_entropy", of all codes together; with
+        a judge also "judged_gap": its score less that with the codes of the row before
+        """
+        z_0 = read_tokens(tokens)[:candidates]
+        rows = condition[:candidates]
+        c = self._tensor(rows, len(z_0)).to(self._device)
+        share = np.bincount(z_0.ravel(), minlength=self.schedule_.K) / z_0.size
+        found = correspondence(self._scores(torch.from_numpy(z_0).to(self._device), c, random_state))
+        found["entropy"] = self.predictive_entropy(z_0, rows, random_state=random_state)
+        found["code_entropy"] = float(-(share[share > 0] * np.log(share[share > 0])).sum())
+        if judge is not None:
+            own, swapped = (np.asarray(judge(codes, rows)).mean() for codes in (z_0, np.roll(z_0, 1, axis=0)))
+            found["judged_gap"] = float(own - swapped)
+        return found
+
+    @torch.no_grad()
+    def _scores(self, z_0: Tensor, c: Tensor, random_state: Any, levels: int = 4) -> NDArray[np.float64]:
+        """-L_vb (n, n) of row i under condition j, from a few steps, with the same noise under every condition."""
+        generator = self._generator(random_state, "cpu")
+        self.net_.eval()
+        total = torch.zeros(len(z_0), len(c), dtype=torch.float64)
+        for level in self._levels(levels):
+            z_s = self.schedule_.add_noise(z_0, torch.full((len(z_0),), level), generator)
+            s = torch.full((len(c),), level)
+            for i in range(len(z_0)):
+                z = z_s[i].expand(len(c), -1)
+                log_p = posterior(self.schedule_, predict(self.net_, z, c, s), z, s)
+                n = z_0[i].expand(len(c), 1, -1)
+                total[i] -= negative_kl(self.schedule_, log_p, z, n, s).sum((1, 2)).cpu()
+        return total.numpy() * self.steps / levels
+
+    @torch.no_grad()
+    def predictive_entropy(
+        self,
+        tokens: ArrayLike,
+        condition: Any,
+        *,
+        temperature: float = 1.0,
+        random_state: Any = None,
+        levels: int = 4,
+    ) -> float:
+        """Mean entropy (nats) of the predictions at noised positions, over a few steps of the chain."""
+        self._check_fitted()
+        z_0 = torch.from_numpy(read_tokens(tokens)).to(self._device)
+        c = self._tensor(condition, len(z_0)).to(self._device)
+        generator = self._generator(random_state, "cpu")
+        self.net_.eval()
+        found = []
+        for level in self._levels(levels):
+            s = torch.full((len(z_0),), level)
+            z_s = self.schedule_.add_noise(z_0, s, generator)
+            log_x0 = predict(self.net_, z_s, c, s, temperature=temperature)
+            found.append(-(log_x0.exp() * log_x0).sum(-1)[z_s != z_0])
+        return float(torch.cat(found).mean())
+
+    def _levels(self, levels: int) -> list[int]:
+        """Steps in the middle of equal parts of the chain."""
+        return [max(1, round(self.steps * (k + 0.5) / levels)) for k in range(levels)]
+
+    # Files ---------------------------------------------------------------------------------------------------
+
+    def save(self, out: str | Path) -> None:
+        """Write ``model.safetensors`` and ``cdcd.json`` to a folder that holds neither.
+
+        Raises
+        ------
+        InputError
+            A model is there already.
+        """
+        self._check_fitted()
+        out = Path(out)
+        for file in (out / WEIGHTS, out / CARD):
+            refuse_overwriting(file)
+        out.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in self.net_.state_dict().items()}, out / WEIGHTS
+        )
+        params = self.get_params() | {"codes": self.schedule_.K}
+        kept = {k: v if v is None or isinstance(v, int | float | str) else "own" for k, v in params.items()}
+        numbers = self.classes_ is None
+        state = {
+            "params": kept,
+            "length": self.length_,
+            "used_codes": self.used_codes_,
+            "shape": list(self.shape_),
+            "condition_size": self.condition_size_,
+            "classes": None if self.classes_ is None else self.classes_.tolist(),
+            "mean": self.mean_.tolist() if numbers else None,
+            "scale": self.scale_.tolist() if numbers else None,
+            "strength": self.strength_.tolist(),
+            "history": self.history_,
+        }
+        (out / CARD).write_text(json.dumps(state, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path, network: nn.Module | None = None) -> CDCD:
+        """A model written by `save`, able to sample.
+
+        Parameters
+        ----------
+        network : of the same kind, where the model was fitted with a network of the user's
+
+        Raises
+        ------
+        InputError
+            No model there, or no network where one is needed.
+        """
+        folder = Path(folder)
+        if not (folder / CARD).is_file():
+            raise InputError(
+                f"{folder} holds no {CARD}; give a folder written by `groundshift cdcd fit` or save()."
+            )
+        state = json.loads((folder / CARD).read_text())
+        if state["params"]["network"] == "own":
+            if network is None:
+                raise InputError("This model was fitted with a network of your own; give one as network=.")
+            state["params"]["network"] = network
+        model = cls(**state["params"])
+        model.schedule_ = Schedule.linear(model.steps, state["params"]["codes"], model.noise)
+        model.length_, model.used_codes_ = state["length"], state["used_codes"]
+        model.shape_, model.condition_size_ = tuple(state["shape"]), state["condition_size"]
+        model.classes_ = None if state["classes"] is None else np.array(state["classes"])
+        model.mean_, model.scale_ = np.array(state["mean"]), np.array(state["scale"])
+        model.strength_, model.history_ = np.array(state["strength"]), state["history"]
+        model.net_ = model._network()
+        model.net_.load_state_dict(load_file(folder / WEIGHTS))
+        return model
+
+    def _generator(self, random_state: Any, device: str | None = None) -> torch.Generator:
+        rng = check_random_state(self.random_state if random_state is None else random_state)
+        return torch.Generator(device or self._device).manual_seed(int(rng.randint(2**31 - 1)))
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the network lives; the trainer chooses it."""
+        return next(self.net_.parameters()).device
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "net_"):
+            raise InputError("This model is not fitted yet; call fit(tokens, condition) first.")
+
+
+def read_tokens(tokens: ArrayLike | Sequence[Any]) -> Codes:
+    """Codes (n, L) as int64.
+
+    Raises
+    ------
+    InputError
+        Other types than integers, another shape, negative codes.
+
+    Examples
+    --------
+    >>> read_tokens([[0.5]])
+    Traceback (most recent call last):
+    groundshift.errors.InputError: Tokens of type float64 and shape (1, 1) were given; integers (n, L) are needed.
+    """
+    values = tokens.cpu().numpy() if isinstance(tokens, Tensor) else np.asarray(tokens)
+    if values.ndim != 2 or values.dtype.kind not in "iu" or 0 in values.shape:
+        raise InputError(
+            f"Tokens of type {values.dtype} and shape {values.shape} were given; integers (n, L) are needed."
+        )
+    if values.min() < 0:
+        raise InputError(f"A code of {values.min()} was given; codes are 0, 1, 2, ….")
+    return values.astype(np.int64)

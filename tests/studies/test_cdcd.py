@@ -1,0 +1,62 @@
+"""The study of contrastive diffusion at quick scale: it runs, its claims read what is measured."""
+
+import math
+import os
+
+import numpy as np
+import pytest
+
+from groundshift.lab import run
+from groundshift.lab.study import Sample
+from groundshift.studies import cdcd
+from groundshift.studies.cdcd import study
+from groundshift.worlds.rhythm import rhythm
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        if "GROUNDSHIFT_CACHE" not in os.environ:
+            patch.setenv("GROUNDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield run(
+            "cdcd", scale="quick", store=tmp_path_factory.mktemp("runs"), engine="local:2", progress="none"
+        )
+
+
+def test_every_cell_runs_and_every_claim_is_measured(quick):
+    assert quick.failures() == {}
+    verdicts = quick.verdicts()
+    assert [v.claim.id for v in verdicts] == [c.id for c in study.claims]
+    for verdict in verdicts:
+        assert math.isfinite(verdict.evidence.mean), verdict.claim.id
+        assert math.isfinite(verdict.evidence.control.mean), verdict.claim.id
+
+
+def test_figures_are_drawn_from_the_table(quick):
+    table = quick.table()
+    for figure in study.figures:
+        assert len(table.query(figure.rows)), figure.name
+        assert figure.draw(table.query(figure.rows)).axes, figure.name
+
+
+def test_the_cpu_scale_fits_its_budget():
+    settings = study.scales["cpu"]
+    assert sum(cell.cost_s for cell in study.cells("cpu", settings)) / 2 < study.budget_s
+
+
+def test_measures_tell_a_perfect_answer_from_a_wrong_one():
+    world = rhythm(np.random.default_rng(0), 200)
+    sample = Sample(None, world)
+    assert cdcd.causal.score({"swapped": np.roll(world.tokens, -1, axis=0)}, sample)["follows"] == 1
+    assert cdcd.causal.score({"swapped": world.tokens}, sample)["follows"] == 0
+    assert cdcd.corresponds.score({"made": world.tokens}, sample)["purity"] == 1
+
+
+def test_the_temperature_of_equal_entropy_is_found():
+    class Plain:
+        def predictive_entropy(self, tokens, condition, temperature=1.0):
+            return 2 * temperature
+
+    assert cdcd._matching_temperature(Plain(), (None, None), 1.2) == pytest.approx(0.6, abs=0.01)
+    assert cdcd._matching_temperature(Plain(), (None, None), 2.5) == 1.0
+    assert cdcd._matching_temperature(Plain(), (None, None), 0.1) == 0.2
