@@ -185,7 +185,7 @@ def refuse_overwriting(path: Path) -> None:
 def refuse_filled(folder: Path) -> None:
     """Raise `InputError` unless ``folder`` can be made, or is there and empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is kept; name a new or an empty folder.")
+        raise InputError(f"{folder} exists and is kept: it is not an empty folder. Name another.")
 
 
 def _some(names: Sequence[Any] | pd.Index[Any], at_most: int = 8) -> str:

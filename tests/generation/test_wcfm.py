@@ -22,11 +22,11 @@ from groundshift.generation.wcfm import (
     diagnose,
     entropic_plan,
     estimator,
-    exact_velocity,
     gibbs_log_plan,
 )
 from groundshift.generation.wcfm.diagnosis import effective_sample_size, marginals
 from groundshift.generation.wcfm.networks import VelocityMLP
+from groundshift.models.mixture import CoupledClouds
 from groundshift.worlds.point_clouds import far_mass, gauss, moons, near_far
 
 Matcher = WeightedConditionalFlowMatcher
@@ -326,17 +326,17 @@ def test_the_gauge_removes_norms_from_the_cost_and_leaves_transport():
 def test_one_point_to_one_point_lands_in_a_step():
     x, y = torch.zeros(1, 2), torch.tensor([[3.0, -1.0]])
     z = torch.randn(7, 2)
-    assert exact_velocity(0.4, z, x, y, torch.ones(1, 1), 0.1).numpy() == pytest.approx(
-        np.tile([3.0, -1.0], (7, 1))
-    )
-    assert (x + exact_velocity(0.0, x, x, y, torch.ones(1, 1), 0.1)).tolist() == y.tolist()
+    flow = CoupledClouds(x, y, torch.ones(1, 1), 0.1)
+    assert flow.velocity(z, 0.4).numpy() == pytest.approx(np.tile([3.0, -1.0], (7, 1)))
+    assert (x + flow.velocity(x, 0.0)).tolist() == y.tolist()
 
 
 def test_the_exact_velocity_is_the_weighted_mean_written_out():
     rng = np.random.default_rng(0)
     x, y, z, P = rng.normal(size=(4, 2)), rng.normal(size=(5, 2)), rng.normal(size=(3, 2)), rng.random((4, 5))
     t, sigma = 0.35, 0.5
-    found = exact_velocity(t, *(torch.as_tensor(v) for v in (z, x, y, P)), sigma)
+    x_, y_, z_, P_ = (torch.as_tensor(v) for v in (x, y, z, P))
+    found = CoupledClouds(x_, y_, P_, sigma).velocity(z_, t)
     for k in range(3):
         over, under = np.zeros(2), 0.0
         for i in range(4):

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from groundshift.lab import run
 from groundshift.lab.claims import gather
 from groundshift.studies.audit import (
     Settings,
@@ -19,13 +18,6 @@ from groundshift.studies.audit import (
     study,
 )
 from groundshift.worlds.shifted_tables import shifted_table
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    return run(
-        "audit", scale="quick", store=tmp_path_factory.mktemp("runs"), engine="local:2", progress="none"
-    )
 
 
 def test_every_cell_runs_and_large_missingness_is_named(quick):

@@ -1,42 +1,27 @@
 """The study of contrastive diffusion at quick scale: it runs, its claims read what is measured."""
 
-import math
 import os
 
 import numpy as np
 import pytest
 
-from groundshift.lab import run
 from groundshift.lab.study import Sample
 from groundshift.studies import cdcd
 from groundshift.studies.cdcd import study
 from groundshift.worlds.rhythm import rhythm
+from tests.studies.contract import (  # noqa: F401
+    test_every_cell_runs_and_every_claim_is_measured,
+    test_figures_are_drawn_from_the_table,
+)
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A tokeniser of the test's own, if the user has not named a cache."""
     with pytest.MonkeyPatch.context() as patch:
         if "GROUNDSHIFT_CACHE" not in os.environ:
             patch.setenv("GROUNDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield run(
-            "cdcd", scale="quick", store=tmp_path_factory.mktemp("runs"), engine="local:2", progress="none"
-        )
-
-
-def test_every_cell_runs_and_every_claim_is_measured(quick):
-    assert quick.failures() == {}
-    verdicts = quick.verdicts()
-    assert [v.claim.id for v in verdicts] == [c.id for c in study.claims]
-    for verdict in verdicts:
-        assert math.isfinite(verdict.evidence.mean), verdict.claim.id
-        assert math.isfinite(verdict.evidence.control.mean), verdict.claim.id
-
-
-def test_figures_are_drawn_from_the_table(quick):
-    table = quick.table()
-    for figure in study.figures:
-        assert len(table.query(figure.rows)), figure.name
-        assert figure.draw(table.query(figure.rows)).axes, figure.name
+        yield
 
 
 def test_the_cpu_scale_fits_its_budget():

@@ -1,27 +1,9 @@
 """The CD-NOD study at quick scale: it runs, its claims read what is measured."""
 
-import math
-
-import pytest
-
-from groundshift.lab import run
 from groundshift.studies.cdnod import study
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    return run(
-        "cdnod", scale="quick", store=tmp_path_factory.mktemp("runs"), engine="local:2", progress="none"
-    )
-
-
-def test_every_cell_runs_and_every_claim_is_measured(quick):
-    assert quick.failures() == {}
-    verdicts = quick.verdicts()
-    assert [v.claim.id for v in verdicts] == [c.id for c in study.claims]
-    for verdict in verdicts:
-        assert math.isfinite(verdict.evidence.mean), verdict.claim.id
-        assert math.isfinite(verdict.evidence.control.mean), verdict.claim.id
+from tests.studies.contract import (  # noqa: F401
+    test_every_cell_runs_and_every_claim_is_measured,
+)
 
 
 def test_changes_are_seen_and_dependent_ones_are_not_decided(quick):

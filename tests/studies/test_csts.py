@@ -2,17 +2,7 @@
 
 import math
 
-import pytest
-
-from groundshift.lab import run
 from groundshift.studies.csts import study
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    return run(
-        "csts", scale="quick", store=tmp_path_factory.mktemp("runs"), engine="local:2", progress="none"
-    )
 
 
 def test_every_cell_runs_and_gives_finite_numbers(quick):

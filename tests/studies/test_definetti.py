@@ -1,27 +1,10 @@
 """The Causal de Finetti study at quick scale: it runs, its claims read what is measured."""
 
-import math
-
-import pytest
-
-from groundshift.lab import run
 from groundshift.studies.definetti import study
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    return run(
-        "definetti", scale="quick", store=tmp_path_factory.mktemp("runs"), engine="local:2", progress="none"
-    )
-
-
-def test_every_cell_runs_and_every_claim_is_measured(quick):
-    assert quick.failures() == {}
-    verdicts = quick.verdicts()
-    assert [v.claim.id for v in verdicts] == [c.id for c in study.claims]
-    for verdict in verdicts:
-        assert math.isfinite(verdict.evidence.mean), verdict.claim.id
-        assert math.isfinite(verdict.evidence.control.mean), verdict.claim.id
+from tests.studies.contract import (  # noqa: F401
+    test_every_cell_runs_and_every_claim_is_measured,
+    test_figures_are_drawn_from_the_table,
+)
 
 
 def test_groups_tell_and_shared_parameters_do_not(quick):
@@ -29,13 +12,6 @@ def test_groups_tell_and_shared_parameters_do_not(quick):
     assert found["1a"].mean >= 0.75
     assert found["6a"].mean == 0
     assert found["6b"].mean == 1
-
-
-def test_figures_are_drawn_from_the_table(quick):
-    table = quick.table()
-    for figure in study.figures:
-        assert len(table.query(figure.rows)), figure.name
-        assert figure.draw(table.query(figure.rows)).axes, figure.name
 
 
 def test_the_cpu_scale_has_two_hundred_pairs_within_its_budget():

@@ -60,9 +60,9 @@ def fit(
 
     from groundshift.generation.cdcd import CDCD
     from groundshift.generation.cdcd.estimator import read_tokens
+    from groundshift.tables import refuse_filled
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is kept; name another folder.")
+    refuse_filled(out)
     codes, given = read_tokens(_array(tokens)), _column(condition)
     labels = None if groups is None else np.asarray(_column(groups))
     for what, rows in (("conditions", given), ("groups", labels)):

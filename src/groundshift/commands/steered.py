@@ -90,9 +90,9 @@ def sample(
 ) -> None:
     """Draw samples that obey one or several conditions; writes images, a sheet, numbers and a page."""
     from groundshift.generation.steered import Steered
-    from groundshift.generation.steered.page import empty_folder
+    from groundshift.tables import refuse_filled
 
-    empty_folder(out)
+    refuse_filled(out)
     _both("--classifier", classifier, "--label", label)
     _both("--clip", clip, "--text", text)
     _both("--encoder", encoder, "--like", like)

@@ -77,7 +77,7 @@ def fit(
     ).fit(rows, source=source, labels=label or None)
     drawn = flow.sample(samples)
     flow.save(out)
-    _write(drawn, out / "samples")
+    _write(drawn, out / ("samples.parquet" if hasattr(drawn, "columns") else "samples.npy"))
     shown = rows.drop(columns=label) if label and hasattr(rows, "columns") else rows
     plain = drawn.drop(columns=label) if label and hasattr(drawn, "columns") else drawn
     (out / "report.html").write_text(page(flow, _array(shown), plain, data.name), encoding="utf-8")
@@ -121,7 +121,7 @@ def sample(
     known = {} if model.classes_ is None else {str(c): c for c in model.classes_.tolist()}
     chosen = known.get(label, label) if label else None
     rows = model.sample(n, steps=steps, solver=solver, labels=chosen, random_state=seed)  # type: ignore[arg-type]
-    _write(rows, out.with_suffix(""), out.suffix)
+    _write(rows, out)
     show(None, f"{n:,} rows in {out}")
 
 
@@ -185,25 +185,22 @@ def _rows(data: Path, drop: str) -> Any:
 
 
 def _array(rows: Any) -> Any:
-    from groundshift.generation.wcfm.estimator import read_rows
+    from groundshift.generation.wcfm.reading import read_rows
 
     return read_rows(rows, "target")[0]
 
 
-def _write(rows: Any, stem: Path, suffix: str = "") -> None:
-    """A frame to parquet (or csv), an array to npy, as the flow was fitted."""
+def _write(rows: Any, file: Path) -> None:
+    """A frame or an array to a .parquet, .csv or .npy file."""
     import numpy as np
     import pandas as pd
 
-    if not suffix:
-        suffix = ".parquet" if isinstance(rows, pd.DataFrame) else ".npy"
-    file = stem.with_name(stem.name + suffix)
-    if suffix == ".npy":
+    if file.suffix == ".npy":
         np.save(file, np.asarray(rows, dtype=np.float32))
         return
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows.reshape(len(rows), -1))
     frame.columns = [str(c) for c in frame.columns]
-    if suffix == ".csv":
+    if file.suffix == ".csv":
         frame.to_csv(file, index=False)
     else:
         frame.to_parquet(file, index=False)

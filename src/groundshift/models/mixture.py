@@ -28,6 +28,8 @@ Given = Mapping[str, int | Tensor] | None
 Prediction = Literal["epsilon", "sample", "v_prediction", "flow_prediction"]
 # Largest number of (row, component, direction) entries held at once.
 MOST_ENTRIES = 2**24
+# Largest number of (row, pair) entries.
+MOST_PAIRS = 4_000_000
 
 
 class MixtureNet(nn.Module):
@@ -534,10 +536,13 @@ class CoupledClouds:
         """The velocity (B, d) at points z (B, d) and the time t."""
         centres, moves = (1 - t) * self.x + t * self.y, self.y - self.x
         bias = self.log_plan - centres.square().sum(1) / (2 * self.sigma**2)
-        rows = max(1, MOST_ENTRIES // len(centres))
+        rows = max(1, MOST_PAIRS // len(centres))
         # |z|² is the same for all pairs and drops out.
         return torch.cat(
-            [torch.softmax(part @ centres.T / self.sigma**2 + bias, 1) @ moves for part in z.split(rows)]
+            [
+                torch.softmax(torch.addmm(bias, part, centres.T, alpha=1 / self.sigma**2), 1) @ moves
+                for part in z.split(rows)
+            ]
         )
 
 

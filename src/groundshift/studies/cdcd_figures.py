@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+from groundshift.studies.drawing import BLUE, GREEN, GREY, RUST, bar, panels, values
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
 
-BLUE, RUST, GREY, GREEN = "#2f6f8f", "#c4622d", "#9a9a9a", "#5b8c5a"
 BARS = (
     ("contrast", "purity_contrast", "other\ngenres", BLUE),
     ("contrast", "purity_matched", "plain, equal\nentropy", GREEN),
@@ -23,35 +22,15 @@ BARS = (
 )
 
 
-def _panels(title: str, count: int) -> tuple[Drawing, list[Any]]:
-    from matplotlib.figure import Figure as Drawing
-
-    drawing = Drawing(figsize=(8.6, 3.6), layout="constrained")
-    drawing.suptitle(title, x=0.01, ha="left", fontsize=11)
-    axes = drawing.subplots(1, count, squeeze=False)[0]
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-    return drawing, list(axes)
-
-
-def _values(table: pd.DataFrame, measure: str, method: str) -> np.ndarray:
-    return table[(table["measure"] == measure) & (table["method"] == method)]["value"].to_numpy()
-
-
-def _bar(ax: Any, x: float, values: np.ndarray, shade: str) -> None:
-    ax.bar(x, values.mean(), 0.6, color=shade)
-    ax.plot(np.full(len(values), x), values, ".", color="black", ms=3, alpha=0.5)
-
-
 def purity(table: pd.DataFrame) -> Drawing:
     """Bars of genre purity."""
-    drawing, (ax,) = _panels("What is contrasted decides what improves", 1)
+    drawing, (ax,) = panels("What is contrasted decides what improves", 1)
     shown: list[float] = []
     for k, (method, measure, _, shade) in enumerate(BARS):
-        values = _values(table, measure, method)
-        shown.extend(values)
-        _bar(ax, k, values, shade)
-    plain = _values(table, "purity_vanilla", "contrast")
+        purities = values(table, measure=measure, method=method)
+        shown.extend(purities)
+        bar(ax, k, purities, shade)
+    plain = values(table, measure="purity_vanilla", method="contrast")
     ax.axhline(plain.mean(), color="black", lw=1, ls=":")
     ax.set_ylim(min(*shown, *plain) - 0.05, min(1, max(*shown, *plain) + 0.03))
     ax.set_xticks(range(len(BARS)), [label for _, _, label, _ in BARS], fontsize=8)
@@ -61,7 +40,7 @@ def purity(table: pd.DataFrame) -> Drawing:
 
 def steps(table: pd.DataFrame) -> Drawing:
     """Purity and F1 against the number of steps."""
-    drawing, axes = _panels("How many sampling steps are needed", 2)
+    drawing, axes = panels("How many sampling steps are needed", 2)
     kinds = (
         ("vanilla", "plain", GREY),
         ("matched", "plain, equal entropy", GREEN),
@@ -84,7 +63,7 @@ def steps(table: pd.DataFrame) -> Drawing:
 
 def boundary(table: pd.DataFrame) -> Drawing:
     """Predictive entropy, code entropy and purity against the weight."""
-    drawing, axes = _panels("The published contrast has no lower bound", 3)
+    drawing, axes = panels("The published contrast has no lower bound", 3)
     names = (
         ("entropy", "predictive entropy (nats)"),
         ("code_entropy", "code entropy (nats)"),
@@ -107,15 +86,15 @@ def boundary(table: pd.DataFrame) -> Drawing:
 
 def digits(table: pd.DataFrame) -> Drawing:
     """The judge's accuracy and the Fréchet distance."""
-    drawing, axes = _panels("Digits as codes of patches", 2)
-    panels = (
+    drawing, axes = panels("Digits as codes of patches", 2)
+    scores = (
         ("accuracy", "judge_on_real", "judge's accuracy"),
         ("distance", "distance_floor", "Fréchet distance of pixels"),
     )
-    for ax, (measure, best, label) in zip(axes, panels, strict=True):
+    for ax, (measure, best, label) in zip(axes, scores, strict=True):
         for k, (method, shade) in enumerate((("plain_digits", GREY), ("contrast_digits", BLUE))):
-            _bar(ax, k, _values(table, measure, method), shade)
-        ax.axhline(_values(table, best, "plain_digits").mean(), color="black", lw=1, ls=":")
+            bar(ax, k, values(table, measure=measure, method=method), shade)
+        ax.axhline(values(table, measure=best, method="plain_digits").mean(), color="black", lw=1, ls=":")
         ax.set_xticks(range(2), ["plain", "contrast"])
         ax.set_ylabel(f"{label} (line: real digits)")
     return drawing

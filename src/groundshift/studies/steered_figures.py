@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from groundshift.studies.drawing import BLUE, GREEN, GREY, RUST, bar, panels, values
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
 
-BLUE, RUST, GREY, GREEN = "#2f6f8f", "#c4622d", "#9a9a9a", "#5b8c5a"
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "steered,\npublished": (RUST, {"method": "steered", "eps": "recompute", "rounds": 1}),
     "steered,\nnetwork's\nnoise": (BLUE, {"method": "steered", "eps": "network", "rounds": 1}),
@@ -25,44 +26,21 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 TASKS = {"luma": "colour from luma", "small": "8 × 8 from 4 × 4", "hole": "centre from the rest"}
 
 
-def _panels(title: str, count: int, width: float) -> tuple[Drawing, list[Any]]:
-    from matplotlib.figure import Figure as Drawing
-
-    drawing = Drawing(figsize=(width, 3.6), layout="constrained")
-    drawing.suptitle(title, x=0.01, ha="left", fontsize=11)
-    axes = drawing.subplots(1, count, squeeze=False)[0]
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-    return drawing, list(axes)
-
-
-def _values(table: pd.DataFrame, **where: Any) -> np.ndarray:
-    rows = table
-    for column, value in where.items():
-        rows = rows[rows[column] == value]
-    return rows["value"].to_numpy()
-
-
-def _bar(ax: Any, x: float, values: np.ndarray, shade: str, width: float = 0.6, **style: Any) -> None:
-    ax.bar(x, values.mean(), width, color=shade, **style)
-    ax.plot(np.full(len(values), x), values, ".", color="black", ms=3, alpha=0.5)
-
-
 def _variants(ax: Any, table: pd.DataFrame) -> None:
     found = {
-        label: (shade, _values(table, **where))
+        label: (shade, values(table, **where))
         for label, (shade, where) in VARIANTS.items()
         if where["method"] in set(table["method"])
     }
-    found = {label: (shade, values) for label, (shade, values) in found.items() if len(values)}
-    for k, (shade, values) in enumerate(found.values()):
-        _bar(ax, k, values, shade)
+    found = {label: (shade, seeds) for label, (shade, seeds) in found.items() if len(seeds)}
+    for k, (shade, seeds) in enumerate(found.values()):
+        bar(ax, k, seeds, shade)
     ax.set_xticks(range(len(found)), list(found), fontsize=7)
 
 
 def posterior(table: pd.DataFrame) -> Drawing:
     """Total variation by task and variant."""
-    drawing, axes = _panels("Near the posterior where little is open, not where much is", len(TASKS), 12.0)
+    drawing, axes = panels("Near the posterior where little is open, not where much is", len(TASKS), 12.0)
     for ax, (task, title) in zip(axes, TASKS.items(), strict=True):
         _variants(ax, table[table["task"] == task])
         ax.set_title(title, fontsize=9)
@@ -73,7 +51,7 @@ def posterior(table: pd.DataFrame) -> Drawing:
 
 def classes(table: pd.DataFrame) -> Drawing:
     """Success by the classifier and by the oracle."""
-    drawing, (ax,) = _panels("Seen clean, the classifier steers; seen noisy, it is fooled", 1, 7.0)
+    drawing, (ax,) = panels("Seen clean, the classifier steers; seen noisy, it is fooled", 1, 7.0)
     bars: list[tuple[str, dict[str, Any]]] = [
         (f"{name}\nλ = {weight:g}", {"method": method, "weight": weight})
         for method, name, weights in (
@@ -87,7 +65,7 @@ def classes(table: pd.DataFrame) -> Drawing:
     for k, (_, where) in enumerate(bars):
         for shift, measure, shade in ((-0.18, "phi", GREY), (0.18, "oracle", BLUE)):
             label = {"phi": "classifier that steers", "oracle": "oracle"}[measure] if k == 0 else None
-            _bar(ax, k + shift, _values(table, measure=measure, **where), shade, 0.34, label=label)
+            bar(ax, k + shift, values(table, measure=measure, **where), shade, 0.34, label=label)
     ax.set_xticks(range(len(bars)), [label for label, _ in bars], fontsize=8)
     ax.set_ylabel("share of the wanted class")
     ax.legend(frameon=False, loc="upper right", fontsize=8)
@@ -96,7 +74,7 @@ def classes(table: pd.DataFrame) -> Drawing:
 
 def realism(table: pd.DataFrame) -> Drawing:
     """Median log density by rounds."""
-    drawing, (ax,) = _panels("More rounds, more plausible (luma, recomputed noise)", 1, 6.0)
+    drawing, (ax,) = panels("More rounds, more plausible (luma, recomputed noise)", 1, 6.0)
     bars: list[tuple[str, str, dict[str, Any]]] = [
         ("1 round", RUST, {"method": "steered", "rounds": 1}),
         ("3 rounds,\npublished", RUST, {"method": "steered", "rounds": 3, "renoise": "published"}),
@@ -104,7 +82,7 @@ def realism(table: pd.DataFrame) -> Drawing:
         ("no condition", GREY, {"method": "unconditional"}),
     ]
     for k, (_, shade, where) in enumerate(bars):
-        _bar(ax, k, _values(table, **where), shade)
+        bar(ax, k, values(table, **where), shade)
     ax.axhline(216, color="black", lw=1, ls=":")
     ax.set_xticks(range(len(bars)), [label for label, _, _ in bars], fontsize=8)
     ax.set_ylabel("median log p, nats")
@@ -113,7 +91,7 @@ def realism(table: pd.DataFrame) -> Drawing:
 
 def spread(table: pd.DataFrame) -> Drawing:
     """Variance ratio, error of the mean, entropy of the hues."""
-    drawing, axes = _panels("What a target's samples say of the posterior (luma)", 3, 12.0)
+    drawing, axes = panels("What a target's samples say of the posterior (luma)", 3, 12.0)
     for ax, (measure, title, truth) in zip(
         axes,
         (

@@ -19,7 +19,6 @@ from groundshift.generation.wcfm import (
     choose_eps,
     cost_matrix,
     entropic_plan,
-    exact_velocity,
     gibbs_log_plan,
     train_velocity,
 )
@@ -28,6 +27,7 @@ from groundshift.generation.wcfm.networks import VelocityMLP
 from groundshift.lab.claims import Claim, Control
 from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
 from groundshift.measures.transport import mode_masses, path_energy, straightness, wasserstein2
+from groundshift.models.mixture import CoupledClouds
 from groundshift.studies import wcfm_figures as draw
 from groundshift.worlds.point_clouds import CLOUDS, far_mass
 
@@ -236,7 +236,8 @@ def _trained(
 def _flow_exactly(data: Any, plan: Tensor) -> dict[str, Any]:
     """The flow of the exact velocity of a coupling of the two clouds."""
     x, y, start = (torch.as_tensor(data[k], dtype=torch.float32) for k in ("source", "target", "start"))
-    return _run(lambda t, z: exact_velocity(t, z, x, y, plan, SIGMA), start, 25)
+    flow = CoupledClouds(x, y, plan, SIGMA)
+    return _run(lambda t, z: flow.velocity(z, t), start, 25)
 
 
 def _run(velocity: Any, start: Tensor, many: int) -> dict[str, Any]:

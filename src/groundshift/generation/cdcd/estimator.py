@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
@@ -33,12 +31,11 @@ from groundshift.generation.cdcd.modalities import text_condition
 from groundshift.generation.cdcd.negatives import Codes, Negatives, inter, intra
 from groundshift.generation.cdcd.networks import ConvDenoiser, TransformerDenoiser
 from groundshift.measures.correspondence import correspondence
+from groundshift.models.files import read_model, write_model
 from groundshift.models.training import Recipe, train
-from groundshift.tables import refuse_overwriting
 
 __all__ = ["CDCD", "read_tokens"]
 
-WEIGHTS, CARD = "model.safetensors", "cdcd.json"
 ROWS = 256
 """Sampled at once."""
 NETWORKS = {"conv": ConvDenoiser, "transformer": TransformerDenoiser}
@@ -491,13 +488,6 @@ class CDCD(BaseEstimator):
             A model is there already.
         """
         self._check_fitted()
-        out = Path(out)
-        for file in (out / WEIGHTS, out / CARD):
-            refuse_overwriting(file)
-        out.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in self.net_.state_dict().items()}, out / WEIGHTS
-        )
         params = self.get_params() | {"codes": self.schedule_.K}
         kept = {k: v if v is None or isinstance(v, int | float | str) else "own" for k, v in params.items()}
         numbers = self.classes_ is None
@@ -513,7 +503,7 @@ class CDCD(BaseEstimator):
             "strength": self.strength_.tolist(),
             "history": self.history_,
         }
-        (out / CARD).write_text(json.dumps(state, indent=1) + "\n")
+        write_model(out, "cdcd", self.net_.state_dict(), state)
 
     @classmethod
     def load(cls, folder: str | Path, network: nn.Module | None = None) -> CDCD:
@@ -528,12 +518,7 @@ class CDCD(BaseEstimator):
         InputError
             No model there, or no network where one is needed.
         """
-        folder = Path(folder)
-        if not (folder / CARD).is_file():
-            raise InputError(
-                f"{folder} holds no {CARD}; give a folder written by `groundshift cdcd fit` or save()."
-            )
-        state = json.loads((folder / CARD).read_text())
+        tensors, state = read_model(folder, "cdcd")
         if state["params"]["network"] == "own":
             if network is None:
                 raise InputError("This model was fitted with a network of your own; give one as network=.")
@@ -546,7 +531,7 @@ class CDCD(BaseEstimator):
         model.mean_, model.scale_ = np.array(state["mean"]), np.array(state["scale"])
         model.strength_, model.history_ = np.array(state["strength"]), state["history"]
         model.net_ = model._network()
-        model.net_.load_state_dict(load_file(folder / WEIGHTS))
+        model.net_.load_state_dict(tensors)
         return model
 
     def _generator(self, random_state: Any, device: str | None = None) -> torch.Generator:

@@ -12,28 +12,22 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from groundshift.errors import InputError
 from groundshift.pages import number, stylesheet, templates
+from groundshift.tables import refuse_filled
 from groundshift.worlds.tinyvision import contact_sheet, to_bytes
 
 if TYPE_CHECKING:
     from groundshift.generation.steered.pipeline import Samples
 
-__all__ = ["empty_folder", "write"]
+__all__ = ["write"]
 
 SHOWN = 128
 """Small images are enlarged to about this many pixels where they are shown."""
 
 
-def empty_folder(out: Path) -> None:
-    """Raise `InputError` if there is anything at ``out`` but an empty folder."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder and is kept; name another.")
-
-
 def write(samples: Samples, out: Path) -> list[Path]:
     """Write ``0000.png`` …, ``sheet.png``, ``samples.json`` and ``index.html``; nothing is overwritten."""
-    empty_folder(out)
+    refuse_filled(out)
     out.mkdir(parents=True, exist_ok=True)
     images, result = samples.images, samples.to_dict()
     first = int(samples.settings.get("first", 0))

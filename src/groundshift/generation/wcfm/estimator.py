@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,14 +36,14 @@ from groundshift.generation.wcfm.matcher import (
     WeightedConditionalFlowMatcher,
     check_choices,
     cost_matrix,
-    weighted_loss,
 )
 from groundshift.generation.wcfm.networks import VelocityMLP, as_velocity
+from groundshift.generation.wcfm.reading import pop_labels, read_rows
+from groundshift.generation.wcfm.training import train_velocity
 from groundshift.measures.transport import energy_excess, straightness, wasserstein2
-from groundshift.models.training import Recipe, train
-from groundshift.tables import numeric, open_arrays, read_table, refuse_overwriting
+from groundshift.models.files import read_model, write_model
 
-__all__ = ["WCFM", "read_rows", "train_velocity"]
+__all__ = ["WCFM"]
 
 Array = NDArray[np.float64]
 Solver = Literal["euler", "midpoint", "rk4", "dopri5"]
@@ -58,10 +56,6 @@ EXACT_TRACE = 16
 """Dimension up to which the divergence of the velocity is exact; beyond, Hutchinson's estimate."""
 CHUNK = 10_000
 """Particles integrated at once."""
-POOLS = 8
-"""Most pools that are drawn during a fit whose data are more than one pool."""
-RECORDED = 500
-"""Steps between two entries of the history."""
 
 
 class WCFM(BaseEstimator):
@@ -196,8 +190,9 @@ class WCFM(BaseEstimator):
         held, kept = kept[:n_held], kept[n_held:]
         self._diagnose(rows[kept], kept, rng)
         seed = int(rng.randint(2**31 - 1))
-        torch.manual_seed(seed)  # initial weights; batches have a generator of their own
-        self.net_ = self._network()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # initial weights; batches have a generator of their own
+            self.net_ = self._network()
         self._train(self._tensor(rows[kept]), self._condition[kept], seed)
         self._evaluate(rows[held], self._condition[held], rng)
         return self
@@ -205,7 +200,7 @@ class WCFM(BaseEstimator):
     def _read_target(self, X: Any, labels: Any, covariates: Any) -> Array:
         """The target's rows; sets names and the condition of every row."""
         if isinstance(labels, str):
-            X, labels, self.label_name_ = *_pop_labels(X, labels), labels
+            X, labels, self.label_name_ = *pop_labels(X, labels), labels
         else:
             self.label_name_ = None
         rows, self.names_ = read_rows(X, "target")
@@ -578,17 +573,10 @@ class WCFM(BaseEstimator):
         InputError
             A flow is there already.
         """
-        from safetensors.torch import save_file
-
         self._check_fitted()
-        out = Path(out)
-        for file in (out / "model.safetensors", out / "wcfm.json"):
-            refuse_overwriting(file)
-        out.mkdir(parents=True, exist_ok=True)
-        tensors = {f"net.{k}": v.detach().cpu().contiguous() for k, v in self.net_.state_dict().items()}
+        tensors = {f"net.{k}": v for k, v in self.net_.state_dict().items()}
         if self.source_ is not None:
-            tensors["source"] = self.source_.cpu().contiguous()
-        save_file(tensors, out / "model.safetensors")
+            tensors["source"] = self.source_
         state = {
             "params": {k: v for k, v in self.get_params().items() if k != "network"},
             "own_network": self.network is not None,
@@ -602,7 +590,7 @@ class WCFM(BaseEstimator):
             "scale": np.asarray(self.scale_).tolist(),
             "report": self.report(),
         }
-        (out / "wcfm.json").write_text(json.dumps(state, indent=1, default=_plain) + "\n")
+        write_model(out, "wcfm", tensors, state, default=_plain)
 
     @classmethod
     def load(cls, folder: str | Path, network: nn.Module | None = None) -> WCFM:
@@ -617,14 +605,7 @@ class WCFM(BaseEstimator):
         InputError
             No flow there, or no network where one is needed.
         """
-        from safetensors.torch import load_file
-
-        folder = Path(folder)
-        if not (folder / "wcfm.json").is_file():
-            raise InputError(
-                f"{folder} holds no wcfm.json; give a folder written by `groundshift wcfm fit` or save()."
-            )
-        state = json.loads((folder / "wcfm.json").read_text())
+        tensors, state = read_model(folder, "wcfm")
         if state["own_network"] and network is None:
             raise InputError(
                 "This flow was fitted with a network of your own; give one of the same kind as network=."
@@ -650,7 +631,6 @@ class WCFM(BaseEstimator):
         flow.sacrificed_ = np.array(state["report"]["sacrificed_rows"])
         if flow.classes_ is not None:
             flow.class_share_ = pd.DataFrame(state["report"]["classes"]).set_index("label")
-        tensors = load_file(folder / "model.safetensors")
         flow.source_ = tensors.pop("source", None)
         flow.net_ = flow._network()
         flow.net_.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items()})
@@ -667,112 +647,6 @@ class WCFM(BaseEstimator):
     def _check_fitted(self) -> None:
         if not hasattr(self, "net_"):
             raise InputError("This flow is not fitted yet; call fit(X) first.")
-
-
-def train_velocity(
-    net: nn.Module,
-    matcher: WeightedConditionalFlowMatcher,
-    target: Tensor,
-    source: Tensor | None = None,
-    *,
-    condition: Tensor | None = None,
-    steps: int = 3000,
-    batch_size: int = 256,
-    lr: float = 1e-3,
-    pool: int = 2000,
-    seed: int = 0,
-) -> list[dict[str, float]]:
-    """Train v(t, x[, condition]) in place, with Adam at a constant rate, on what the matcher draws.
-
-    Weights are averaged (0.999) for more than 64 numbers a row. A target larger than the pool of ``repair="pool"`` is
-    visited in up to eight pools.
-
-    Parameters
-    ----------
-    target, source : shape (n, ...), float32; the source is standard normal if left out
-    condition : codes (n,) or numbers (n, k) of the target's rows
-
-    Returns
-    -------
-    list of dict
-        Step, loss, and effective sample size of the batch as a share, every 500 steps.
-    """
-    M = min(pool, len(target))
-    each = math.ceil(steps / min(POOLS, math.ceil(len(target) / M)))
-    shares: list[float] = []
-    drawn = 0
-
-    def start(n: int, generator: torch.Generator) -> Tensor:
-        if source is None:
-            return torch.randn(n, *target.shape[1:], generator=generator)
-        return source[torch.randint(len(source), (n,), generator=generator)]
-
-    def batch(rng: np.random.Generator) -> tuple[Tensor, ...]:
-        nonlocal drawn
-        matcher.generator = generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        if matcher.repair == "pool" and drawn % each == 0:
-            rows = torch.randperm(len(target), generator=generator)[:M]
-            matcher.set_pool(
-                start(M, generator), target[rows], None if condition is None else condition[rows]
-            )
-        rows = torch.randint(len(target), (batch_size,), generator=generator)
-        t, xt, ut, _, c = matcher.guided_sample_location_and_conditional_flow(
-            start(batch_size, generator), target[rows], y1=None if condition is None else condition[rows]
-        )
-        drawn += 1
-        w = matcher.weights
-        if drawn % RECORDED == 0 or drawn == steps:
-            shares.append(float(w.sum() ** 2 / (w**2).sum() / len(w)))
-        return (t, xt, ut, w) if c is None else (t, xt, ut, w, c)
-
-    def loss(net: nn.Module, batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:
-        t, xt, ut, w, *c = batch
-        return weighted_loss(net(t, xt, *c), ut, w)
-
-    ema = 0.999 if target[0].numel() > 64 else None
-    recipe = Recipe(steps, lr, weight_decay=0.0, clip=None, ema=ema, seed=seed)
-    losses = train(net, batch, loss, recipe).history
-    recorded = [*range(RECORDED, steps + 1, RECORDED), *([steps] if steps % RECORDED else [])]
-    return [{"step": k, "loss": losses[k - 1], "ess": ess} for k, ess in zip(recorded, shares, strict=True)]
-
-
-# Reading -------------------------------------------------------------------------------------------------
-
-
-def read_rows(values: Any, name: str) -> tuple[Array, list[str] | None]:
-    """An array (n, ...) of finite numbers, and the names of its columns if it was a table."""
-    if isinstance(values, str | Path):
-        values, _ = open_arrays(values, None)
-    if hasattr(values, "features") and any(type(f).__name__ == "Image" for f in values.features.values()):
-        return _images(values), None
-    if isinstance(values, np.ndarray | Tensor | Sequence) and not isinstance(values, str):
-        return as_rows(values, name), None
-    frame = read_table(values)
-    return as_rows(numeric(frame), name), [str(c) for c in frame.columns]
-
-
-def _images(dataset: Any) -> Array:
-    """The image column of a `datasets.Dataset`, (n, channels, height, width) from -1 to 1."""
-    (column,) = (k for k, f in dataset.features.items() if type(f).__name__ == "Image")
-    pictures = [np.asarray(picture, dtype=float) for picture in dataset[column]]
-    if len({p.shape for p in pictures}) > 1:
-        raise InputError(f"Images of column {column!r} differ in size or channels; make them alike first.")
-    stacked = np.stack(pictures) / 127.5 - 1
-    return stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2)
-
-
-def _pop_labels(values: Any, name: str) -> tuple[Any, Any]:
-    """A table without its column of labels, and that column."""
-    if isinstance(values, str | Path) and Path(values).suffix in (".npy", ".npz"):
-        return open_arrays(values, name)
-    if hasattr(values, "features"):
-        return values.remove_columns(name), np.asarray(values[name])
-    frame = read_table(values)
-    if name not in frame.columns:
-        raise InputError(
-            f"There is no column {name!r}; the columns are {', '.join(map(str, frame.columns[:20]))}."
-        )
-    return frame.drop(columns=name), frame[name].to_numpy()
 
 
 def _plain(value: Any) -> Any:

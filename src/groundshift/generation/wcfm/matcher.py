@@ -27,7 +27,6 @@ __all__ = [
     "WeightedConditionalFlowMatcher",
     "cost_matrix",
     "entropic_plan",
-    "exact_velocity",
     "gibbs_log_plan",
     "pair_cost",
     "weighted_loss",
@@ -433,46 +432,6 @@ class EntropicPool:
         at = torch.rand(n, generator=generator, dtype=torch.float64, device=device) * len(self._order)
         entry = torch.searchsorted(self._cumulated, at, right=True).clamp_(max=len(self._cumulated) - 1)
         return self._order[at.long()], self._partner[entry]
-
-
-# What is learnt ------------------------------------------------------------------------------------------
-
-
-def exact_velocity(t: float, z: Tensor, x: Tensor, y: Tensor, plan: Tensor, sigma: float) -> Tensor:
-    """E[Y - X | X_t = z] under a coupling of finite clouds: what a perfect network would learn.
-
-    A mean of y_j - x_i with weights P_ij N(z; (1 - t) x_i + t y_j, σ² I).
-
-    Parameters
-    ----------
-    t : from 0 to 1
-    z : places, shape (m, d)
-    x, y : clouds, shapes (n, d) and (k, d)
-    plan : P, shape (n, k)
-    sigma : of the path's noise, above 0
-
-    Returns
-    -------
-    Tensor
-        Shape (m, d).
-
-    Examples
-    --------
-    >>> x, y = torch.zeros(1, 2), torch.ones(1, 2)
-    >>> exact_velocity(0.3, torch.randn(3, 2), x, y, torch.ones(1, 1), 0.1).tolist()
-    [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
-    """
-    i, j = torch.nonzero(plan, as_tuple=True)
-    centres = (1 - t) * x[i] + t * y[j]
-    constant = torch.log(plan[i, j]).to(z.dtype) - (centres**2).sum(1) / (2 * sigma**2)
-    moves = y[j] - x[i]
-    # ‖z‖² is the same for all pairs; chunks keep a block of pairs near 4 million numbers.
-    return torch.cat(
-        [
-            torch.softmax(torch.addmm(constant, part, centres.T, alpha=1 / sigma**2), 1) @ moves
-            for part in z.split(max(1, 4_000_000 // len(i)))
-        ]
-    )
 
 
 # The door ------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from groundshift.workflows.audit.models import Design, fit
 from groundshift.workflows.audit.result import Section, p_words
@@ -101,8 +102,6 @@ def _weights(n: int, rng: np.random.Generator) -> Array:
 
 def _solve(of_class: Array, mean: Array) -> Array:
     """Shares q ≥ 0 of sum 1 with q · E[p | k] = mean of p, by least squares."""
-    from scipy.optimize import nnls
-
     strong = 1e3  # makes the sum an equation
     q = nnls(np.vstack([of_class.T, np.full(len(mean), strong)]), np.r_[mean, strong])[0]
     return q / max(q.sum(), 1e-12)

@@ -100,9 +100,8 @@ def correlations(table: AuditTable, found: Moved, level: float, rng: np.random.G
             if present.sum() > 1:
                 scores[present, c] = gaussianise(table.values[present, used[c]])
     upper = np.triu_indices(len(used), 1)
-    scores = scores.astype(
-        np.float32
-    )  # rounding is far below the noise, and permuting takes most of the time
+    # Rounding is far below the noise, and permuting takes most of the time.
+    scores = scores.astype(np.float32)
     squares, seen = scores**2, there.astype(np.float32)
 
     def sums(rows: Any) -> Array:

@@ -1,0 +1,55 @@
+"""Rows to fit a flow to, whatever holds them: arrays, tables, files, data sets of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from groundshift.errors import InputError
+from groundshift.generation.wcfm.diagnosis import as_rows
+from groundshift.tables import numeric, open_arrays, read_table
+
+__all__ = ["pop_labels", "read_rows"]
+
+Array = NDArray[np.float64]
+
+
+def read_rows(values: Any, name: str) -> tuple[Array, list[str] | None]:
+    """An array (n, ...) of finite numbers, and the names of its columns if it was a table."""
+    if isinstance(values, str | Path):
+        values, _ = open_arrays(values, None)
+    if hasattr(values, "features") and any(type(f).__name__ == "Image" for f in values.features.values()):
+        return _images(values), None
+    if isinstance(values, np.ndarray | Tensor | Sequence) and not isinstance(values, str):
+        return as_rows(values, name), None
+    frame = read_table(values)
+    return as_rows(numeric(frame), name), [str(c) for c in frame.columns]
+
+
+def _images(dataset: Any) -> Array:
+    """The image column of a `datasets.Dataset`, (n, channels, height, width) from -1 to 1."""
+    (column,) = (k for k, f in dataset.features.items() if type(f).__name__ == "Image")
+    pictures = [np.asarray(picture, dtype=float) for picture in dataset[column]]
+    if len({p.shape for p in pictures}) > 1:
+        raise InputError(f"Images of column {column!r} differ in size or channels; make them alike first.")
+    stacked = np.stack(pictures) / 127.5 - 1
+    return stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2)
+
+
+def pop_labels(values: Any, name: str) -> tuple[Any, Any]:
+    """A table without its column of labels, and that column."""
+    if isinstance(values, str | Path) and Path(values).suffix in (".npy", ".npz"):
+        return open_arrays(values, name)
+    if hasattr(values, "features"):
+        return values.remove_columns(name), np.asarray(values[name])
+    frame = read_table(values)
+    if name not in frame.columns:
+        raise InputError(
+            f"There is no column {name!r}; the columns are {', '.join(map(str, frame.columns[:20]))}."
+        )
+    return frame.drop(columns=name), frame[name].to_numpy()
