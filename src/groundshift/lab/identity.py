@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -23,6 +22,8 @@ import numpy as np
 from groundshift.errors import InputError
 
 __all__ = ["canonical_json", "cell_key", "digest", "source_hash", "stream"]
+
+HOUSE = Path(__file__).parents[1]
 
 
 def canonical_json(value: Any) -> str:
@@ -132,30 +133,32 @@ def _module_hash(module: str) -> bytes:
 
 @cache
 def _source(module: str) -> bytes:
-    """What a module's file holds; empty if there is no such module."""
-    try:
-        spec = find_spec(module)
-    except ModuleNotFoundError:
-        spec = None
-    return Path(spec.origin).read_bytes() if spec and spec.origin else b""
+    """What the file of a groundshift module holds; empty if there is no such module."""
+    path = HOUSE.joinpath(*module.split(".")[1:])
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return file.read_bytes() if file.is_file() else b""
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """The groundshift modules that a module imports itself, wherever in its file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(_source(module))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    return frozenset(name for name in found if name.startswith("groundshift."))
 
 
 @cache
 def _under(module: str) -> frozenset[str]:
     """The module and every groundshift module that it imports, directly or not; the lab only runs them."""
     seen: set[str] = set()
-    pending = [module]
+    pending = {module}
     while pending:
         name = pending.pop()
-        if name in seen or name.startswith("groundshift.lab") or not _source(name):
-            continue
-        seen.add(name)
-        for node in ast.walk(ast.parse(_source(name))):
-            if isinstance(node, ast.Import):
-                found = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            else:
-                continue
-            pending += [other for other in found if other.startswith("groundshift.")]
+        if name not in seen and not name.startswith("groundshift.lab") and _source(name):
+            seen.add(name)
+            pending |= _imports(name)
     return frozenset(seen)
