@@ -57,7 +57,10 @@ def systems() -> dict[str, System]:
     'benchmarks'
     """
     house = Path(__file__).parent.parent / "studies"
-    found = {path.stem: (f"groundshift.studies.{path.stem}", path) for path in house.glob("*.toml")}
+    found = {
+        path.stem: (f"groundshift.studies.{path.stem.replace('-', '_')}", path)
+        for path in house.glob("*.toml")
+    }
     for entry in entry_points(group="groundshift.studies"):
         package = find_spec(entry.value)
         if package is not None and package.origin is not None:
