@@ -24,6 +24,7 @@ __all__ = [
     "refuse_filled",
     "refuse_overwriting",
     "split_domain",
+    "write_table",
 ]
 
 
@@ -180,6 +181,21 @@ def refuse_overwriting(path: Path) -> None:
     """Raise `InputError` if something is at ``path`` already."""
     if path.exists():
         raise InputError(f"{path} exists and is kept; name another.")
+
+
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as .csv or .parquet to a file that is not there yet.
+
+    Raises
+    ------
+    InputError
+        Another ending, or a file that would be overwritten.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path} was given; tables are written as .csv or .parquet.")
+    refuse_overwriting(path)
+    frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path, index=False)
 
 
 def refuse_filled(folder: Path) -> None:

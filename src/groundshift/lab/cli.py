@@ -24,18 +24,22 @@ from groundshift.lab.registry import system, systems
 __all__ = ["app", "main"]
 
 
+SHARED = ("activations", "answers", "worlds")
+"""Verbs that belong to no system."""
+
+
 class _Systems(TyperGroup):
-    """The lab's commands, the worlds, and one group of verbs for every system that has some."""
+    """The lab's commands, what systems share, and one group of verbs for every system that has some."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return super().get_command(ctx, cmd_name) or self._verbs(cmd_name)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), "worlds", *systems()]
+        return [*super().list_commands(ctx), *SHARED, *systems()]
 
     def _verbs(self, slug: str) -> Any:
-        if slug == "worlds":
-            name = "groundshift.commands.worlds"
+        if slug in SHARED:
+            name = f"groundshift.commands.{slug}"
         elif slug in systems():
             name = systems()[slug].module.replace(".studies.", ".commands.")
         else:

@@ -1,0 +1,1 @@
+"""Train so that what should survive a change does."""

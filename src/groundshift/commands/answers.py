@@ -1,0 +1,85 @@
+"""``groundshift answers …``: tables of what Inspect logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from groundshift.lab.console import Json, show, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Graded answers: tables and comparisons of Inspect's logs, with intervals over groups of items.",
+)
+
+By = Annotated[list[str] | None, typer.Option("--by", help="Column to split by; may be given again.")]
+Value = Annotated[str, typer.Option(help="Score: correct, partial, or another of the scorer's.")]
+Scorer = Annotated[str | None, typer.Option(help="Whose scores; the first one's if left out.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the table (.csv or .parquet).")]
+
+
+@app.command("table")
+def table_(
+    logs: Annotated[list[Path], typer.Argument(help="Log files of Inspect, or folders of them.")],
+    by: By = None,
+    value: Value = "correct",
+    scorer: Scorer = None,
+    min_n: Annotated[int, typer.Option(help="Fewer items than this give a dash.")] = 10,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Mean score with a 95 % interval, share of unparsed answers, chance and majority baseline."""
+    from groundshift.measures.answers import summarise
+    from groundshift.models.answers import records
+
+    _shown(summarise(records(logs, scorer), by or (), value, min_n=min_n), out, as_json)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="Log or folder.")],
+    after: Annotated[Path, typer.Argument(help="Log or folder of a run of the same items.")],
+    by: By = None,
+    value: Value = "correct",
+    scorer: Scorer = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Difference on the items that both runs have, with a 95 % interval and Holm's adjustment over the rows."""
+    from groundshift.measures.answers import paired
+    from groundshift.models.answers import records
+
+    _shown(paired(records(before, scorer), records(after, scorer), by or (), value), out, as_json)
+
+
+@app.command("records")
+def records_(
+    logs: Annotated[list[Path], typer.Argument(help="Log files of Inspect, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Table to write (.csv or .parquet).")],
+    scorer: Scorer = None,
+) -> None:
+    """All items of the logs as one table, a row each."""
+    from groundshift.models.answers import records
+    from groundshift.tables import write_table
+
+    write_table(records(logs, scorer), out)
+    typer.echo(out)
+
+
+def _shown(found: pd.DataFrame, out: Path | None, as_json: bool) -> None:
+    from groundshift.pages import number
+    from groundshift.tables import write_table
+
+    if out is not None:
+        write_table(found, out)
+    rows = [
+        [number(v) if isinstance(v, float) else str(v) for v in row] for row in found.itertuples(index=False)
+    ]
+    show(found.to_dict("records"), table(list(found.columns), rows), as_json=as_json)

@@ -1,0 +1,251 @@
+"""Statistics of graded answers: intervals that know which items belong together, paired comparisons, and judges.
+
+Records are rows of a table, one for each item: see `groundshift.models.answers.records`. Unparsed answers count as
+wrong and are a share of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from groundshift.errors import InputError
+
+__all__ = ["Calibration", "calibrate", "clustered_interval", "paired", "summarise"]
+
+DRAWS = 1000
+
+
+def clustered_interval(
+    values: ArrayLike, groups: ArrayLike | None = None, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean, resampling whole groups; Wilson's for single yes-or-no items.
+
+    Parameters
+    ----------
+    values : finite, shape (n,)
+    groups : label of each item's group (a question asked in many ways, a picture, a tree); each item by itself if
+        left out
+
+    Returns
+    -------
+    low, high : nan with fewer than two groups
+
+    Examples
+    --------
+    >>> alone = clustered_interval([1, 0] * 50)
+    >>> together = clustered_interval([1, 0] * 50, np.repeat(np.arange(10), 10))
+    >>> all_or_none = clustered_interval(np.repeat([1, 0], 50), np.repeat(np.arange(10), 10))
+    >>> [round(high - low, 2) for low, high in (alone, together, all_or_none)]
+    [0.19, 0.0, 0.6]
+    """
+    values = np.asarray(values, dtype=float)
+    codes = np.arange(len(values)) if groups is None else pd.factorize(np.asarray(groups))[0]
+    sizes = np.bincount(codes)
+    if len(sizes) < 2:
+        return float("nan"), float("nan")
+    if len(sizes) == len(values) and np.isin(values, (0, 1)).all():
+        low, high = stats.binomtest(int(values.sum()), len(values)).proportion_ci(level, "wilson")
+        return float(low), float(high)
+    sums = np.bincount(codes, weights=values)
+    drawn = np.random.default_rng(seed).multinomial(
+        len(sizes), np.full(len(sizes), 1 / len(sizes)), size=DRAWS
+    )
+    low, high = np.quantile((drawn @ sums) / (drawn @ sizes), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def summarise(
+    records: pd.DataFrame,
+    by: str | Sequence[str] = (),
+    value: str = "correct",
+    *,
+    min_n: int = 10,
+) -> pd.DataFrame:
+    """Mean of a score, overall or by strata, beside what guessing would give.
+
+    Parameters
+    ----------
+    records : with the columns ``value``, "parsed", and, where there are any, "group", "chance" (probability of a random
+        answer being right), "target" (for the majority baseline)
+    by : columns to split by
+    min_n : fewer items than this give a dash (nan) in place of a mean
+
+    Returns
+    -------
+    DataFrame with a row for each stratum: n, groups, mean, low, high, unparsed, chance, majority
+
+    Raises
+    ------
+    InputError
+        A column that is not there, no records at all.
+    """
+    by = [by] if isinstance(by, str) else list(by)
+    if missing := {value, *by} - set(records):
+        raise InputError(f"The records have no {sorted(missing)}; they have {', '.join(map(str, records))}.")
+    if not len(records):
+        raise InputError("There are no records to summarise.")
+
+    def one(part: pd.DataFrame) -> dict[str, Any]:
+        group = part.get("group")
+        scores = part[value].to_numpy(float)
+        enough = len(part) >= min_n
+        low, high = clustered_interval(scores, group) if enough else (np.nan, np.nan)
+        return {
+            "n": len(part),
+            "groups": len(part) if group is None else group.nunique(),
+            "mean": scores.mean() if enough else np.nan,
+            "low": low,
+            "high": high,
+            "unparsed": 1 - part["parsed"].mean() if "parsed" in part else np.nan,
+            "chance": part["chance"].mean() if "chance" in part else np.nan,
+            "majority": part["target"].astype(str).value_counts(normalize=True).max() if "target" in part else np.nan,
+        }  # fmt: skip
+
+    if not by:
+        return pd.DataFrame([one(records)])
+    rows = []
+    for names, part in records.groupby(by, sort=True, dropna=False):
+        rows.append(dict(zip(by, names, strict=True)) | one(part))
+    return pd.DataFrame(rows)
+
+
+def paired(
+    before: pd.DataFrame, after: pd.DataFrame, by: str | Sequence[str] = (), value: str = "correct"
+) -> pd.DataFrame:
+    """Difference of two sets of records on the items that both have.
+
+    Parameters
+    ----------
+    before, after : records with "id", and "group" if items belong together
+    by : columns of ``before`` to split by
+
+    Returns
+    -------
+    DataFrame with a row for each stratum: n, before, after, difference, low, high, p, p_holm
+        p by sign flips of the groups' summed differences; Holm's adjustment is over the rows.
+
+    Raises
+    ------
+    InputError
+        No item in common, or an id that stands twice (average over repeats first).
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    for name, records in (("before", before), ("after", after)):
+        if doubled := records["id"][records["id"].duplicated()].unique()[:3].tolist():
+            raise InputError(f"{name} has more than one record of {doubled}; average over repeats first.")
+    by = [by] if isinstance(by, str) else list(by)
+    both = before.merge(after[["id", value]], on="id", suffixes=("", "_after"))
+    if not len(both):
+        raise InputError("The two sets of records have no item in common; compare runs of the same items.")
+    both["difference"] = both[f"{value}_after"].astype(float) - both[value].astype(float)
+    both["group"] = both["group"] if "group" in both else both["id"]
+
+    def one(part: pd.DataFrame) -> dict[str, Any]:
+        low, high = clustered_interval(part["difference"], part["group"])
+        sums = part.groupby("group")["difference"].sum().to_numpy()
+        return {
+            "n": len(part),
+            "before": part[value].astype(float).mean(),
+            "after": part[f"{value}_after"].astype(float).mean(),
+            "difference": part["difference"].mean(),
+            "low": low,
+            "high": high,
+            "p": _sign_flips(sums),
+        }
+
+    parts = [((), both)] if not by else both.groupby(by, sort=True, dropna=False)
+    table = pd.DataFrame([dict(zip(by, names, strict=True)) | one(part) for names, part in parts])
+    table["p_holm"] = multipletests(table["p"], method="holm")[1]
+    return table
+
+
+def _sign_flips(sums: NDArray[np.float64]) -> float:
+    if not sums.any():
+        return 1.0
+    test = stats.permutation_test(
+        (sums,), np.mean, permutation_type="samples", alternative="two-sided", n_resamples=9999,
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return float(test.pvalue)
+
+
+# Judges --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a judge is worth.
+
+    Attributes
+    ----------
+    agreement, low, high : share of items on which it says what the labels say, with a 95 % interval
+    kappa : Cohen's, agreement beyond chance
+    confusion : labels by verdicts
+    retest : standard deviation, between repeats, of the mean score it gives the whole set; nan without repeats
+    """
+
+    agreement: float
+    low: float
+    high: float
+    kappa: float
+    confusion: pd.DataFrame
+    retest: float
+
+    def resolves(self, margin: float) -> bool:
+        """Whether a difference of this size between two means is more than the judge's own wavering (1.96 √2 sd)."""
+        return bool(abs(margin) > 1.96 * np.sqrt(2) * self.retest)
+
+
+def calibrate(
+    judge: Callable[[Any], Any],
+    items: Sequence[Any],
+    labels: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    repeats: int = 3,
+) -> Calibration:
+    """Judge labelled items several times.
+
+    Parameters
+    ----------
+    judge : item → verdict, comparable with the labels
+    items, labels : n of each
+    groups : see `clustered_interval`
+    repeats : at least 2 to measure the spread between repeats; a deterministic judge has none
+
+    Raises
+    ------
+    InputError
+        Other numbers of items and labels, fewer than two.
+
+    Examples
+    --------
+    >>> texts = ["good", "so good", "bad", "not good"]
+    >>> found = calibrate(lambda text: "good" in text, texts, [True, True, False, False])
+    >>> found.agreement, found.retest, found.resolves(0.01)
+    (0.75, 0.0, True)
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    truth = np.asarray(labels)
+    if len(items) != len(truth) or len(truth) < 2:
+        raise InputError(
+            f"{len(items)} items and {len(truth)} labels were given; as many of both, at least two."
+        )
+    said = np.array([[judge(item) for item in items] for _ in range(repeats)])
+    hits = said[0] == truth
+    low, high = clustered_interval(hits, groups)
+    numeric = (said == truth).mean(1) if said.dtype.kind not in "fiub" else said.astype(float).mean(1)
+    return Calibration(
+        float(hits.mean()), low, high, float(cohen_kappa_score(truth, said[0])),
+        pd.crosstab(pd.Series(truth, name="label"), pd.Series(said[0], name="verdict")),
+        float(numeric.std(ddof=1)) if repeats > 1 else float("nan"),
+    )  # fmt: skip

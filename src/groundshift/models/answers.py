@@ -1,0 +1,259 @@
+"""Graded answers on Inspect: parse first and score then, answers that were recorded elsewhere, and records of the logs.
+
+Tasks, model providers, cache, retries and logs are Inspect's. What is added: an answer that cannot be parsed is told
+apart from a wrong one, a scorer carries its table of spellings, and a log becomes one table of records. See
+`groundshift.measures.answers` for intervals and comparisons.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+from inspect_ai.model import ModelOutput
+from inspect_ai.scorer import Score, Scorer, Target, accuracy, mean, scorer, stderr
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from groundshift.errors import InputError
+
+__all__ = ["Unparsed", "Verdict", "check_spellings", "item_id", "parse_then_score", "recorded", "records"]
+
+
+@dataclass(frozen=True)
+class Unparsed:
+    """What a parser returns in place of a value it cannot find, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a scorer says of a parsed value: right or not, partial credit in [0, 1], named parts, and why."""
+
+    correct: bool
+    partial: float | None = None
+    parts: Mapping[str, float] | None = None
+    reason: str = ""
+
+
+Parser = Callable[[str], Any]
+Grade = Callable[[Any, str, Mapping[str, Any]], Verdict]
+
+
+def item_id(content: Mapping[str, Any]) -> str:
+    """A name of an item that depends on its content alone, so that two runs can be joined: 16 hexadecimal digits.
+
+    >>> item_id({"question": "2+2", "domain": "sums"}) == item_id({"domain": "sums", "question": "2+2"})
+    True
+    """
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@scorer(metrics={"correct": [accuracy(), stderr(cluster="group")], "partial": [mean()], "parsed": [mean()]})
+def parse_then_score(parser: Parser, grade: Grade) -> Scorer:
+    """An Inspect scorer: parse the completion, then grade what was parsed; the unparsed is wrong and counted apart.
+
+    Items carry the unit that is resampled as "group" in their metadata, or stand for themselves.
+
+    Parameters
+    ----------
+    parser : completion → value or `Unparsed`
+    grade : (value, target, metadata) → `Verdict`
+
+    Examples
+    --------
+    >>> def number(text):
+    ...     return int(text) if text.strip().isdigit() else Unparsed("no number")
+    >>> exact = parse_then_score(number, lambda value, target, _: Verdict(value == int(target)))
+    """
+
+    async def score(state: TaskState, target: Target) -> Score:
+        return graded(parser, grade, state.output.completion, target.text, state.metadata)
+
+    return score
+
+
+def graded(parser: Parser, grade: Grade, completion: str, target: str, metadata: Mapping[str, Any]) -> Score:
+    """The `Score` of one completion: correct, partial and parsed as numbers, parts in the metadata."""
+    value = parser(completion)
+    if isinstance(value, Unparsed):
+        none = {"correct": 0, "partial": 0.0, "parsed": 0}
+        return Score(value=none, answer=None, explanation=value.reason)
+    verdict = grade(value, target, metadata)
+    partial = float(verdict.correct) if verdict.partial is None else float(verdict.partial)
+    return Score(
+        value={"correct": int(verdict.correct), "partial": partial, "parsed": 1},
+        answer=str(value),
+        explanation=verdict.reason,
+        metadata={"parts": dict(verdict.parts or {})},
+    )
+
+
+def check_spellings(
+    parser: Parser,
+    grade: Grade,
+    accept: Iterable[tuple[str, str]],
+    reject: Iterable[tuple[str, str]],
+    metadata: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """What a scorer gets wrong of its own table of harmless spellings and near misses; an empty list is as it must be.
+
+    Parameters
+    ----------
+    accept, reject : pairs (completion, target) that must come out right, or wrong
+
+    Examples
+    --------
+    >>> def word(text):
+    ...     return text.strip(" .").lower() or Unparsed("empty")
+    >>> same = lambda value, target, _: Verdict(value == target.lower())
+    >>> check_spellings(word, same, [("Riga.", "Riga")], [("Rigas", "Riga"), ("", "Riga")])
+    []
+    """
+    wrong = []
+    for pairs, right in ((accept, 1), (reject, 0)):
+        for completion, target in pairs:
+            if graded(parser, grade, completion, target, metadata or {}).value["correct"] != right:  # type: ignore[index,call-overload]
+                wrong.append(f"{completion!r} for {target!r} is {'rejected' if right else 'accepted'}")
+    return wrong
+
+
+@solver
+def recorded(file: str) -> Solver:
+    """An Inspect solver that answers from a file, not by a model: ``--solver groundshift/recorded -S file=…``.
+
+    Parameters
+    ----------
+    file : JSONL with "id" and "answer" (or "completion") on every line; ids as text
+
+    Raises
+    ------
+    InputError
+        No such file, a line without them, an item without an answer.
+    """
+    answers = _answers(Path(file))
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        if str(state.sample_id) not in answers:
+            raise InputError(f"{file} has no answer for the item {state.sample_id!r}.")
+        state.output = ModelOutput.from_content("recorded", answers[str(state.sample_id)])
+        state.completed = True
+        return state
+
+    return solve
+
+
+def _answers(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        raise InputError(f"{file} is no file; give JSONL with an id and an answer on every line.")
+    answers = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            row = json.loads(line)
+            answer = row.get("answer", row.get("completion"))
+            if "id" not in row or not isinstance(answer, str):
+                raise InputError(f'{file}, line {number}: "id" and "answer" are needed, the answer as text.')
+            answers[str(row["id"])] = answer
+    return answers
+
+
+# Records -------------------------------------------------------------------------------------------------
+
+
+def records(
+    logs: str | Path | EvalLog | Sequence[str | Path | EvalLog], scorer: str | None = None
+) -> pd.DataFrame:
+    """Inspect logs as one table: a row for each item and epoch, with all that is needed to make every table anew.
+
+    Parameters
+    ----------
+    logs : log files, folders of logs, or logs
+    scorer : whose scores are read; the first one's if left out
+
+    Returns
+    -------
+    DataFrame with id, epoch, group, target, answer (raw), parsed_value, correct, partial, parsed, reason, seconds,
+    error, prompt (hash of all messages before the answer), model, task, task_version, scorer, groundshift, and the
+    items' metadata and parts in columns of their own name (a name that is taken gets "item_" in front). An item that
+    ended in an error is a row without scores.
+
+    Raises
+    ------
+    InputError
+        No log, a log without samples, an unknown scorer.
+    """
+    given = [logs] if isinstance(logs, str | Path | EvalLog) else list(logs)
+    found = [log for one in given for log in _read(one)]
+    rows = [_record(log, sample, scorer) for log in found for sample in log.samples or ()]
+    if not rows:
+        raise InputError("The logs hold no samples; give logs that were written with their samples.")
+    return pd.DataFrame(rows)
+
+
+def _read(source: str | Path | EvalLog) -> list[EvalLog]:
+    if isinstance(source, EvalLog):
+        return [source]
+    path = Path(source)
+    files = sorted(p for p in path.rglob("*") if p.suffix in (".eval", ".json")) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        raise InputError(f"{path} is no log of Inspect, nor a folder of logs.")
+    return [read_eval_log(str(file)) for file in files]
+
+
+def _record(log: EvalLog, sample: EvalSample, scorer: str | None) -> dict[str, Any]:
+    scores = sample.scores or {}
+    if scorer is not None and scores and scorer not in scores:
+        raise InputError(f"There is no scorer {scorer!r} in the log; there are {', '.join(scores)}.")
+    name = scorer or next(iter(scores), None)
+    score = scores.get(name) if name else None
+    metadata = dict(sample.metadata or {})
+    row: dict[str, Any] = {
+        "id": str(sample.id),
+        "epoch": sample.epoch,
+        "group": str(metadata.pop("group", sample.id)),
+        "target": sample.target if isinstance(sample.target, str) else json.dumps(sample.target),
+        "answer": sample.output.completion if sample.output else None,
+        "parsed_value": score.answer if score else None,
+        "reason": score.explanation if score else None,
+        **_numbers(score),
+        "seconds": sample.total_time,
+        "error": sample.error.message if sample.error else None,
+        "prompt": _prompt(sample),
+        "model": log.eval.model,
+        "task": log.eval.task,
+        "task_version": log.eval.task_version,
+        "scorer": name,
+        "groundshift": log.eval.packages.get("groundshift"),
+    }  # fmt: skip
+    parts = (score.metadata or {}).get("parts", {}) if score else {}
+    return row | {f"item_{key}" if key in row else key: value for key, value in {**metadata, **parts}.items()}
+
+
+def _prompt(sample: EvalSample) -> str:
+    asked = [message for message in sample.messages if message.role != "assistant"]
+    return item_id({"prompt": [(message.role, message.text) for message in asked] or str(sample.input)})
+
+
+def _numbers(score: Score | None) -> dict[str, Any]:
+    """Correct, partial and parsed of any Inspect score; letters C, I, P and N as Inspect counts them."""
+    if score is None:
+        return {"correct": float("nan"), "partial": float("nan"), "parsed": float("nan")}
+    if isinstance(score.value, Mapping):
+        value = {key: float(number) for key, number in score.value.items() if isinstance(number, int | float)}
+        correct = value.pop("correct", next(iter(value.values()), float("nan")))
+        return {
+            "correct": correct,
+            "partial": value.pop("partial", correct),
+            "parsed": value.pop("parsed", 1.0),
+        } | value
+    letters = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
+    number = letters.get(str(score.value), score.value)
+    credit = float(number) if isinstance(number, int | float) else float("nan")
+    return {"correct": float(credit == 1), "partial": credit, "parsed": float(score.value != "N")}
