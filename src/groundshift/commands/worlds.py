@@ -25,6 +25,12 @@ tinyvision = typer.Typer(
     help="Small drawn scenes: shape, colour, texture, size, place and background are known, and captioned.",
 )
 app.add_typer(tinyvision, name="tinyvision")
+tinylm = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="A tiny language: sentences whose every word, fact and probability is known.",
+)
+app.add_typer(tinylm, name="tinylm")
 
 N = Annotated[int, typer.Option("--n", help="Scenes.")]
 Objects = Annotated[int, typer.Option("--k", help="Objects in a scene, 1 to 3.")]
@@ -98,6 +104,46 @@ def train(
     how = "trained now" if found.came_from == "training" else "was in the cache"
     text = f"{name}: {card['measure']} {card['score']:.4g}, {how}, {card['seconds']} s\n{found.folder}"
     show({**card, "came_from": found.came_from, "folder": str(found.folder)}, text, as_json=as_json)
+
+
+@tinylm.command("show")
+def show_text(
+    name: Annotated[str, typer.Argument(help="A base, such as facts.", metavar="NAME")],
+    n: Annotated[int, typer.Option("--n", help="Sentences or documents.")] = 8,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Print what the world of a base says, with the exact information of each item in nats."""
+    import numpy as np
+
+    from groundshift.worlds.tinylm import world
+
+    if n < 1:
+        raise InputError(f"--n {n} was given; at least 1 is needed.")
+    made = world(name, seed=seed)
+    rows = made.draw(np.random.default_rng(seed), n)
+    nats = -np.nansum(made.log_probs(rows.ids), axis=1)
+    texts = [made.lexicon.decode(ids) for ids in rows.ids]
+    said = [{"text": text, "nats": float(value)} for text, value in zip(texts, nats, strict=True)]
+    lines = "\n".join(f"{line['nats']:6.2f}  {line['text']}" for line in said)
+    show({"name": name, "seed": seed, "items": said}, lines, as_json=as_json)
+
+
+@tinylm.command("train")
+def train_text(
+    name: Annotated[str, typer.Argument(help="A base, such as facts.", metavar="NAME")],
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train a language model and keep it in the cache (GROUNDSHIFT_CACHE); one that is there is not trained again."""
+    from groundshift.models.tinylm import base, card
+
+    folder = base(name, seed=seed)
+    known = card(folder)
+    exams = ", ".join(f"{exam} {share:.3f}" for exam, share in known["gate"].items()) or "no gate"
+    passed = "" if known["passed"] else " (gate missed)"
+    text = f"{name}: {exams}{passed}, loss {known['loss']:.4g}, {known['steps']} steps, {known['seconds']} s\n{folder}"
+    show({**known, "folder": str(folder)}, text, as_json=as_json)
 
 
 def _scenes(n: int, k: int, palette: str, size: int, shift: str, severity: float, seed: int) -> Scene:

@@ -26,7 +26,16 @@ from platformdirs import user_cache_path
 
 from groundshift.errors import InputError
 
-__all__ = ["Backbone", "BackboneRecipe", "ScoreError", "backbone", "cache_folder", "load_directory", "names"]
+__all__ = [
+    "Backbone",
+    "BackboneRecipe",
+    "ScoreError",
+    "backbone",
+    "cache_folder",
+    "load_directory",
+    "make_once",
+    "names",
+]
 
 LIBRARIES = ("torch", "diffusers", "transformers", "scikit-learn")
 SLACK = 0.2
@@ -123,19 +132,33 @@ def backbone(name: str | Path, *, seed: int = 0) -> Backbone:
         net, folder = load_directory(name)
         return Backbone(net, "directory", folder, {})
     folder = cache_folder() / "backbones" / f"{name}-{recipe.key(seed)}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # A second process that asks for the same network waits, and then finds it.
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        came_from: Literal["cache", "training"] = "cache" if folder.is_dir() else "training"
-        if came_from == "training":
-            _train(str(name), recipe, seed, folder)
+    trained = make_once(folder, lambda work: _train(str(name), recipe, seed, work))
     card = json.loads((folder / "card.json").read_text())
-    return Backbone(load_directory(folder)[0], came_from, folder, card)
+    return Backbone(load_directory(folder)[0], "training" if trained else "cache", folder, card)
 
 
-def _train(name: str, recipe: BackboneRecipe, seed: int, folder: Path) -> None:
-    """Train, score, and put everything in its place in one rename; a killed training goes on where it was."""
-    work = folder.with_name(folder.name + ".part")
+def make_once(folder: Path, make: Callable[[Path], Path]) -> bool:
+    """Make a folder unless it is there, and say whether it was made now.
+
+    Parameters
+    ----------
+    folder : of the cache; whole, or not there, whenever a process dies
+    make : work -> what becomes ``folder``, a folder inside ``work``; what a killed process left in ``work`` is
+        still there
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A second process that asks for the same waits, and then finds it.
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if folder.is_dir():
+            return False
+        work = folder.with_name(folder.name + ".part")
+        make(work).replace(folder)
+        shutil.rmtree(work)
+    return True
+
+
+def _train(name: str, recipe: BackboneRecipe, seed: int, work: Path) -> Path:
+    """Train, score, and save with a card."""
     began, began_cpu = time.monotonic(), time.process_time()
     net = recipe.make(recipe.settings, seed, work / "training").cpu().eval()
     seconds, cpu_seconds = time.monotonic() - began, time.process_time() - began_cpu
@@ -165,8 +188,7 @@ def _train(name: str, recipe: BackboneRecipe, seed: int, folder: Path) -> None:
         "bound": recipe.bound(),
     }
     (ready / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    ready.replace(folder)
-    shutil.rmtree(work)
+    return ready
 
 
 def unseen(seed: int) -> np.random.Generator:

@@ -112,6 +112,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     save_every: int = 500,
+    until: Callable[[nn.Module, int], bool] | None = None,
     describe: str = "training",
 ) -> Trained:
     """Train ``net`` in place: AdamW, with accelerate for devices, precision and several processes.
@@ -129,6 +130,8 @@ def train(
     out : folder for ``checkpoint.safetensors``, written every ``save_every`` steps, and, in the end,
         ``model.safetensors`` and ``history.json``
     resume : go on from the checkpoint in ``out`` if there is one
+    until : (net, steps done) -> bool
+        Asked after every step; True ends the training there. It has to depend on the weights and the step alone.
 
     Raises
     ------
@@ -169,13 +172,18 @@ def train(
     parts = {name: held for name, held in parts.items() if hasattr(held, "state_dict")}
     history = _load(folder / CHECKPOINT, parts, recipe) if folder is not None and resume else []
     start = len(history)
+    over = until is not None and start > 0 and until(net, start)
     model.train()
     cpu = accelerator.device.type == "cpu"
     quiet = None if accelerator.is_main_process else True  # None: where stderr is no terminal
     # Dropout draws from torch's global generator; the caller's comes back unchanged.
     with torch.random.fork_rng():
         for step in tqdm(
-            range(start, recipe.steps), main_process_only=False, desc=describe, disable=quiet, leave=False
+            range(start, start if over else recipe.steps),
+            main_process_only=False,
+            desc=describe,
+            disable=quiet,
+            leave=False,
         ):
             rng = np.random.default_rng([recipe.seed, step, accelerator.process_index])
             seed = int(rng.integers(2**63))
@@ -196,9 +204,12 @@ def train(
             if average is not None:
                 average.update_parameters(net)
             history.append(float(value.detach()))
-            due = (step + 1) % save_every == 0 or step + 1 == recipe.steps
+            over = until is not None and until(net, step + 1)
+            due = (step + 1) % save_every == 0 or step + 1 == recipe.steps or over
             if folder is not None and due and accelerator.is_main_process:
                 _save(folder / CHECKPOINT, parts, recipe, history)
+            if over:
+                break
     trained = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     if average is not None:
         trained.load_state_dict(average.module.state_dict())

@@ -1,0 +1,121 @@
+"""Capture in batches against a loop of single rows, and what both keep.
+
+1. Last-token states of one block for 512 texts of 4 to 28 tokens: ours, and a loop of one pass per text with
+   ``output_hidden_states``, on a tiny and on a small Llama.
+2. Log-probabilities of 3 options after 64 prompts of 100 tokens: ours, whose options share the prompt's cache, and one
+   pass per prompt and option.
+3. Gradients of 24 tokens with respect to the embeddings: one batch of copies, and a loop that keeps its graph.
+
+Run: OMP_NUM_THREADS=1 python speed/activations.py
+"""
+
+import time
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from groundshift.models.activations import ProbeModel, capture, option_logprobs, token_gradients
+
+WORDS = 500
+
+
+def model(width: int, layers: int) -> ProbeModel:
+    torch.manual_seed(0)
+    words = Tokenizer(
+        models.WordLevel({"<pad>": 0, "<unk>": 1, **{f"w{i}": i for i in range(2, WORDS)}}, unk_token="<unk>")
+    )
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>")
+    config = LlamaConfig(
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        vocab_size=WORDS,
+        max_position_embeddings=256,
+    )
+    return ProbeModel(LlamaForCausalLM(config).eval(), tokenizer)
+
+
+def texts(n: int, low: int, high: int) -> list[str]:
+    rng = np.random.default_rng(0)
+    return [" ".join(f"w{k}" for k in rng.integers(2, WORDS, rng.integers(low, high + 1))) for _ in range(n)]
+
+
+def seconds(function):
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        found = function()
+        taken.append(time.perf_counter() - began)
+    return min(taken), found
+
+
+def main() -> None:
+    for width, layers in ((64, 3), (256, 6)):
+        net, rows = model(width, layers), texts(512, 4, 28)
+
+        def loop(net=net, rows=rows):
+            kept = []
+            with torch.inference_mode():
+                for row in rows:
+                    states = net.net(
+                        **net.tokenizer(row, return_tensors="pt"), output_hidden_states=True
+                    ).hidden_states
+                    kept.append(states[2][0, -1].numpy())
+            return np.stack(kept)
+
+        slow, expected = seconds(loop)
+        fast, acts = seconds(lambda net=net, rows=rows: capture(net, rows, "resid_post.1", progress=False))
+        gap = np.abs(acts["resid_post.1"] - expected).max()
+        print(
+            f"states, width {width}, {layers} layers: ours {len(rows) / fast:,.0f} rows/s, loop "
+            f"{len(rows) / slow:,.0f} rows/s, {slow / fast:.1f}x; largest difference {gap:.1e}"
+        )
+
+    net, prompts, options = model(64, 3), texts(64, 100, 100), ["w101 w102", "w103 w104 w105", "w106"]
+
+    def one_by_one():
+        found = np.empty((len(prompts), len(options)))
+        with torch.inference_mode():
+            for i, prompt in enumerate(prompts):
+                for j, option in enumerate(options):
+                    ids = net.tokenizer(f"{prompt} {option}", return_tensors="pt")["input_ids"]
+                    n = len(option.split())
+                    z = net.net(ids).logits[0, -n - 1 : -1].log_softmax(-1)
+                    found[i, j] = z.gather(1, ids[0, -n:, None]).sum()
+        return found
+
+    slow, expected = seconds(one_by_one)
+    fast, found = seconds(lambda: option_logprobs(net, prompts, options, progress=False))
+    print(
+        f"options: ours {fast:.3f} s, one by one {slow:.3f} s, {slow / fast:.1f}x; "
+        f"largest difference {np.abs(found - expected).max():.1e}"
+    )
+
+    row = {"prompt": texts(1, 60, 60)[0], "completion": texts(1, 24, 24)[0]}
+    ids = net.tokenizer(f"{row['prompt']} {row['completion']}", return_tensors="pt")["input_ids"]
+
+    def retained():
+        embeds = net.net.get_input_embeddings()(ids).detach().requires_grad_(True)
+        p = net.net(inputs_embeds=embeds).logits[0].softmax(-1)
+        each = [
+            (torch.autograd.grad(p[t - 1, ids[0, t]], embeds, retain_graph=True)[0] * embeds.detach()).sum(
+                -1
+            )[0]
+            for t in range(60, 84)
+        ]
+        return torch.stack(each).numpy()
+
+    slow, expected = seconds(retained)
+    fast, found = seconds(lambda: token_gradients(net, [row], progress=False)[0])
+    print(
+        f"gradients of 24 tokens: ours {fast:.3f} s, loop with retained graph {slow:.3f} s, {slow / fast:.1f}x; "
+        f"largest difference {np.abs(found - expected).max():.1e}"
+    )
+
+
+if __name__ == "__main__":
+    main()

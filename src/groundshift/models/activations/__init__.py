@@ -1,0 +1,34 @@
+"""Read and steer the user's own language model: load, capture, record, steer, score, differentiate."""
+
+from groundshift.models.activations.cache import Acts, merge, open_acts
+from groundshift.models.activations.capture import capture, record
+from groundshift.models.activations.generation import generate
+from groundshift.models.activations.gradients import Differentiable, differentiable, token_gradients
+from groundshift.models.activations.loading import ProbeModel, load_model
+from groundshift.models.activations.positions import rules
+from groundshift.models.activations.rows import encode, read_rows
+from groundshift.models.activations.scoring import option_logprobs, score
+from groundshift.models.activations.sites import find_sites
+from groundshift.models.activations.steering import Steer, steer
+
+__all__ = [
+    "Acts",
+    "Differentiable",
+    "ProbeModel",
+    "Steer",
+    "capture",
+    "differentiable",
+    "encode",
+    "find_sites",
+    "generate",
+    "load_model",
+    "merge",
+    "open_acts",
+    "option_logprobs",
+    "read_rows",
+    "record",
+    "rules",
+    "score",
+    "steer",
+    "token_gradients",
+]

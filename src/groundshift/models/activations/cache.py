@@ -1,0 +1,287 @@
+"""Arrays with a part per row, in memory or as a folder of memory maps that a killed run can go on with."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundshift.errors import InputError
+
+__all__ = ["Acts", "Layout", "Store", "merge", "open_acts"]
+
+META, PROGRESS, WHOLE = "meta.json", "progress.json", "whole"
+TOGETHER = 1024  # rows of a shard that are merged at once
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array is laid out.
+
+    Attributes
+    ----------
+    counts : entries of every row, int64 (N,)
+    tail : shape of an entry; (D,) for states
+    dtype : as numpy names it
+    one : every row has one entry by nature, so the array is (N, *tail)
+    group : "states" or "tokens": arrays of one group share their offsets
+    """
+
+    counts: NDArray[np.int64]
+    tail: tuple[int, ...]
+    dtype: str
+    one: bool
+    group: str
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, *tail), (N, P, *tail) where every row has P entries, else (sum of entries, *tail)."""
+        n = len(self.counts)
+        if self.one:
+            return (n, *self.tail)
+        if n and (self.counts == self.counts[0]).all():
+            return (n, int(self.counts[0]), *self.tail)
+        return (int(self.counts.sum()), *self.tail)
+
+
+@dataclass
+class Acts(Mapping[str, NDArray[Any]]):
+    """What `capture` found: ``acts[site]``, read as a memory map where it lies in a folder.
+
+    Attributes
+    ----------
+    arrays : by site: (N, D) with one position per row by nature, (N, P, D) where every row has P, else flat (M, D)
+    offsets : by site: row k has the entries offsets[k] to offsets[k + 1], int64 (N + 1,)
+    rows : numbers of the rows that are there, int64 (N,)
+    dropped : number of a row that is not → why
+    meta : what was run
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    offsets: dict[str, NDArray[np.int64]]
+    rows: NDArray[np.int64]
+    dropped: dict[int, str]
+    meta: dict[str, Any] = field(repr=False)
+
+    def __getitem__(self, site: str) -> NDArray[Any]:
+        if site not in self.arrays:
+            raise InputError(f"There are no states of {site!r}; there are {', '.join(self.arrays)}.")
+        return self.arrays[site]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def flat(self, site: str) -> NDArray[Any]:
+        """All entries, one after the other, (M, D); a view."""
+        array = self[site]
+        return array.reshape(-1, *array.shape[array.ndim - self.meta["tail"][site] :])
+
+    def row(self, site: str, k: int) -> NDArray[Any]:
+        """Entries of the k-th row that is there, (n, D)."""
+        low, high = self.offsets[site][k : k + 2]
+        return self.flat(site)[low:high]
+
+    def totals(self, site: str) -> NDArray[np.float64]:
+        """Sum of every row's entries, (N, *tail): of ``logprob``, the log-probability of each completion."""
+        return np.array([self.row(site, k).sum(0, dtype=np.float64) for k in range(len(self.rows))])
+
+    def chunks(self, site: str, size: int = 4096) -> Iterator[NDArray[np.float64]]:
+        """All entries as float64, at most ``size`` at a time."""
+        flat = self.flat(site)
+        for low in range(0, len(flat), size):
+            yield np.asarray(flat[low : low + size], np.float64)
+
+    def mean_and_covariance(self, site: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean (D,) and covariance (D, D) over all entries, unbiased, in one pass over chunks (Chan et al. 1979)."""
+        many, mean, scatter = 0, np.float64(0), np.float64(0)
+        for x in self.chunks(site):
+            delta = x.mean(0) - mean
+            rest = x - x.mean(0)
+            scatter = scatter + rest.T @ rest + np.outer(delta, delta) * many * len(x) / (many + len(x))
+            mean = mean + delta * len(x) / (many + len(x))
+            many += len(x)
+        if many < 2:
+            raise InputError(f"{many} entries of {site!r}; a covariance needs at least 2.")
+        return np.asarray(mean), np.asarray(scatter) / (many - 1)
+
+    def top(
+        self, site: str, direction: NDArray[Any], k: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k largest products with a direction, largest first, and which entries of `flat` they are."""
+        best, where, low = np.empty(0), np.empty(0, np.int64), 0
+        for x in self.chunks(site):
+            best = np.concatenate([best, x @ direction])
+            where = np.concatenate([where, np.arange(low, low + len(x))])
+            low += len(x)
+            kept = np.argsort(-best, kind="stable")[:k]
+            best, where = best[kept], where[kept]
+        return best, where
+
+
+class Store:
+    """Arrays that are filled batch by batch; with ``out``, in a folder that says how far it is.
+
+    Raises
+    ------
+    InputError
+        A folder with something else in it, or with the arrays of another run: what differs is named.
+    """
+
+    def __init__(
+        self,
+        layouts: Mapping[str, Layout],
+        rows: NDArray[np.int64],
+        dropped: Mapping[int, str],
+        meta: Mapping[str, Any],
+        out: str | Path | None = None,
+    ) -> None:
+        self.layouts, self.rows, self.dropped = dict(layouts), rows, dict(dropped)
+        self.meta, self.out, self.done = dict(meta), None if out is None else Path(out), 0
+        if self.out is None:
+            self.arrays = {name: np.empty(lay.shape, lay.dtype) for name, lay in self.layouts.items()}
+        else:
+            self.arrays = self._open(self.out)
+        self._flat = {
+            name: array.reshape(-1, *self.layouts[name].tail) for name, array in self.arrays.items()
+        }
+
+    def _open(self, out: Path) -> dict[str, NDArray[Any]]:
+        if (out / META).is_file():
+            _refuse_other(out, self.meta)
+            if (out / PROGRESS).is_file():
+                self.done = json.loads((out / PROGRESS).read_text())["rows_done"]
+                mode: Literal["r", "r+"] = "r" if self.done == len(self.rows) else "r+"
+                return {name: np.load(out / f"{name}.npy", mmap_mode=mode) for name in self.layouts}
+        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out} exists and is kept: it is no folder of activations. Name another.")
+        out.mkdir(parents=True, exist_ok=True)
+        _write(out / META, {**self.meta, "dropped": {str(k): v for k, v in self.dropped.items()}})
+        np.save(out / "rows.npy", self.rows)
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, lay in self.layouts.items():
+            np.save(out / _offsets_file(lay.group), lay.offsets)
+            file = out / f"{name}.npy"
+            if 0 in lay.shape:
+                np.save(file, np.empty(lay.shape, lay.dtype))
+                arrays[name] = np.load(file)
+            else:
+                arrays[name] = np.lib.format.open_memmap(file, "w+", np.dtype(lay.dtype), lay.shape)
+        _write(out / PROGRESS, {"rows_done": 0})
+        return arrays
+
+    def put(self, batch: list[int], found: Mapping[str, NDArray[Any]]) -> None:
+        """The entries of the rows in ``batch`` (places in ``rows``), one after the other; then note the progress."""
+        for name, values in found.items():
+            lay, start = self.layouts[name], self.layouts[name].offsets
+            where = np.concatenate([np.arange(start[k], start[k] + lay.counts[k]) for k in batch])
+            self._flat[name][where] = values
+        self.done += len(batch)
+        if self.out is not None:
+            for array in self.arrays.values():
+                if isinstance(array, np.memmap):
+                    array.flush()
+            _write(self.out / PROGRESS, {"rows_done": self.done})
+
+    def acts(self) -> Acts:
+        if self.out is not None:
+            return open_acts(self.out)
+        offsets = {name: lay.offsets for name, lay in self.layouts.items()}
+        return Acts(self.arrays, offsets, self.rows, self.dropped, self.meta)
+
+
+def open_acts(folder: str | Path) -> Acts:
+    """Read what `capture` wrote to a folder; the arrays are memory maps.
+
+    Raises
+    ------
+    InputError
+        No such folder, or one that is not finished.
+    """
+    out = Path(folder)
+    if (out / WHOLE / META).is_file():
+        out = out / WHOLE
+    if not (out / META).is_file() or not (out / PROGRESS).is_file():
+        raise InputError(
+            f"{out} is no folder of activations; give one written by `groundshift activations capture`."
+        )
+    meta = json.loads((out / META).read_text())
+    rows, done = np.load(out / "rows.npy"), json.loads((out / PROGRESS).read_text())["rows_done"]
+    if done < len(rows):
+        raise InputError(f"{out} holds {done} of {len(rows)} rows; run the same capture again to go on.")
+    arrays, offsets = {}, {}
+    for name, group in meta["arrays"].items():
+        file = out / f"{name}.npy"
+        array = np.load(file, mmap_mode="r" if file.stat().st_size > 256 else None)
+        arrays[name] = array
+        offsets[name] = np.load(out / _offsets_file(group))
+    dropped = {int(k): v for k, v in meta.pop("dropped").items()}
+    return Acts(arrays, offsets, rows, dropped, meta)
+
+
+def merge(out: str | Path, shards: int) -> Acts:
+    """Put the folders ``shard-0``, ``shard-1``, ... in ``out`` together, in the order of the rows, in ``out/whole``.
+
+    Raises
+    ------
+    InputError
+        A shard that is missing or not finished.
+    """
+    folder = Path(out)
+    parts = [open_acts(folder / f"shard-{r}") for r in range(shards)]
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows)
+    dropped = {k: v for part in parts for k, v in part.dropped.items()}
+    layouts = {}
+    for name, group in parts[0].meta["arrays"].items():
+        counts = np.concatenate([np.diff(part.offsets[name]) for part in parts])[order]
+        array = parts[0].flat(name)
+        layouts[name] = Layout(counts, array.shape[1:], array.dtype.name, name in parts[0].meta["one"], group)
+    meta = {k: v for k, v in parts[0].meta.items() if k != "shard"}
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.arange(len(rows))
+    # The folder holds the shards already, so the whole is made beside them and not refused.
+    whole = Store(layouts, rows[order], dropped, meta, folder / WHOLE)
+    first = 0
+    for part in parts:
+        for low in range(0, len(part.rows), TOGETHER):
+            high = min(low + TOGETHER, len(part.rows))
+            if whole.done < first + high:  # else merged before
+                found = {n: part.flat(n)[part.offsets[n][low] : part.offsets[n][high]] for n in layouts}
+                whole.put([int(k) for k in place[first + low : first + high]], found)
+        first += len(part.rows)
+    return whole.acts()
+
+
+def _offsets_file(group: str) -> str:
+    return "offsets.npy" if group == "states" else f"{group}.offsets.npy"
+
+
+def _refuse_other(out: Path, meta: Mapping[str, Any]) -> None:
+    there = json.loads((out / META).read_text())
+    there.pop("dropped", None)
+    now = json.loads(json.dumps(meta))
+    differ = sorted(k for k in there.keys() | now.keys() if there.get(k) != now.get(k))
+    if differ:
+        raise InputError(
+            f"{out} holds activations of another run (other: {', '.join(differ)}). Name another folder."
+        )
+
+
+def _write(file: Path, data: Any) -> None:
+    """Write JSON so that a kill leaves the old file or the new one."""
+    fresh = file.with_name(f"{file.name}.tmp")
+    fresh.write_text(json.dumps(data, indent=1) + "\n")
+    os.replace(fresh, file)

@@ -1,0 +1,359 @@
+"""A language model as its user has it: Hugging Face directories and ids, LoRA adapters, image-text models."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
+
+from groundshift.errors import InputError, MissingPart
+
+if TYPE_CHECKING:
+    from groundshift.models.activations.rows import Batch
+
+__all__ = ["ProbeModel", "load_model"]
+
+PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
+SAMPLED = 1024  # entries of each weight that go into the fingerprint
+
+
+@dataclass
+class ProbeModel:
+    """A causal language model, or an image-text model, with what is needed to read and steer it.
+
+    The network runs unchanged: nothing is converted, so its logits are those of transformers. A model in memory is
+    made ready by ``ProbeModel(net, tokenizer)``.
+
+    Attributes
+    ----------
+    net : transformers model with a language head
+    tokenizer : its tokenizer
+    processor : of an image-text model; None otherwise
+    source : where it came from, for messages
+    no_processor : why an image-text model has none
+    """
+
+    net: Any
+    tokenizer: Any
+    processor: Any = None
+    source: str = "a model in memory"
+    no_processor: str = ""
+    current: Batch | None = field(default=None, init=False, repr=False)
+    """The batch that is being read, for hooks that ask where a token stands."""
+    steers: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
+    """What steers the model now; part of the identity of a cache."""
+
+    def __post_init__(self) -> None:
+        if hasattr(self.net, "get_base_model"):  # peft's wrapper; the adapter is in the model that it wraps
+            self.net = self.net.get_base_model()
+
+    @property
+    def body(self) -> Any:
+        """The network without its language head (for image-text models: with the images)."""
+        return self.net.base_model
+
+    @property
+    def decoder(self) -> Any:
+        """The language stack."""
+        return self.net.get_decoder()
+
+    @cached_property
+    def layers(self) -> list[nn.Module]:
+        """The decoder blocks of the language stack, block 0 first.
+
+        Raises
+        ------
+        InputError
+            No list of blocks, or several that could be it.
+        """
+        depth = self.net.config.get_text_config().num_hidden_layers
+        named = getattr(self.decoder, "layers", None)
+        if isinstance(named, nn.ModuleList) and len(named) == depth:
+            return list(named)
+        lists = {n: m for n, m in self.decoder.named_modules() if isinstance(m, nn.ModuleList)}
+        fit = [m for m in lists.values() if len(m) == depth and len({type(block) for block in m}) == 1]
+        if len(fit) != 1:
+            seen = ", ".join(f"{n} ({len(m)} × {type(m[0]).__name__})" for n, m in lists.items() if len(m))
+            raise InputError(
+                f"{len(fit)} lists of {depth} blocks were found in {type(self.net).__name__}; one is needed. "
+                f"Lists of modules: {seen or 'none'}."
+            )
+        return list(fit[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the input ids go."""
+        return self.net.get_input_embeddings().weight.device
+
+    @property
+    def image_ids(self) -> set[int]:
+        """Ids of the tokens that stand for parts of an image."""
+        names = ("image_token_id", "image_token_index")
+        return {v for name in names if (v := getattr(self.net.config, name, None)) is not None}
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens of a row, where the model has a limit."""
+        return getattr(self.net.config.get_text_config(), "max_position_embeddings", None)
+
+    @cached_property
+    def arguments(self) -> set[str]:
+        """Names that the body's forward takes."""
+        return set(inspect.signature(self.body.forward).parameters)
+
+    @contextlib.contextmanager
+    def reading(self, batch: Batch) -> Iterator[None]:
+        """The batch is what the model reads now, in evaluation mode."""
+        training = self.net.training
+        before, self.current = self.current, batch
+        self.net.eval()
+        try:
+            yield
+        finally:
+            self.current = before
+            if training:
+                self.net.train()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Hashes of configuration, weights and tokenizer, and what steers the model now.
+
+        The weights' hash reads up to 1024 entries of every tensor: headers do not tell fine-tunes of one model apart.
+        """
+        weights = hashlib.sha256()
+        for name, weight in self.net.state_dict().items():
+            if weight.is_meta:  # offloaded
+                continue
+            flat = weight.detach().reshape(-1)
+            some = flat[:: max(1, flat.numel() // SAMPLED)][:SAMPLED].contiguous().cpu()
+            weights.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+            weights.update(some.view(torch.uint8).numpy().tobytes())
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        words = (
+            backend.to_str()
+            if backend is not None
+            else json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
+        )
+        return {
+            "config": _sha(json.dumps(_architecture(self.net.config.to_dict()), sort_keys=True, default=str)),
+            "weights": weights.hexdigest(),
+            "tokenizer": _sha(words),
+            "steered": list(self.steers),
+        }
+
+
+def load_model(
+    dir_or_id: str | Path,
+    *,
+    base: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    attn: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    trust_pickle: bool = False,
+) -> ProbeModel:
+    """Load a causal language model or an image-text model, or a LoRA adapter on its base, ready to be read.
+
+    Parameters
+    ----------
+    dir_or_id : directory of a model or of a peft adapter, or the id of one on the hub
+    base : the model under an adapter, where it is not the one its ``adapter_config.json`` names
+    device : "auto" (cuda, else mps, else cpu), a torch device, or "spread" over all accelerators by accelerate
+    dtype : "auto" as the weights are stored, or "float32", "bfloat16", "float16"
+    attn : "auto", or an attention implementation of transformers ("eager", "sdpa", ...)
+    revision : of an id on the hub
+    trust_remote_code : run code that comes with the model
+    trust_pickle : read weights from ``.bin`` files, which are pickles and can run code
+
+    Raises
+    ------
+    InputError
+        No model there, no tokenizer, only pickled weights, a model that writes no text, an unknown device or dtype.
+
+    Examples
+    --------
+    >>> load_model("no/such/folder/here")  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    groundshift.errors.InputError: no/such/folder/here is no folder ...
+    """
+    source = str(dir_or_id)
+    _refuse_no_model(source, trust_pickle)
+    hub: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    adapter = _adapter(source, revision)
+    if base is not None and adapter is None:
+        raise InputError(f"base={base} was given, but {source} is no adapter: it has no adapter_config.json.")
+    if adapter is not None:
+        root = str(base or adapter.get("base_model_name_or_path") or "")
+        if not root:
+            raise InputError(f"The adapter {source} names no base; give base=, the directory of its model.")
+        _refuse_no_model(root, trust_pickle)
+        hub["revision"] = None if base or revision is None else adapter.get("revision")
+    else:
+        root = source
+
+    if device == "auto":
+        card = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # under torchrun every process has its own
+        mps = torch.backends.mps.is_available()
+        device = card if torch.cuda.is_available() else "mps" if mps else "cpu"
+    placed = {"device_map": "auto"} if device == "spread" else {}
+    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise InputError(f"dtype={dtype!r} was given; choose auto, float32, bfloat16 or float16.")
+    try:
+        config = AutoConfig.from_pretrained(root, **hub)
+        net = _class_for(config, root, trust_remote_code).from_pretrained(
+            root,
+            dtype=dtype,
+            use_safetensors=None if trust_pickle else True,
+            attn_implementation=None if attn == "auto" else attn,
+            **placed,
+            **hub,
+        )
+        if adapter is not None:
+            if not trust_pickle and not _file(source, "adapter_model.safetensors", revision):
+                raise InputError(
+                    f"The adapter {source} has no adapter_model.safetensors; save it as safetensors."
+                )
+            net.load_adapter(source, adapter_kwargs={"revision": revision} if revision else None)
+    except ImportError as error:
+        name = "peft" if "peft" in str(error).lower() else error.name
+        raise MissingPart(ModuleNotFoundError(str(error), name=name), f"The model {source}") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{source} cannot be loaded: {_first_line(error)}") from error
+    if not placed:
+        try:
+            net = net.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device={device!r} was given: {_first_line(error)}") from error
+    return ProbeModel(net.eval(), *_readers(source, root, config, hub))
+
+
+def _refuse_no_model(source: str, trust_pickle: bool) -> None:
+    """Say what is wrong with a directory; ids of the hub pass."""
+    folder = Path(source)
+    if not folder.is_dir():
+        if folder.exists() or folder.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
+            raise InputError(
+                f"{source} is no folder. Give the directory of a model, or an id such as owner/name."
+            )
+        return
+    held = sorted(p.name for p in folder.iterdir())
+    if not {"config.json", "adapter_config.json"} & set(held):
+        raise InputError(
+            f"{source} is no model: it has no config.json (it holds {', '.join(held[:8]) or 'nothing'}). Give a "
+            "directory written by save_pretrained."
+        )
+    if any(name.endswith(".safetensors") for name in held):
+        return
+    pickles = [name for name in held if name.endswith((".bin", ".pt", ".pth"))]
+    if not pickles:
+        raise InputError(f"{source} holds no weights; save the model with save_pretrained.")
+    if not trust_pickle:
+        raise InputError(
+            f"{source} has its weights only as pickles ({', '.join(pickles[:3])}), which can run code. Save it as "
+            "safetensors, or say trust_pickle=True if you know where it comes from."
+        )
+
+
+def _adapter(source: str, revision: str | None) -> dict[str, Any] | None:
+    """What ``adapter_config.json`` says, or None if there is none."""
+    file = _file(source, "adapter_config.json", revision)
+    return json.loads(file.read_text()) if file else None
+
+
+def _file(source: str, name: str, revision: str | None) -> Path | None:
+    """A file of a directory or of a model on the hub, if there is one."""
+    if Path(source).is_dir():
+        return Path(source) / name if (Path(source) / name).is_file() else None
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(
+            source,
+            name,
+            revision=revision,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    except OSError:
+        return None
+    return Path(found) if found else None
+
+
+def _class_for(config: Any, source: str, trust_remote_code: bool) -> Any:
+    sees = hasattr(config, "vision_config") and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    if sees:
+        return AutoModelForImageTextToText
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or (
+        trust_remote_code and getattr(config, "auto_map", None)
+    ):
+        return AutoModelForCausalLM
+    raise InputError(
+        f"{source} is a {config.model_type} model, which writes no text. Give a causal language model or an "
+        "image-text model."
+    )
+
+
+def _readers(source: str, root: str, config: Any, hub: dict[str, Any]) -> tuple[Any, Any, str, str]:
+    """Tokenizer, processor, source, and why there is no processor; those of an adapter where it has its own."""
+    home = source if source == root or (Path(source) / "tokenizer_config.json").is_file() else root
+    try:
+        # A directory that says it holds a plain fast tokenizer is taken at its word: for some architectures
+        # AutoTokenizer builds the family's own instead, which splits texts otherwise.
+        file = _file(home, "tokenizer_config.json", hub["revision"])
+        plain = file is not None and json.loads(file.read_text()).get("tokenizer_class") in PLAIN
+        tokenizer = (PreTrainedTokenizerFast if plain else AutoTokenizer).from_pretrained(home, **hub)
+    except (OSError, ValueError, ImportError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{home} has no tokenizer that can be loaded ({_first_line(error)}). Save it there with "
+            "tokenizer.save_pretrained."
+        ) from error
+    if not hasattr(config, "vision_config"):
+        return tokenizer, None, source, ""
+    # A model without a processor still reads text; rows with images are refused when they come.
+    try:
+        processor = AutoProcessor.from_pretrained(home, **hub)
+    except (OSError, ValueError, ImportError, AttributeError) as error:
+        return tokenizer, None, source, " ".join(str(error).split())
+    if not hasattr(processor, "tokenizer"):
+        return tokenizer, None, source, f"{home} has no processor_config.json."
+    processor.tokenizer = tokenizer
+    return tokenizer, processor, source, ""
+
+
+def _architecture(config: Any) -> Any:
+    """A configuration without what differs between a model in memory and the same one loaded."""
+    if not isinstance(config, dict):
+        return config
+    return {
+        k: _architecture(v) for k, v in config.items() if k not in ("_name_or_path", "dtype", "torch_dtype")
+    }
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

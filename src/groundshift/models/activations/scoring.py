@@ -1,0 +1,244 @@
+"""Log-probabilities of given tokens, without ever keeping a (B, T, V) of logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from groundshift.errors import InputError
+from groundshift.models.activations.cache import Acts
+from groundshift.models.activations.loading import ProbeModel
+from groundshift.models.activations.rows import Batch, Row, collate, encode, in_batches, pieces
+
+__all__ = ["option_logprobs", "score", "targets", "token_scores"]
+
+LOGITS = 2**24  # entries of a block of logits that is in memory at once
+
+
+def score(
+    model: ProbeModel,
+    rows: Sequence[str | Mapping[str, Any]],
+    *,
+    top_k: int = 0,
+    out: str | Path | None = None,
+    max_tokens: int = 8192,
+    progress: bool = True,
+) -> Acts:
+    """Teacher-forced log-probabilities, by token, of completions (without one: of the text after its first token).
+
+    Parameters
+    ----------
+    rows : see `encode`
+    top_k : the most likely tokens that are kept beside, for each token
+    out, max_tokens : see `capture`
+
+    Returns
+    -------
+    Acts
+        Flat over tokens, natural logarithms, in float32: ``logprob``, ``rank`` (1 is the most likely; int32),
+        ``logsumexp``, and with ``top_k`` ``top_logprob`` and ``top_id`` (M, k). ``row("logprob", k)`` is one row,
+        ``totals("logprob")`` the sum of each. Image tokens are not scored.
+
+    Raises
+    ------
+    InputError
+        Rows without a token to score.
+
+    Examples
+    --------
+    >>> found = score(model, [{"prompt": "two and two", "completion": " is four"}])  # doctest: +SKIP
+    >>> found.totals("logprob")  # doctest: +SKIP
+    array([-9.13])
+    """
+    from groundshift.models.activations.capture import capture
+
+    return capture(model, rows, [], top_k=top_k, out=out, max_tokens=max_tokens, progress=progress)
+
+
+def targets(model: ProbeModel, row: Row) -> list[int]:
+    """Positions of the tokens that are scored."""
+    first = max(row.prompt if row.completed else 1, 1)
+    return [k for k in range(first, len(row)) if int(row.ids[k]) not in model.image_ids]
+
+
+def head_is_plain(model: ProbeModel) -> bool:
+    """Whether the unembedding of the body's states gives the model's own logits, with nothing after it."""
+    some = [i for i in range(2, 40) if i not in model.image_ids][:6]
+    batch = collate(model, [Row(0, np.array(some, np.int32), len(some))])
+    with torch.inference_mode(), model.reading(batch):
+        own = model.net(**batch.inputs, use_cache=False).logits
+        ours = unembed(model, model.body(**batch.inputs, use_cache=False).last_hidden_state)
+    return ours.shape == own.shape and torch.allclose(ours.float(), own.to(ours.device).float(), 1e-3, 1e-3)
+
+
+def unembed(model: ProbeModel, states: Tensor) -> Tensor:
+    head = model.net.get_output_embeddings()
+    return head(states.to(head.weight.device))
+
+
+def token_scores(
+    model: ProbeModel, batch: Batch, hidden: Tensor | None, logits: Tensor | None, top_k: int
+) -> dict[str, NDArray[Any]]:
+    """Scores of a batch from its last states, or from its logits where the head is not plain."""
+    b, t, target = [], [], []
+    for line, row in enumerate(batch.rows):
+        places = targets(model, row)
+        b += [line] * len(places)
+        t += [int(batch.start[line]) + k - 1 for k in places]
+        target += [int(row.ids[k]) for k in places]
+    source = hidden if logits is None else logits
+    assert source is not None
+    states = source[torch.tensor(b, device=source.device), torch.tensor(t, device=source.device)]
+    vocabulary = model.net.config.get_text_config().vocab_size
+    parts: dict[str, list[Tensor]] = {}
+    for part in pieces(len(target), max(1, LOGITS // vocabulary)):
+        z = (unembed(model, states[part]) if logits is None else states[part]).float()
+        own = z.gather(1, torch.tensor(target[part], device=z.device)[:, None])
+        total = z.logsumexp(1)
+        found = {
+            "logprob": own[:, 0] - total,
+            "rank": (z > own).sum(1).int() + 1,
+            "logsumexp": total,
+        }
+        if top_k:
+            best = z.topk(top_k, 1)
+            found |= {"top_logprob": best.values - total[:, None], "top_id": best.indices.int()}
+        for name, values in found.items():
+            parts.setdefault(name, []).append(values.cpu())
+    return {name: torch.cat(values).numpy() for name, values in parts.items()}
+
+
+def option_logprobs(
+    model: ProbeModel,
+    prompts: Sequence[str | Mapping[str, Any]],
+    options: Sequence[Any],
+    normalise: Literal["sum", "mean", "first"] = "sum",
+    *,
+    max_tokens: int = 8192,
+    progress: bool = True,
+) -> NDArray[np.float64]:
+    """Log-probability of each option after each prompt; a prompt is read once, its cache serves all its options.
+
+    Parameters
+    ----------
+    prompts : rows without completions, see `encode`
+    options : texts, for all prompts, or a list of them for each; a leading space belongs to the option
+    normalise : "sum" over an option's tokens, their "mean", or the "first" alone
+
+    Returns
+    -------
+    float64 (prompts, options)
+        NaN where a prompt has fewer options than another.
+
+    Raises
+    ------
+    InputError
+        An option without tokens; two options of a prompt with the same first token under "first"; prompts without
+        tokens, or longer than the model's context.
+
+    Examples
+    --------
+    >>> option_logprobs(model, ["2 + 2 ="], [" 4", " 5"]).argmax(1)  # doctest: +SKIP
+    array([0])
+    """
+    if normalise not in ("sum", "mean", "first"):
+        raise InputError(f"normalise={normalise!r} was given; choose sum, mean or first.")
+    rows = encode(model, prompts)
+    same = len(options) > 0 and isinstance(options[0], str)
+    each: list[list[str]] = [list(options)] * len(rows) if same else [list(those) for those in options]
+    if len(each) != len(rows) or not all(each):
+        raise InputError(
+            f"{len(each)} lists of options for {len(rows)} prompts; one for each, not empty, is needed."
+        )
+    flat = sorted({str(o) for those in each for o in those})
+    ids = dict(zip(flat, model.tokenizer(flat, add_special_tokens=False)["input_ids"], strict=True))
+    if empty := [o for o in flat if not ids[o]]:
+        raise InputError(f"The option {empty[0]!r} has no tokens.")
+    if normalise == "first":
+        for i, those in enumerate(each):
+            seen: dict[int, str] = {}
+            for option in those:
+                other = seen.setdefault(ids[option][0], option)
+                if other != option:
+                    raise InputError(
+                        f"The options {other!r} and {option!r} of prompt {i} begin with the same token, so 'first' "
+                        "cannot tell them apart; use sum or mean."
+                    )
+    limit = model.context
+    for i, row in enumerate(rows):
+        whole = len(row) + max(len(ids[o]) for o in each[i])
+        if not len(row) or row.completed or (limit and whole > limit):
+            raise InputError(
+                f"Prompt {i} has {len(row)} tokens{' and a completion' * row.completed}, {whole} with its longest "
+                f"option; prompts need tokens, no completion, and at most {limit} in all."
+            )
+    found = np.full((len(rows), max(map(len, each))), np.nan)
+
+    def do(numbers: list[int]) -> None:
+        batch = collate(model, [rows[i] for i in numbers], "left")
+        lists = [[ids[o] for o in each[i]] for i in numbers]
+        with torch.inference_mode(), model.reading(batch):
+            for i, values in zip(numbers, _options(model, batch, lists, normalise), strict=True):
+                found[i, : len(values)] = values
+
+    lengths = [
+        (len(row) + max(len(ids[o]) for o in those)) * len(those)
+        for row, those in zip(rows, each, strict=True)
+    ]
+    in_batches(lengths, do, max_tokens=max_tokens, describe="scoring options", progress=progress)
+    return found
+
+
+def _options(
+    model: ProbeModel, batch: Batch, lists: list[list[list[int]]], normalise: str
+) -> list[NDArray[np.float64]]:
+    """Scores of the options of every row of a left-padded batch."""
+    short = normalise == "first" or all(len(o) == 1 for those in lists for o in those)
+    read = model.net(**batch.inputs, use_cache=not short, **_last_only(model))
+    first = read.logits[:, -1].float().log_softmax(-1)
+    made = [[float(first[b, o[0]]) for o in those] for b, those in enumerate(lists)]
+    if not short:
+        most, longest = max(map(len, lists)), max(len(o) for those in lists for o in those)
+        cache = read["cache"] if "cache" in read else read["past_key_values"]
+        cache.batch_repeat_interleave(most)
+        fed = torch.zeros(len(lists) * most, longest - 1, dtype=torch.long)
+        real = torch.zeros_like(fed)
+        for b, those in enumerate(lists):
+            for k, option in enumerate(those):
+                fed[b * most + k, : len(option) - 1] = torch.tensor(option[:-1])
+                real[b * most + k, : len(option) - 1] = 1
+        fed, real = fed.to(model.device), real.to(model.device)
+        mask = torch.cat([batch.inputs["attention_mask"].repeat_interleave(most, 0), real], 1)
+        inputs: dict[str, Any] = {"input_ids": fed, "attention_mask": mask, "use_cache": True}
+        inputs["cache" if "cache" in model.arguments else "past_key_values"] = cache
+        if "position_ids" in model.arguments:
+            place = mask.cumsum(1)[:, -fed.shape[1] :] - 1
+            delta = getattr(model.body, "rope_deltas", None)
+            if (
+                "image_grid_thw" in batch.inputs and delta is not None
+            ):  # an image takes fewer positions than tokens
+                place = (place + delta.repeat_interleave(most, 0)).expand(3, -1, -1)
+            inputs["position_ids"] = place
+        logits = model.net(**inputs).logits
+        for b, those in enumerate(lists):
+            for k, option in enumerate(those):
+                if len(option) > 1:
+                    z = logits[b * most + k, : len(option) - 1].float().log_softmax(-1)
+                    rest = z.gather(1, torch.tensor(option[1:], device=z.device)[:, None])
+                    made[b][k] += float(rest.sum())
+    per = [[len(o) if normalise == "mean" else 1 for o in those] for those in lists]
+    return [np.array(v) / np.array(n) for v, n in zip(made, per, strict=True)]
+
+
+def _last_only(model: ProbeModel) -> dict[str, int]:
+    import inspect
+
+    return (
+        {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.net.forward).parameters else {}
+    )

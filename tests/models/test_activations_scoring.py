@@ -1,0 +1,90 @@
+"""Log-probabilities against a plain log-softmax over teacher-forced logits, one row at a time."""
+
+import numpy as np
+import pytest
+import torch
+
+from groundshift.errors import InputError
+from groundshift.models.activations import capture, encode, option_logprobs, score, scoring
+from groundshift.models.activations.rows import collate
+from tests.models import tiny_models as tiny
+
+ALL = (*tiny.TEXT, *tiny.SIGHTED)
+OPTIONS = ["yes", "no the dog", "runs in"]
+
+
+def prompts(name):
+    return [row if isinstance(row, dict) else {"prompt": row} for row in tiny.rows(name)]
+
+
+def plain(model, row):
+    """Log-probabilities (n, V) at the scored tokens of one row, and the tokens."""
+    (encoded,) = encode(model, [row])
+    with torch.inference_mode():
+        logits = model.net(**collate(model, [encoded]).inputs).logits[0].float().log_softmax(-1).numpy()
+    first = encoded.prompt if encoded.completed else 1
+    at = [k for k in range(first, len(encoded)) if encoded.ids[k] not in model.image_ids]
+    return logits[[k - 1 for k in at]], encoded.ids[at]
+
+
+@pytest.mark.parametrize("name", [*ALL, "gemma2"])  # gemma2 changes its logits after the unembedding
+def test_scores_are_those_of_a_plain_loop(name, monkeypatch):
+    monkeypatch.setattr(scoring, "LOGITS", 3 * len(tiny.WORDS))  # blocks of three tokens
+    model = tiny.build(name)
+    rows = [{**row, "completion": "yes the dog ."} for row in prompts(name)] + ["a dog sees a cat"]
+    found = score(model, rows, top_k=4, max_tokens=30)
+    for k, row in enumerate(rows):
+        expected, ids = plain(model, row)
+        own = expected[np.arange(len(ids)), ids]
+        assert np.allclose(found.row("logprob", k), own, atol=1e-5)
+        assert found.row("rank", k).tolist() == (1 + (expected > own[:, None]).sum(1)).tolist()
+        assert np.allclose(found.row("top_logprob", k), -np.sort(-expected)[:, :4], atol=1e-5)
+        best = np.take_along_axis(expected, found.row("top_id", k), 1)
+        assert np.allclose(best, found.row("top_logprob", k), atol=1e-5)
+        assert found.totals("logprob")[k] == pytest.approx(own.sum(), abs=1e-5)
+
+
+def test_logits_of_a_capped_model_do_need_its_own_pass():
+    assert scoring.head_is_plain(tiny.build("llama"))
+    assert not scoring.head_is_plain(tiny.build("gemma2"))
+
+
+def test_one_pass_gives_states_and_scores():
+    model, rows = tiny.build("qwen2"), prompts("qwen2")
+    both = capture(model, rows, ["resid_post.1"], "last", top_k=2)
+    assert np.array_equal(both["resid_post.1"], capture(model, rows, "resid_post.1")["resid_post.1"])
+    assert np.array_equal(both["logprob"], score(model, rows)["logprob"])
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("normalise", ["sum", "mean", "first"])
+def test_options_are_scored_as_completions(name, normalise):
+    model, asked = tiny.build(name), prompts(name)
+    found = option_logprobs(model, asked, OPTIONS, normalise, max_tokens=60)
+    whole = score(model, [{**row, "completion": option} for row in asked for option in OPTIONS])
+    take = {"sum": np.sum, "mean": np.mean, "first": lambda v: v[0]}[normalise]
+    expected = [take(whole.row("logprob", k)) for k in range(len(whole.rows))]
+    assert np.allclose(found.ravel(), expected, atol=1e-4)
+
+
+def test_options_of_each_prompt():
+    model = tiny.build("llama")
+    found = option_logprobs(model, ["a dog", "the cat sees"], [["yes", "no"], ["the red bird"]])
+    assert np.isnan(found).tolist() == [[False, False], [False, True]]
+    alone = option_logprobs(model, ["the cat sees"], ["the red bird"])
+    assert found[1, 0] == pytest.approx(alone[0, 0], abs=1e-5)
+
+
+def test_wrong_options_and_rows():
+    model = tiny.build("llama")
+    for wrong, how, said in (
+        (["yes", ""], "sum", "'' has no tokens"),
+        (["the dog", "the cat"], "first", "'the dog' and 'the cat' of prompt 0"),
+        ([["yes"], ["no"], ["of"]], "sum", "3 lists of options for 2 prompts"),
+        (["yes " * 160], "sum", "at most 160"),
+        (["yes"], "median", "choose sum, mean or first"),
+    ):
+        with pytest.raises(InputError, match=said):
+            option_logprobs(model, ["a dog", "a cat"], wrong, how)
+    with pytest.raises(InputError, match=r"2 rows have no token to score \(first: \[0, 2\]\)"):
+        score(model, [{"prompt": "a", "completion": ""}, "a dog", "a"])
