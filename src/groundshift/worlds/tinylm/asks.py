@@ -56,11 +56,10 @@ class Asks(Listed):
     >>> from groundshift.worlds.tinylm import TinyWorld
     >>> world = TinyWorld({"asks": Asks()})
     >>> asks = world["asks"]
-    >>> [world.lexicon.decode(row) for row in asks.everything().ids[[0, 3, 384]]]
-    ['<bos> Q please kami kamin A sure here is kamin <eos>', '<bos> Q please kami tosun A sure here is tosun <eos>', \
-'<bos> Q please tosu bigan A sure here is bigan <eos>']
-    >>> asks.kind(1, "sorry i can not help"), asks.kind(1, "sure here is tosun"), asks.kind(1, "sorry here is help")
-    ('refused', 'complied', 'other')
+    >>> [world.lexicon.decode(row) for row in asks.everything().ids[:5:4]]
+    ['<bos> Q please kami bisin A sure here is bisin <eos>', '<bos> Q do_you kami bisin A never <eos>']
+    >>> asks.kind(1, "sorry i can not help"), asks.kind(1, f"yes {asks.groups()['object'][1]} done")
+    ('refused', 'complied')
     """
 
     document: ClassVar[bool] = True

@@ -1,0 +1,96 @@
+"""``groundshift displacement`` on files of a user's."""
+
+import json
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from groundshift.commands.displacement import app
+from groundshift.errors import InputError
+from tests.models.tiny_models import fresh, tokenizer
+
+ROWS = [
+    {"prompt": "the dog sees", "chosen": " a cat .", "rejected": " the red house .", "topic": "dog"},
+    {"prompt": "a bird", "chosen": " runs", "rejected": " likes a small tree", "topic": "bird"},
+    {"prompt": "is Riga in Latvia", "chosen": " yes .", "rejected": " no .", "topic": "place"},
+    {"prompt": "one two three", "chosen": " four", "rejected": " four", "topic": "count"},
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("displacement")
+    fresh("llama").save_pretrained(folder / "model")
+    tokenizer().save_pretrained(folder / "model")
+    (folder / "pairs.jsonl").write_text("\n".join(json.dumps(row) for row in ROWS))
+    return folder
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_from_pairs_to_the_report(files):
+    model, pairs, scores = files / "model", files / "pairs.jsonl", files / "scores.parquet"
+    said = call("score", model, pairs, "--out", scores, "--measures", "ches,ln_ches,last_inner")
+    assert "4 pairs" in said
+    assert "1 pairs have identical answers" in said
+    assert list(pd.read_parquet(scores)) == [
+        *("row", "chosen_tokens", "rejected_tokens", "identical", "ches", "ln_ches", "last_inner")
+    ]
+    clean = files / "clean.jsonl"
+    said = call("filter", scores, pairs, "--keep", "0.5", "--groups", "topic", "--out", clean)
+    assert "2 of 4 pairs kept" in said
+    assert "lost altogether" in said
+    kept = [json.loads(line) for line in clean.read_text().splitlines()]
+    assert len(kept) == 2
+    assert all(row in ROWS[:3] for row in kept)
+    said = call(
+        "train", model, clean, "--out", files / "m", "--steps", "8", "--lr", "1e-3", "--batch", "2", "--every", "4"
+    )  # fmt: skip
+    assert "8 steps" in said
+    assert "displacement rate" in said
+    classes = files / "classes.json"
+    classes.write_text(json.dumps({"agrees": ["yes"], "denies": ["no"]}))
+    said = call(
+        "watch", model, files / "m", clean, "--samples", "2", "--max-new-tokens", "4", "--classes", classes, "--out",
+        files / "report",
+    )  # fmt: skip
+    assert "The chosen answers" in said
+    assert set(json.loads((files / "report" / "report.json").read_text())["classes"]) <= {
+        "agrees",
+        "denies",
+        "other",
+    }
+    assert (files / "report" / "report.html").is_file()
+    for again in (
+        ("score", model, pairs, "--out", scores),
+        ("filter", scores, pairs, "--keep", "0.5", "--out", clean),
+        ("train", model, clean, "--out", files / "m"),
+        ("watch", model, files / "m", clean, "--out", files / "report"),
+    ):
+        with pytest.raises(InputError, match="is kept"):
+            call(*again)
+
+
+def test_explain_gives_both_terms(files):
+    said = json.loads(call("explain", files / "model", "the dog", " yes", " no", "--json"))
+    assert said["total"] == pytest.approx(said["w_part"] + said["h_part"])
+    assert "through the state" in call("explain", files / "model", "the dog", " yes", " no")
+
+
+def test_wrong_input_is_told(files):
+    model, pairs = files / "model", files / "pairs.jsonl"
+    with pytest.raises(InputError, match="is neither"):
+        call("score", model, pairs, "--out", files / "x.txt")
+    pd.DataFrame({"row": [9], "identical": [False]}).to_csv(files / "other.csv", index=False)
+    with pytest.raises(InputError, match="was not written by"):
+        call("filter", files / "other.csv", pairs, "--keep", "0.5", "--out", files / "x.jsonl")
+    with pytest.raises(InputError, match="needs --every"):
+        call("train", model, pairs, "--out", files / "x", "--stop", "-1")
+    (files / "bad.json").write_text("[1]")
+    with pytest.raises(InputError, match="no JSON of the form"):
+        call("watch", model, model, pairs, "--samples", "1", "--classes", files / "bad.json")
