@@ -149,7 +149,7 @@ def test_a_cell_that_kills_its_worker_is_blamed_alone(tmp_path):
 def test_a_cell_that_takes_too_long_ends_its_worker(address, tmp_path, monkeypatch):
     from groundshift.lab import engines
 
-    monkeypatch.setattr(engines.Task, "timeout_s", 0.5)
+    monkeypatch.setattr(engines.Task, "timeout_s", 3.0)
     one = {"seeds": 1, "severities": [0.0], "seconds": 20.0}
     this = run(REF, scale="quick", store=tmp_path, engine=address, overrides=one, progress="none")
     assert {failure["kind"] for failure in this.failures().values()} == {"timeout"}
