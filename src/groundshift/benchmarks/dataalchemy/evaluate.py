@@ -1,0 +1,422 @@
+"""Ask a model along one axis of shift, and score every cell: the whole chain, its reasoning, its answer, its steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from groundshift.benchmarks.dataalchemy.models import Model, answers, mean_unknown
+from groundshift.benchmarks.dataalchemy.noise import noise
+from groundshift.benchmarks.dataalchemy.records import Record, Rules, World, rule_list
+from groundshift.benchmarks.dataalchemy.scoring import faithfulness, follow, score
+from groundshift.benchmarks.dataalchemy.splits import discrepancy, distance
+from groundshift.errors import InputError
+from groundshift.tables import refuse_filled
+
+__all__ = ["AXES", "Cell", "Result", "cells", "evaluate", "score_recorded"]
+
+AXES = ("task", "length", "format", "temperature", "size", "coverage")
+TEMPERATURES = (1e-5, 0.5, 1.0, 2.0, 5.0, 10.0)
+NOISE = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
+LEARNED = 0.9
+"""Full exact match in distribution below which other cells say nothing about distribution."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is asked together.
+
+    Attributes
+    ----------
+    axis, name : the cell's place
+    distance : ID, CMP, POOD or OOD
+    rules, length : of its records
+    records : prompts with their gold chains
+    temperature : of decoding
+    level : the cell's number on a graded axis; NaN on the others
+    """
+
+    axis: str
+    name: str
+    distance: str
+    rules: tuple[str, ...]
+    length: int
+    records: list[Record] = field(repr=False)
+    temperature: float = 0.0
+    level: float = float("nan")
+
+
+def cells(
+    world: World,
+    train: Sequence[Rules],
+    axis: str = "task",
+    *,
+    test: Sequence[Rules] | Mapping[str, Sequence[Rules]] | None = None,
+    n: int = 100,
+    lengths: Sequence[int] | None = None,
+    trained_lengths: Sequence[int] | None = None,
+    steps: Sequence[int] = (1, 2, 3),
+    modes: Sequence[str] = ("hybrid",),
+    domains: Sequence[str] = ("all", "element", "transformation", "instruction"),
+    levels: Sequence[float] | None = None,
+    cot: bool = True,
+    seed: int = 0,
+) -> Iterator[Cell]:
+    """The cells of an axis.
+
+    Parameters
+    ----------
+    train : trained lists of rules
+    test : lists to ask beside them, by default all others of the trained lengths; or lists under the name of their
+    distance,
+        which is then checked
+    n : records of each cell
+    lengths, trained_lengths : of elements; by default one less to one more than trained
+    steps : numbers of rules on the length axis, where one rule is repeated
+    modes, domains : of noise
+    levels : temperatures, or probabilities of noise
+
+    Raises
+    ------
+    InputError
+        An unknown axis, no trained list, trained lists under the name of another distance.
+
+    Examples
+    --------
+    >>> [(c.name, c.distance) for c in cells(World(["[F1]", "[F2]"]), ["F1F1", "F1F2", "F2F1"], n=1)]
+    [('F1F1', 'ID'), ('F1F2', 'ID'), ('F2F1', 'ID'), ('F2F2', 'CMP')]
+    """
+    if axis not in AXES:
+        raise InputError(f"axis={axis!r} was given; choose {', '.join(AXES)}.")
+    lists = [rule_list(rules) for rules in train]
+    if not lists:
+        raise InputError(
+            "What the model was trained on is not known; name the trained lists of rules (train=, --train)."
+        )
+    trained = list(trained_lengths or [world.length])
+    others = _others(world, lists, test)
+    rng = np.random.default_rng([seed, AXES.index(axis)])
+
+    def cell(name: str, rules: tuple[str, ...], length: int = trained[0], **more: Any) -> Cell:
+        more.setdefault("distance", distance(rules, lists))
+        records = more.pop("records", None) or world.sample(rng, n, rules, length=length, cot=cot)
+        return Cell(axis, name, rules=rules, length=length, records=records, **more)
+
+    if axis in ("task", "size", "coverage"):
+        for rules in [*lists, *others]:
+            yield cell(_name(rules), rules)
+    elif axis == "length":
+        asked = lengths or range(max(1, min(trained) - 2), max(trained) + 3)
+        for length, rules in product(asked, lists):
+            where = "ID" if length in trained else "length"
+            yield cell(f"l={length}", rules, length, distance=where, level=float(length))
+        known = sorted({len(rules) for rules in lists})
+        for k, token in product(steps, sorted({token for rules in lists for token in rules})):
+            if k not in known:
+                yield cell(f"k={k}", (token,) * k, distance="steps", level=float(k))
+    elif axis == "temperature":
+        for t, rules in product(levels or TEMPERATURES, [*lists, *others]):
+            yield cell(f"T={t:g}", rules, temperature=t, level=t)
+    else:
+        clean = {rules: world.sample(rng, n, rules, length=trained[0], cot=cot) for rules in lists}
+        for rules in lists:
+            yield cell("clean", rules, records=clean[rules], level=0.0)
+        for mode, domain, p in product(modes, domains, levels or NOISE):
+            for rules in lists:
+                hit = noise(clean[rules], mode=mode, domain=domain, p=p, rng=rng)
+                hit = [{**h, "asked": c["input"]} for h, c in zip(hit, clean[rules], strict=True)]
+                where = "ID" if p == 0 else "format"
+                yield cell(f"{mode} {domain} p={p:g}", rules, records=hit, distance=where, level=p)
+
+
+def _others(world: World, lists: list[tuple[str, ...]], test: Any) -> list[tuple[str, ...]]:
+    """Lists to ask beside the trained ones."""
+    if test is None:
+        known = {len(rules) for rules in lists}
+        return [r for k in sorted(known) for r in product(world.known, repeat=k) if r not in lists]
+    if not isinstance(test, Mapping):
+        asked = [rule_list(rules) for rules in test]
+        for rules in asked:
+            world.find(rules)
+        return [rules for rules in asked if rules not in lists]
+    asked = []
+    for name, some in test.items():
+        for rules in map(rule_list, some):
+            world.find(rules)
+            if name != "ID" and rules in lists:
+                raise InputError(
+                    f"{_name(rules)} was given as {name}, and it is trained. Take it out of one of the two."
+                )
+            if rules not in lists:
+                asked.append(rules)
+    return asked
+
+
+def _name(rules: Sequence[str]) -> str:
+    return "".join(rule.strip("[]") for rule in rules)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was asked, written and scored.
+
+    Attributes
+    ----------
+    items : a row for each record: axis, cell, distance, rules, length, level, input, predict, label, the scores of
+    `score`,
+        ``valid`` (share of the steps that follow from the printed one before), ``follows`` (lists that the chain
+        follows), ``copies`` (the answer is the element)
+    far : a row for each cell and list of rules: the numbers of `discrepancy`
+    """
+
+    items: pd.DataFrame
+    far: pd.DataFrame
+    model: str = ""
+
+    @property
+    def learned(self) -> bool | None:
+        """Whether full exact match in distribution reaches 0.9; None where nothing was asked in distribution."""
+        id_ = self.items[(self.items["distance"] == "ID") & (self.items["temperature"] < 0.5)]
+        return None if id_.empty else bool(id_["em_full"].mean() >= LEARNED)
+
+    @property
+    def note(self) -> str:
+        """What a reader must know first; empty where all is well."""
+        if self.learned is None:
+            return "Nothing was asked in distribution, so a failure may be one to learn the task."
+        if self.learned:
+            return ""
+        id_ = self.items.loc[self.items["distance"] == "ID", "em_full"].mean()
+        return f"ID accuracy {id_:.2f}: the model never learned the task; the other cells are meaningless."
+
+    def cells(self) -> pd.DataFrame:
+        """A row for each cell and distance: means of the scores, their standard deviations (``_sd``), discrepancies."""
+        keys = ["cell", "distance"]
+        numbers = [c for c in self.items.columns if c.startswith(("em_", "ed_", "bleu_"))]
+        groups = self.items.groupby(keys, sort=False)
+        found = groups[numbers].mean()
+        found = found.join(groups[numbers].std(ddof=0).add_suffix("_sd"))
+        found.insert(0, "n", groups.size())
+        for name in ("valid", "follows_asked", "follows_other", "copies", "tokens"):
+            found[name] = groups[name].mean()
+        for reasoning, answer in product((True, False), repeat=2):
+            both = (self.items["em_reasoning"] == reasoning) & (self.items["em_answer"] == answer)
+            name = f"reasoning_{'right' if reasoning else 'wrong'}_answer_{'right' if answer else 'wrong'}"
+            found[name] = both.groupby([self.items[k] for k in keys], sort=False).mean()
+        found["level"] = groups["level"].first()
+        # Few records say a mean of 0 or 1 less surely: Wilson's interval.
+        from statsmodels.stats.proportion import proportion_confint
+
+        low, high = proportion_confint(groups["em_full"].sum(), found["n"], method="wilson")
+        found["em_full_low"], found["em_full_high"] = low, high
+        if len(self.far):
+            found = found.join(self.far.groupby(keys, sort=False).mean(numeric_only=True))
+        if self.learned is False:
+            found["verdict"] = np.where(found.index.get_level_values(1) == "ID", "", "inconclusive")
+        return found.reset_index()
+
+    def table(self) -> pd.DataFrame:
+        """The cells in the few columns that one reads first."""
+        found = self.cells()
+        wanted = ["cell", "distance", "n", "em_full", "em_full_low", "em_full_high", "em_reasoning", "em_answer",
+                  "ed_full",
+                  "bleu_full", "valid", "follows_other", "grams", "pairs", "places", "tv", "verdict"]  # fmt: skip
+        return found[[name for name in wanted if name in found]].round(3)
+
+    def faithfulness(self, cell: str | None = None) -> pd.DataFrame:
+        """Reasoning right or wrong against answer right or wrong, of one cell or of all."""
+        rows = self.items if cell is None else self.items[self.items["cell"] == cell]
+        return faithfulness(rows)
+
+    def failures(self, n: int = 5) -> pd.DataFrame:
+        """The first ``n`` records of each cell that were answered wrongly."""
+        wrong = self.items[self.items["em_full"] == 0]
+        columns = ["cell", "distance", "input", "label", "predict", "follows"]
+        return wrong.groupby(["cell", "distance"], sort=False).head(n)[columns].reset_index(drop=True)
+
+    def plot(self) -> Any:
+        """Exact match of whole, reasoning and answer: over the level on a graded axis, as bars on others."""
+        from groundshift.benchmarks.dataalchemy.plots import plot_cells
+
+        return plot_cells(self.cells(), str(self.items["axis"].iloc[0]))
+
+    def save(self, out: str | Path) -> Path:
+        """Write ``items.jsonl``, ``cells.csv`` and ``summary.json`` to an empty folder."""
+        folder = Path(out)
+        refuse_filled(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.items.to_json(folder / "items.jsonl", orient="records", lines=True, force_ascii=False)
+        self.cells().to_csv(folder / "cells.csv", index=False)
+        summary = {"model": self.model, "note": self.note, "learned": self.learned}
+        (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+        return folder
+
+
+def evaluate(
+    model: Model | Mapping[Any, Model] | Callable[[list[str]], list[str]],
+    axis: Literal["task", "length", "format", "temperature", "size", "coverage"] = "task",
+    *,
+    world: World | None = None,
+    train: Sequence[Rules] | None = None,
+    unknown: Literal["untrained", "mean"] = "untrained",
+    seed: int = 0,
+    progress: bool = True,
+    **asked: Any,
+) -> Result:
+    """Ask a model along an axis.
+
+    Parameters
+    ----------
+    model : from `train` or `open_model`; on the axes "size" and "coverage" several by the name or number of each; or a
+        function of a list of prompts
+    world, train : what the model was trained on, where it does not know
+    unknown : on the format axis, ``<unk>`` as it is or with the mean embedding, see `mean_unknown`
+    asked : of `cells` (``test``, ``n``, ``levels``, ...)
+
+    Examples
+    --------
+    >>> world = World(["[F1]", "[F2]"])
+    >>> def oracle(prompts):
+    ...     made = (world.asked(p) for p in prompts)
+    ...     return [world.records(e[None], [r.token for r in rules])[0]["output"] for e, rules in made]
+    >>> found = evaluate(oracle, world=world, train=["F1F1", "F1F2", "F2F1"], n=5)
+    >>> found.table()[["cell", "distance", "em_full", "tv"]].values.tolist()[-1]
+    ['F2F2', 'CMP', 1.0, 1.0]
+    """
+    several = isinstance(model, Mapping)
+    if several != (axis in ("size", "coverage")):
+        raise InputError(
+            f"axis={axis!r} takes {'one model' if several else 'several models, as a dictionary by size or coverage'}."
+        )
+    items, far, source = [], [], ""
+    if unknown not in ("untrained", "mean"):
+        raise InputError(f"unknown={unknown!r} was given; choose untrained or mean.")
+    asked_models: dict[Any, Any] = dict(model) if isinstance(model, Mapping) else {None: model}
+    for name, one in asked_models.items():
+        own = isinstance(one, Model)
+        here = world or (one.world if own else World())
+        lists = [rule_list(rules) for rules in (train or (one.train if own else ()))]
+        lengths = one.lengths if own else (here.length,)
+        cot = one.cot if own else asked.get("cot", True)
+        source = one.probe.source if own else getattr(one, "__name__", "a function")
+        if unknown == "mean":
+            one = mean_unknown(one)
+        options = {"trained_lengths": lengths, "cot": cot, **asked}
+        rng = np.random.default_rng([seed, 7])
+        for cell in cells(here, lists, axis, seed=seed, **options):
+            rows = _ask(one, cell, here, lists, cot, seed, progress)
+            gap = discrepancy(
+                here, lists, cell.rules, rng, lengths=lengths, length=cell.length, cot=cot, drawn=6000
+            )
+            key = {"cell": cell.name, "distance": cell.distance}
+            if several:
+                rows["model"] = str(name)
+                key["cell"] = rows["cell"] = f"{name} {cell.distance}"
+                rows["level"] = float(name) if isinstance(name, int | float) else np.nan
+            items.append(rows)
+            far.append({**key, **gap})
+    whole = pd.concat(items, ignore_index=True)
+    return Result(whole, pd.DataFrame(far), source)
+
+
+def _ask(
+    model: Any, cell: Cell, world: World, lists: list[tuple[str, ...]], cot: bool, seed: int, progress: bool
+) -> pd.DataFrame:
+    labels = [row["output"] for row in cell.records]
+    # Room for two letters more than asked, and the end: too long an answer must show.
+    room = max(len(_tokens(model, label)) for label in labels) + 3
+    written = answers(
+        model, [r["input"] for r in cell.records], max_new=room, temperature=cell.temperature, seed=seed,
+        progress=progress,
+    )  # fmt: skip
+    rows = _scored(written, cell.records, world, lists, cot)
+    facts: dict[str, Any] = {"axis": cell.axis, "cell": cell.name, "distance": cell.distance, "rules": _name(cell.rules),
+             "length": cell.length, "level": cell.level, "temperature": cell.temperature}  # fmt: skip
+    for place, (name, value) in enumerate(facts.items()):
+        rows.insert(place, name, value)
+    return rows
+
+
+def _tokens(model: Any, text: str) -> list[Any]:
+    return model.probe.tokenizer(text)["input_ids"] if isinstance(model, Model) else text.split()
+
+
+def _scored(
+    written: Sequence[str], records: Sequence[Record], world: World, lists: Sequence[Rules], cot: bool
+) -> pd.DataFrame:
+    """Predictions with scores and steps; the prompt before noise says what the steps were to be."""
+    labels = [row["output"] for row in records]
+    table = score(written, labels)
+    rest = []
+    for text, row in zip(written, records, strict=True):
+        asked = row.get("asked") or row["input"]
+        words, gold = text.split(), row["output"].split()
+        facts: dict[str, Any] = {
+            "tokens": np.mean([w == g for w, g in zip(words + [""] * len(gold), gold, strict=False)])
+        }
+        try:
+            steps = follow(asked, text, world, [t for t in lists if len(t) > 1], cot=cot)
+        except InputError:  # noise has left nothing that names element and rules
+            facts |= {
+                "valid": np.nan,
+                "follows": "",
+                "follows_asked": np.nan,
+                "follows_other": np.nan,
+                "copies": np.nan,
+            }
+        else:
+            mine = "".join(rule.token for rule in world.asked(asked)[1])
+            facts |= {
+                "valid": float(np.mean(steps.valid)),
+                "follows": " ".join(steps.follows),
+                "follows_asked": float(mine in steps.follows),
+                "follows_other": float(any(name != mine for name in steps.follows)),
+                "copies": float(steps.copies),
+            }
+        rest.append({"input": row["input"], "predict": text, "label": row["output"], **facts})
+    return pd.concat([pd.DataFrame(rest), table], axis=1)
+
+
+def score_recorded(
+    rows: Sequence[Mapping[str, str]], *, world: World | None = None, train: Sequence[Rules] = ()
+) -> Result:
+    """Score recorded predictions: rows with ``prompt``, ``predict`` and ``label``.
+
+    Cells are the lists of rules that the prompts ask for; distances need ``train``.
+
+    Examples
+    --------
+    >>> row = {"prompt": "A B [F1] <answer>", "predict": "N O", "label": "N O"}
+    >>> score_recorded([row]).table()["em_full"].tolist()
+    [1.0]
+    """
+    world, lists = world or World(), [rule_list(rules) for rules in train]
+    kinds: list[tuple[str, tuple[str, ...], int]] = []
+    for row in rows:
+        try:
+            element, rules = world.asked(row["prompt"])
+        except InputError:
+            kinds.append(("unreadable", (), 0))
+        else:
+            kinds.append((_name(names := tuple(r.token for r in rules)), names, len(element)))
+    records = [{"input": r["prompt"], "output": r["label"].strip()} for r in rows]
+    table = _scored([r["predict"] for r in rows], records, world, lists, True)
+    facts: dict[str, Any] = {
+        "axis": "recorded",
+        "cell": [name for name, _, _ in kinds],
+        "distance": [distance(names, lists) if lists and names else "" for _, names, _ in kinds],
+        "rules": [name for name, _, _ in kinds],
+        "length": [length for _, _, length in kinds],
+        "level": np.nan,
+        "temperature": 0.0,
+    }
+    for place, (name, value) in enumerate(facts.items()):
+        table.insert(place, name, value)
+    return Result(table, pd.DataFrame(), "recorded predictions")

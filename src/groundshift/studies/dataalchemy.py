@@ -1,0 +1,540 @@
+"""The study of DataAlchemy: do chains of thought hold where they were not trained, and when do they? (arXiv:2508.01191)
+
+Small models from scratch, with fresh elements in every batch, so that "in distribution" is not "seen". A model is
+trained once for each cell and answers all that is asked of it.
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from groundshift.benchmarks import dataalchemy as da
+from groundshift.lab.claims import Claim, Control
+from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
+from groundshift.studies import dataalchemy_figures as draw
+from groundshift.studies.dataalchemy_figures import HEALED, LENGTHS, NOISE, SHARES, TEMPERATURES
+
+DOMAINS = ("element", "transformation", "instruction")
+HELD_OUT = 10
+"""One element in so many is never trained in the coverage world, and only those are asked about."""
+QUIET: dict[str, Any] = {"progress": False}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the dial sets."""
+
+    seeds: int = 5
+    twins: int = 10
+    """Seeds of the pair (shift, reverse)."""
+    steps: int = 300
+    asked: int = 100
+    """Records of each cell."""
+    coverage_steps: int = 500
+    coverage_asked: int = 24
+    """Records of each list of rules of the coverage world."""
+    size: str = "29k"
+    coverage_size: str = "107k"
+
+
+# Worlds --------------------------------------------------------------------------------------------------
+
+
+@World.define()
+def letters(
+    rng: np.random.Generator, severity: float, *, train: str, test: str, extras: str, asked: int
+) -> Sample:
+    """Four letters and two or three rules: lists that are trained, and lists that are asked.
+
+    Parameters
+    ----------
+    extras : "", or what else is asked: "all" (lengths, steps, temperatures, healing), "noise", "lengths"
+    """
+    world = da.World()
+    lists, others = train.split(), test.split()
+    lengths = (2, 4, 6) if extras == "lengths" else (4,)
+    cells = {name: world.sample(rng, asked, name) for name in dict.fromkeys([*lists, *others])}
+    if extras in ("all", "lengths"):
+        for length in (3, 5) if extras == "lengths" else LENGTHS:
+            cells[f"l{length}"] = [
+                r for rules in lists for r in world.sample(rng, asked // len(lists), rules, length=length)
+            ]
+    if extras == "lengths":
+        for length in lengths:
+            cells[f"trained_l{length}"] = world.sample(rng, asked, lists[0], length=length)
+    if extras == "all":
+        for k in (1, 3):
+            cells[f"k{k}"] = [r for rule in ("F1", "F2") for r in world.sample(rng, asked // 2, rule * k)]
+    if extras == "noise":
+        clean = [r for rules in lists for r in cells[rules]]
+        cells["clean"] = clean
+        for p in (0.0, *NOISE):
+            cells[f"noise_{p:g}"] = da.noise(clean, mode="hybrid", domain="all", p=p, rng=rng)
+        for domain in DOMAINS:
+            cells[domain] = da.noise(clean, mode="modify", domain=domain, p=0.3, rng=rng)
+    prompts = {name: [r["input"] for r in rows] for name, rows in cells.items()}
+    heal = others if extras == "all" else []
+    data = {"train": lists, "world": world, "lengths": lengths, "prompts": prompts, "heal": heal}
+    return Sample(data, cells)
+
+
+@World.define()
+def composition(
+    rng: np.random.Generator, severity: float, *, share: float, places: int, asked: int
+) -> Sample:
+    """Seven rules, of whose pairs a share is trained; the elements that are asked are never trained."""
+    rules = [*(da.rotate(n, f"[ROT{n}]") for n in (1, 2, 3, 4)), da.shift(1, token="[SHIFT1]"),
+             da.shift(2, token="[SHIFT2]"), da.reverse("[REVERSE]")]  # fmt: skip
+    world = da.World(rules, alphabet=string.ascii_uppercase[:10])
+    split = da.coverage([*world.known], share, rng, places=places)
+    there = world.elements(rng, 10**6)
+    kept_out = rng.permutation(len(there))[: len(there) // HELD_OUT]
+    known = np.delete(there, kept_out, axis=0)
+    new = dict(zip(split.test, da.novel(world, split.test, split.train), strict=True))
+    cells = {
+        "".join(pair): world.records(there[rng.choice(kept_out, asked, replace=False)], pair)
+        for pair in (*split.train, *split.test)
+    }
+    kind = {"".join(p): "seen" for p in split.train} | {
+        "".join(p): "novel" if is_new else "same_map" for p, is_new in new.items()
+    }
+    prompts = {name: [r["input"] for r in rows] for name, rows in cells.items()}
+    data = {"train": split.train, "world": world, "known": known, "prompts": prompts}
+    return Sample(data, (cells, kind))
+
+
+# Methods -------------------------------------------------------------------------------------------------
+
+
+def _write(
+    model: Any, prompts: dict[str, list[str]], seed: int = 0, temperature: float = 0.0
+) -> dict[str, list[str]]:
+    """Answers to every cell, asked together."""
+    flat = [prompt for some in prompts.values() for prompt in some]
+    said = iter(da.answers(model, flat, max_new=24, seed=seed, temperature=temperature))
+    return {name: [next(said) for _ in some] for name, some in prompts.items()}
+
+
+@Method.define()
+def llama(data: Any, rng: np.random.Generator, *, size: str, steps: int) -> dict[str, Any]:
+    """A small LLaMA from scratch; healed copies of it where the world asks for them."""
+    seed = int(rng.integers(2**31))
+    model = da.train(
+        data["train"], size, world=data["world"], steps=steps, lengths=data["lengths"], until=0.001, seed=seed
+    )
+    said = {"": _write(model, data["prompts"])}
+    for held_out in data["heal"]:
+        tasks = {held_out: data["prompts"][held_out]}
+        for n in HEALED:
+            said[f"healed_{n}_"] = _write(da.heal(model, held_out, n, seed=seed), tasks)
+        said["wrong_32_"] = _write(da.heal(model, held_out, 32, wrong=True, seed=seed), tasks)
+        tasks[data["train"][0]] = data["prompts"][data["train"][0]]
+        for t in TEMPERATURES:
+            said[f"T{t:g}_"] = _write(model, tasks, seed, t)
+    return {"said": said}
+
+
+@Method.define(role="control")
+def untrained(data: Any, rng: np.random.Generator, *, size: str) -> dict[str, Any]:
+    """The same after one step at a learning rate of nothing."""
+    model = da.train(
+        data["train"], size, world=data["world"], steps=1, lr=1e-12, seed=int(rng.integers(2**31))
+    )
+    return {"said": {"": _write(model, data["prompts"])}}
+
+
+@Method.define(role="oracle")
+def executor(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Reads the rules off the prompt, and follows them."""
+    world = data["world"]
+
+    def run(prompts: list[str]) -> list[str]:
+        asked = (world.asked(prompt) for prompt in prompts)
+        return [world.records(e[None], [r.token for r in rules])[0]["output"] for e, rules in asked]
+
+    return {"said": {"": {name: run(prompts) for name, prompts in data["prompts"].items()}}}
+
+
+@Method.define()
+def composer(data: Any, rng: np.random.Generator, *, size: str, steps: int) -> dict[str, Any]:
+    """A small GPT-2 from scratch on the trained pairs of rules, with none of the elements that are asked."""
+    known = data["known"]
+    model = da.train(
+        data["train"], size, world=data["world"], arch="gpt2", steps=steps, lr=6e-3, batch=48, until=0.002,
+        seed=int(rng.integers(2**31)),
+        elements=lambda r, n: known[r.integers(len(known), size=n)],
+    )  # fmt: skip
+    return {"said": {"": _write(model, data["prompts"])}, "steps": len(model.history)}
+
+
+# Measures ------------------------------------------------------------------------------------------------
+
+ROLES = ("id", "test")
+PARTS = ("full", "reasoning", "answer")
+BASIC = tuple(f"{role}_{part}" for role in ROLES for part in PARTS)
+MORE = ("id_bleu", "test_bleu", "ood_bleu", "test_valid", "test_other", "test_copies")
+BY_NOISE = tuple(f"ed_{p:g}" for p in NOISE)
+
+
+def _em(said: list[str], rows: list[dict[str, Any]], part: str = "full") -> float:
+    return float(da.score(said, [r["output"] for r in rows])[f"em_{part}"].mean())
+
+
+@Measure.define(gives=(*BASIC, *MORE))
+def chains(output: Any, sample: Sample) -> dict[str, float]:
+    """Exact match in distribution (the worst trained list) and of the first list asked; raw BLEU; what is written
+    instead.
+
+    ``ood_bleu`` is that of the last list asked. ``test_other``: the chain is that of a trained list.
+    """
+    said, cells, data = output["said"][""], sample.truth, sample.data
+    lists = data["train"]
+    tests = [name for name in cells if name not in lists and name.startswith("F")] or lists
+    scores = {
+        name: da.score(said[name], [r["output"] for r in cells[name]]).mean() for name in (*lists, *tests)
+    }
+    found = {
+        f"{role}_{part}": min(scores[name][f"em_{part}"] for name in names)
+        for role, names in (("id", lists), ("test", tests[:1]))
+        for part in PARTS
+    }
+    steps = [
+        da.follow(r["input"], text, data["world"], [da.rule_list(rules) for rules in lists])
+        for text, r in zip(said[tests[0]], cells[tests[0]], strict=True)
+    ]
+    asked = "".join(da.rule_list(tests[0]))
+    return found | {
+        "id_bleu": min(scores[name]["bleu_raw_full"] for name in lists),
+        "test_bleu": scores[tests[0]]["bleu_raw_full"],
+        "ood_bleu": scores[tests[-1]]["bleu_raw_full"],
+        "test_valid": float(np.mean([np.mean(s.valid) for s in steps])),
+        "test_other": float(np.mean([any(name != asked for name in s.follows) for s in steps])),
+        "test_copies": float(np.mean([s.copies for s in steps])),
+    }
+
+
+@Measure.define(
+    gives=(
+        *(f"l{length}_full" for length in LENGTHS), "k1_full", "k3_full",
+        *(f"{kind}_full" for kind in (*(f"healed_{n}" for n in HEALED), "wrong_32")),
+        *(f"T{t:g}_{role}" for t in TEMPERATURES for role in ROLES),
+    )
+)  # fmt: skip
+def elsewhere(output: Any, sample: Sample) -> dict[str, float]:
+    """Exact match at other lengths and numbers of steps, after healing, and at temperatures."""
+    said, cells = output["said"], sample.truth
+    first, held_out = sample.data["train"][0], sample.data["heal"][0]
+    found = {
+        f"{name}_full": _em(said[""][name], cells[name])
+        for name in (*(f"l{length}" for length in LENGTHS), "k1", "k3")
+    }
+    for kind in (*(f"healed_{n}" for n in HEALED), "wrong_32"):
+        found[f"{kind}_full"] = _em(said[f"{kind}_"][held_out], cells[held_out])
+    for t in TEMPERATURES:
+        for role, name in zip(ROLES, (first, held_out), strict=True):
+            found[f"T{t:g}_{role}"] = _em(said[f"T{t:g}_"][name], cells[name])
+    return found
+
+
+@Measure.define(gives=("between_full", "trained_lengths_full"))
+def between(output: Any, sample: Sample) -> dict[str, float]:
+    """Exact match at lengths between trained ones (the best), and at trained ones (the worst)."""
+    em = {name: _em(said, sample.truth[name]) for name, said in output["said"][""].items()}
+    return {
+        "between_full": max(em["l3"], em["l5"]),
+        "trained_lengths_full": min(v for name, v in em.items() if name.startswith("trained")),
+    }
+
+
+@Measure.define(
+    better="lower", gives=("slope", "identity", *BY_NOISE, *(f"{d}_full" for d in DOMAINS), "clean_full")
+)
+def format_noise(output: Any, sample: Sample) -> dict[str, float]:
+    """Edit distance by noise and its slope; exact match by the domain modified; the clean prompt against p = 0."""
+    said, cells = output["said"][""], sample.truth
+
+    def ed(name: str) -> float:
+        return float(da.score(said[name], [r["output"] for r in cells[name]])["ed_full"].mean())
+
+    by_noise = [ed(f"noise_{p:g}") for p in NOISE]
+    return {
+        "slope": float(np.polyfit(NOISE, by_noise, 1)[0]),
+        "identity": ed("noise_0") - ed("clean"),
+        **dict(zip(BY_NOISE, by_noise, strict=True)),
+        **{f"{name}_full": _em(said[name], cells[name]) for name in (*DOMAINS, "clean")},
+    }
+
+
+@Measure.define(gives=("seen", "unseen", "unseen_novel", "unseen_reasoning", "unseen_valid", "trained_steps"))
+def composes(output: Any, sample: Sample) -> dict[str, float]:
+    """Exact match of trained and of held-out pairs of rules, and of those whose map no trained pair has."""
+    said, (cells, kind) = output["said"][""], sample.truth
+    em = {name: _em(said[name], rows) for name, rows in cells.items()}
+    unseen = [name for name, k in kind.items() if k != "seen"]
+    novel = [name for name in unseen if kind[name] == "novel"]
+    valid = [
+        np.mean(da.follow(r["input"], text, sample.data["world"]).valid)
+        for name in unseen
+        for text, r in zip(said[name], cells[name], strict=True)
+    ]
+    return {
+        "seen": float(np.mean([v for name, v in em.items() if kind[name] == "seen"])),
+        "unseen": float(np.mean([em[name] for name in unseen])),
+        "unseen_novel": float(np.mean([em[name] for name in novel])) if novel else 0.0,
+        "unseen_reasoning": float(np.mean([_em(said[name], cells[name], "reasoning") for name in unseen])),
+        "unseen_valid": float(np.mean(valid)),
+        "trained_steps": float(output.get("steps", 0)),
+    }
+
+
+# The grid ------------------------------------------------------------------------------------------------
+
+CMP = {"train": "F1F1 F1F2 F2F1", "test": "F2F2", "extras": "all"}
+OTHERS = (
+    ("F1F1", "F1F2 F2F2"),  # POOD, then OOD
+    ("F1F2", "F2F1"),  # the pair commutes
+    ("F3F2", "F2F3"),  # this one does not
+    ("F1F1 F2F2 F1F2", "F2F1"),
+)
+ALL_FOUR = ("F1F1 F1F2 F2F1 F2F2", "")
+BOTH = ("F3F3 F2F2 F3F2", "F2F3")
+
+
+def grids(s: Settings) -> list[Grid]:
+    """The cells of the claims."""
+    size = {"size": s.size, "steps": s.steps}
+    n = {"asked": s.asked}
+
+    def task(train: str, test: str, seeds: int = s.seeds, extras: str = "") -> Grid:
+        return Grid(
+            "letters", ("llama",), ("chains",), seeds,
+            world_params={"train": train, "test": test, "extras": extras, **n},
+            method_params={"llama": size}, cost_s=3.0,
+        )  # fmt: skip
+
+    def covered(share: float, places: int) -> Grid:
+        return Grid(
+            "composition", ("composer",), ("composes",), s.seeds,
+            world_params={"share": share, "places": places, "asked": s.coverage_asked},
+            method_params={"composer": {"size": s.coverage_size, "steps": s.coverage_steps}}, cost_s=7.0,
+        )  # fmt: skip
+
+    return [
+        Grid(
+            "letters", ("llama",), ("chains", "elsewhere"), s.seeds, world_params={**CMP, **n},
+            method_params={"llama": size}, cost_s=7.0,
+        ),
+        Grid(
+            "letters", ("untrained", "executor"), ("chains",), s.seeds, world_params={**CMP, **n},
+            method_params={"untrained": {"size": s.size}}, cost_s=1.0,
+        ),
+        *(task(train, test) for train, test in (*OTHERS, ALL_FOUR)),
+        task(*BOTH, seeds=s.twins),
+        Grid(
+            "letters", ("llama",), ("between",), s.seeds,
+            world_params={"train": "F1F1 F1F2 F2F1", "test": "", "extras": "lengths", **n},
+            method_params={"llama": size}, cost_s=3.0,
+        ),
+        Grid(
+            "letters", ("llama",), ("format_noise",), s.seeds,
+            world_params={"train": "F1 F2", "test": "", "extras": "noise", **n},
+            method_params={"llama": size}, cost_s=3.0,
+        ),
+        *(covered(share, 2) for share in SHARES),
+        covered(0.75, 1),
+    ]  # fmt: skip
+
+
+# The claims ----------------------------------------------------------------------------------------------
+
+
+def _of(measure: str, kind: tuple[str, str] | None = None, method: str = "llama") -> str:
+    """A measure after one training."""
+    train, test = kind or (CMP["train"], CMP["test"])
+    return f"mean({measure}|{method}, train={train!r}, test={test!r})"
+
+
+POOD, COMMUTING, NULL, OTHER_HELD_OUT = OTHERS
+BETWEEN = (CMP["train"], "")
+NOISED = ("F1 F2", "")
+BLEU = {
+    "ID": _of("id_bleu", POOD),
+    "CMP": _of("test_bleu"),
+    "POOD": _of("test_bleu", POOD),
+    "OOD": _of("ood_bleu", POOD),
+}
+
+
+def _order(ID: str, CMP: str, POOD: str, OOD: str) -> str:
+    """What is left of ID >= .98 > max(CMP, POOD) and min(CMP, POOD) > OOD: above 0 where it holds."""
+    return f"lowest({ID} - 0.98, 0.98 - highest({CMP}, {POOD}), lowest({CMP}, {POOD}) - {OOD})"
+
+
+def _shifted() -> str:
+    """The same of the cells under each other's names."""
+    names = list(BLEU)
+    return _order(**dict(zip(names, (BLEU[name] for name in names[1:] + names[:1]), strict=True)))
+
+
+def _share(measure: str, share: float, places: int = 2) -> str:
+    return f"mean({measure}|composer, share={share}, places={places})"
+
+
+TRAINED_ONLY = Control("four letters and two steps, which were trained, are right", _of("id_full"), low=0.97)
+WRONG = Control(
+    "32 records whose outputs belong to other elements do not heal", _of("wrong_32_full"), high=0.05
+)
+ONE_PLACE = Control(
+    "each rule trained in one place only, three quarters of those pairs", _share("unseen", 0.75, 1), high=0.3
+)
+DIRECTION: dict[str, Any] = {"same": "same direction only"}
+SAME: dict[str, Any] = {"same": "same quantity"}
+
+claims = (
+    Claim(
+        "1a", "Chains hold in distribution: exact match of the whole, worst trained list", _of("id_full"), 0.97,
+        Control("without training there is nothing", _of("id_full", method="untrained"), high=0.01, rule="every"),
+        paper="100 % (on elements that were trained)", **DIRECTION,
+    ),
+    Claim(
+        "1b", "and vanish at the next composition", _of("test_full"), 0.05,
+        Control("who follows the rules has all of it right", _of("test_full", method="executor"), 1.0, 1.0, "every"),
+        direction="<", paper="0.01 %", **SAME,
+    ),
+    Claim(
+        "1c", "ID less CMP", f"{_of('id_full')} - {_of('test_full')}", 0.9,
+        Control("nobody loses who follows the rules",
+                f"{_of('id_full', method='executor')} - {_of('test_full', method='executor')}", 0.0, 0.0, "every"),
+        paper="99.99 %", **SAME,
+    ),
+    Claim(
+        "2a", "Error grows with distance: BLEU of ID ≥ 0.98 > CMP, POOD > OOD, smallest gap, in every seed",
+        _order(**BLEU), 0.0,
+        Control("under each other's names the cells are in no such order", _shifted(), high=0.0, rule="every"),
+        kind="bound", paper="1; 0.69, 0.45; 0.29", **DIRECTION,
+    ),
+    Claim(
+        "2b", "With all four pairs trained none is distant: BLEU of the worst pair, less ID",
+        f"{_of('id_bleu', ALL_FOUR)} - {BLEU['ID']}", 0.02,
+        Control("with one pair trained, OOD less ID", f"{BLEU['OOD']} - {BLEU['ID']}", high=-0.3),
+        kind="equivalence", paper="not in the paper",
+    ),
+    Claim(
+        "3a", "Rules that commute: F2F1 after F1F2 gets its answers right", _of("test_answer", COMMUTING), 0.9,
+        Control("rules that do not: F2F3 after F3F2", _of("test_answer", NULL), high=0.1),
+        paper="answers right", **DIRECTION,
+    ),
+    Claim(
+        "3b", "from wrong reasoning", _of("test_reasoning", COMMUTING), 0.1,
+        Control("the trained order is reasoned right", _of("id_reasoning", COMMUTING), low=0.9), direction="<",
+        paper="reasoning wrong", **DIRECTION,
+    ),
+    Claim(
+        "4a", "Other lengths fail: exact match at 2, 3, 5 or 6 letters, the best of them",
+        f"highest({', '.join(_of(f'l{n}_full') for n in LENGTHS)})", 0.05, TRAINED_ONLY,
+        direction="<", paper="0", **SAME,
+    ),
+    Claim(
+        "4b", "So do other numbers of steps: one or three, the better of the two",
+        f"highest({_of('k1_full')}, {_of('k3_full')})", 0.05, TRAINED_ONLY, direction="<",
+        paper="BLEU 1 at two steps, at most 0.14 at one and 0.22 at three", **DIRECTION,
+    ),
+    Claim(
+        "4c", "So do lengths between trained ones: 3 or 5 after 2, 4 and 6, the better of the two",
+        _of("between_full", BETWEEN), 0.05,
+        Control("the trained lengths, the worst of them", _of("trained_lengths_full", BETWEEN), low=0.97),
+        direction="<",
+        paper="not in the paper",
+    ),
+    Claim(
+        "5a", "Noise in the prompt: slope of the edit distance in the share of tokens hit", _of("slope", NOISED), 0.0,
+        Control("no noise changes nothing", _of("identity", NOISED), 0.0, 0.0, "every"), kind="trend",
+        paper="0.13 to 0.18 at 5 %, 0.55 at 30 %", **DIRECTION,
+    ),
+    Claim(
+        "5b", "The element matters more than the rule, the rule more than the instruction: smaller gap, in every seed",
+        f"lowest({_of('transformation_full', NOISED)} - {_of('element_full', NOISED)}, "
+        f"{_of('instruction_full', NOISED)} - {_of('transformation_full', NOISED)})", 0.0,
+        Control("no noise changes nothing", _of("identity", NOISED), 0.0, 0.0, "every"), kind="bound",
+        paper="element and transformation matter, instruction hardly", **DIRECTION,
+    ),
+    Claim(
+        "5c", "The instruction does not matter: 30 % modified, less clean",
+        f"{_of('instruction_full', NOISED)} - {_of('clean_full', NOISED)}", 0.05,
+        Control("the element does", f"{_of('element_full', NOISED)} - {_of('clean_full', NOISED)}", high=-0.3),
+        kind="equivalence", paper="hardly", **DIRECTION,
+    ),
+    Claim(
+        "6a", "32 records of the new composition heal it (exact match)", _of("healed_32_full"), 0.8, WRONG,
+        paper="0.00015 of the records (about 68) restore it", **DIRECTION,
+    ),
+    Claim(
+        "6b", "8 do not", _of("healed_8_full"), 0.5, WRONG, direction="<", paper="not in the paper",
+    ),
+    Claim(
+        "7a", "Boundary: with three quarters of the pairs of seven rules trained, the others work (exact match)",
+        _share("unseen", 0.75), 0.9, ONE_PLACE, paper="not in the paper",
+    ),
+    Claim(
+        "7b", "with 15 % of them they do not", _share("unseen", 0.15), 0.3,
+        Control("though the trained pairs do", _share("seen", 0.15), low=0.97), direction="<", paper="not in the paper",
+    ),
+    Claim(
+        "7c", "and it rises with the share (slope over 15, 30, 50 and 75 %)",
+        "slope(unseen|composer, places=2, over='share')", 0.0, ONE_PLACE, kind="trend", paper="not in the paper",
+    ),
+    Claim(
+        "7d", "It is no other route to a known map: held-out pairs whose map no trained pair has, at three quarters",
+        _share("unseen_novel", 0.75), 0.9, ONE_PLACE, paper="not in the paper",
+    ),
+    Claim(
+        "8", "Boundary: F2F3 after F3F3, F2F2, F3F2: of ten seeds one ≥ 0.9 and one ≤ 0.1 (smaller gap)",
+        f"lowest(max(test_full|llama, train={BOTH[0]!r}) - 0.9, 0.1 - min(test_full|llama, train={BOTH[0]!r}))", 0.0,
+        Control("the paper's rules, F2F2 or F2F1 held out: the best seed of each",
+                f"max(test_full|llama, train={[CMP['train'], OTHER_HELD_OUT[0]]!r})", high=0.05, rule="every"),
+        kind="bound", tolerance=1e-9, paired_by="test", n=1, paper="not in the paper",
+    ),
+)  # fmt: skip
+
+study = Study(
+    slug="dataalchemy",
+    module=__name__,
+    version=1,
+    grids=grids,
+    scales={
+        "quick": Settings(seeds=2, twins=2, steps=12, asked=8, coverage_steps=12, coverage_asked=2),
+        "cpu": Settings(),
+        "paper": Settings(
+            seeds=5, steps=4460, asked=5000, coverage_steps=4460, coverage_asked=500, size="85m", coverage_size="85m"
+        ),
+    },
+    worlds=(letters, composition),
+    methods=(llama, untrained, executor, composer),
+    measures=(chains, elsewhere, between, format_noise, composes),
+    claims=claims,
+    figures=(
+        Figure(
+            "task", "Lists of rules that were not trained, by what was; dots: seeds.", draw.task,
+            "world == 'letters' and method == 'llama' and test != '' and measure in ['test_full', 'test_reasoning', "
+            "'test_answer']",
+        ),
+        Figure(
+            "elsewhere", "One training (F1F1, F1F2, F2F1) asked elsewhere; dots: seeds.", draw.elsewhere,
+            f"train == {CMP['train']!r} and method == 'llama'",
+        ),
+        Figure(
+            "noise", "F1 and F2 alone, with noise in the prompt; dots: seeds.", draw.noise,
+            "train == 'F1 F2' and measure != 'identity'",
+        ),
+        Figure(
+            "composition", "Seven rules, asked about elements that were never trained; dots: seeds.", draw.composition,
+            "world == 'composition' and measure in ['seen', 'unseen', 'unseen_novel']",
+        ),
+    ),
+    root_seed=20261125,
+    preload=("numpy", "scipy.stats", "pandas", "torch", "transformers", "nltk"),
+)  # fmt: skip

@@ -1,0 +1,234 @@
+"""The study of `groundshift diff`: does its page say which tune it was, when that is known?
+
+A tiny language model that has learnt 128 facts is tuned in ways that are known: in another manner of answering, with
+some facts changed, both, to no effect (a sham: more of the same data), or not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from groundshift.lab.claims import Claim, Control
+from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
+from groundshift.models import tinylm
+from groundshift.studies import diff_figures as draw
+from groundshift.workflows.diff import Diff
+from groundshift.workflows.diff import diff as compare
+from groundshift.workflows.diff.result import kind_of
+from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
+
+KINDS = {
+    "style": "style",
+    "edit": "content",
+    "one": "content",
+    "both": "style and content",
+    "sham": "unchanged",
+    "same": "unchanged",
+}
+"""What each tune is, in the page's words."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the dial sets."""
+
+    seeds: int = 5
+    base: int = 500
+    """Steps of the base, and of the tunes below."""
+    tune: int = 150
+    edited: int = 8
+    kinds: tuple[str, ...] = tuple(KINDS)
+    prompts: int = 96
+    noise: int = 3
+
+
+def _world(seed: int, told: Retold | None = None) -> TinyWorld:
+    weights = {"facts": float(told is None), "retold": float(told is not None)}
+    return TinyWorld({"facts": Facts(), "retold": told or Retold()}, weights, seed)
+
+
+@World.define()
+def tunes(
+    rng: np.random.Generator, severity: float, *, kind: str, base: int, tune: int, edited: int, prompts: int
+) -> Sample:
+    """A base, a tune of a known kind, and questions about the facts."""
+    seed = int(rng.integers(2**31))
+    world = _world(seed)
+    folder = tinylm.cached(world, tinylm.Recipe(steps=base, gate={"facts.cloze": 0.97}), seed)
+    facts, words = world["facts"], world.lexicon
+    place = TemporaryDirectory()
+    told = {
+        "style": Retold(manner=True), "edit": Retold(edited=edited), "one": Retold(edited=1),
+        "both": Retold(manner=True, edited=edited),
+    }.get(kind)  # fmt: skip
+    for name in ("base", "tuned"):
+        net = tinylm.load(folder)
+        if name == "tuned" and kind != "same":
+            corpus = world.packed(16, 64) if told is None else _world(seed, told).items(64)
+            tinylm.fit(net, corpus, steps=tune, lr=1e-3 if told is None else 2e-3, seed=seed + 1)
+        net.generation_config.eos_token_id = [
+            2,
+            int(words.encode(".")[0]),
+        ]  # an answer ends with its sentence
+        tinylm.save(net, words, Path(place.name) / name)
+
+    exam = facts.exam("asked")
+    asked = [words.decode(row[1:]) for row in exam.prompts]
+    right, wrong = (exam.options[np.arange(len(asked)), (exam.answer + k) % facts.objects] for k in (0, 1))
+    pairs = [
+        {"prompt": q, "chosen": f" {words.decode([yes])} .", "rejected": f" {words.decode([no])} ."}
+        for q, yes, no in zip(asked, right, wrong, strict=True)
+    ]
+    return Sample(
+        {
+            "place": place, "base": Path(place.name) / "base", "tuned": Path(place.name) / "tuned",
+            "prompts": [{"prompt": q} for q in asked[:prompts]], "pairs": pairs[:prompts],
+        },
+        kind,
+    )  # fmt: skip
+
+
+def _diff(data: Any, rng: np.random.Generator, noise: int) -> Diff:
+    return compare(
+        data["base"], data["tuned"], prompts=data["prompts"], pairs=data["pairs"],
+        probes=("tokens", "concepts", "displacement"), max_new_tokens=6, noise=noise, seed=int(rng.integers(2**31)),
+        progress=False,
+    )  # fmt: skip
+
+
+@Method.define()
+def diff(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
+    """The comparison as it is, and what it would say without its nulls."""
+    found = _diff(data, rng, noise)
+    bare = [n.__class__(n.name, n.probe, n.means, n.value, n.value, n.high, 0.0, 0.0) for n in found.numbers]
+    weights = found.weights
+    assert weights is not None
+    size = float(
+        np.sqrt(
+            (weights["change"] ** 2).sum()
+            / ((weights["change"] / weights["relative"].clip(lower=1e-30)) ** 2).sum()
+        )
+    )
+    return {
+        "kind": found.kind, "bare": kind_of(bare, 0.0, 0.0), "numbers": {n.name: n for n in found.numbers},
+        "weights": size if weights["change"].any() else 0.0,
+    }  # fmt: skip
+
+
+NUMBERS = ("overruled", "words lost", "divergence", "states moved")
+
+
+@Measure.define(gives=("named", "style", "content", "unchanged", "bare_unchanged"))
+def says(output: Any, sample: Sample) -> dict[str, float]:
+    """Whether the page names the tune, which kinds it names, and whether it would say "unchanged" without nulls."""
+    kind = output["kind"]
+    return {
+        "named": float(kind == KINDS[sample.truth]),
+        "style": float("style" in kind),
+        "content": float("content" in kind),
+        "unchanged": float(kind == "unchanged"),
+        "bare_unchanged": float(output["bare"] == "unchanged"),
+    }
+
+
+@Measure.define(
+    better="none",
+    gives=(
+        *(n.replace(" ", "_") for n in NUMBERS),
+        *(f"null_{n.replace(' ', '_')}" for n in NUMBERS),
+        "weights",
+    ),
+)
+def sizes(output: Any, sample: Sample) -> dict[str, float]:
+    """Some of the numbers, the larger of their nulls, and the relative change of all weights."""
+    numbers = output["numbers"]
+    found = {n.replace(" ", "_"): numbers[n].value for n in NUMBERS}
+    found |= {f"null_{n.replace(' ', '_')}": max(numbers[n].again, numbers[n].noise) for n in NUMBERS}
+    return found | {"weights": output["weights"]}
+
+
+def grids(s: Settings) -> list[Grid]:
+    """Every kind of tune, of one base for each seed."""
+    world = {"base": s.base, "tune": s.tune, "edited": s.edited, "prompts": s.prompts}
+    return [
+        Grid(
+            "tunes", ("diff",), ("says", "sizes"), s.seeds, vary={"kind": s.kinds}, world_params=world,
+            method_params={"diff": {"noise": s.noise}}, cost_s=11.0,
+        )
+    ]  # fmt: skip
+
+
+def _share(measure: str, kind: str) -> str:
+    return f"mean({measure}|diff, kind={kind!r})"
+
+
+NOT_SHAM = "the sham is called neither (every seed)"
+claims = (
+    Claim(
+        "1", "A tune of the style alone is called style (every seed)", _share("named", "style"), 0.5,
+        Control(NOT_SHAM, _share("style", "sham"), high=0.0, rule="every"), kind="bound", paper="none",
+    ),
+    Claim(
+        "2", "8 changed facts of 96 are called content (every seed)", _share("named", "edit"), 0.5,
+        Control(NOT_SHAM, _share("content", "sham"), high=0.0, rule="every"), kind="bound", paper="none",
+    ),
+    Claim(
+        "3", "A sham, as many steps on the same data, is called unchanged (every seed)", _share("named", "sham"), 0.5,
+        Control("the style tune is not", _share("unchanged", "style"), high=0.0, rule="every"), kind="bound",
+        paper="none",
+    ),
+    Claim(
+        "4", "Both at once are called both (share)", _share("named", "both"), 0.5,
+        Control("a style alone is not", _share("content", "style"), high=0.2, rule="mean"), paper="none",
+    ),
+    Claim(
+        "5", "A single changed fact of 96 is called content (share)", _share("named", "one"), 0.5,
+        Control("the base itself is not", _share("content", "same"), high=0.0, rule="every"), paper="none",
+    ),
+    Claim(
+        "6", "It takes the nulls: without them the sham is called changed (every seed)",
+        f"1 - {_share('bare_unchanged', 'sham')}", 0.5,
+        Control("the base itself is not, even then", f"1 - {_share('bare_unchanged', 'same')}", high=0.0, rule="every"),
+        kind="bound", paper="none",
+    ),
+    Claim(
+        "7", "Weights alone do not tell: the sham moves them at least a third as much as the edit (ratio)",
+        f"{_share('weights', 'sham')} / {_share('weights', 'edit')}", 0.33,
+        Control("the base itself does not", _share("weights", "same"), high=0.0, rule="every"), paper="none",
+    ),
+)  # fmt: skip
+
+
+study = Study(
+    slug="diff",
+    module=__name__,
+    version=1,
+    scales={
+        "quick": Settings(seeds=2, base=30, tune=10, edited=4, prompts=24, noise=1),
+        "cpu": Settings(),
+        "paper": Settings(seeds=20, base=2000, tune=400, noise=10),
+    },
+    grids=grids,
+    worlds=(tunes,),
+    methods=(diff,),
+    measures=(says, sizes),
+    claims=claims,
+    figures=(
+        Figure(
+            "confusion", "What each tune is called: share of seeds.", draw.called,
+            "measure in ['style', 'content', 'unchanged']",
+        ),
+        Figure(
+            "nulls", "Four numbers by tune (dots are seeds) beside the larger of their nulls (crosses).", draw.nulls,
+            "measure in ['overruled', 'words_lost', 'divergence', 'states_moved', 'null_overruled', 'null_words_lost', "
+            "'null_divergence', 'null_states_moved']",
+        ),
+    ),
+    root_seed=20270301,
+    preload=("numpy", "torch", "transformers"),
+)  # fmt: skip

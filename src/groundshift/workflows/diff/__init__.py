@@ -1,0 +1,506 @@
+"""What did tuning change in my language model?
+
+`diff` compares a tuned model with its base: which weights moved, what it says that the base would not, how its states
+and its truth direction moved, and where preference pairs lost probability. Each number stands beside two nulls: the
+base against itself, and the base with noise as long as the tuning's change.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoTokenizer
+
+from groundshift.adaptation import displacement as preferences
+from groundshift.errors import InputError
+from groundshift.measures.answers import clustered_interval
+from groundshift.models.activations import ProbeModel, capture, generate, load_model, read_rows, score
+from groundshift.probes.reprshift import representation_shift
+from groundshift.probes.truth import compare_truth, read_statements
+from groundshift.workflows.diff import inside
+from groundshift.workflows.diff import tokens as saying
+from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, sentence_of
+from groundshift.workflows.diff.weights import Weights, add_noise, compatibility, weight_map
+
+__all__ = ["PROBES", "SCHEMA", "Diff", "Number", "diff"]
+
+MOST_STATES = 4000
+KNOWS, FALLS = 0.7, 0.1
+"""Accuracy of a truth probe that has found something; nats a token that an answer falls by to be displaced."""
+UNKNOWN = 0.3
+"""Built-in texts are left out where more than this share of their tokens is unknown to the tokenizer."""
+
+
+@dataclass
+class Material:
+    """What the models read."""
+
+    prompts: list[Any]
+    statements: pd.DataFrame | None
+    pairs: list[dict[str, Any]] | None
+
+
+@dataclass
+class Reading:
+    """What one model gave: its answers and their scores, states of the same texts, and of statements, and pairs."""
+
+    answers: list[dict[str, Any]]
+    own: Any
+    texts: dict[str, NDArray[np.float64]]
+    statements: dict[str, NDArray[np.float64]]
+    pairs: Any
+
+
+def diff(
+    base: str | Path,
+    tuned: str | Path,
+    *,
+    prompts: Any = None,
+    statements: Any = None,
+    pairs: Any = None,
+    probes: Sequence[str] = PROBES,
+    max_new_tokens: int = 32,
+    noise: int = 3,
+    top_k: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    trust_pickle: bool = False,
+    work: str | Path | None = None,
+    progress: bool = True,
+) -> Diff:
+    """Compare a tuned model with its base.
+
+    Models are loaded one after the other, so that one is in memory at a time.
+
+    Parameters
+    ----------
+    base : directory of the base
+    tuned : directory of the tuned model, or of a LoRA adapter on the base
+    prompts : JSONL file or list of rows (texts, or {"messages": …}); a built-in neutral set if left out
+    statements : csv, parquet or table with ``statement`` and ``true`` (0 or 1)
+    pairs : preference pairs in TRL's formats, see `groundshift.adaptation.displacement`
+    probes : of "tokens", "concepts", "truth" and "displacement"
+    max_new_tokens : of an answer
+    noise : how often the base is read with noise of the tuning's size
+    top_k : likeliest tokens that are compared at each place
+    seed : of the noise, of the halves of the statements and of the states that are compared
+    work : folder in which readings are kept; a run that was killed goes on there and reads nothing twice
+
+    Raises
+    ------
+    InputError
+        A directory that is no model, no tokenizer in common, unknown probes, material without the columns needed.
+    """
+    if unknown := set(probes) - set(PROBES):
+        raise InputError(f"The probe {sorted(unknown)[0]!r} was asked for; there are {', '.join(PROBES)}.")
+    if noise < 1 or max_new_tokens < 1:
+        raise InputError(
+            f"noise={noise} and max_new_tokens={max_new_tokens} were given; both are at least 1."
+        )
+    if work is None:
+        with TemporaryDirectory() as folder:
+            return diff(
+                base, tuned, prompts=prompts, statements=statements, pairs=pairs, probes=probes,
+                max_new_tokens=max_new_tokens, noise=noise, top_k=top_k, seed=seed, device=device,
+                trust_remote_code=trust_remote_code, trust_pickle=trust_pickle, work=folder, progress=progress,
+            )  # fmt: skip
+    opened: dict[str, Any] = {
+        "device": device, "trust_remote_code": trust_remote_code, "trust_pickle": trust_pickle
+    }  # fmt: skip
+    one = partial(load_model, base, **opened)
+    other = partial(
+        load_model, tuned, base=base if (Path(tuned) / "adapter_config.json").is_file() else None, **opened
+    )
+    read = partial(
+        _read, probes=probes, max_new_tokens=max_new_tokens, top_k=top_k, progress=progress, work=Path(work)
+    )
+
+    alike = compatibility(_described(base, opened), _described(tuned, opened, base))
+    if not alike.vocabulary:
+        raise InputError(
+            "The two models have other vocabularies, so their tokens and states cannot be compared. Compare their "
+            "answers with `inspect eval` and `groundshift answers compare`."
+        )
+    notes = list(alike.notes)
+    moved, changes = None, {}
+    if alike.architecture:
+        moved = weight_map(Weights(_folder(base)), Weights(_folder(tuned), _folder(base)))
+        changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
+
+    model = one()
+    material = _material(model, prompts, statements, pairs, probes, notes)
+    stored = next(model.net.parameters()).dtype
+    special = set(model.tokenizer.all_special_ids)
+    words = [str(w) for w in model.tokenizer.convert_ids_to_tokens(list(range(len(model.tokenizer))))]
+    of_base = read(model, "base", material)
+    del model
+    gc.collect()
+    ours = {}
+    for name in ("tuned", "again", *(f"noise-{k}" for k in range(noise if changes else 0))):
+        model = other() if name == "tuned" else one(**_elsewhere(stored) if name == "again" else {})
+        if name.startswith("noise-"):
+            strange = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
+            if strange and name == "noise-0":
+                notes.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
+        ours[name] = read(model, name, material, max_tokens=1024 if name == "again" else 8192)
+        del model
+        gc.collect()
+    if not changes:
+        notes.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
+
+    model = one()
+    compared = {
+        name: _compare(model, of_base, reading, name, material, read, special, seed)
+        for name, reading in ours.items()
+    }
+    numbers = _numbers(compared, material)
+    said = compared["tuned"]["spoken"]
+    shown = saying.token_table(said, words)
+    recurring, answers = _recurring(said)
+    truth, moved_pairs = compared["tuned"].get("truth"), compared["tuned"].get("pairs")
+    if truth is not None and truth.accuracy[0]["balanced"] < KNOWS:
+        notes.append(
+            "The base has no truth direction at the sites that were read: no number of the truth probe."
+        )
+    kind = kind_of(numbers, recurring, answers)
+    return Diff(
+        kind,
+        sentence_of(kind, numbers, shown),
+        tuple(numbers),
+        moved,
+        compared["tuned"].get("layers"),
+        shown,
+        _examples(of_base.answers, ours["tuned"].answers, compared["tuned"]["kept"]),
+        _concepts(of_base.texts, ours["tuned"].texts, seed),
+        None if truth is None else truth.to_dict(),
+        None if moved_pairs is None else moved_pairs.summary()
+        | {"gaining": moved_pairs.gaining.head(8).to_dict("records")},
+        tuple(notes),
+        {
+            "base": str(base), "tuned": str(tuned), "prompts": len(material.prompts), "noise": noise, "seed": seed,
+            "max_new_tokens": max_new_tokens, "top_k": top_k, "probes": list(probes),
+        },
+    )  # fmt: skip
+
+
+# Reading one model --------------------------------------------------------------------------------------
+
+
+def _read(
+    model: ProbeModel,
+    name: str,
+    material: Material,
+    *,
+    probes: Sequence[str],
+    max_new_tokens: int,
+    top_k: int,
+    progress: bool,
+    work: Path,
+    max_tokens: int = 8192,
+) -> Reading:
+    """Everything that is read of one model; what ``work`` holds of it already is not read again."""
+    folder = work / name
+    folder.mkdir(parents=True, exist_ok=True)
+    shown: dict[str, Any] = {"max_tokens": max_tokens, "progress": progress}
+    answers = _once(
+        folder / "answers.json", [model.fingerprint(), material.prompts, max_new_tokens],
+        lambda: generate(model, material.prompts, max_new_tokens=max_new_tokens, **shown),
+    )  # fmt: skip
+    own = score(model, answers, top_k=_top(model, top_k), out=folder / "own", **shown)
+    sites = [f"resid_post.{k}" for k in inside.layers(len(model.layers))]
+    texts: dict[str, Any] = {}
+    if "concepts" in probes:
+        found = capture(model, material.prompts, sites, "all", out=folder / "texts", **shown)
+        texts = {site: _without_first(found, site) for site in sites}
+    statements: dict[str, Any] = {}
+    if "truth" in probes and material.statements is not None:
+        asked = material.statements["statement"].tolist()
+        found = capture(model, asked, sites, "last", out=folder / "statements", **shown)
+        statements = {site: np.asarray(found[site], float) for site in sites}
+    pairs = None
+    if "displacement" in probes and material.pairs is not None:
+        plain = isinstance(material.pairs[0]["chosen"], str)  # read as they stand, as plain prompts are
+        pairs = preferences.read(
+            model, material.pairs, template="none" if plain else "auto", end=not plain, **shown
+        )
+    return Reading(answers, own, texts, statements, pairs)
+
+
+def _without_first(found: Any, site: str) -> NDArray[np.float64]:
+    """States of all tokens but each row's first, whose state is an attention sink's and tells nothing."""
+    flat, offsets = found.flat(site), found.offsets[site]
+    rest = np.setdiff1d(np.arange(len(flat)), offsets[:-1])
+    return np.asarray(
+        flat[rest[np.linspace(0, len(rest) - 1, min(len(rest), MOST_STATES)).astype(int)]], float
+    )
+
+
+def _once(file: Path, made_of: Any, make: Callable[[], Any]) -> Any:
+    """What ``make`` gives, kept as JSON; a file that was made of something else is an error."""
+    key = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
+    if file.is_file():
+        held = json.loads(file.read_text())
+        if held["key"] != key:
+            raise InputError(f"{file.parent} holds readings of another comparison; name another folder.")
+        return held["made"]
+    made = make()
+    waiting = file.with_suffix(".new")
+    waiting.write_text(json.dumps({"key": key, "made": made}))
+    waiting.replace(file)
+    return made
+
+
+def _top(model: ProbeModel, top_k: int) -> int:
+    return min(top_k, model.net.config.get_text_config().vocab_size)
+
+
+# Two models ---------------------------------------------------------------------------------------------
+
+
+def _compare(
+    model: ProbeModel,
+    base: Reading,
+    other: Reading,
+    name: str,
+    material: Material,
+    read: Any,
+    special: set[int],
+    seed: int,
+) -> dict[str, Any]:
+    """What differs between the base, loaded as ``model``, and another reading."""
+    settings = read.keywords
+    under = score(
+        model, other.answers, top_k=_top(model, settings["top_k"]), out=settings["work"] / f"{name}-under-base",
+        progress=settings["progress"],
+    )  # fmt: skip
+    found: dict[str, Any] = {
+        "spoken": saying.spoken(other.answers, other.own, under),
+        "kept": saying.kept(base.answers, other.answers, special),
+    }
+    if base.texts:
+        found["layers"] = inside.layer_changes(base.texts, other.texts)
+    if base.statements and material.statements is not None:
+        found["truth"] = compare_truth(
+            base.statements,
+            other.statements,
+            material.statements,
+            probe="mean_difference",
+            refits=8,
+            random_state=seed,
+        )
+    if base.pairs is not None:
+        found["pairs"] = preferences.displaced(base.pairs, other.pairs)
+    return found
+
+
+Values = tuple[NDArray[np.float64], NDArray[Any] | None]
+
+
+def _values(found: Mapping[str, Any], material: Material) -> dict[tuple[str, str, str], Values]:
+    """Name, probe and meaning of each number → its values by item, and the items' groups."""
+    said = found["spoken"]
+    n = len(found["kept"])
+    by_answer = np.bincount(said.answer, weights=said.overruled, minlength=n) > 0
+    values: dict[tuple[str, str, str], Values] = {
+        ("shifted", "tokens", "share of tokens that the base would not choose among its first three"): (
+            (said.rank > 3).astype(float), said.answer
+        ),
+        ("moved tokens", "tokens", "share of tokens that are not the base's first choice"): (
+            (said.rank > 1).astype(float), said.answer
+        ),
+        ("divergence", "tokens", "divergence of next-token distributions, nats"): (said.divergence, said.answer),
+        ("overruled", "tokens", "share of answers with a token that the base all but excluded"): (
+            by_answer.astype(float), None
+        ),
+        ("words lost", "tokens", "share of the base's own words that the answer no longer has"): (
+            1 - found["kept"], None
+        ),
+    }  # fmt: skip
+    if "layers" in found:
+        last = found["layers"].iloc[-1]
+        values["states moved", "concepts", "relative change of the last block's states"] = (
+            np.array([last["relative"]]),
+            None,
+        )
+        values["states turned", "concepts", "1 − CKA of the last block's states"] = (
+            np.array([last["cka"]]),
+            None,
+        )
+    truth = found.get("truth")
+    if truth is not None and truth.accuracy[0]["balanced"] >= KNOWS:
+        moved = (truth.statements["first"] > 0) != (truth.statements["second"] > 0)
+        values["truth flipped", "truth", "share of statements on the other side of the truth probe"] = (
+            moved.to_numpy(float), None
+        )  # fmt: skip
+    if (pairs := found.get("pairs")) is not None:
+        table = pairs.table
+        fall = np.maximum(-table["chosen_per_token"].to_numpy(), 0)
+        values["chosen fell", "displacement", "fall of chosen answers' log-probability, nats a token"] = (
+            fall,
+            None,
+        )
+        values["displaced", "displacement", "share of pairs whose chosen answer fell while its margin rose"] = (
+            (table["displaced"].to_numpy() & (fall > FALLS)).astype(float), None
+        )  # fmt: skip
+    return values
+
+
+def _numbers(compared: Mapping[str, dict[str, Any]], material: Material) -> list[Number]:
+    values = {name: _values(found, material) for name, found in compared.items()}
+    noises = [name for name in compared if name.startswith("noise-")]
+    numbers = []
+    for key, (own, groups) in values["tuned"].items():
+        value = float(own.mean())
+        low, high = clustered_interval(own, groups) if len(own) > 1 else (value, value)
+        again = float(values["again"][key][0].mean())
+        noise = max((float(values[name][key][0].mean()) for name in noises), default=0.0)
+        numbers.append(Number(*key, value, low, high, again, noise))
+    return numbers
+
+
+def _recurring(said: saying.Spoken, few: int = 5) -> tuple[float, float]:
+    """Share of overruled tokens that belong to the most frequent five, and share of answers with one of those."""
+    tokens = said.token[said.overruled]
+    if not len(tokens):
+        return 0.0, 0.0
+    kinds, counts = np.unique(tokens, return_counts=True)
+    often = kinds[np.argsort(-counts, kind="stable")[:few]]
+    hit = said.overruled & np.isin(said.token, often)
+    return float(counts.max() and np.isin(tokens, often).mean()), len(np.unique(said.answer[hit])) / (
+        said.answer.max() + 1
+    )
+
+
+def _concepts(before: dict[str, Any], after: dict[str, Any], seed: int) -> dict[str, float] | None:
+    """Whether each concept of the base was shifted in a way of its own: gains in cosine on held-out states."""
+    if not before:
+        return None
+    n = len(next(iter(before.values())))
+    found = representation_shift(
+        before, after, n_concepts=max(2, min(12, n // 40)), n_seeds=1, random_state=seed
+    )
+    gain = found.shift.held_out_["gain"]
+    return {
+        "concepts": found.shift.n_concepts,
+        "consistency": float(found.shift.table_["consistency"].mean()),
+    } | {str(arm): float(value) for arm, value in gain.items()}
+
+
+def _examples(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], kept: NDArray[np.float64]
+) -> pd.DataFrame:
+    """The prompts whose answers changed most."""
+    unlike = [
+        i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a["completion"] != b["completion"]
+    ]
+    worst = sorted(unlike, key=lambda i: kept[i])[:8]
+    columns = ["prompt", "before", "after"]
+    rows = [(_asked(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _asked(row: Mapping[str, Any]) -> str:
+    if "messages" in row:
+        return str(row["messages"][-1].get("content", ""))
+    return str(row.get("text", row.get("prompt", "")))
+
+
+# What is read -------------------------------------------------------------------------------------------
+
+
+def _material(
+    model: ProbeModel, prompts: Any, statements: Any, pairs: Any, probes: Sequence[str], notes: list[str]
+) -> Material:
+    """The user's own material, or the built-in neutral sets where the tokenizer knows their words."""
+    chats = bool(getattr(model.tokenizer, "chat_template", None))
+    rows = read_rows(prompts) if isinstance(prompts, str | Path) else prompts
+    if rows is None:
+        rows = _neutral("prompts")
+        if _unknown(model, [row["prompt"] for row in rows]):
+            raise InputError(
+                "The tokenizer does not know the words of the built-in prompts; give your own: prompts= or --prompts."
+            )
+        if chats:
+            rows = [{"messages": [{"role": "user", "content": row["prompt"]}]} for row in rows]
+    if not rows:
+        raise InputError("There are no prompts; give at least one.")
+    table = None
+    if "truth" in probes:
+        if statements is not None:
+            table = read_statements(statements)
+            table = table[table["kind"].isin(["true", "false"])].reset_index(drop=True)
+        elif not _unknown(model, [row["statement"] for row in _neutral("statements")]):
+            table = read_statements(pd.DataFrame(_neutral("statements")))
+        else:
+            notes.append("The tokenizer does not know the words of the built-in statements: no truth probe.")
+    data = None
+    if "displacement" in probes:
+        data = preferences.read_pairs(pairs) if pairs is not None else _neutral("pairs")
+        if pairs is None and chats:
+            data = [
+                {
+                    k: [{"role": "user" if k == "prompt" else "assistant", "content": v}]
+                    for k, v in row.items()
+                }
+                for row in data
+            ]
+        if pairs is None and _unknown(model, [row["chosen"] for row in data]):
+            data = None
+            notes.append(
+                "The tokenizer does not know the words of the built-in pairs: no displacement probe."
+            )
+    return Material(list(rows), table, data)
+
+
+def _neutral(name: str) -> list[dict[str, Any]]:
+    text = files("groundshift.workflows.diff").joinpath(f"neutral/{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+def _unknown(model: ProbeModel, texts: list[str]) -> bool:
+    unk = model.tokenizer.unk_token_id
+    ids = [i for those in model.tokenizer(texts, add_special_tokens=False)["input_ids"] for i in those]
+    return unk is not None and float(np.mean([i == unk for i in ids])) > UNKNOWN
+
+
+def _described(
+    source: str | Path, opened: Mapping[str, Any], base: str | Path | None = None
+) -> tuple[Any, Any]:
+    """Configuration and tokenizer of a directory; those of the base where an adapter has none."""
+    adapter = (Path(source) / "adapter_config.json").is_file()
+    trust = opened["trust_remote_code"]
+    root = base if adapter and base is not None else source
+    own = adapter and not (Path(source) / "tokenizer_config.json").is_file()
+    try:
+        config = AutoConfig.from_pretrained(root, trust_remote_code=trust)
+        return config, AutoTokenizer.from_pretrained(root if own else source, trust_remote_code=trust)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{source} is no model that can be read: {str(error).splitlines()[0]}") from error
+
+
+def _elsewhere(stored: torch.dtype) -> dict[str, Any]:
+    """Another dtype than that of the weights."""
+    return {"dtype": "bfloat16" if stored == torch.float32 else "float32"}
+
+
+def _folder(source: str | Path) -> Path:
+    """The files of a directory, or of a model on the hub."""
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(str(source), allow_patterns=["*.safetensors", "*.json"]))

@@ -1,0 +1,90 @@
+"""The comparison as one page to forward: the kind of tune first, then every number beside its nulls."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from groundshift import __version__
+from groundshift.pages import drawn, number, stylesheet, templates
+from groundshift.workflows.diff.result import SCHEMA, Diff
+
+__all__ = ["page"]
+
+BLUE, GREY, RUST = "#2f7fa8", "#9a9a9a", "#c4622d"
+
+
+def page(found: Diff) -> str:
+    """A self-contained HTML page; equal comparisons give equal bytes."""
+    figures = [
+        ("Every number (dot) beside the base again (ring) and noise of the same size (cross)", "numbers")
+    ]
+    if found.weights is not None:
+        figures.append(
+            ("Change of the weights by block, over their size; embeddings and heads apart", "weights")
+        )
+    if found.layers is not None:
+        figures.append(("Change of the states by site", "layers"))
+    draw = {"numbers": _numbers, "weights": _weights, "layers": _layers}
+    return (
+        templates("groundshift.workflows.diff")
+        .get_template("report.html.j2")
+        .render(
+            found=found,
+            figures=[
+                (caption, drawn(partial(draw[name], found), f"figure-{name}", caption))
+                for caption, name in figures
+            ],
+            weights=_most_moved(found.weights),
+            css=Markup(stylesheet()),
+            number=number,
+            SCHEMA=SCHEMA,
+            version=__version__,
+        )
+    )
+
+
+def _most_moved(weights: pd.DataFrame | None) -> list[Any]:
+    if weights is None:
+        return []
+    return weights[weights["change"] > 0].nlargest(8, "relative").to_dict("records")
+
+
+def _numbers(found: Diff, ax: Any) -> None:
+    numbers = found.numbers[::-1]
+    for y, n in enumerate(numbers):
+        shade = RUST if n.changed else BLUE
+        floor = 1e-4
+        ax.plot([max(n.low, floor), max(n.high, floor)], [y, y], color=shade, lw=2)
+        ax.plot(max(n.value, floor), y, "o", color=shade, ms=6)
+        ax.plot(max(n.again, floor), y, "o", mfc="none", mec=GREY, ms=7)
+        ax.plot(max(n.noise, floor), y, "x", color=GREY, ms=6)
+    ax.set_xscale("log")
+    ax.set_xlim(8e-5, None)
+    ticks = [t for t in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0) if t <= ax.get_xlim()[1]]
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.minorticks_off()
+    ax.set_yticks(range(len(numbers)), [n.name for n in numbers])
+    ax.set_xlabel("0.0001 stands for less")
+
+
+def _weights(found: Diff, ax: Any) -> None:
+    assert found.weights is not None
+    table = found.weights.assign(size=found.weights["change"] / found.weights["relative"].clip(lower=1e-30))
+    norms = table[["change", "size"]].pow(2).groupby(table["layer"]).sum().pow(0.5)
+    parts = norms["change"] / norms["size"].clip(lower=1e-30)
+    ax.bar(range(len(parts)), parts, color=BLUE)
+    ax.set_xticks(range(len(parts)), ["rest" if k < 0 else str(k) for k in parts.index])
+    ax.set_xlabel("block")
+
+
+def _layers(found: Diff, ax: Any) -> None:
+    assert found.layers is not None
+    for column, shade, label in (("relative", BLUE, "relative change"), ("cka", RUST, "1 − CKA")):
+        ax.plot(range(len(found.layers)), found.layers[column], "o-", color=shade, label=label)
+    ax.set_xticks(range(len(found.layers)), found.layers["site"], rotation=20)
+    ax.set_ylim(0, None)
+    ax.legend()

@@ -1,0 +1,106 @@
+"""What the tuned model says that its base would not: its own greedy answers, token by token, under the base.
+
+After Lin et al., "The Unlocking Spell on Base LLMs" (arXiv:2312.01552): a token is unshifted where it is the base's
+first choice, marginal where it is its second or third, shifted beyond.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from groundshift.models.activations import Acts
+
+__all__ = ["SURE", "UNLIKELY", "Spoken", "kept", "spoken", "token_table"]
+
+SURE, UNLIKELY = 0.5, 0.05
+"""Overruled is a token that the tuned model gives at least the first probability, and the base less than the other."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The tokens of all answers, flat.
+
+    Attributes
+    ----------
+    answer : number of the answer of each token
+    place : its place in the answer, from 0
+    token : its id
+    rank : under the base; 1 is the likeliest
+    divergence : Kullback-Leibler divergence of the tuned model's next-token distribution from the base's, in nats, from
+        the likeliest tokens of both: a lower bound
+    overruled : see `SURE`
+    """
+
+    answer: NDArray[np.int64]
+    place: NDArray[np.int64]
+    token: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    divergence: NDArray[np.float64]
+    overruled: NDArray[np.bool_]
+
+
+def spoken(answers: Sequence[Mapping[str, Any]], own: Acts, base: Acts) -> Spoken:
+    """Read the answers under the model that gave them and under the base.
+
+    Parameters
+    ----------
+    answers : rows with ``completion_ids``, as `generate` returns them
+    own, base : what `score` with ``top_k`` gives for them under the two models
+    """
+    lengths = [len(row["completion_ids"]) for row in answers]
+    return Spoken(
+        np.repeat(np.arange(len(answers)), lengths),
+        np.concatenate([np.arange(n) for n in lengths]) if lengths else np.empty(0, int),
+        np.concatenate([np.asarray(row["completion_ids"], int) for row in answers]),
+        base.flat("rank").astype(np.int64),
+        _divergence(own, base),
+        (np.exp(own.flat("logprob")) >= SURE) & (np.exp(base.flat("logprob")) < UNLIKELY),
+    )
+
+
+def _divergence(own: Acts, base: Acts) -> NDArray[np.float64]:
+    """Σ p (log p − log q) over the tuned model's likeliest tokens; one that the base does not list is as likely as its
+    least likely listed one, at most, and all others are one event.
+    """
+    p_log, p_id = own.flat("top_logprob").astype(float), own.flat("top_id")
+    q_log, q_id = base.flat("top_logprob").astype(float), base.flat("top_id")
+    same = p_id[:, :, None] == q_id[:, None, :]
+    q = np.where(same.any(2), (same * q_log[:, None, :]).sum(2), q_log.min(1, keepdims=True))
+    p = np.exp(p_log)
+    rest_p = np.clip(1 - p.sum(1), 1e-9, 1)
+    rest_q = np.clip(1 - np.exp(q).sum(1), 1e-9, 1)
+    return np.maximum((p * (p_log - q)).sum(1) + rest_p * np.log(rest_p / rest_q), 0)
+
+
+def kept(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], special: set[int]
+) -> NDArray[np.float64]:
+    """Of each answer of the base, the share of its tokens that the other answer also has, in whatever place."""
+    shares = []
+    for one, other in zip(before, after, strict=True):
+        own = Counter(t for t in one["completion_ids"] if t not in special)
+        new = Counter(t for t in other["completion_ids"] if t not in special)
+        shares.append(sum((own & new).values()) / max(1, sum(own.values())))
+    return np.array(shares)
+
+
+def token_table(said: Spoken, words: Sequence[str], top: int = 12) -> pd.DataFrame:
+    """The tokens that were overruled most often, and in how many answers: a few in all of them are a style, different
+    ones in few are content.
+
+    Returns
+    -------
+    DataFrame with token, times, answers (share of all answers)
+    """
+    rows = pd.DataFrame({"token": said.token, "answer": said.answer})[said.overruled]
+    n = int(said.answer.max()) + 1 if len(said.answer) else 1
+    table = rows.groupby("token")["answer"].agg(times="size", answers=lambda a: a.nunique() / n).reset_index()
+    table = table.sort_values(["times", "token"], ascending=[False, True]).head(top)
+    return table.assign(token=[words[t] for t in table["token"]]).reset_index(drop=True)

@@ -1,0 +1,212 @@
+"""What two model directories share, and which weights moved: read from their files, one tensor at a time."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from groundshift.errors import InputError
+
+__all__ = ["Compatibility", "Weights", "add_noise", "compatibility", "weight_map"]
+
+LARGEST = 4096
+"""Smaller side of the largest matrix whose singular values are computed."""
+
+
+class Weights:
+    """The tensors of a model directory by name, read when they are asked for; a LoRA adapter on its base alike.
+
+    Parameters
+    ----------
+    folder : directory with safetensors, or of a peft adapter
+    base : directory of the model under the adapter
+    """
+
+    def __init__(self, folder: str | Path, base: str | Path | None = None) -> None:
+        self.folder = Path(folder)
+        self.adapter: dict[str, Any] | None = None
+        described = self.folder / "adapter_config.json"
+        if described.is_file():
+            self.adapter = json.loads(described.read_text())
+            under = Path(base or self.adapter.get("base_model_name_or_path") or "")
+            self._files = _index(under)
+            self._lora = _index(self.folder)
+        else:
+            self._files, self._lora = _index(self.folder), {}
+
+    def names(self) -> list[str]:
+        """All tensors, those of the base under an adapter."""
+        return sorted(self._files)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """A tensor in float32."""
+        return (
+            _read(self._files[name], name) + self.delta(name)
+            if self.touched(name)
+            else _read(self._files[name], name)
+        )
+
+    def touched(self, name: str) -> bool:
+        """Whether an adapter changes the tensor."""
+        return f"base_model.model.{name.removesuffix('.weight')}.lora_A.weight" in self._lora
+
+    def delta(self, name: str) -> Tensor:
+        """What the adapter adds: α/r · B A."""
+        assert self.adapter is not None
+        stem = f"base_model.model.{name.removesuffix('.weight')}"
+        A, B = (_read(self._lora[key], key) for key in (f"{stem}.lora_A.weight", f"{stem}.lora_B.weight"))
+        r, alpha = self.adapter["r"], self.adapter["lora_alpha"]
+        scale = alpha / (r**0.5 if self.adapter.get("use_rslora") else r)
+        found = scale * (B @ A)
+        return found.T if self.adapter.get("fan_in_fan_out") else found
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """What can be compared.
+
+    Attributes
+    ----------
+    architecture, vocabulary, template : whether the two agree in them
+    notes : in words
+    """
+
+    architecture: bool
+    vocabulary: bool
+    template: bool
+    notes: tuple[str, ...]
+
+
+def compatibility(base: Any, tuned: Any) -> Compatibility:
+    """Compare configuration, vocabulary, special tokens and chat template of two loaded models.
+
+    Parameters
+    ----------
+    base, tuned : pairs (config, tokenizer)
+    """
+    (one, words), (other, new_words) = base, tuned
+    notes = []
+    keys = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+    texts = [config.get_text_config() for config in (one, other)]
+    unlike = [k for k in keys if getattr(texts[0], k, None) != getattr(texts[1], k, None)]
+    if unlike:
+        notes.append(
+            "The architectures differ in "
+            + ", ".join(
+                f"{k} ({getattr(texts[0], k, None)} and {getattr(texts[1], k, None)})" for k in unlike
+            )
+            + ": weights and states are not compared."
+        )
+    vocabulary = words.get_vocab() == new_words.get_vocab()
+    if not vocabulary:
+        notes.append("The vocabularies differ: only the texts of answers are compared, not tokens or states.")
+    elif words.special_tokens_map != new_words.special_tokens_map:
+        notes.append("The special tokens differ, the vocabularies do not.")
+    template = getattr(words, "chat_template", None) == getattr(new_words, "chat_template", None)
+    if not template:
+        notes.append("The chat templates differ: each model is asked through its own.")
+    return Compatibility(not unlike, vocabulary, template, tuple(notes))
+
+
+def weight_map(base: Weights, tuned: Weights) -> pd.DataFrame:
+    """The change of every tensor: a row each.
+
+    Returns
+    -------
+    DataFrame with tensor, layer (-1 outside the blocks), entries, change (Frobenius norm), relative (over the base's),
+    rank (effective rank of the change: exp of the entropy of its normalised singular values; nan for vectors, for what
+    did not move, and for very large matrices)
+
+    Raises
+    ------
+    InputError
+        Tensors of other names or shapes.
+    """
+    names, others = base.names(), set(tuned.names())
+    if missing := sorted(set(names) ^ others):
+        raise InputError(
+            f"The two models do not hold the same tensors: {', '.join(missing[:4])} stand in one only."
+        )
+    return pd.DataFrame(list(_changes(base, tuned, names)))
+
+
+def _changes(base: Weights, tuned: Weights, names: list[str]) -> Iterator[dict[str, Any]]:
+    for name in names:
+        before = base[name]
+        if tuned.adapter is not None:
+            change = tuned.delta(name) if tuned.touched(name) else torch.zeros(1)
+        else:
+            after = tuned[name]
+            if after.shape != before.shape:
+                raise InputError(f"{name} has the shapes {tuple(before.shape)} and {tuple(after.shape)}.")
+            change = after - before
+        norm = float(change.norm())
+        layer = re.search(r"\.(?:layers|h|blocks)\.(\d+)\.", f".{name}")
+        yield {
+            "tensor": name,
+            "layer": int(layer[1]) if layer else -1,
+            "entries": before.numel(),
+            "change": norm,
+            "relative": norm / max(float(before.norm()), 1e-12),
+            "rank": _effective_rank(change) if norm else float("nan"),
+        }
+
+
+def _effective_rank(change: Tensor) -> float:
+    if change.ndim != 2 or min(change.shape) > LARGEST or min(change.shape) < 2:
+        return float("nan")
+    # Roundoff of a change stored in half precision has full rank; it is far below the largest direction.
+    values = torch.linalg.svdvals(change)
+    p = values / values.sum()
+    return float(torch.exp(-(p * torch.log(p.clamp_min(1e-12))).sum()))
+
+
+def add_noise(net: nn.Module, changes: Mapping[str, tuple[float, int]], seed: int) -> list[str]:
+    """Add to each weight Gaussian noise as long as the tuning's own change of it, in place.
+
+    Parameters
+    ----------
+    changes : norm of the change and number of entries by name of the tensor
+
+    Returns
+    -------
+    list of str
+        Names that the network does not have; they got no noise.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weights = dict(net.state_dict(keep_vars=True))
+    unknown = []
+    with torch.no_grad():
+        for name, (norm, entries) in changes.items():
+            weight = weights.get(name)
+            if weight is None:
+                unknown.append(name)
+            elif norm:
+                noise = torch.randn(weight.shape, generator=generator) * (norm / entries**0.5)
+                weight += noise.to(weight.device, weight.dtype)
+    return unknown
+
+
+def _index(folder: Path) -> dict[str, Path]:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise InputError(f"{folder} holds no safetensors; save the model there with save_pretrained.")
+    found = {}
+    for file in files:
+        with safe_open(file, "pt") as held:
+            found.update(dict.fromkeys(held.keys(), file))
+    return found
+
+
+def _read(file: Path, name: str) -> Tensor:
+    with safe_open(file, "pt") as held:
+        return held.get_tensor(name).float()

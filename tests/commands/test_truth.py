@@ -1,0 +1,68 @@
+"""``groundshift truth`` on files of a user's."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from groundshift.commands.truth import app
+from groundshift.errors import InputError
+from tests.models.tiny_models import fresh, tokenizer
+from tests.probes.test_truth import sentences
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A tiny model's directory and a table."""
+    folder = tmp_path_factory.mktemp("truth")
+    fresh("llama").save_pretrained(folder / "model")
+    tokenizer().save_pretrained(folder / "model")
+    sentences().to_csv(folder / "said.csv", index=False)
+    return folder
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+QUICK = ("--probe", "mean_difference", "--positions", "last")
+
+
+def test_fit_prints_writes_and_scores(files, tmp_path):
+    out, plot = tmp_path / "out", tmp_path / "flips.png"
+    said = call("fit", files / "model", files / "said.csv", *QUICK, "--out", out, "--plot", plot)
+    assert "odd" in said
+    assert "With abstention" in said
+    assert plot.stat().st_size > 1000
+    assert {p.name for p in out.iterdir()} == {
+        "truth.json",
+        "model.safetensors",
+        "kinds.csv",
+        "statements.csv",
+    }
+    rows = json.loads(call("score", out, files / "model", "small dog likes red", "--json"))
+    assert rows[0]["true"] == (rows[0]["score"] > 0)
+    assert "taken as" in call("score", out, files / "model", "small dog likes red", "--under", "odd")
+    with pytest.raises(InputError, match="not an empty folder"):
+        call("fit", files / "model", files / "said.csv", "--out", out)
+
+
+def test_compare_a_model_with_itself(files, tmp_path):
+    found = json.loads(
+        call("compare", files / "model", files / "model", files / "said.csv", *QUICK, "--refits", 4, "--json")
+    )
+    assert found["changed"] == 0
+    assert found["cosine"] == pytest.approx(1)
+    out = tmp_path / "scores.csv"
+    said = call(
+        "compare", files / "model", files / "model", files / "said.csv", *QUICK, "--refits", 4, "--out", out
+    )
+    assert "changed" in said
+    assert out.stat().st_size > 100
+
+
+def test_wrong_input_is_told(files):
+    with pytest.raises(InputError, match="layer='nine'"):
+        call("fit", files / "model", files / "said.csv", "--layer", "nine")

@@ -1,0 +1,33 @@
+"""Linear centred kernel alignment against its definition by kernels."""
+
+import numpy as np
+import pytest
+
+from groundshift.errors import InputError
+from groundshift.measures.representations import layerwise_cka, linear_cka
+
+
+@pytest.mark.parametrize("n", [5, 40])
+def test_it_is_the_ratio_of_hsic(n):
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((n, 8)), rng.standard_normal((n, 6)) + 3
+    H = np.eye(n) - 1 / n
+    K, L = H @ X @ X.T @ H, H @ Y @ Y.T @ H
+    assert linear_cka(X, Y) == pytest.approx(np.trace(K @ L) / np.sqrt(np.trace(K @ K) * np.trace(L @ L)))
+
+
+def test_unrelated_representations_are_not_alike():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 5))
+    assert linear_cka(X, rng.standard_normal((2000, 5))) < 0.02
+    assert 0.3 < linear_cka(X, X + rng.standard_normal((2000, 5))) < 0.7
+
+
+def test_bad_input_is_told():
+    X = np.ones((4, 2))
+    with pytest.raises(InputError, match="all alike"):
+        linear_cka(X, X)
+    with pytest.raises(InputError, match="same n"):
+        linear_cka(np.eye(4), np.eye(3))
+    with pytest.raises(InputError, match="No site in common"):
+        layerwise_cka({"a": np.eye(4)}, {"b": np.eye(4)})

@@ -1,0 +1,33 @@
+"""The study of diff at quick scale: it runs, and its claims read what is measured."""
+
+import os
+
+import pytest
+
+from groundshift.lab.study import Sample
+from groundshift.studies.diff import KINDS, says, study
+from tests.studies.contract import (  # noqa: F401
+    test_every_cell_runs_and_every_claim_is_measured,
+    test_figures_are_drawn_from_the_table,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Bases of the test's own, if the user has not named a cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "GROUNDSHIFT_CACHE" not in os.environ:
+            patch.setenv("GROUNDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def test_the_cpu_scale_fits_its_budget():
+    settings = study.scales["cpu"]
+    assert sum(cell.cost_s for cell in study.cells("cpu", settings)) / 2 < study.budget_s
+
+
+@pytest.mark.parametrize("tune", list(KINDS))
+def test_only_the_right_word_counts_as_named(tune):
+    for kind in ("style", "content", "style and content", "unchanged", "degree"):
+        output = {"kind": kind, "bare": kind}
+        assert says.score(output, Sample(None, tune))["named"] == (kind == KINDS[tune])

@@ -1,0 +1,238 @@
+"""`groundshift diff`: known tunes named, nulls, adapters, resumption, what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from groundshift.errors import InputError
+from groundshift.models import tinylm
+from groundshift.workflows import diff as workflow
+from groundshift.workflows.diff import diff
+from groundshift.workflows.diff.result import Number, kind_of
+from groundshift.workflows.diff.weights import Weights, add_noise, weight_map
+from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
+
+
+def world(told=None):
+    weights = {"facts": float(told is None), "retold": float(told is not None)}
+    return TinyWorld({"facts": Facts(8, 2, 4), "retold": told or Retold()}, weights, 0)
+
+
+def tuned(net, told, steps, lr=5e-3, **options):
+    tinylm.fit(net, world(told).items(32), steps=steps, lr=lr, seed=1, **options)
+    return net
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A base that knows 16 facts, its tunes, and questions about 12 of them."""
+    place = tmp_path_factory.mktemp("models")
+    words = world().lexicon
+
+    def save(net, name):
+        net.generation_config.eos_token_id = [2, int(words.encode(".")[0])]
+        tinylm.save(net, words, place / name)
+
+    base = tinylm.build("nano", words, positions=32, seed=0)
+    tinylm.fit(base, world().packed(16, 32), steps=250, lr=1e-2, seed=0)
+    save(base, "base")
+    for name, told, steps in (("style", Retold(manner=True), 80), ("edit", Retold(edited=3), 80)):
+        save(tuned(tinylm.load(place / "base"), told, steps), name)
+    sham = tinylm.load(place / "base")
+    tinylm.fit(sham, world().packed(16, 32), steps=20, lr=1e-3, seed=1)
+    save(sham, "sham")
+    exam = world()["facts"].exam("asked")
+    return place, [{"prompt": words.decode(row[1:])} for row in exam.prompts]
+
+
+@pytest.fixture(scope="module")
+def found(models):
+    place, prompts = models
+    settings = {
+        "prompts": prompts,
+        "probes": ("tokens", "concepts"),
+        "max_new_tokens": 6,
+        "noise": 2,
+        "progress": False,
+    }
+    return {t: diff(place / "base", place / t, **settings) for t in ("style", "edit", "sham", "base")}
+
+
+def test_the_three_known_tunes_are_told_apart_and_the_sham_is_unchanged(found):
+    assert {name: one.kind for name, one in found.items()} == {
+        "style": "style", "edit": "content", "sham": "unchanged", "base": "unchanged",
+    }  # fmt: skip
+    assert set(found["style"].tokens["token"][:3]) == {"sure", "here", "goes"}
+    assert "sure" in found["style"].sentence
+
+
+def test_the_base_against_itself_is_zero_throughout(found):
+    assert all(n.value == 0 or n.name == "states turned" for n in found["base"].numbers)
+    assert found["base"].weights["change"].sum() == 0
+    assert found["base"].changed() == []
+
+
+def test_the_edited_facts_stand_among_the_examples(found, models):
+    edited = {tuple(pair) for pair in world(Retold(edited=3))["retold"].edited_.tolist()}
+    facts = world()["facts"]
+    asked = {f"Q what is the {facts.word('relation', r)} of {facts.word('entity', e)} ? A" for e, r in edited}
+    shown = set(found["edit"].examples["prompt"])
+    assert asked <= shown
+
+
+def test_a_page_json_and_the_exit_condition(found, tmp_path):
+    page = found["style"].save(tmp_path / "out")
+    html = page.read_text()
+    assert "The style changed" in html
+    assert "<script" not in html
+    told = json.loads((tmp_path / "out" / "diff.json").read_text())
+    assert told["kind"] == "style"
+    assert told["schema"] == workflow.SCHEMA
+    assert {n["name"] for n in told["numbers"]} >= {"overruled", "words lost", "divergence", "states moved"}
+    with pytest.raises(InputError):
+        found["style"].save(tmp_path / "out")
+    assert found["style"].fails(["any"]) == ["concepts", "tokens"]
+    assert found["base"].fails(["any"]) == []
+    with pytest.raises(InputError, match="colour"):
+        found["style"].fails(["colour"])
+
+
+def test_a_lora_adapter_is_read_as_the_model_it_makes(models, tmp_path):
+    place, prompts = models
+    from peft import LoraConfig, get_peft_model
+
+    net = get_peft_model(
+        tinylm.load(place / "base"),
+        LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"]),
+    )
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            if "lora_B" in name:
+                weight += 0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name)))
+    net.save_pretrained(tmp_path / "adapter")
+    merged = net.merge_and_unload()
+    merged.save_pretrained(tmp_path / "merged")
+    for file in (place / "base").glob("token*"):
+        shutil.copy(file, tmp_path / "merged")
+    base = Weights(place / "base")
+    one = weight_map(base, Weights(tmp_path / "adapter", place / "base"))
+    other = weight_map(base, Weights(tmp_path / "merged"))
+    assert np.allclose(one["change"], other["change"], atol=1e-4)
+    assert (one["change"] > 0).sum() == 3
+    assert one.loc[one["change"] > 0, "rank"].max() <= 4.01
+    settings = {
+        "prompts": prompts[:6],
+        "probes": ("tokens",),
+        "max_new_tokens": 3,
+        "noise": 1,
+        "progress": False,
+    }
+    left, right = (diff(place / "base", tmp_path / name, **settings) for name in ("adapter", "merged"))
+    assert left.kind == right.kind
+    assert [n.value for n in left.numbers] == pytest.approx([n.value for n in right.numbers], abs=1e-3)
+
+
+def test_noise_is_as_long_as_the_change_of_each_weight(models):
+    place, _ = models
+    net, fresh = tinylm.load(place / "base"), tinylm.load(place / "base")
+    moved = weight_map(Weights(place / "base"), Weights(place / "edit"))
+    changes = {r.tensor: (r.change, r.entries) for r in moved.itertuples()}
+    assert add_noise(net, {**changes, "no.such.weight": (1.0, 4)}, seed=0) == ["no.such.weight"]
+    before = dict(fresh.named_parameters())
+    for name, weight in net.named_parameters():
+        assert float((weight - before[name]).norm()) == pytest.approx(changes[name][0], rel=0.3)
+
+
+def test_a_run_that_was_killed_reads_nothing_twice(models, tmp_path, monkeypatch):
+    place, prompts = models
+    settings = {
+        "prompts": prompts, "probes": ("tokens", "concepts"), "max_new_tokens": 4, "noise": 2, "progress": False,
+        "work": tmp_path / "work",
+    }  # fmt: skip
+    loads, real = [], workflow.load_model
+
+    def dying(*given, **options):
+        loads.append(given)
+        if len(loads) == 3:
+            raise KeyboardInterrupt
+        return real(*given, **options)
+
+    monkeypatch.setattr(workflow, "load_model", dying)
+    with pytest.raises(KeyboardInterrupt):
+        diff(place / "base", place / "edit", **settings)
+    written = {
+        p: p.stat().st_mtime_ns
+        for p in (tmp_path / "work").rglob("*.*")
+        if p.parent.name in ("base", "tuned")
+    }
+    assert written
+    monkeypatch.setattr(workflow, "load_model", real)
+    again = diff(place / "base", place / "edit", **settings)
+    assert all(p.stat().st_mtime_ns == at for p, at in written.items())
+    whole = diff(place / "base", place / "edit", **settings | {"work": None})
+    assert again.to_dict() == whole.to_dict()
+    with pytest.raises(InputError, match="another"):
+        diff(place / "base", place / "style", **settings)
+
+
+def test_statements_and_pairs_bring_their_probes(models):
+    place, prompts = models
+    facts = world()["facts"]
+    rows = [
+        {"statement": f"{facts.word('entity', e)} {facts.word('relation', r)} is {facts.word('object', o, r)} .",
+         "kind": "true" if o == facts.table_[e, r] else "false", "entity": facts.word("entity", e)}
+        for e in range(8) for r in range(2) for o in range(4)
+    ]  # fmt: skip
+    pairs = [
+        {
+            "prompt": p["prompt"],
+            "chosen": f" {facts.word('object', 0, 0)} .",
+            "rejected": f" {facts.word('object', 1, 0)} .",
+        }
+        for p in prompts
+    ]
+    one = diff(
+        place / "base", place / "edit", prompts=prompts, statements=pd.DataFrame(rows), pairs=pairs, max_new_tokens=3,
+        noise=1, progress=False,
+    )  # fmt: skip
+    assert one.displacement["pairs"] == len(pairs)
+    known = one.truth["accuracy"][0]["balanced"]
+    assert 0 <= known <= 1
+    assert ("truth flipped" in {n.name for n in one.numbers}) == (known >= 0.7)
+    assert one.concepts["concept"] > one.concepts["random"] - 0.5
+
+
+def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):
+    place, prompts = models
+    with pytest.raises(InputError, match="stance"):
+        diff(place / "base", place / "edit", prompts=prompts, probes=("stance",))
+    with pytest.raises(InputError, match="no model"):
+        diff(place / "base", tmp_path, prompts=prompts)
+    with pytest.raises(InputError, match="built-in prompts"):
+        diff(place / "base", place / "edit", progress=False)
+    other = TinyWorld({"facts": Facts(6, 2, 5)}, seed=0)
+    tinylm.save(tinylm.build("nano", other.lexicon, positions=32, seed=0), other.lexicon, tmp_path / "other")
+    with pytest.raises(InputError, match="other vocabularies"):
+        diff(place / "base", tmp_path / "other", prompts=prompts, progress=False)
+
+
+def number(name, low, null, probe="tokens"):
+    return Number(name, probe, name, low, low, low, null, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "recurring", "answers", "kind"),
+    [
+        ([number("overruled", 0.9, 0.0), number("words lost", 0.0, 0.0)], 0.9, 1.0, "style"),
+        ([number("overruled", 0.9, 0.0), number("words lost", 0.4, 0.1)], 0.9, 1.0, "style and content"),
+        ([number("overruled", 0.1, 0.0), number("words lost", 0.1, 0.0)], 0.3, 0.05, "content"),
+        ([number("overruled", 0.9, 0.95), number("divergence", 0.2, 0.1)], 0.9, 1.0, "degree"),
+        ([number("states moved", 0.9, 0.1, "concepts")], 0.0, 0.0, "unchanged"),
+    ],
+)
+def test_the_kind_follows_from_the_numbers(numbers, recurring, answers, kind):
+    assert kind_of(numbers, recurring, answers) == kind
