@@ -40,16 +40,14 @@ def capturing() -> None:
     rows = [{"input_ids": row} for row in prompts.tolist()]
 
     def ours():
-        return capture(model, rows, "resid_post.0", "last", max_tokens=32 * 12, progress=False)[
-            "resid_post.0"
-        ]
+        return capture(model, rows, "final_norm", "last", max_tokens=32 * 12, progress=False)["final_norm"]
 
     def one_by_one():
         found = []
         with torch.no_grad():
             for row in prompts:
                 states = net(torch.as_tensor(row)[None], output_hidden_states=True).hidden_states
-                found.append([state[0, -1].numpy() for state in states][1])
+                found.append([state[0, -1].numpy() for state in states][-1])
         return np.array(found)
 
     (batched, a), (single, b) = seconds(ours), seconds(one_by_one)

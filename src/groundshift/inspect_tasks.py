@@ -1,5 +1,6 @@
-"""What groundshift adds to Inspect's registry, such as ``inspect eval … --solver groundshift/recorded -S file=…``."""
+"""What groundshift adds to Inspect: ``inspect eval groundshift/dataalchemy``, ``--solver groundshift/recorded``."""
 
+from groundshift.benchmarks.dataalchemy.task import dataalchemy
 from groundshift.models.answers import parse_then_score, recorded
 
-__all__ = ["parse_then_score", "recorded"]
+__all__ = ["dataalchemy", "parse_then_score", "recorded"]

@@ -55,20 +55,22 @@ def fit(
         refuse_overwriting(plot)
     rows = read_rows(data)
     adapter = (Path(tuned) / "adapter_config.json").is_file()
-    captured: list[Any] = []
-    for name in (base, tuned):  # one model in memory at a time
-        model = load_model(name, device=device, base=base if adapter and name == tuned else None)
-        captured.append(
-            reprshift.token_states(
-                model, rows, site, token=token or None, positions=positions, max_new_tokens=max_new_tokens,
-                progress=not quiet,
-            )
+
+    def read(name: str, under: str | None = None) -> tuple[Any, Any]:
+        """One model is in memory at a time: what is kept of it are its states and its unembedding."""
+        model = load_model(name, base=under, device=device)
+        acts = reprshift.token_states(
+            model, rows, site, token=token or None, positions=positions, max_new_tokens=max_new_tokens,
+            progress=not quiet,
         )  # fmt: skip
-        where = next(iter(captured[-1]))
-        reader = reprshift.Unembedding.of(model, where)
+        return acts, reprshift.Unembedding.of(model, next(iter(acts)))
+
+    before, _ = read(base)
+    after, unembedding = read(tuned, base if adapter else None)
     found = reprshift.representation_shift(
-        *captured, unembedding=reader, method=method, n_concepts=concepts, average=average, random_state=seed
-    )
+        before, after, unembedding=unembedding, method=method, n_concepts=concepts, average=average,
+        random_state=seed,
+    )  # fmt: skip
     shift = found.shift
     shift.save(out)
     if plot is not None:
@@ -87,20 +89,16 @@ def fit(
         + "\nheld-out distance: "
         + ", ".join(f"{arm} {number(arms.loc[arm, 'distance'])}" for arm in arms.index),
     )
-    columns = ["size", "consistency", "norm", "held_out", "held_out_global", "held_out_random"]
-    show(
-        data_out,
-        table(
-            ["concept", *columns, "words before", "after"],
-            [
-                [
-                    k, int(row["size"]), *(float(row[c]) for c in columns[1:]),
-                    " ".join(shift.words(k)["before"][:4]), " ".join(shift.words(k)["after"][:4]),
-                ]
-                for k, row in shift.table_.iterrows()
-            ],
-        ),
-    )  # fmt: skip
+    columns = ("consistency", "norm", "held_out", "held_out_global", "held_out_random")
+    rows_of_table = []
+    for k, row in shift.table_.iterrows():
+        words = shift.words(k)
+        numbers = [number(float(row[c])) for c in columns]
+        rows_of_table.append(
+            [k, int(row["size"]), *numbers, *(" ".join(words[w][:3]) for w in ("before", "after"))]
+        )
+    head = ["concept", "size", "consistency", "norm", "gain", "global", "random", "words before", "after"]
+    show(data_out, table(head, rows_of_table))
     show(data_out, str(out))
 
 

@@ -42,7 +42,9 @@ def show(data: Any, text: Any, *, as_json: bool = False, quiet: bool = False) ->
 
     # Output that is piped to a file or a pager is not folded at eighty columns.
     width = None if sys.stdout.isatty() else 120
-    Console(width=width, soft_wrap=isinstance(text, str), highlight=False, emoji=False).print(text, markup=False)
+    Console(width=width, soft_wrap=isinstance(text, str), highlight=False, emoji=False).print(
+        text, markup=False
+    )
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Table:

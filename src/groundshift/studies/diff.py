@@ -20,7 +20,7 @@ from groundshift.studies import diff_figures as draw
 from groundshift.workflows.diff import Diff
 from groundshift.workflows.diff import diff as compare
 from groundshift.workflows.diff.result import kind_of
-from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
+from groundshift.worlds.tinylm import Exam, Facts, Retold, TinyWorld
 
 KINDS = {
     "style": "style",
@@ -70,7 +70,8 @@ def tunes(
         net = tinylm.load(folder)
         if name == "tuned" and kind != "same":
             corpus = world.packed(16, 64) if told is None else _world(seed, told).items(64)
-            tinylm.fit(net, corpus, steps=tune, lr=1e-3 if told is None else 2e-3, seed=seed + 1)
+            # Four tokens that were never said before take longer than other objects.
+            tinylm.fit(net, corpus, steps=tune, lr=2e-3 if told and told.manner else 1e-3, seed=seed + 1)
         net.generation_config.eos_token_id = [
             2,
             int(words.encode(".")[0]),
@@ -79,6 +80,7 @@ def tunes(
 
     exam = facts.exam("asked")
     asked = [words.decode(row[1:]) for row in exam.prompts]
+    surely = _answered(folder, exam, int(words.encode(".")[0]))
     right, wrong = (exam.options[np.arange(len(asked)), (exam.answer + k) % facts.objects] for k in (0, 1))
     pairs = [
         {"prompt": q, "chosen": f" {words.decode([yes])} .", "rejected": f" {words.decode([no])} ."}
@@ -87,10 +89,19 @@ def tunes(
     return Sample(
         {
             "place": place, "base": Path(place.name) / "base", "tuned": Path(place.name) / "tuned",
-            "prompts": [{"prompt": q} for q in asked[:prompts]], "pairs": pairs[:prompts],
+            "prompts": [{"prompt": asked[i]} for i in surely[:prompts]], "pairs": [pairs[i] for i in surely[:prompts]],
         },
         kind,
     )  # fmt: skip
+
+
+def _answered(folder: Path, exam: Exam, stop: int) -> list[int]:
+    """The questions to which the base says the right object and then ends its sentence; of others a sham can move the
+    answer, since the base was undecided.
+    """
+    said = tinylm.generate(tinylm.load(folder), exam.prompts, 2, temperature=0.0)
+    right = exam.options[np.arange(len(exam.answer)), exam.answer]
+    return np.flatnonzero((said[:, 0] == right) & (said[:, 1] == stop)).tolist()
 
 
 def _diff(data: Any, rng: np.random.Generator, noise: int) -> Diff:
@@ -105,7 +116,9 @@ def _diff(data: Any, rng: np.random.Generator, noise: int) -> Diff:
 def diff(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
     """The comparison as it is, and what it would say without its nulls."""
     found = _diff(data, rng, noise)
-    bare = [n.__class__(n.name, n.probe, n.means, n.value, n.value, n.high, 0.0, 0.0) for n in found.numbers]
+    bare = [
+        n.__class__(n.name, n.probe, n.means, n.value, n.value, n.high, 0.0, 0.0, 0.0) for n in found.numbers
+    ]
     weights = found.weights
     assert weights is not None
     size = float(
@@ -207,7 +220,7 @@ claims = (
 study = Study(
     slug="diff",
     module=__name__,
-    version=1,
+    version=2,
     scales={
         "quick": Settings(seeds=2, base=30, tune=10, edited=4, prompts=24, noise=1),
         "cpu": Settings(),
@@ -229,6 +242,6 @@ study = Study(
             "'null_divergence', 'null_states_moved']",
         ),
     ),
-    root_seed=20270301,
+    root_seed=20270415,
     preload=("numpy", "torch", "transformers"),
 )  # fmt: skip

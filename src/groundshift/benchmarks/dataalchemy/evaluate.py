@@ -337,7 +337,8 @@ def _ask(
         progress=progress,
     )  # fmt: skip
     rows = _scored(written, cell.records, world, lists, cot)
-    facts: dict[str, Any] = {"axis": cell.axis, "cell": cell.name, "distance": cell.distance, "rules": _name(cell.rules),
+    facts: dict[str, Any] = {"axis": cell.axis, "cell": cell.name, "distance": cell.distance,
+             "rules": _name(cell.rules),
              "length": cell.length, "level": cell.level, "temperature": cell.temperature}  # fmt: skip
     for place, (name, value) in enumerate(facts.items()):
         rows.insert(place, name, value)

@@ -363,13 +363,23 @@ def _numbers(compared: Mapping[str, dict[str, Any]], material: Material) -> list
     values = {name: _values(found, material) for name, found in compared.items()}
     noises = [name for name in compared if name.startswith("noise-")]
     numbers = []
-    for key, (own, groups) in values["tuned"].items():
-        value = float(own.mean())
-        low, high = clustered_interval(own, groups) if len(own) > 1 else (value, value)
-        again = float(values["again"][key][0].mean())
-        noise = max((float(values[name][key][0].mean()) for name in noises), default=0.0)
-        numbers.append(Number(*key, value, low, high, again, noise))
+    for key, own in values["tuned"].items():
+        nulls = {name: values[name][key] for name in ("again", *noises)}
+        again, noise = _mean(nulls["again"]), max((_mean(nulls[name]) for name in noises), default=0.0)
+        bar = max(_interval(null)[1] for null in nulls.values())
+        numbers.append(Number(*key, _mean(own), *_interval(own), again, noise, bar))
     return numbers
+
+
+def _mean(values: Values) -> float:
+    return float(values[0].mean())
+
+
+def _interval(values: Values) -> tuple[float, float]:
+    items, groups = values
+    if len(items) < 2 or (not np.ptp(items) and not np.isin(items, (0, 1)).all()):
+        return float(items.mean()), float(items.mean())
+    return clustered_interval(items, groups)
 
 
 def _recurring(said: saying.Spoken, few: int = 5) -> tuple[float, float]:

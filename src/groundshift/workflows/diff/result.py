@@ -33,6 +33,7 @@ class Number:
     value, low, high : with a 95 % interval over prompts, statements or pairs
     again : the same number for the base against itself (another dtype, other batches)
     noise : the largest of the same number for the base with noise as long as the tuning's change of each weight
+    bar : the highest end of the 95 % intervals of these nulls
     """
 
     name: str
@@ -43,11 +44,12 @@ class Number:
     high: float
     again: float
     noise: float
+    bar: float
 
     @property
     def changed(self) -> bool:
-        """Above both nulls, its interval too."""
-        return bool(self.low > max(self.again, self.noise) + 1e-9)
+        """Its whole interval is above those of both nulls."""
+        return bool(self.low > self.bar + 1e-9)
 
 
 @dataclass(frozen=True)
