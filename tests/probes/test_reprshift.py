@@ -360,6 +360,18 @@ def test_a_vector_is_saved_with_its_provenance(tmp_path):
         SteeringVector.load(tmp_path / "x.safetensors")
 
 
+def test_styles_of_captions_are_means_over_what_was_written():
+    model = build("llama")
+    written = [{"prompt": "the dog", "completion": text} for text in ("sees a cat", "runs")]
+    style = [{"prompt": "the dog", "completion": "likes a house ."}]
+    v = reprshift.vector_from_rows(model, written[:1], style, "resid_post.0", "generated", progress=False)
+    states = capture(model, [*written[:1], *style], "resid_post.0", "all", progress=False)
+    means = [
+        states.row("resid_post.0", k)[2:-1].mean(0) for k in range(2)
+    ]  # but the last, which predicts the end
+    assert v.vector == pytest.approx(means[1] - means[0], abs=1e-5)
+
+
 def test_a_vector_moves_the_states_of_chosen_rows_alone():
     model = build("llama")
     texts = ["the dog sees", "a cat"]

@@ -221,7 +221,7 @@ def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):
 
 
 def number(name, low, null, probe="tokens"):
-    return Number(name, probe, name, low, low, low, null, 0.0, null)
+    return Number(name, probe, name, low, low, low, null, 0.0, low - null)
 
 
 @pytest.mark.parametrize(

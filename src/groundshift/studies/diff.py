@@ -59,7 +59,9 @@ def tunes(
     """A base, a tune of a known kind, and questions about the facts."""
     seed = int(rng.integers(2**31))
     world = _world(seed)
-    folder = tinylm.cached(world, tinylm.Recipe(steps=base, gate={"facts.cloze": 0.97}), seed)
+    folder = tinylm.cached(
+        world, tinylm.Recipe(steps=base, gate={"facts.cloze": 0.97, "facts.asked": 0.99}), seed
+    )
     facts, words = world["facts"], world.lexicon
     place = TemporaryDirectory()
     told = {
@@ -117,7 +119,8 @@ def diff(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
     """The comparison as it is, and what it would say without its nulls."""
     found = _diff(data, rng, noise)
     bare = [
-        n.__class__(n.name, n.probe, n.means, n.value, n.value, n.high, 0.0, 0.0, 0.0) for n in found.numbers
+        n.__class__(n.name, n.probe, n.means, n.value, n.low, n.high, 0.0, 0.0, n.value)
+        for n in found.numbers
     ]
     weights = found.weights
     assert weights is not None
@@ -171,7 +174,7 @@ def grids(s: Settings) -> list[Grid]:
     return [
         Grid(
             "tunes", ("diff",), ("says", "sizes"), s.seeds, vary={"kind": s.kinds}, world_params=world,
-            method_params={"diff": {"noise": s.noise}}, cost_s=11.0,
+            method_params={"diff": {"noise": s.noise}}, cost_s=12.0,
         )
     ]  # fmt: skip
 
@@ -220,7 +223,7 @@ claims = (
 study = Study(
     slug="diff",
     module=__name__,
-    version=2,
+    version=3,
     scales={
         "quick": Settings(seeds=2, base=30, tune=10, edited=4, prompts=24, noise=1),
         "cpu": Settings(),
@@ -242,6 +245,6 @@ study = Study(
             "'null_divergence', 'null_states_moved']",
         ),
     ),
-    root_seed=20270415,
+    root_seed=20270519,
     preload=("numpy", "torch", "transformers"),
 )  # fmt: skip

@@ -104,16 +104,14 @@ class Unembedding:
             if self.norm is not None:
                 state = self.norm(state.to(W.dtype)).float()
             # One pass over the vocabulary in chunks: a large W is never copied to float32 as a whole.
-            best, ids = (
-                torch.empty(len(U), 0, device=W.device),
-                torch.empty(len(U), 0, dtype=torch.long, device=W.device),
-            )
+            best, ids = [], []
             for low in range(0, len(W), CHUNK):
                 scores = state @ W[low : low + CHUNK].float().T
                 found = scores.topk(min(top_tokens, scores.shape[1]))
-                best, ids = torch.cat([best, found.values], 1), torch.cat([ids, found.indices + low], 1)
-            order = best.argsort(dim=1, descending=True, stable=True)[:, :top_tokens]
-            rows = ids.gather(1, order).tolist()
+                best.append(found.values)
+                ids.append(found.indices + low)
+            order = torch.cat(best, 1).argsort(dim=1, descending=True, stable=True)[:, :top_tokens]
+            rows = torch.cat(ids, 1).gather(1, order).tolist()
         return [self._kept(row, n) for row in rows]
 
     def _kept(self, ids: Sequence[int], n: int) -> list[str]:

@@ -26,7 +26,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
-from groundshift.measures.answers import clustered_interval
+from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import ProbeModel, capture, generate, load_model, read_rows, score
 from groundshift.probes.reprshift import representation_shift
 from groundshift.probes.truth import compare_truth, read_statements
@@ -167,7 +167,7 @@ def diff(
         name: _compare(model, of_base, reading, name, material, read, special, seed)
         for name, reading in ours.items()
     }
-    numbers = _numbers(compared, material)
+    numbers = _numbers(compared)
     said = compared["tuned"]["spoken"]
     shown = saying.token_table(said, words)
     recurring, answers = _recurring(said)
@@ -307,79 +307,69 @@ def _compare(
     return found
 
 
-Values = tuple[NDArray[np.float64], NDArray[Any] | None]
+Key = tuple[str, str, str]
 
 
-def _values(found: Mapping[str, Any], material: Material) -> dict[tuple[str, str, str], Values]:
-    """Name, probe and meaning of each number → its values by item, and the items' groups."""
-    said = found["spoken"]
-    n = len(found["kept"])
-    by_answer = np.bincount(said.answer, weights=said.overruled, minlength=n) > 0
-    values: dict[tuple[str, str, str], Values] = {
-        ("shifted", "tokens", "share of tokens that the base would not choose among its first three"): (
-            (said.rank > 3).astype(float), said.answer
+def _values(found: Mapping[str, Any]) -> dict[Key, NDArray[np.float64]]:
+    """Name, probe and meaning of each number → its value for each prompt, statement or pair; the same ones in every
+    reading, so that readings can be compared item by item.
+    """
+    said, n = found["spoken"], len(found["kept"])
+
+    def by_answer(tokens: NDArray[Any]) -> NDArray[np.float64]:
+        total = np.bincount(said.answer, weights=tokens, minlength=n)
+        return total / np.maximum(np.bincount(said.answer, minlength=n), 1)
+
+    values: dict[Key, NDArray[np.float64]] = {
+        ("shifted", "tokens", "share of tokens that the base would not choose among its first three"): by_answer(
+            said.rank > 3
         ),
-        ("moved tokens", "tokens", "share of tokens that are not the base's first choice"): (
-            (said.rank > 1).astype(float), said.answer
+        ("moved tokens", "tokens", "share of tokens that are not the base's first choice"): by_answer(said.rank > 1),
+        ("divergence", "tokens", "divergence of next-token distributions, nats"): by_answer(said.divergence),
+        ("overruled", "tokens", "share of answers with a token that the base all but excluded"): np.sign(
+            by_answer(said.overruled)
         ),
-        ("divergence", "tokens", "divergence of next-token distributions, nats"): (said.divergence, said.answer),
-        ("overruled", "tokens", "share of answers with a token that the base all but excluded"): (
-            by_answer.astype(float), None
-        ),
-        ("words lost", "tokens", "share of the base's own words that the answer no longer has"): (
-            1 - found["kept"], None
-        ),
+        ("words lost", "tokens", "share of the base's own words that the answer no longer has"): 1 - found["kept"],
     }  # fmt: skip
     if "layers" in found:
         last = found["layers"].iloc[-1]
-        values["states moved", "concepts", "relative change of the last block's states"] = (
-            np.array([last["relative"]]),
-            None,
+        values["states moved", "concepts", "relative change of the last block's states"] = np.array(
+            [last["relative"]]
         )
-        values["states turned", "concepts", "1 − CKA of the last block's states"] = (
-            np.array([last["cka"]]),
-            None,
-        )
+        values["states turned", "concepts", "1 − CKA of the last block's states"] = np.array([last["cka"]])
     truth = found.get("truth")
     if truth is not None and truth.accuracy[0]["balanced"] >= KNOWS:
         moved = (truth.statements["first"] > 0) != (truth.statements["second"] > 0)
         values["truth flipped", "truth", "share of statements on the other side of the truth probe"] = (
-            moved.to_numpy(float), None
-        )  # fmt: skip
-    if (pairs := found.get("pairs")) is not None:
-        table = pairs.table
-        fall = np.maximum(-table["chosen_per_token"].to_numpy(), 0)
-        values["chosen fell", "displacement", "fall of chosen answers' log-probability, nats a token"] = (
-            fall,
-            None,
+            moved.to_numpy(float)
         )
-        values["displaced", "displacement", "share of pairs whose chosen answer fell while its margin rose"] = (
-            (table["displaced"].to_numpy() & (fall > FALLS)).astype(float), None
-        )  # fmt: skip
+    if (pairs := found.get("pairs")) is not None:
+        fall = np.maximum(-pairs.table["chosen_per_token"].to_numpy(), 0)
+        values["chosen fell", "displacement", "fall of chosen answers' log-probability, nats a token"] = fall
+        displaced = pairs.table["displaced"].to_numpy() & (fall > FALLS)
+        values[
+            "displaced", "displacement", "share of pairs whose chosen answer fell while its margin rose"
+        ] = displaced.astype(float)
     return values
 
 
-def _numbers(compared: Mapping[str, dict[str, Any]], material: Material) -> list[Number]:
-    values = {name: _values(found, material) for name, found in compared.items()}
-    noises = [name for name in compared if name.startswith("noise-")]
+def _numbers(compared: Mapping[str, dict[str, Any]]) -> list[Number]:
+    values = {name: _values(found) for name, found in compared.items()}
+    nulls = [name for name in compared if name != "tuned"]
     numbers = []
     for key, own in values["tuned"].items():
-        nulls = {name: values[name][key] for name in ("again", *noises)}
-        again, noise = _mean(nulls["again"]), max((_mean(nulls[name]) for name in noises), default=0.0)
-        bar = max(_interval(null)[1] for null in nulls.values())
-        numbers.append(Number(*key, _mean(own), *_interval(own), again, noise, bar))
+        level = {name: float(values[name][key].mean()) for name in nulls}
+        above = min(_interval(own - values[name][key])[0] for name in nulls)
+        noise = max((level[name] for name in nulls if name != "again"), default=0.0)
+        numbers.append(Number(*key, float(own.mean()), *_interval(own), level["again"], noise, above))
     return numbers
 
 
-def _mean(values: Values) -> float:
-    return float(values[0].mean())
-
-
-def _interval(values: Values) -> tuple[float, float]:
-    items, groups = values
-    if len(items) < 2 or (not np.ptp(items) and not np.isin(items, (0, 1)).all()):
+def _interval(items: NDArray[np.float64]) -> tuple[float, float]:
+    """Bootstrap interval of a mean, 95 %; the value itself where there is one only."""
+    if len(items) < 2:
         return float(items.mean()), float(items.mean())
-    return clustered_interval(items, groups)
+    return bootstrap_interval(items)
 
 
 def _recurring(said: saying.Spoken, few: int = 5) -> tuple[float, float]:

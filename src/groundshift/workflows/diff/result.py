@@ -33,7 +33,7 @@ class Number:
     value, low, high : with a 95 % interval over prompts, statements or pairs
     again : the same number for the base against itself (another dtype, other batches)
     noise : the largest of the same number for the base with noise as long as the tuning's change of each weight
-    bar : the highest end of the 95 % intervals of these nulls
+    above : how far it is above the nearest null, at least: the lower end of the 95 % interval of their difference
     """
 
     name: str
@@ -44,12 +44,12 @@ class Number:
     high: float
     again: float
     noise: float
-    bar: float
+    above: float
 
     @property
     def changed(self) -> bool:
-        """Its whole interval is above those of both nulls."""
-        return bool(self.low > self.bar + 1e-9)
+        """It is above every null, the whole interval of the difference."""
+        return bool(self.above > 1e-9)
 
 
 @dataclass(frozen=True)
