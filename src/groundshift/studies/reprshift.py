@@ -127,7 +127,7 @@ def tuned_models(
     scale = A.std(0)
     groups = {}
     for name, Z in {"before": A, **after}.items():
-        concept = decompose(Z[half] / scale, "kmeans", concepts, seeds[3] % 2**31)
+        concept = decompose(Z[half] / scale, "kmeans", concepts, seeds[3])
         groups[name] = concept.activations(Z[~half] / scale).argmax(1)
     return {
         "shift": {

@@ -56,16 +56,16 @@ def steering(table: pd.DataFrame) -> Drawing:
     drawing, (left, right) = panels("From one colour to another, in the base", 2)
     bars = {
         "moved": ("sources\nmoved", BLUE),
-        "moved_random": ("by a random\nvector", GREY),
-        "moved_shuffled": ("by shuffled\nlabels", GREY),
-        "within": ("other colours\nchanged", RUST),
-        "others": ("other families\nchanged", RUST),
+        "moved_random": ("random\nvector", GREY),
+        "moved_shuffled": ("shuffled\nlabels", GREY),
+        "within": ("other\ncolours", RUST),
+        "others": ("other\nfamilies", RUST),
         "others_random10": ("random\nx 10", GREY),
     }
     for x, (measure, (_, shade)) in enumerate(bars.items()):
         bar(left, x, values(table, measure=measure), shade)
     left.set_xticks(range(len(bars)), [label for label, _ in bars.values()], fontsize=7)
-    left.set_ylabel("share of answers")
+    left.set_ylabel("share of answers moved or changed")
     for x, name in enumerate(("", "_drawn")):
         for k, (kind, shade) in enumerate((("fine", BLUE), ("coarse", RUST))):
             seeds = values(table, measure=kind + name)

@@ -154,8 +154,7 @@ def held_out(
             gains[arm].append(_cosine(b, U + Δ) - before)
             left = np.linalg.norm(d[rest] - Δ[part[rest]], axis=1)[known]
             errors[arm].append(float(np.nanmean(left)))
-    with np.errstate(invalid="ignore"):
-        gain = {arm: np.array([_mean(column) for column in np.array(rows).T]) for arm, rows in gains.items()}
+    gain = {arm: np.array([_mean(column) for column in np.array(rows).T]) for arm, rows in gains.items()}
     return gain, {arm: float(np.mean(values)) for arm, values in errors.items()}
 
 
