@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from groundshift.errors import InputError, MissingPart
+from groundshift.models.quiet import bars_on_a_terminal_only
 
 if TYPE_CHECKING:
     from groundshift.models.activations.rows import Batch
@@ -220,14 +221,15 @@ def load_model(
         raise InputError(f"dtype={dtype!r} was given; choose auto, float32, bfloat16 or float16.")
     try:
         config = AutoConfig.from_pretrained(root, **hub)
-        net = _class_for(config, root, trust_remote_code).from_pretrained(
-            root,
-            dtype=dtype,
-            use_safetensors=None if trust_pickle else True,
-            attn_implementation=None if attn == "auto" else attn,
-            **placed,
-            **hub,
-        )
+        with bars_on_a_terminal_only():
+            net = _class_for(config, root, trust_remote_code).from_pretrained(
+                root,
+                dtype=dtype,
+                use_safetensors=None if trust_pickle else True,
+                attn_implementation=None if attn == "auto" else attn,
+                **placed,
+                **hub,
+            )
         if adapter is not None:
             if not trust_pickle and not _file(source, "adapter_model.safetensors", revision):
                 raise InputError(
