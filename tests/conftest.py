@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-import pytest
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # before transformers is imported
+
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 

@@ -38,12 +38,12 @@ def models(tmp_path_factory):
         tinylm.save(net, words, place / name)
 
     base = tinylm.build("nano", words, positions=32, seed=0)
-    tinylm.fit(base, world().packed(16, 32), steps=250, lr=1e-2, seed=0)
+    tinylm.fit(base, world().packed(16, 32), steps=400, lr=1e-2, seed=0)
     save(base, "base")
     for name, told, steps in (("style", Retold(manner=True), 80), ("edit", Retold(edited=3), 80)):
         save(tuned(tinylm.load(place / "base"), told, steps), name)
     sham = tinylm.load(place / "base")
-    tinylm.fit(sham, world().packed(16, 32), steps=20, lr=1e-3, seed=1)
+    tinylm.fit(sham, world().packed(16, 32), steps=20, lr=5e-4, seed=1)
     save(sham, "sham")
     exam = world()["facts"].exam("asked")
     return place, [{"prompt": words.decode(row[1:])} for row in exam.prompts]

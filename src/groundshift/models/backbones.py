@@ -25,7 +25,6 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from groundshift.errors import InputError
-from groundshift.models.quiet import bars_on_a_terminal_only
 
 __all__ = [
     "Backbone",
@@ -216,10 +215,9 @@ def load_directory(source: str | Path) -> tuple[Any, Path]:
             "diffusers or transformers."
         )
     _weights(folder)
-    with bars_on_a_terminal_only():
-        net = _class(json.loads((folder / "config.json").read_text()), folder).from_pretrained(
-            folder, use_safetensors=True
-        )
+    net = _class(json.loads((folder / "config.json").read_text()), folder).from_pretrained(
+        folder, use_safetensors=True
+    )
     return net.eval(), folder
 
 

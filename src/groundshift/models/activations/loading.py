@@ -27,7 +27,6 @@ from transformers import (
 )
 
 from groundshift.errors import InputError, MissingPart
-from groundshift.models.quiet import bars_on_a_terminal_only
 
 if TYPE_CHECKING:
     from groundshift.models.activations.rows import Batch
@@ -221,15 +220,14 @@ def load_model(
         raise InputError(f"dtype={dtype!r} was given; choose auto, float32, bfloat16 or float16.")
     try:
         config = AutoConfig.from_pretrained(root, **hub)
-        with bars_on_a_terminal_only():
-            net = _class_for(config, root, trust_remote_code).from_pretrained(
-                root,
-                dtype=dtype,
-                use_safetensors=None if trust_pickle else True,
-                attn_implementation=None if attn == "auto" else attn,
-                **placed,
-                **hub,
-            )
+        net = _class_for(config, root, trust_remote_code).from_pretrained(
+            root,
+            dtype=dtype,
+            use_safetensors=None if trust_pickle else True,
+            attn_implementation=None if attn == "auto" else attn,
+            **placed,
+            **hub,
+        )
         if adapter is not None:
             if not trust_pickle and not _file(source, "adapter_model.safetensors", revision):
                 raise InputError(

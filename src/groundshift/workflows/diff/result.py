@@ -19,6 +19,8 @@ __all__ = ["PROBES", "SCHEMA", "Diff", "Number", "kind_of", "sentence_of"]
 
 SCHEMA = 1
 PROBES = ("tokens", "concepts", "truth", "displacement")
+LEAST = 0.01
+"""A share, a change or nats below this are no change worth the name, however surely they are above a null."""
 FEW, MOST_ANSWERS = 0.6, 0.5
 """A style: five tokens are at least the first share of all overruled ones, in at least the second of the answers."""
 
@@ -48,8 +50,8 @@ class Number:
 
     @property
     def changed(self) -> bool:
-        """It is above every null, the whole interval of the difference."""
-        return bool(self.above > 1e-9)
+        """It is above every null, the whole interval of the difference, and large enough to matter."""
+        return bool(self.above > 1e-9 and self.value >= LEAST)
 
 
 @dataclass(frozen=True)
