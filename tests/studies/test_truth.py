@@ -19,16 +19,11 @@ def test_the_cpu_scale_fits_its_budget():
 
 
 def test_calibration_tells_the_right_law_from_another():
-    world = Geometry(separation=truth.SEPARATION)
-    known = world.flips("synthetic")
-    row = [known.retraction, known.expansion, known.flip, known.flip - 0.04, known.flip + 0.04]
-    right = truth.calibration.score({"reports": np.array([[row, row]]), "accuracy": 0.9}, Sample(None, world))
+    world = Geometry(separation=truth.SEPARATION, overlap=1.0)
+    laws = [world.flips(kind) for kind in ("synthetic", "fictional")]
+    rows = np.array([[f.retraction, f.expansion, f.flip, f.flip - 0.02, f.flip + 0.02] for f in laws])
+    right = truth.calibration.score({"reports": rows[None], "accuracy": 0.9}, Sample(None, world))
     assert right["bias"] == pytest.approx(0, abs=1e-3)
     assert right["wrong"] > 2
-    off = np.array(row) + 0.1
-    assert (
-        truth.calibration.score({"reports": np.array([[off, off]]), "accuracy": 0.9}, Sample(None, world))[
-            "bias"
-        ]
-        > 3
-    )
+    off = truth.calibration.score({"reports": rows[None] + 0.1, "accuracy": 0.9}, Sample(None, world))
+    assert off["bias"] > 3

@@ -348,7 +348,7 @@ study = Study(
     module=__name__,
     version=1,
     scales={
-        "quick": Settings(seeds=2, overlaps=(0.0,), repeats=1, places=10, steps=20, splits=2),
+        "quick": Settings(seeds=2, overlaps=(0.0, 1.0), repeats=1, places=10, steps=20, splits=2),
         "cpu": Settings(),
         "paper": Settings(
             seeds=20, overlaps=(0.0, 0.25, 0.5, 0.75, 1.0), repeats=20, steps=3000, splits=10,
