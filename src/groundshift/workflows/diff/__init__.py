@@ -452,7 +452,9 @@ def _material(
         data = preferences.read_pairs(pairs) if pairs is not None else _neutral("pairs")
         if pairs is None and _unknown(model, [row["chosen"] for row in data]):
             data = None
-            notes.append("The tokenizer does not know the words of the built-in pairs: no displacement probe.")
+            notes.append(
+                "The tokenizer does not know the words of the built-in pairs: no displacement probe."
+            )
         elif pairs is None and chats:
             speakers = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
             data = [{k: [{"role": speakers[k], "content": text}] for k, text in row.items()} for row in data]
