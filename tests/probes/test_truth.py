@@ -11,6 +11,7 @@ from scipy.stats import wasserstein_distance
 from sklearn.svm import SVC
 
 from groundshift.errors import InputError
+from groundshift.measures.intervals import clustered_means
 from groundshift.probes.truth import (
     Bags,
     Scaler,
@@ -28,7 +29,7 @@ from groundshift.probes.truth import (
     two_stages,
 )
 from groundshift.probes.truth import sawmil as machines
-from groundshift.probes.truth.stability import entity_bootstrap, null_labels
+from groundshift.probes.truth.stability import null_labels
 from groundshift.worlds.truth_geometry import Geometry
 from tests.models.tiny_models import build
 
@@ -202,8 +203,8 @@ def test_the_sliced_distance_is_the_mean_of_scipys():
 
 def test_rows_of_one_entity_are_one_draw():
     values = rng(0).random(400) < 0.5
-    alone = entity_bootstrap(values, np.arange(400), rng(1)).std()
-    twins = entity_bootstrap(np.repeat(values[:40], 10), np.repeat(np.arange(40), 10), rng(1)).std()
+    alone = clustered_means(values, np.arange(400), rng(1)).std()
+    twins = clustered_means(np.repeat(values[:40], 10), np.repeat(np.arange(40), 10), rng(1)).std()
     assert alone == pytest.approx(0.5 / 20, rel=0.2)
     assert twins == pytest.approx(0.5 / np.sqrt(40), rel=0.2)
 

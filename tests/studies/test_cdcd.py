@@ -1,7 +1,5 @@
 """The study of contrastive diffusion at quick scale: it runs, its claims read what is measured."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -13,15 +11,6 @@ from tests.studies.contract import (  # noqa: F401
     test_every_cell_runs_and_every_claim_is_measured,
     test_figures_are_drawn_from_the_table,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A tokeniser of the test's own, if the user has not named a cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        if "GROUNDSHIFT_CACHE" not in os.environ:
-            patch.setenv("GROUNDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def test_the_cpu_scale_fits_its_budget():

@@ -1,7 +1,5 @@
 """The study of diff at quick scale: it runs, and its claims read what is measured."""
 
-import os
-
 import pytest
 
 from groundshift.lab.study import Sample
@@ -10,15 +8,6 @@ from tests.studies.contract import (  # noqa: F401
     test_every_cell_runs_and_every_claim_is_measured,
     test_figures_are_drawn_from_the_table,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """Bases of the test's own, if the user has not named a cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        if "GROUNDSHIFT_CACHE" not in os.environ:
-            patch.setenv("GROUNDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def test_the_cpu_scale_fits_its_budget():

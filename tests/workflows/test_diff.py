@@ -150,7 +150,8 @@ def test_noise_is_as_long_as_the_change_of_each_weight(models):
 def test_a_run_that_was_killed_reads_nothing_twice(models, tmp_path, monkeypatch):
     place, prompts = models
     settings = {
-        "prompts": prompts, "probes": ("tokens", "concepts"), "max_new_tokens": 4, "noise": 2, "progress": False,
+        "prompts": prompts, "probes": ("tokens", "concepts", "displacement"), "max_new_tokens": 4, "noise": 2,
+        "pairs": [row | {"chosen": " is .", "rejected": " of ."} for row in prompts], "progress": False,
         "work": tmp_path / "work",
     }  # fmt: skip
     loads, real = [], workflow.load_model
@@ -169,7 +170,7 @@ def test_a_run_that_was_killed_reads_nothing_twice(models, tmp_path, monkeypatch
         for p in (tmp_path / "work").rglob("*.*")
         if p.parent.name in ("base", "tuned")
     }
-    assert written
+    assert tmp_path / "work" / "tuned" / "pairs.json" in written
     monkeypatch.setattr(workflow, "load_model", real)
     again = diff(place / "base", place / "edit", **settings)
     assert all(p.stat().st_mtime_ns == at for p, at in written.items())
@@ -204,6 +205,19 @@ def test_statements_and_pairs_bring_their_probes(models):
     assert 0 <= known <= 1
     assert ("truth flipped" in {n.name for n in one.numbers}) == (known >= 0.7)
     assert one.concepts["concept"] > one.concepts["random"] - 0.5
+
+
+def test_another_size_with_the_same_words_is_compared_by_what_it_says(models, tmp_path):
+    place, prompts = models
+    words = world().lexicon
+    tinylm.save(tinylm.build("micro", words, positions=32, seed=0), words, tmp_path / "larger")
+    found = diff(
+        place / "base", tmp_path / "larger", prompts=prompts, max_new_tokens=3, noise=1, progress=False
+    )
+    assert found.weights is None
+    assert found.layers is None
+    assert {n.probe for n in found.numbers} == {"tokens"}
+    assert any("architectures differ" in note for note in found.notes)
 
 
 def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):

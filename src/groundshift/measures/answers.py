@@ -16,10 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from groundshift.errors import InputError
+from groundshift.measures.intervals import clustered_means
 
 __all__ = ["Calibration", "calibrate", "clustered_interval", "paired", "summarise"]
-
-DRAWS = 1000
 
 
 def clustered_interval(
@@ -46,18 +45,15 @@ def clustered_interval(
     [0.19, 0.0, 0.6]
     """
     values = np.asarray(values, dtype=float)
-    codes = np.arange(len(values)) if groups is None else pd.factorize(np.asarray(groups))[0]
-    sizes = np.bincount(codes)
-    if len(sizes) < 2:
+    groups = np.arange(len(values)) if groups is None else np.asarray(groups)
+    number = len(pd.unique(groups))
+    if number < 2:
         return float("nan"), float("nan")
-    if len(sizes) == len(values) and np.isin(values, (0, 1)).all():
+    if number == len(values) and np.isin(values, (0, 1)).all():
         low, high = stats.binomtest(int(values.sum()), len(values)).proportion_ci(level, "wilson")
         return float(low), float(high)
-    sums = np.bincount(codes, weights=values)
-    drawn = np.random.default_rng(seed).multinomial(
-        len(sizes), np.full(len(sizes), 1 / len(sizes)), size=DRAWS
-    )
-    low, high = np.quantile((drawn @ sums) / (drawn @ sizes), [(1 - level) / 2, (1 + level) / 2])
+    means = clustered_means(values, groups, np.random.default_rng(seed))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -6,12 +6,13 @@ Every function takes ``values``, one finite float per replicate, shape (n,), n â
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 __all__ = [
     "bca_interval",
     "bootstrap_interval",
+    "clustered_means",
     "equivalence_p",
     "one_sided_p",
     "sign_flip_p",
@@ -74,6 +75,23 @@ def bca_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
 def bootstrap_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean over groups, for one fixed model or data set."""
     return _bootstrap(values, level, "percentile")
+
+
+def clustered_means(
+    values: ArrayLike, groups: ArrayLike, rng: np.random.Generator, draws: int = 1000
+) -> NDArray[np.float64]:
+    """Means of values over groups drawn with replacement, (draws,); items of one group come and go together.
+
+    >>> found = clustered_means([1.0, 1.0, 0.0], ["a", "a", "b"], np.random.default_rng(0), 200)
+    >>> sorted(set(found.round(3).tolist()))
+    [0.0, 0.667, 1.0]
+    """
+    import pandas as pd
+
+    number = pd.factorize(np.asarray(groups))[0]
+    total, size = np.bincount(number, np.asarray(values, dtype=float)), np.bincount(number)
+    times = rng.multinomial(len(size), np.full(len(size), 1 / len(size)), size=draws)
+    return (times @ total) / (times @ size)
 
 
 def _bootstrap(values: ArrayLike, level: float, method: str) -> tuple[float, float]:

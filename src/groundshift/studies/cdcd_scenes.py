@@ -47,7 +47,7 @@ def _discrete(data: Any, rng: np.random.Generator, **options: Any) -> dict[str, 
     def sample(codes: Any, steps: int) -> Tensor:
         return codes_to_images(model.sample(_one_hot(codes), steps=steps), tokeniser)
 
-    return board.drawn(sample, sum(p.numel() for p in model.net_.parameters()))
+    return board.drawn(sample, model.net_)
 
 
 def _one_hot(codes: Any) -> Any:

@@ -75,13 +75,13 @@ class Board:
     def __init__(self, data: dict[str, Any]) -> None:
         self.data, self.start = data, time.perf_counter()
 
-    def drawn(self, sample: Callable[[Any, int], Tensor], parameters: int = 0) -> dict[str, Any]:
+    def drawn(self, sample: Callable[[Any, int], Tensor], *networks: nn.Module) -> dict[str, Any]:
         """The end of training: draw what is asked for, in both numbers of steps.
 
         Parameters
         ----------
         sample : (codes (m, 3), steps) → images (m, 3, 8, 8)
-        parameters : of the networks that were trained
+        networks : that were trained, to count their weights
         """
         trained = time.perf_counter()
         many, few = self.data["steps"]
@@ -92,7 +92,7 @@ class Board:
             "few": sample(self.data["asked"], few).clamp(-1, 1).cpu(),
             "train_s": trained - self.start,
             "sample_s": (done - trained) * 1000 / len(images),
-            "parameters": parameters,
+            "parameters": sum(weight.numel() for net in networks for weight in net.parameters()),
         }
 
 

@@ -35,7 +35,7 @@ def explicit(data: Any, rng: np.random.Generator) -> dict[str, Any]:
 def unconditional(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """The same generator, not steered."""
     board, net, seed = Board(data), fit_velocity(data, rng, _blind), int(rng.integers(2**31))
-    return board.drawn(lambda codes, steps: euler(lambda t, x, _: net(t, x), codes, steps, seed), _size(net))
+    return board.drawn(lambda codes, steps: euler(lambda t, x, _: net(t, x), codes, steps, seed), net)
 
 
 def _steered(data: Any, rng: np.random.Generator, method: Literal["steered", "explicit"]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _steered(data: Any, rng: np.random.Generator, method: Literal["steered", "ex
         draw = torch.Generator().manual_seed(seed)
         return Sampler(steps=steps, method=method)(generator, len(codes), [Loss(misread, WEIGHT)], draw)[0]
 
-    return board.drawn(sample, _size(net) + _size(reader))
+    return board.drawn(sample, net, reader)
 
 
 def _blind(net: nn.Module, images: Tensor, codes: Tensor, generator: torch.Generator) -> Tensor:
@@ -97,10 +97,6 @@ def _cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:
     """Summed over the factors, one number for each picture."""
     parts = zip(logits.split(LEVELS, 1), codes.T, strict=True)
     return torch.stack([F.cross_entropy(part, code, reduction="none") for part, code in parts]).sum(0)
-
-
-def _size(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
 
 
 ENTRANTS = (steered, explicit, unconditional)

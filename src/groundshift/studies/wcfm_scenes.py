@@ -43,9 +43,7 @@ def _flow(data: Any, rng: np.random.Generator, matcher: Any) -> dict[str, Any]:
         return match.loss(net(t, xt, codes), ut)
 
     net = fit_velocity(data, rng, loss)
-    return board.drawn(
-        partial(euler, net, seed=int(rng.integers(2**31))), sum(p.numel() for p in net.parameters())
-    )
+    return board.drawn(partial(euler, net, seed=int(rng.integers(2**31))), net)
 
 
 ENTRANTS = (icfm, wcfm)

@@ -4,7 +4,7 @@ from groundshift.models.activations.cache import Acts, merge, open_acts
 from groundshift.models.activations.capture import capture, record
 from groundshift.models.activations.generation import generate
 from groundshift.models.activations.gradients import Differentiable, differentiable, token_gradients
-from groundshift.models.activations.loading import ProbeModel, load_model
+from groundshift.models.activations.loading import ProbeModel, load_model, load_tokenizer
 from groundshift.models.activations.positions import rules
 from groundshift.models.activations.rows import encode, read_rows
 from groundshift.models.activations.scoring import option_logprobs, score
@@ -22,6 +22,7 @@ __all__ = [
     "find_sites",
     "generate",
     "load_model",
+    "load_tokenizer",
     "merge",
     "open_acts",
     "option_logprobs",

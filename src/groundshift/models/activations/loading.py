@@ -31,7 +31,7 @@ from groundshift.errors import InputError, MissingPart
 if TYPE_CHECKING:
     from groundshift.models.activations.rows import Batch
 
-__all__ = ["ProbeModel", "load_model"]
+__all__ = ["ProbeModel", "load_model", "load_tokenizer"]
 
 PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
 SAMPLED = 1024  # entries of each weight that go into the fingerprint
@@ -249,6 +249,31 @@ def load_model(
     return ProbeModel(net.eval(), *_readers(source, root, config, hub))
 
 
+def load_tokenizer(
+    dir_or_id: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
+) -> Any:
+    """The tokenizer of a model, as `load_model` loads it.
+
+    Raises
+    ------
+    InputError
+        None that can be loaded.
+    """
+    home = str(dir_or_id)
+    try:
+        # A directory that says it holds a plain fast tokenizer is taken at its word: for some architectures
+        # AutoTokenizer builds the family's own instead, which splits texts otherwise.
+        file = _file(home, "tokenizer_config.json", revision)
+        plain = file is not None and json.loads(file.read_text()).get("tokenizer_class") in PLAIN
+        kind: Any = PreTrainedTokenizerFast if plain else AutoTokenizer
+        return kind.from_pretrained(home, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, ImportError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{home} has no tokenizer that can be loaded ({_first_line(error)}). Save it there with "
+            "tokenizer.save_pretrained."
+        ) from error
+
+
 def _refuse_no_model(source: str, trust_pickle: bool) -> None:
     """Say what is wrong with a directory; ids of the hub pass."""
     folder = Path(source)
@@ -318,17 +343,7 @@ def _class_for(config: Any, source: str, trust_remote_code: bool) -> Any:
 def _readers(source: str, root: str, config: Any, hub: dict[str, Any]) -> tuple[Any, Any, str, str]:
     """Tokenizer, processor, source, and why there is no processor; those of an adapter where it has its own."""
     home = source if source == root or (Path(source) / "tokenizer_config.json").is_file() else root
-    try:
-        # A directory that says it holds a plain fast tokenizer is taken at its word: for some architectures
-        # AutoTokenizer builds the family's own instead, which splits texts otherwise.
-        file = _file(home, "tokenizer_config.json", hub["revision"])
-        plain = file is not None and json.loads(file.read_text()).get("tokenizer_class") in PLAIN
-        tokenizer = (PreTrainedTokenizerFast if plain else AutoTokenizer).from_pretrained(home, **hub)
-    except (OSError, ValueError, ImportError, KeyError, AttributeError) as error:
-        raise InputError(
-            f"{home} has no tokenizer that can be loaded ({_first_line(error)}). Save it there with "
-            "tokenizer.save_pretrained."
-        ) from error
+    tokenizer = load_tokenizer(home, **hub)
     if not hasattr(config, "vision_config"):
         return tokenizer, None, source, ""
     # A model without a processor still reads text; rows with images are refused when they come.

@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
+from groundshift.measures.intervals import clustered_means
 from groundshift.probes.truth.bags import Bags, Probe, Scaler
 from groundshift.probes.truth.mean_difference import MeanDifference
 from groundshift.probes.truth.sawmil import COSTS, SAwMIL
-from groundshift.probes.truth.stability import ProbeName, accuracy, choose_layer, cosine, entity_bootstrap
+from groundshift.probes.truth.stability import ProbeName, accuracy, choose_layer, cosine
 from groundshift.probes.truth.statements import read_statements, split_by_entity
 from groundshift.probes.truth.states import open_source
 
@@ -188,9 +189,9 @@ def compare_truth(
         angle_interval=_interval(angles),
         floor_interval=_interval(floors),
         changed=float(changed.mean()),
-        changed_interval=_interval(entity_bootstrap(changed, entity, drawing)),
+        changed_interval=_interval(clustered_means(changed, entity, drawing)),
         carried=float(np.mean(carried)),
-        carried_interval=_interval(entity_bootstrap(carried, entity, drawing) if alike else []),
+        carried_interval=_interval(clustered_means(carried, entity, drawing) if alike else []),
         by_kind=by.mean().assign(statements=by.size()),
         statements=shown,
         accuracy=(accuracy(scores[0], kind), accuracy(scores[1], kind)),

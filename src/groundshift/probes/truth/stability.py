@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from groundshift.errors import InputError
+from groundshift.measures.intervals import clustered_means
 from groundshift.probes.truth.bags import Bags, Probe, Scaler
 from groundshift.probes.truth.conformal import conformal_labels, conformal_p
 from groundshift.probes.truth.mean_difference import MeanDifference
@@ -32,7 +33,7 @@ from groundshift.probes.truth.statements import (
 )
 from groundshift.probes.truth.states import Source, layer_curve, open_source
 
-__all__ = ["TruthStability", "entity_bootstrap", "flips", "sliced_wasserstein"]
+__all__ = ["TruthStability", "flips", "sliced_wasserstein"]
 
 ProbeName = Literal["sawmil", "mean_difference"]
 FEW = 30
@@ -56,22 +57,6 @@ def flips(
     """
     was, now = before > 0, after > 0
     return was & ~now, ~was & now
-
-
-def entity_bootstrap(
-    values: NDArray[Any], entity: NDArray[Any], rng: np.random.Generator, draws: int = 1000
-) -> NDArray[np.float64]:
-    """Means of values over entities drawn with replacement, (draws,); rows of one entity come and go together.
-
-    >>> found = entity_bootstrap(np.array([1.0, 1.0, 0.0]), np.array(["a", "a", "b"]), np.random.default_rng(0), 200)
-    >>> sorted(set(found.round(3).tolist()))
-    [0.0, 0.667, 1.0]
-    """
-    number = pd.factorize(entity)[0]
-    total = np.bincount(number, np.asarray(values, dtype=float))
-    size = np.bincount(number)
-    times = rng.multinomial(len(size), np.full(len(size), 1 / len(size)), size=draws)
-    return (times @ total) / (times @ size)
 
 
 def sliced_wasserstein(
@@ -355,7 +340,7 @@ class TruthStability(BaseEstimator):
             labels, n = null_labels(train.kind, promoted, np.random.default_rng(seed))
             if n not in nulls:
                 nulls[n] = fitted(labels).score(true.bags)
-            draws = entity_bootstrap(retracted | added, entity, measuring)
+            draws = clustered_means(retracted | added, entity, measuring)
             few = min(len(true), int((test.kind == change.kind).sum()) if change.kind != NOISE else FEW) < FEW
             low, high = (np.nan, np.nan) if few else np.quantile(draws, [0.025, 0.975])
             cut = [p.score(true.bags, most=shortest) for p in (zero, probe)]

@@ -20,14 +20,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
-from groundshift.models.activations import ProbeModel, capture, generate, load_model, read_rows, score
+from groundshift.models.activations import (
+    ProbeModel,
+    capture,
+    generate,
+    load_model,
+    load_tokenizer,
+    read_rows,
+    score,
+)
 from groundshift.probes.reprshift import representation_shift
 from groundshift.probes.truth import compare_truth, read_statements
 from groundshift.workflows.diff import inside
@@ -88,10 +95,10 @@ def diff(
 
     Parameters
     ----------
-    base : directory of the base
+    base : directory or hub id of the base
     tuned : directory of the tuned model, or of a LoRA adapter on the base
     prompts : JSONL file or list of rows (texts, or {"messages": …}); a built-in neutral set if left out
-    statements : csv, parquet or table with ``statement`` and ``true`` (0 or 1)
+    statements : see `groundshift.probes.truth.read_statements`; the true and the false ones are read
     pairs : preference pairs in TRL's formats, see `groundshift.adaptation.displacement`
     probes : of "tokens", "concepts", "truth" and "displacement"
     max_new_tokens : of an answer
@@ -103,7 +110,7 @@ def diff(
     Raises
     ------
     InputError
-        A directory that is no model, no tokenizer in common, unknown probes, material without the columns needed.
+        A directory that is no model, other vocabularies, unknown probes, material without the columns needed.
     """
     if unknown := set(probes) - set(PROBES):
         raise InputError(f"The probe {sorted(unknown)[0]!r} was asked for; there are {', '.join(PROBES)}.")
@@ -122,53 +129,44 @@ def diff(
         "device": device, "trust_remote_code": trust_remote_code, "trust_pickle": trust_pickle
     }  # fmt: skip
     one = partial(load_model, base, **opened)
-    other = partial(
-        load_model, tuned, base=base if (Path(tuned) / "adapter_config.json").is_file() else None, **opened
-    )
-    read = partial(
-        _read, probes=probes, max_new_tokens=max_new_tokens, top_k=top_k, progress=progress, work=Path(work)
-    )
-
-    alike = compatibility(_described(base, opened), _described(tuned, opened, base))
-    if not alike.vocabulary:
-        raise InputError(
-            "The two models have other vocabularies, so their tokens and states cannot be compared. Compare their "
-            "answers with `inspect eval` and `groundshift answers compare`."
-        )
+    other = partial(load_model, tuned, base=base if _is_adapter(tuned) else None, **opened)
+    config, tokenizer = _described(base, trust_remote_code)
+    alike = compatibility((config, tokenizer), _described(tuned, trust_remote_code, base))
     notes = list(alike.notes)
+    material = _material(tokenizer, prompts, statements, pairs, probes, notes)
+    held = Weights(_folder(base))
     moved, changes = None, {}
     if alike.architecture:
-        moved = weight_map(Weights(_folder(base)), Weights(_folder(tuned), _folder(base)))
+        moved = weight_map(held, Weights(_folder(tuned), _folder(base)))
         changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
+    else:
+        probes = [probe for probe in probes if probe != "concepts"]
+        notes.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
+    how = _How(tuple(probes), max_new_tokens, top_k, progress, Path(work))
 
-    model = one()
-    material = _material(model, prompts, statements, pairs, probes, notes)
-    stored = next(model.net.parameters()).dtype
-    special = set(model.tokenizer.all_special_ids)
-    words = [str(w) for w in model.tokenizer.convert_ids_to_tokens(list(range(len(model.tokenizer))))]
-    of_base = read(model, "base", material)
-    del model
-    gc.collect()
     ours = {}
     for name in ("tuned", "again", *(f"noise-{k}" for k in range(noise if changes else 0))):
-        model = other() if name == "tuned" else one(**_elsewhere(stored) if name == "again" else {})
+        again: dict[str, Any] = (
+            {"dtype": "bfloat16" if held.float32 else "float32"} if name == "again" else {}
+        )
+        model = other() if name == "tuned" else one(**again)
         if name.startswith("noise-"):
             strange = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
             if strange and name == "noise-0":
                 notes.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
-        ours[name] = read(model, name, material, max_tokens=1024 if name == "again" else 8192)
+        ours[name] = _read(model, name, material, how, max_tokens=1024 if name == "again" else 8192)
         del model
         gc.collect()
-    if not changes:
-        notes.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
-
     model = one()
+    of_base = _read(model, "base", material, how)
+    special = set(tokenizer.all_special_ids)
     compared = {
-        name: _compare(model, of_base, reading, name, material, read, special, seed)
+        name: _compare(model, of_base, reading, name, material, how, special, seed)
         for name, reading in ours.items()
     }
     numbers = _numbers(compared)
     said = compared["tuned"]["spoken"]
+    words = [str(w) for w in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
     shown = saying.token_table(said, words)
     recurring, answers = _recurring(said)
     truth, moved_pairs = compared["tuned"].get("truth"), compared["tuned"].get("pairs")
@@ -200,43 +198,56 @@ def diff(
 # Reading one model --------------------------------------------------------------------------------------
 
 
-def _read(
-    model: ProbeModel,
-    name: str,
-    material: Material,
-    *,
-    probes: Sequence[str],
-    max_new_tokens: int,
-    top_k: int,
-    progress: bool,
-    work: Path,
-    max_tokens: int = 8192,
-) -> Reading:
+@dataclass(frozen=True)
+class _How:
+    """How models are read; see `diff`."""
+
+    probes: tuple[str, ...]
+    max_new_tokens: int
+    top_k: int
+    progress: bool
+    work: Path
+
+    def score(self, model: ProbeModel, answers: Any, out: Path, **options: Any) -> Any:
+        """Log-probabilities of answers, with the likeliest tokens at each place."""
+        top = min(self.top_k, model.net.config.get_text_config().vocab_size)
+        return score(model, answers, top_k=top, out=out, progress=self.progress, **options)
+
+
+def _read(model: ProbeModel, name: str, material: Material, how: _How, max_tokens: int = 8192) -> Reading:
     """Everything that is read of one model; what ``work`` holds of it already is not read again."""
-    folder = work / name
+    folder, print_ = how.work / name, model.fingerprint()
     folder.mkdir(parents=True, exist_ok=True)
-    shown: dict[str, Any] = {"max_tokens": max_tokens, "progress": progress}
+    shown: dict[str, Any] = {"max_tokens": max_tokens, "progress": how.progress}
     answers = _once(
-        folder / "answers.json", [model.fingerprint(), material.prompts, max_new_tokens],
-        lambda: generate(model, material.prompts, max_new_tokens=max_new_tokens, **shown),
+        folder / "answers.json", [print_, material.prompts, how.max_new_tokens],
+        lambda: generate(model, material.prompts, max_new_tokens=how.max_new_tokens, **shown),
     )  # fmt: skip
-    own = score(model, answers, top_k=_top(model, top_k), out=folder / "own", **shown)
+    own = how.score(model, answers, folder / "own", max_tokens=max_tokens)
     sites = [f"resid_post.{k}" for k in inside.layers(len(model.layers))]
     texts: dict[str, Any] = {}
-    if "concepts" in probes:
+    if "concepts" in how.probes:
         found = capture(model, material.prompts, sites, "all", out=folder / "texts", **shown)
         texts = {site: _without_first(found, site) for site in sites}
     statements: dict[str, Any] = {}
-    if "truth" in probes and material.statements is not None:
+    if "truth" in how.probes and material.statements is not None:
         asked = material.statements["statement"].tolist()
         found = capture(model, asked, sites, "last", out=folder / "statements", **shown)
         statements = {site: np.asarray(found[site], float) for site in sites}
     pairs = None
-    if "displacement" in probes and material.pairs is not None:
-        plain = isinstance(material.pairs[0]["chosen"], str)  # read as they stand, as plain prompts are
-        pairs = preferences.read(
-            model, material.pairs, template="none" if plain else "auto", end=not plain, **shown
-        )
+    if "displacement" in how.probes and (rows := material.pairs) is not None:
+        plain = isinstance(rows[0]["chosen"], str)  # read as they stand, as plain prompts are
+
+        def read_pairs() -> dict[str, Any]:
+            found = preferences.read(
+                model, rows, template="none" if plain else "auto", end=not plain, **shown
+            )
+            arrays = {k: getattr(found, k).tolist() for k in ("rows", "logprobs", "tokens", "mass")}
+            return arrays | {"words": found.words}
+
+        kept = _once(folder / "pairs.json", [print_, rows], read_pairs)
+        words = kept.pop("words")
+        pairs = preferences.Reading(**{k: np.array(v) for k, v in kept.items()}, words=words)
     return Reading(answers, own, texts, statements, pairs)
 
 
@@ -264,10 +275,6 @@ def _once(file: Path, made_of: Any, make: Callable[[], Any]) -> Any:
     return made
 
 
-def _top(model: ProbeModel, top_k: int) -> int:
-    return min(top_k, model.net.config.get_text_config().vocab_size)
-
-
 # Two models ---------------------------------------------------------------------------------------------
 
 
@@ -277,16 +284,12 @@ def _compare(
     other: Reading,
     name: str,
     material: Material,
-    read: Any,
+    how: _How,
     special: set[int],
     seed: int,
 ) -> dict[str, Any]:
     """What differs between the base, loaded as ``model``, and another reading."""
-    settings = read.keywords
-    under = score(
-        model, other.answers, top_k=_top(model, settings["top_k"]), out=settings["work"] / f"{name}-under-base",
-        progress=settings["progress"],
-    )  # fmt: skip
+    under = how.score(model, other.answers, how.work / f"{name}-under-base")
     found: dict[str, Any] = {
         "spoken": saying.spoken(other.answers, other.own, under),
         "kept": saying.kept(base.answers, other.answers, special),
@@ -423,14 +426,14 @@ def _asked(row: Mapping[str, Any]) -> str:
 
 
 def _material(
-    model: ProbeModel, prompts: Any, statements: Any, pairs: Any, probes: Sequence[str], notes: list[str]
+    tokenizer: Any, prompts: Any, statements: Any, pairs: Any, probes: Sequence[str], notes: list[str]
 ) -> Material:
     """The user's own material, or the built-in neutral sets where the tokenizer knows their words."""
-    chats = bool(getattr(model.tokenizer, "chat_template", None))
+    chats = bool(getattr(tokenizer, "chat_template", None))
     rows = read_rows(prompts) if isinstance(prompts, str | Path) else prompts
     if rows is None:
         rows = _neutral("prompts")
-        if _unknown(model, [row["prompt"] for row in rows]):
+        if _unknown(tokenizer, [row["prompt"] for row in rows]):
             raise InputError(
                 "The tokenizer does not know the words of the built-in prompts; give your own: prompts= or --prompts."
             )
@@ -443,14 +446,14 @@ def _material(
         if statements is not None:
             table = read_statements(statements)
             table = table[table["kind"].isin(["true", "false"])].reset_index(drop=True)
-        elif not _unknown(model, [row["statement"] for row in _neutral("statements")]):
+        elif not _unknown(tokenizer, [row["statement"] for row in _neutral("statements")]):
             table = read_statements(pd.DataFrame(_neutral("statements")))
         else:
             notes.append("The tokenizer does not know the words of the built-in statements: no truth probe.")
     data = None
     if "displacement" in probes:
         data = preferences.read_pairs(pairs) if pairs is not None else _neutral("pairs")
-        if pairs is None and _unknown(model, [row["chosen"] for row in data]):
+        if pairs is None and _unknown(tokenizer, [row["chosen"] for row in data]):
             data = None
             notes.append(
                 "The tokenizer does not know the words of the built-in pairs: no displacement probe."
@@ -466,30 +469,27 @@ def _neutral(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line]
 
 
-def _unknown(model: ProbeModel, texts: list[str]) -> bool:
-    unk = model.tokenizer.unk_token_id
-    ids = [i for those in model.tokenizer(texts, add_special_tokens=False)["input_ids"] for i in those]
+def _unknown(tokenizer: Any, texts: list[str]) -> bool:
+    unk = tokenizer.unk_token_id
+    ids = [i for those in tokenizer(texts, add_special_tokens=False)["input_ids"] for i in those]
     return unk is not None and float(np.mean([i == unk for i in ids])) > UNKNOWN
 
 
+def _is_adapter(source: str | Path) -> bool:
+    return (Path(source) / "adapter_config.json").is_file()
+
+
 def _described(
-    source: str | Path, opened: Mapping[str, Any], base: str | Path | None = None
+    source: str | Path, trust_remote_code: bool, base: str | Path | None = None
 ) -> tuple[Any, Any]:
     """Configuration and tokenizer of a directory; those of the base where an adapter has none."""
-    adapter = (Path(source) / "adapter_config.json").is_file()
-    trust = opened["trust_remote_code"]
-    root = base if adapter and base is not None else source
-    own = adapter and not (Path(source) / "tokenizer_config.json").is_file()
+    root = source if base is None or not _is_adapter(source) else base
+    own = root == source or (Path(source) / "tokenizer_config.json").is_file()
     try:
-        config = AutoConfig.from_pretrained(root, trust_remote_code=trust)
-        return config, AutoTokenizer.from_pretrained(root if own else source, trust_remote_code=trust)
+        config = AutoConfig.from_pretrained(root, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise InputError(f"{source} is no model that can be read: {str(error).splitlines()[0]}") from error
-
-
-def _elsewhere(stored: torch.dtype) -> dict[str, Any]:
-    """Another dtype than that of the weights."""
-    return {"dtype": "bfloat16" if stored == torch.float32 else "float32"}
+    return config, load_tokenizer(source if own else root, trust_remote_code=trust_remote_code)
 
 
 def _folder(source: str | Path) -> Path:

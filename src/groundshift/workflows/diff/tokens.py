@@ -30,7 +30,6 @@ class Spoken:
     Attributes
     ----------
     answer : number of the answer of each token
-    place : its place in the answer, from 0
     token : its id
     rank : under the base; 1 is the likeliest
     divergence : Kullback-Leibler divergence of the tuned model's next-token distribution from the base's, in nats, from
@@ -39,7 +38,6 @@ class Spoken:
     """
 
     answer: NDArray[np.int64]
-    place: NDArray[np.int64]
     token: NDArray[np.int64]
     rank: NDArray[np.int64]
     divergence: NDArray[np.float64]
@@ -57,7 +55,6 @@ def spoken(answers: Sequence[Mapping[str, Any]], own: Acts, base: Acts) -> Spoke
     lengths = [len(row["completion_ids"]) for row in answers]
     return Spoken(
         np.repeat(np.arange(len(answers)), lengths),
-        np.concatenate([np.arange(n) for n in lengths]) if lengths else np.empty(0, int),
         np.concatenate([np.asarray(row["completion_ids"], int) for row in answers]),
         base.flat("rank").astype(np.int64),
         _divergence(own, base),

@@ -49,11 +49,15 @@ class Weights:
 
     def __getitem__(self, name: str) -> Tensor:
         """A tensor in float32."""
-        return (
-            _read(self._files[name], name) + self.delta(name)
-            if self.touched(name)
-            else _read(self._files[name], name)
-        )
+        own = _read(self._files[name], name)
+        return own + self.delta(name) if self.touched(name) else own
+
+    @property
+    def float32(self) -> bool:
+        """Whether the weights are stored in single precision."""
+        name, file = next(iter(self._files.items()))
+        with safe_open(file, "pt") as held:
+            return held.get_slice(name).get_dtype() == "F32"
 
     def touched(self, name: str) -> bool:
         """Whether an adapter changes the tensor."""
@@ -76,13 +80,11 @@ class Compatibility:
 
     Attributes
     ----------
-    architecture, vocabulary, template : whether the two agree in them
-    notes : in words
+    architecture : whether weights and states can be
+    notes : what differs, in words
     """
 
     architecture: bool
-    vocabulary: bool
-    template: bool
     notes: tuple[str, ...]
 
 
@@ -92,8 +94,18 @@ def compatibility(base: Any, tuned: Any) -> Compatibility:
     Parameters
     ----------
     base, tuned : pairs (config, tokenizer)
+
+    Raises
+    ------
+    InputError
+        Other vocabularies.
     """
     (one, words), (other, new_words) = base, tuned
+    if words.get_vocab() != new_words.get_vocab():
+        raise InputError(
+            "The two models have other vocabularies, so their tokens and states cannot be compared. Compare their "
+            "answers with `inspect eval` and `groundshift answers compare`."
+        )
     notes = []
     keys = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     texts = [config.get_text_config() for config in (one, other)]
@@ -106,15 +118,11 @@ def compatibility(base: Any, tuned: Any) -> Compatibility:
             )
             + ": weights and states are not compared."
         )
-    vocabulary = words.get_vocab() == new_words.get_vocab()
-    if not vocabulary:
-        notes.append("The vocabularies differ: only the texts of answers are compared, not tokens or states.")
-    elif words.special_tokens_map != new_words.special_tokens_map:
+    if words.special_tokens_map != new_words.special_tokens_map:
         notes.append("The special tokens differ, the vocabularies do not.")
-    template = getattr(words, "chat_template", None) == getattr(new_words, "chat_template", None)
-    if not template:
+    if getattr(words, "chat_template", None) != getattr(new_words, "chat_template", None):
         notes.append("The chat templates differ: each model is asked through its own.")
-    return Compatibility(not unlike, vocabulary, template, tuple(notes))
+    return Compatibility(not unlike, tuple(notes))
 
 
 def weight_map(base: Weights, tuned: Weights) -> pd.DataFrame:
