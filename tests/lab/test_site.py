@@ -6,12 +6,14 @@ import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 import tests.lab.dummy as dummy
 from groundshift.errors import InputError
 from groundshift.lab import publish, registry, report, run
 from groundshift.lab.site import build
+from groundshift.lab.site.drawings import figures
 from groundshift.lab.study import Figure
 
 
@@ -94,6 +96,26 @@ def test_a_study_page_shows_paper_and_measurement_side_by_side(site):
         assert text in page, text
     assert page.count('class="strip"') == 3
     assert "severity of the" in page  # the plot's text is text
+
+
+def test_a_figure_is_drawn_from_the_rows_that_it_names_and_no_others():
+    seen = []
+
+    def recorded(table):
+        seen.append(table)
+        return draw(table)
+
+    chosen = "measure == 'closeness' and severity > 0"
+    table = pd.DataFrame(
+        {
+            "measure": ["closeness", "closeness", "other"],
+            "severity": [0.0, 1.0, 1.0],
+            "value": [5.0, 6.0, 7.0],
+        }
+    )
+    (found,) = figures(replace(STUDY, figures=(Figure("one", "One", recorded, chosen),)), table)
+    assert seen[0]["value"].tolist() == [6.0]
+    assert [row[-3] for row in found["table"]["rows"]] == [6.0]
 
 
 def test_a_system_of_our_own_has_no_paper_to_link(house, runs, tmp_path):

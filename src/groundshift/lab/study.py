@@ -182,9 +182,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot of a study: ``draw(table) -> matplotlib Figure`` from the long table of results.
+    """A plot of a study: ``draw(table) -> matplotlib Figure`` from rows of the long table of results.
 
-    ``rows`` is a pandas query that selects what the plot shows; the report puts its means below the plot.
+    ``rows`` is a pandas query that selects what the plot shows: ``draw`` is handed these rows and no others, and the
+    report puts their means below the plot.
     """
 
     name: str

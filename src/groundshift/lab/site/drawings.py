@@ -57,11 +57,12 @@ def _finite(value: Any) -> bool:
 
 
 def figures(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The study's figures: name, caption, SVG, and the means they show as columns and rows."""
+    """The study's figures: name, caption, SVG, and the means they show as columns and rows; both of the same rows."""
     return [
-        {"name": f.name, "caption": f.caption, "svg": svg(f.draw(table), f"{study.slug}-{f.name}", f.caption),
-         "table": _means(table.query(f.rows))}
+        {"name": f.name, "caption": f.caption, "svg": svg(f.draw(rows), f"{study.slug}-{f.name}", f.caption),
+         "table": _means(rows)}
         for f in study.figures
+        for rows in [table.query(f.rows)]
     ]  # fmt: skip
 
 
