@@ -1,5 +1,6 @@
 # Every target does its own set-up; a machine needs Python 3.11 or later, make and git.
 PYTHON ?= python3
+TEST_CORES ?= 2
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
@@ -10,8 +11,9 @@ run: .venv/.run
 	$(BIN)/groundshift run csts
 	$(BIN)/groundshift report runs --out site
 
+# A file's tests share what they have trained, so files, not tests, are spread over the cores.
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_CORES) --dist loadfile
 
 setup: .venv/.dev
 

@@ -292,8 +292,8 @@ claims = (
     Claim(
         "1", "The measure is calibrated (measured less closed-form flips at every dial, standard errors)",
         "max(bias|discriminant)", 2.0, Control(
-            "synthetic ones that overlap with falsehood do not have the closed form of fiction",
-            "min(wrong|discriminant, overlap=1.0)", low=2.0, rule="every",
+            "synthetic ones that overlap with falsehood, all promoted, do not have the closed form of fiction",
+            "min(wrong|discriminant, overlap=1.0, share=1.0)", low=2.0, rule="every",
         ), kind="bound", direction="<", paper="none", same="analogue",
     ),
     Claim(
@@ -346,7 +346,7 @@ claims = (
 study = Study(
     slug="truth",
     module=__name__,
-    version=1,
+    version=2,
     scales={
         "quick": Settings(seeds=2, overlaps=(0.0, 1.0), repeats=1, places=10, steps=20, splits=2),
         "cpu": Settings(),
@@ -375,7 +375,7 @@ study = Study(
             "['flip_synthetic', 'flip_fictional', 'known_synthetic', 'known_fictional']",
         ),
     ),
-    root_seed=20261219,  # pilots drew from other roots
+    root_seed=20270411,  # pilots drew from other roots
     dtype="float32",
     preload=("numpy", "torch", "transformers", "sklearn"),
 )  # fmt: skip

@@ -21,6 +21,7 @@ def texts(ax) -> list[str]:
 
 
 def test_series_with_two_labellings(subject) -> None:
+    open_before = plt.get_fignums()
     worse = csts.degrade(subject.segments, "shift", severity=1)
     figure = csts.plot_series(
         subject.data("nonnormal"), subject.segments, found=worse, max_segments=10, title="one"
@@ -31,7 +32,7 @@ def test_series_with_two_labellings(subject) -> None:
     assert (truth.get_ylabel(), found.get_ylabel()) == ("truth", "found")
     assert panels[-1].get_xlabel() == "row (first 10 of 46 segments)"
     assert panels[0].get_xlim() == (0, subject.segments.end[9])
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == open_before
 
 
 def test_a_long_series_is_drawn_with_few_points() -> None:
