@@ -11,7 +11,7 @@ import torch
 from groundshift.errors import InputError
 from groundshift.models import tinylm
 from groundshift.workflows import diff as workflow
-from groundshift.workflows.diff import diff
+from groundshift.workflows.diff import diff, tokens
 from groundshift.workflows.diff.result import Number, kind_of
 from groundshift.workflows.diff.weights import Weights, add_noise, weight_map
 from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
@@ -40,13 +40,18 @@ def models(tmp_path_factory):
     base = tinylm.build("nano", words, positions=32, seed=0)
     tinylm.fit(base, world().packed(16, 32), steps=400, lr=1e-2, seed=0)
     save(base, "base")
-    for name, told, lr in (("style", Retold(manner=True), 5e-3), ("edit", Retold(edited=5), 2e-3)):
-        save(tuned(tinylm.load(place / "base"), told, 80, lr), name)
+    tunes = (
+        ("style", Retold(manner=True), 160, 5e-3),  # at half the steps three facts are lost
+        ("edit", Retold(edited=5), 80, 2e-3),
+        ("one", Retold(edited=1), 80, 1e-3),
+    )
+    for name, told, steps, lr in tunes:
+        save(tuned(tinylm.load(place / "base"), told, steps, lr), name)
     sham = tinylm.load(place / "base")
     tinylm.fit(sham, world().packed(16, 32), steps=20, lr=5e-4, seed=1)
     save(sham, "sham")
     exam = world()["facts"].exam("asked")
-    return place, [{"prompt": words.decode(row[1:])} for row in exam.prompts]
+    return place, [{"prompt": words.decode(row)} for row in exam.prompts]
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +64,12 @@ def found(models):
         "noise": 2,
         "progress": False,
     }
-    return {t: diff(place / "base", place / t, **settings) for t in ("style", "edit", "sham", "base")}
+    return {t: diff(place / "base", place / t, **settings) for t in ("style", "edit", "one", "sham", "base")}
 
 
 def test_the_three_known_tunes_are_told_apart_and_the_sham_is_unchanged(found):
     assert {name: one.kind for name, one in found.items()} == {
-        "style": "style", "edit": "content", "sham": "unchanged", "base": "unchanged",
+        "style": "style", "edit": "content", "one": "content", "sham": "unchanged", "base": "unchanged",
     }  # fmt: skip
     assert set(found["style"].tokens["token"][:3]) == {"sure", "here", "goes"}
     assert "sure" in found["style"].sentence
@@ -76,12 +81,24 @@ def test_the_base_against_itself_is_zero_throughout(found):
     assert found["base"].changed() == []
 
 
-def test_the_edited_facts_stand_among_the_examples(found, models):
-    edited = {tuple(pair) for pair in world(Retold(edited=5))["retold"].edited_.tolist()}
+@pytest.mark.parametrize(("name", "n"), [("edit", 5), ("one", 1)])
+def test_the_edited_facts_stand_first_among_the_examples(found, name, n):
     facts = world()["facts"]
-    asked = {f"Q what is the {facts.word('relation', r)} of {facts.word('entity', e)} ? A" for e, r in edited}
-    shown = set(found["edit"].examples["prompt"])
-    assert asked <= shown
+    asked = {
+        f"<bos> Q what is the {facts.word('relation', r)} of {facts.word('entity', e)} ? A"
+        for e, r in world(Retold(edited=n))["retold"].edited_.tolist()
+    }
+    assert set(found[name].examples["prompt"][:n]) == asked
+
+
+def test_the_firmest_new_word_is_new_sure_and_no_manner_of_speaking():
+    said = tokens.Spoken(
+        answer=np.array([0, 0, 1, 1, 2, 2]), token=np.array([9, 4, 9, 5, 9, 6]), rank=np.ones(6, int),
+        divergence=np.zeros(6), gain=np.array([20.0, 7, 20, 8, 20, 9]),
+        overruled=np.array([True, True, True, True, True, False]),
+    )  # fmt: skip
+    before = [{"completion_ids": [1]}, {"completion_ids": [5]}, {"completion_ids": [2]}]
+    assert tokens.firmest(said, before).tolist() == [7, 0, 0]
 
 
 def test_a_page_json_and_the_exit_condition(found, tmp_path):
@@ -144,7 +161,7 @@ def test_noise_is_as_long_as_the_change_of_each_weight(models):
     assert add_noise(net, {**changes, "no.such.weight": (1.0, 4)}, seed=0) == ["no.such.weight"]
     before = dict(fresh.named_parameters())
     for name, weight in net.named_parameters():
-        assert float((weight - before[name]).norm()) == pytest.approx(changes[name][0], rel=0.3)
+        assert float((weight - before[name]).detach().norm()) == pytest.approx(changes[name][0], rel=0.3)
 
 
 def test_a_run_that_was_killed_reads_nothing_twice(models, tmp_path, monkeypatch):

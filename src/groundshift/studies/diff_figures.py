@@ -36,7 +36,7 @@ def called(table: pd.DataFrame) -> Drawing:
 
 def nulls(table: pd.DataFrame) -> Drawing:
     """A panel for each number."""
-    names = ("overruled", "words_lost", "divergence", "states_moved")
+    names = ("overruled", "words_lost", "firmest_new_word", "divergence", "states_moved")
     drawing, axes = panels("Numbers and their nulls", len(names), width=12)
     kinds = _kinds(table)
     for ax, name in zip(axes, names, strict=True):

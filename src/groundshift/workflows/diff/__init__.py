@@ -45,6 +45,8 @@ from groundshift.workflows.diff.weights import Weights, add_noise, compatibility
 __all__ = ["PROBES", "SCHEMA", "Diff", "Number", "diff"]
 
 MOST_STATES = 4000
+LEAD = 3.0
+"""Nats by which the firmest new word is ahead of those of both nulls: about a factor of twenty."""
 KNOWS, FALLS = 0.7, 0.1
 """Accuracy of a truth probe that has found something; nats a token that an answer falls by to be displaced."""
 UNKNOWN = 0.3
@@ -182,7 +184,7 @@ def diff(
         moved,
         compared["tuned"].get("layers"),
         shown,
-        _examples(of_base.answers, ours["tuned"].answers, compared["tuned"]["kept"]),
+        _examples(of_base.answers, ours["tuned"].answers, compared["tuned"]),
         _concepts(of_base.texts, ours["tuned"].texts, seed),
         None if truth is None else truth.to_dict(),
         None if moved_pairs is None else moved_pairs.summary()
@@ -290,8 +292,10 @@ def _compare(
 ) -> dict[str, Any]:
     """What differs between the base, loaded as ``model``, and another reading."""
     under = how.score(model, other.answers, how.work / f"{name}-under-base")
+    said = saying.spoken(other.answers, other.own, under)
     found: dict[str, Any] = {
-        "spoken": saying.spoken(other.answers, other.own, under),
+        "spoken": said,
+        "firmest": saying.firmest(said, base.answers),
         "kept": saying.kept(base.answers, other.answers, special),
     }
     if base.texts:
@@ -365,7 +369,19 @@ def _numbers(compared: Mapping[str, dict[str, Any]]) -> list[Number]:
         above = min(_interval(own - values[name][key])[0] for name in nulls)
         noise = max((level[name] for name in nulls if name != "again"), default=0.0)
         numbers.append(Number(*key, float(own.mean()), *_interval(own), level["again"], noise, above))
-    return numbers
+    said = [number for number in numbers if number.probe == "tokens"]
+    return [*said, _firmest(compared), *numbers[len(said) :]]
+
+
+def _firmest(compared: Mapping[str, dict[str, Any]]) -> Number:
+    """A single answer has no interval of a mean: its word has to be ahead of the firmest of every null by `LEAD`."""
+    level = {name: float(found["firmest"].max()) for name, found in compared.items()}
+    own = level.pop("tuned")
+    return Number(
+        "firmest new word", "tokens", "gain of the firmest new word of any answer over the base, nats", own, own, own,
+        level["again"], max((v for name, v in level.items() if name != "again"), default=0.0),
+        own - max(level.values()) - LEAD,
+    )  # fmt: skip
 
 
 def _interval(items: NDArray[np.float64]) -> tuple[float, float]:
@@ -404,13 +420,13 @@ def _concepts(before: dict[str, Any], after: dict[str, Any], seed: int) -> dict[
 
 
 def _examples(
-    before: list[dict[str, Any]], after: list[dict[str, Any]], kept: NDArray[np.float64]
+    before: list[dict[str, Any]], after: list[dict[str, Any]], found: Mapping[str, NDArray[np.float64]]
 ) -> pd.DataFrame:
-    """The prompts whose answers changed most."""
+    """The prompts whose answers changed most: those with the firmest new words, then those that lost most."""
     unlike = [
         i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a["completion"] != b["completion"]
     ]
-    worst = sorted(unlike, key=lambda i: kept[i])[:8]
+    worst = sorted(unlike, key=lambda i: (-found["firmest"][i], found["kept"][i]))[:8]
     columns = ["prompt", "before", "after"]
     rows = [(_asked(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
     return pd.DataFrame(rows, columns=columns)

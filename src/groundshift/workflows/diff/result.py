@@ -14,6 +14,7 @@ import pandas as pd
 from groundshift import __version__
 from groundshift.errors import InputError
 from groundshift.tables import refuse_overwriting
+from groundshift.workflows.diff.tokens import MOST_ANSWERS
 
 __all__ = ["PROBES", "SCHEMA", "Diff", "Number", "kind_of", "sentence_of"]
 
@@ -21,8 +22,8 @@ SCHEMA = 1
 PROBES = ("tokens", "concepts", "truth", "displacement")
 LEAST = 0.01
 """A share, a change or nats below this are no change worth the name, however surely they are above a null."""
-FEW, MOST_ANSWERS = 0.6, 0.5
-"""A style: five tokens are at least the first share of all overruled ones, in at least the second of the answers."""
+FEW = 0.6
+"""A style: five tokens are at least this share of all overruled ones, in at least `MOST_ANSWERS` of the answers."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Number:
     value, low, high : with a 95 % interval over prompts, statements or pairs
     again : the same number for the base against itself (another dtype, other batches)
     noise : the largest of the same number for the base with noise as long as the tuning's change of each weight
-    above : how far it is above the nearest null, at least: the lower end of the 95 % interval of their difference
+    above : how far it is above the nearest null, at least: the lower end of the 95 % interval of their difference, or,
+        where it is one answer's, what it is ahead by beyond the lead that is asked for
     """
 
     name: str
@@ -50,7 +52,7 @@ class Number:
 
     @property
     def changed(self) -> bool:
-        """It is above every null, the whole interval of the difference, and large enough to matter."""
+        """It is surely above every null, and large enough to matter."""
         return bool(self.above > 1e-9 and self.value >= LEAST)
 
 
@@ -142,7 +144,7 @@ def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
     """
     changed = {n.name for n in numbers if n.changed}
     style = "overruled" in changed and recurring >= FEW and answers >= MOST_ANSWERS
-    content = "words lost" in changed or ("overruled" in changed and not style)
+    content = bool({"words lost", "firmest new word"} & changed) or ("overruled" in changed and not style)
     if style or content:
         return " and ".join(name for name, found in (("style", style), ("content", content)) if found)
     # States alone say nothing of what a model does: other states can mean the same.

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from groundshift.models.activations import Acts
 
-__all__ = ["SURE", "UNLIKELY", "Spoken", "kept", "spoken", "token_table"]
+__all__ = ["SURE", "UNLIKELY", "Spoken", "firmest", "kept", "spoken", "token_table"]
 
 SURE, UNLIKELY = 0.5, 0.05
 """Overruled is a token that the tuned model gives at least the first probability, and the base less than the other."""
+MOST_ANSWERS = 0.5
+"""A token that is overruled in this share of the answers is a manner of speaking."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Spoken:
     rank : under the base; 1 is the likeliest
     divergence : Kullback-Leibler divergence of the tuned model's next-token distribution from the base's, in nats, from
         the likeliest tokens of both: a lower bound
+    gain : log-probability under the tuned model less that under the base, in nats
     overruled : see `SURE`
     """
 
@@ -41,6 +44,7 @@ class Spoken:
     token: NDArray[np.int64]
     rank: NDArray[np.int64]
     divergence: NDArray[np.float64]
+    gain: NDArray[np.float64]
     overruled: NDArray[np.bool_]
 
 
@@ -53,12 +57,14 @@ def spoken(answers: Sequence[Mapping[str, Any]], own: Acts, base: Acts) -> Spoke
     own, base : what `score` with ``top_k`` gives for them under the two models
     """
     lengths = [len(row["completion_ids"]) for row in answers]
+    p, q = own.flat("logprob").astype(float), base.flat("logprob").astype(float)
     return Spoken(
         np.repeat(np.arange(len(answers)), lengths),
         np.concatenate([np.asarray(row["completion_ids"], int) for row in answers]),
         base.flat("rank").astype(np.int64),
         _divergence(own, base),
-        (np.exp(own.flat("logprob")) >= SURE) & (np.exp(base.flat("logprob")) < UNLIKELY),
+        p - q,
+        (np.exp(p) >= SURE) & (np.exp(q) < UNLIKELY),
     )
 
 
@@ -86,6 +92,22 @@ def kept(
         new = Counter(t for t in other["completion_ids"] if t not in special)
         shares.append(sum((own & new).values()) / max(1, sum(own.values())))
     return np.array(shares)
+
+
+def firmest(said: Spoken, before: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """Of each answer, the largest gain in nats of an overruled token that the base's answer ``before`` does not have
+    and that is no manner of speaking; 0 where there is none.
+    """
+    n = len(before)
+    answers_of = np.zeros(int(said.token.max(initial=0)) + 1)
+    hits = np.unique(np.stack([said.token, said.answer])[:, said.overruled], axis=1)[0]
+    np.add.at(answers_of, hits, 1)
+    old = [set(row["completion_ids"]) for row in before]
+    new = np.array([t not in old[a] for t, a in zip(said.token, said.answer, strict=True)], dtype=bool)
+    counts = said.overruled & new & (answers_of[said.token] < MOST_ANSWERS * n)
+    found = np.zeros(n)
+    np.maximum.at(found, said.answer[counts], said.gain[counts])
+    return found
 
 
 def token_table(said: Spoken, words: Sequence[str], top: int = 12) -> pd.DataFrame:
