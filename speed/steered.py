@@ -1,7 +1,7 @@
 """Steered Diffusion's cost: linear conditions without a backward pass, against DPS at equal steps.
 
 1. An untrained `UNet2DModel` (32 pixels): steered, three rounds, steered by a network, our DPS.
-2. The same with deepinv's DPS, if deepinv is installed.
+2. The DPS of deepinv around the same network, if deepinv is installed (it is optional: pip install deepinv).
 
 Run: OMP_NUM_THREADS=1 python speed/steered.py
 """
@@ -13,17 +13,18 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 from groundshift.generation.steered import Loss, Mask, Sampler, denoiser
 
-STEPS, IMAGES, REPEATS = 20, 4, 3
+STEPS, IMAGES, REPEATS = 20, 4, 5
 
 
-def seconds(function):
-    """Best of a few, for each image."""
-    taken = []
+def seconds(functions):
+    """Best of a few for each image, in turns, so that a busy moment of the machine hits all alike."""
+    taken = {name: [] for name in functions}
     for _ in range(REPEATS):
-        began = time.perf_counter()
-        function()
-        taken.append(time.perf_counter() - began)
-    return min(taken) / IMAGES
+        for name, function in functions.items():
+            began = time.perf_counter()
+            function()
+            taken[name].append(time.perf_counter() - began)
+    return {name: min(values) / IMAGES for name, values in taken.items()}
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
     def ours(conditions, **options):
         return lambda: Sampler(STEPS, **options)(generator, IMAGES, conditions)
 
-    found = {
+    asked = {
         "no condition": ours([]),
         "steered, linear": ours([hole]),
         "steered, linear, 3 rounds": ours([hole], rounds=3),
@@ -51,13 +52,25 @@ def main() -> None:
     }
     try:
         import deepinv
-
-        found["DPS (deepinv)"] = _of_deepinv(deepinv, unet, mask)
-    except ImportError:
-        print("deepinv is not installed; its DPS is left out")
-    taken = {name: seconds(function) for name, function in found.items()}
+    except ImportError as error:
+        print(f"deepinv cannot be imported ({error}): its DPS is skipped")
+    else:
+        asked[f"DPS (deepinv {deepinv.__version__})"] = _of_deepinv(deepinv, unet, mask)
+    calls = {name: _calls(unet, function) for name, function in asked.items()}
+    taken = seconds(asked)
     for name, value in taken.items():
-        print(f"{name:32s} {value:.3f} s an image, {value / taken['steered, linear']:.2f} of steered linear")
+        print(
+            f"{name:32s} {calls[name]:3d} network calls, {value:.3f} s an image, "
+            f"{value / taken['steered, linear']:.2f} of steered linear"
+        )
+
+
+def _calls(unet, function):
+    """Calls of the network in one run."""
+    calls = []
+    with unet.register_forward_hook(lambda *_: calls.append(1)):
+        function()
+    return len(calls)
 
 
 def _of_deepinv(deepinv, unet, mask):
@@ -72,9 +85,8 @@ def _of_deepinv(deepinv, unet, mask):
             return (unet((2 * x - 1) * abar[t].sqrt(), t).sample + 1) / 2
 
     physics = deepinv.physics.Inpainting((3, 32, 32), mask=1 - mask.expand(3, 32, 32))
-    sampler = deepinv.sampling.DPS(
-        Network(), deepinv.optim.data_fidelity.L2(), max_iter=STEPS, verbose=False, save_iterates=False
-    )
+    # So many times make one step less.
+    sampler = deepinv.sampling.DPS(Network(), num_steps=STEPS + 1)
     y = physics(torch.full((IMAGES, 3, 32, 32), 0.5))
     return lambda: sampler(y, physics)
 

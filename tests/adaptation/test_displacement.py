@@ -14,7 +14,7 @@ from groundshift.adaptation.displacement.ches import answer_states
 from groundshift.adaptation.displacement.one_token import last_state, rates
 from groundshift.adaptation.displacement.training import reference
 from groundshift.errors import InputError
-from groundshift.models.activations import ProbeModel, capture
+from groundshift.models.activations import ProbeModel, capture, load_model
 from tests.models.tiny_models import build, fresh, tokenizer
 
 DATA = [
@@ -280,11 +280,11 @@ def moved(tmp_path_factory):
 def test_where_the_mass_went(moved):
     base, tuned = (dp.read(moved / name, DIFFERENT, progress=False) for name in ("base", "tuned"))
     found = dp.displaced(base, tuned, top=100)
+    model = load_model(moved / "base")
+    assert base.logprobs == pytest.approx(reference(model, dp.encode_pairs(model, DIFFERENT)), abs=1e-4)
     # By whole forwards, one by one: probabilities where the first token of the chosen answer stands.
     change = 0
     for name, sign in (("base", -1), ("tuned", 1)):
-        from groundshift.models.activations import load_model
-
         model = load_model(moved / name)
         for row in DIFFERENT:
             change = change + sign * last_state(model, row["prompt"])[1].softmax(-1).numpy() / len(DIFFERENT)

@@ -27,26 +27,20 @@ def test_generate_writes_records(tmp_path):
 
 def test_train_evaluate_and_heal(tmp_path):
     m = tmp_path / "m"
-    assert "2 steps" in call("train", "F1F1,F1F2", "--steps", 2, "--out", m)
-    found = json.loads(
-        call(
-            "evaluate",
-            m,
-            "--test",
-            "F2F2",
-            "--n",
-            4,
-            "--out",
-            tmp_path / "r",
-            "--plot",
-            tmp_path / "p.png",
-            "--json",
-        )
-    )
+    assert "2 steps" in call("train", "F1F1,F1F2", "--apart", "--steps", 2, "--out", m)
+    files = ("--out", tmp_path / "r", "--plot", tmp_path / "p.png")
+    found = json.loads(call("evaluate", m, "--test", "F2F2", "--n", 4, *files, "--json"))
     assert "never learned" in found["note"]
     assert [row["cell"] for row in found["cells"]] == ["F1F1", "F1F2", "F2F2"]
     assert (tmp_path / "r" / "items.jsonl").is_file()
     assert (tmp_path / "p.png").is_file()
+    said = call("evaluate", m, "--axis", "element", "--n", 2)
+    for words in ("letters in new places", "new letters", "For instance", "never learned", "inconclusive"):
+        assert words in said
+    rows = json.loads(call("evaluate", m, "--axis", "element", "--letters", "XYZ", "--n", 2, "--json"))[
+        "cells"
+    ]
+    assert [row["cell"] for row in rows] == ["trained letters", "new letters"]
     said = call("evaluate", f"a={m}", f"b={m}", "--axis", "size", "--test", "F2F2", "--n", 2)
     assert "a ID" in said
     assert "b CMP" in said
@@ -73,6 +67,12 @@ def test_wrong_input_is_told(tmp_path):
         call("evaluate", tmp_path / "none")
     with pytest.raises(InputError, match="whole numbers"):
         call("train", "F1", "--lengths", "four", "--out", tmp_path / "m")
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"prompt": "A [F1] <answer>", "predict": 3, "label": None}) + "\n")
+    with pytest.raises(InputError, match="lacks predict, label, or it is no text"):
+        call("score", path)
+    with pytest.raises(InputError, match=r"\[F9\] is no rule"):
+        call("train", "F1F9", "--out", tmp_path / "m")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(InputError, match="full"):

@@ -12,6 +12,8 @@ def test_what_needs_few_samples_already_holds(quick):
     assert found["3"].high < 1e-4
     assert found["3"].control.ok
     assert found["5a"].high < 1e-4
+    assert found["9"].high < 1e-4
+    assert found["9"].control.ok
 
 
 def test_the_cpu_scale_fits_its_budget():

@@ -36,7 +36,17 @@ Source = Annotated[
     str, typer.Argument(help="Directory or id of a Hugging Face language model.", metavar="MODEL")
 ]
 Known = Annotated[
-    str, typer.Option("--train", help="What the model was trained on, where its directory does not say.")
+    str,
+    typer.Option(
+        "--train",
+        help="Lists that the model was trained on, between commas, where its directory does not say.",
+    ),
+]
+Letters = Annotated[
+    str,
+    typer.Option(
+        help="Letters that elements were trained with, as ABCDEFGH; or those of each place between commas, as ABC,BCD."
+    ),
 ]
 
 
@@ -75,6 +85,13 @@ def train(
     model: Annotated[str, typer.Option(help="Directory or id of a model to tune instead.")] = "",
     arch: Annotated[str, typer.Option(help="gpt2 or llama.")] = "llama",
     lengths: Annotated[str, typer.Option(help="Trained lengths of elements, between commas.")] = "4",
+    letters: Letters = "",
+    apart: Annotated[
+        bool,
+        typer.Option(
+            "--apart", help="Keep every letter out of one place, so that the element axis can ask it there."
+        ),
+    ] = False,
     block: Annotated[str, typer.Option(help="none, padding or group.")] = "none",
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 300,
     batch: Annotated[int, typer.Option(help="Records in a step.")] = 64,
@@ -88,17 +105,21 @@ def train(
     """Train a model on lists of rules; write it as a Hugging Face directory."""
     from groundshift.benchmarks import dataalchemy as da
 
+    pools = _split(letters)
+    if apart:
+        pools = list(da.apart(da.World(), letters or None))
     made = da.train(
-        _lists(rules), size, model=model or None, arch=arch, lengths=_numbers("--lengths", lengths), block=block,  # type: ignore[arg-type]
-        steps=steps, batch=batch, lr=lr, cot=cot, compat="official" if official else None, seed=seed, out=out,
+        _lists(rules), size, model=model or None, arch=arch, lengths=_numbers("--lengths", lengths), letters=pools,  # type: ignore[arg-type]
+        block=block, steps=steps, batch=batch, lr=lr, cot=cot, compat="official" if official else None, seed=seed,  # type: ignore[arg-type]
+        out=out,
     )  # fmt: skip
-    facts = {"out": str(out), "steps": len(made.history), "loss": made.history[-1]}
-    show(
-        facts,
-        f"trained for {facts['steps']} steps to a loss of {facts['loss']:.4f}; {out}",
-        as_json=as_json,
-        quiet=quiet,
+    weights = made.net.num_parameters()
+    facts = {"out": str(out), "weights": weights, "steps": len(made.history), "loss": made.history[-1]}
+    said = (
+        f"{weights:,} weights, trained on {', '.join(_split(rules))} for {facts['steps']} steps to a loss of "
+        f"{facts['loss']:.4f}, are in {out}. Ask them: groundshift dataalchemy evaluate {out}"
     )
+    show(facts, said, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -109,8 +130,11 @@ def evaluate(
             help="Model directory or id; several, as NAME=DIR, for size and coverage.", metavar="MODEL"
         ),
     ],
-    axis: Annotated[str, typer.Option(help="task, length, format, temperature, size or coverage.")] = "task",
+    axis: Annotated[
+        str, typer.Option(help="task, element, length, format, temperature, size or coverage.")
+    ] = "task",
     known: Known = "",
+    letters: Letters = "",
     test: Annotated[
         str, typer.Option(help="Lists to ask beside the trained ones; all others if left out.")
     ] = "",
@@ -133,11 +157,11 @@ def evaluate(
         raise InputError(f"--axis {axis} asks one model; {len(opened)} were given.")
     else:
         opened = opened[0][1]
-    options = {"test": _lists(test)} if test else {}
-    _report(
-        da.evaluate(opened, axis, n=n, unknown=unknown, seed=seed, **options),  # type: ignore[arg-type]
-        out, plot, as_json,
-    )  # fmt: skip
+    options: dict[str, Any] = {"test": _lists(test)} if test else {}
+    if letters:
+        options["letters"] = _split(letters)
+    found = da.evaluate(opened, axis, n=n, unknown=unknown, seed=seed, **options)  # type: ignore[arg-type]
+    _report(found, out, plot, as_json)
 
 
 @app.command()
@@ -181,17 +205,14 @@ def heal(
     if out is not None:
         refuse_filled(out)
     _, start = _opened(da, model, _lists(known) if known else [])
+    if da.rule_list(rules) in start.train:
+        raise InputError(f"{rules} was trained already, so there is nothing to heal; name another list.")
     rows = []
     for records in [0, *_numbers("--n", n)]:
         made = start if records == 0 else da.heal(start, rules, records, steps=steps, lr=lr, seed=seed)
         items = da.evaluate(made, train=start.train, test=[rules], seed=seed).items
-        by = items.groupby("distance")["em_full"].mean()
-        new = float(
-            items.loc[
-                items["rules"] == "".join(da.rule_list(rules)).replace("[", "").replace("]", ""), "em_full"
-            ].mean()
-        )
-        rows.append({"records": records, "healed": new, "trained": float(by["ID"])})
+        by = items["em_full"].groupby(items["distance"] == "ID").mean()
+        rows.append({"records": records, "healed": float(by[False]), "trained": float(by[True])})
         if out is not None and records:
             made.save(out / str(records))
     text = table(("records", rules, "trained lists"), [tuple(r.values()) for r in rows])
@@ -211,24 +232,72 @@ def _report(result: Any, out: Path | None, plot: Path | None, as_json: bool) -> 
         result.save(out)
     if plot is not None:
         result.plot().savefig(plot, dpi=150, bbox_inches="tight")
-    found: pd.DataFrame = result.table()
-    data = {"note": result.note, "cells": json.loads(found.to_json(orient="records"))}
+    cells: pd.DataFrame = result.cells()
     if as_json:
-        show(data, "", as_json=True)
+        show({"note": result.note, "cells": json.loads(cells.to_json(orient="records"))}, "", as_json=True)
         return
-    # Many columns do not fit a terminal; all of them are in --json and --out.
-    names = {"cell": "cell", "distance": "", "n": "n", "em_full": "chain", "em_reasoning": "reasoning",
-             "em_answer": "answer",
-             "ed_full": "edit", "bleu_full": "BLEU", "valid": "steps valid", "places": "places seen"}  # fmt: skip
-    kept = [name for name in names if name in found]
-    show(None, table([names[k] for k in kept], found[kept].values.tolist()))
-    if result.note:
-        show(None, result.note)
+    cells["between"] = [
+        f"{low:.2f}–{high:.2f}" for low, high in zip(cells["em_full_low"], cells["em_full_high"], strict=True)
+    ]
+    for words, columns in ((SCORES, SCORED), (FAR, GAPS)):
+        kept = [name for name in columns if name in cells and not (cells[name] == "").all()]
+        if columns is GAPS and "tv" not in kept:
+            continue
+        rows = [
+            ["" if x != x else f"{x:.2f}" if isinstance(x, float) else x for x in row]
+            for row in cells[kept].values.tolist()
+        ]
+        show(None, table([columns[name] for name in kept], rows))
+        show(None, words)
+    show(None, "\n".join(["", *_ending(cells, result)]))
+
+
+PLACE = {"cell": "cell", "distance": ""}
+SCORED = {**PLACE, "n": "n", "em_full": "chain", "between": "95 %", "em_reasoning": "reasoning",
+          "em_answer": "answer", "ed_full": "edit", "bleu_full": "BLEU", "valid": "valid", "follows_other": "other",
+          "verdict": ""}  # fmt: skip
+GAPS = {**PLACE, "pairs": "pairs", "places": "rules", "atoms": "letters", "grams": "3-grams",
+        "length_gap": "length", "steps_gap": "steps", "tv": "TV"}  # fmt: skip
+SCORES = """\
+chain, reasoning, answer: share exactly right. edit: edit distance, 0 is right. BLEU: 1 is right.
+valid: share of steps that follow from the one written before. other: share of chains that follow
+a trained list that was not asked."""
+FAR = """\
+How far that is from training. Seen in training: pairs of rules, rules and letters in their places,
+3-grams of the right text. length, steps: away from the nearest trained. TV: total variation distance
+of what is trained and what is asked."""
+DISTANCES = {
+    "ID": "as trained",
+    "CMP": "its parts were trained, not together",
+    "POOD": "some of its parts were trained",
+    "OOD": "none was",
+}
+
+
+def _ending(cells: pd.DataFrame, result: Any) -> list[str]:
+    """What the distances mean, a failure, and what a reader must know."""
+    near = [f"{name}: {said}" for name, said in DISTANCES.items() if name in set(cells["distance"])]
+    lines = [". ".join(near) + "."] if near else []
+    wrong = result.failures(1)
+    if len(wrong):
+        far = wrong[wrong["distance"] != "ID"]
+        one = (far if len(far) else wrong).iloc[0]
+        lines += [
+            f"For instance, {one['cell']}:",
+            f"  asked    {one['input']}",
+            f"  wrote    {one['predict'] or 'nothing'}"
+            + (f"  (follows {one['follows']})" if one["follows"] else ""),
+            f"  right is {one['label']}",
+        ]
+    return [*lines, result.note] if result.note else lines
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _lists(text: str) -> list[str]:
-    lists = [part.strip() for part in text.split(",") if part.strip()]
-    if not lists:
+    if not (lists := _split(text)):
         raise InputError(f"{text!r} was given; write lists of rules between commas, as F1F1,F1F2.")
     return lists
 

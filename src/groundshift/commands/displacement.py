@@ -204,6 +204,7 @@ def watch(
 ) -> None:
     """Where did the mass go? Pairs, tokens, and what both models write."""
     from groundshift.adaptation import displacement as dp
+    from groundshift.adaptation.displacement.page import sentence
     from groundshift.tables import refuse_filled
 
     if out is not None:
@@ -216,8 +217,6 @@ def watch(
     )  # fmt: skip
     if out is not None:
         report.write(out, f"{tuned} against {base}")
-    from groundshift.adaptation.displacement.page import sentence
-
     lines = [sentence(report), *report.notes]
     for place, part in report.moved.gaining.groupby("place", sort=False):
         gains = ", ".join(
@@ -226,7 +225,7 @@ def watch(
         lines.append(f"token {place}: {gains or 'no token gained 0.001'}")
     if out is not None:
         lines.append(str(out / "report.html"))
-    show(report.as_dict(), "\n".join(lines), as_json=as_json, quiet=quiet)
+    show(report.to_dict(), "\n".join(lines), as_json=as_json, quiet=quiet)
 
 
 def _classifier(path: Path) -> Any:

@@ -35,6 +35,7 @@ __all__ = [
     "load_directory",
     "make_once",
     "names",
+    "trained",
 ]
 
 LIBRARIES = ("torch", "diffusers", "transformers", "scikit-learn")
@@ -131,10 +132,21 @@ def backbone(name: str | Path, *, seed: int = 0) -> Backbone:
     if recipe is None:
         net, folder = load_directory(name)
         return Backbone(net, "directory", folder, {})
+    return trained(str(name), recipe, seed=seed)
+
+
+def trained(name: str, recipe: BackboneRecipe, *, seed: int = 0) -> Backbone:
+    """A network of any recipe, from the cache or trained now; the name is only that of its folder.
+
+    Raises
+    ------
+    ScoreError
+        A training that does not reach the recipe's score within 20 %.
+    """
     folder = cache_folder() / "backbones" / f"{name}-{recipe.key(seed)}"
-    trained = make_once(folder, lambda work: _train(str(name), recipe, seed, work))
+    now = make_once(folder, lambda work: _train(name, recipe, seed, work))
     card = json.loads((folder / "card.json").read_text())
-    return Backbone(load_directory(folder)[0], "training" if trained else "cache", folder, card)
+    return Backbone(load_directory(folder)[0], "training" if now else "cache", folder, card)
 
 
 def make_once(folder: Path, make: Callable[[Path], Path]) -> bool:

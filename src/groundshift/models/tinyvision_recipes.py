@@ -7,6 +7,7 @@ palette; 16 pixels and (16, 32) channels are the most that two minutes of one co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from groundshift.errors import InputError
 from groundshift.models.backbones import BackboneRecipe
+from groundshift.models.mixture import MixtureNet
+from groundshift.models.tinyvision_exact import exact
 from groundshift.models.training import Batches, Loss, Recipe, train
 from groundshift.worlds import tinyvision as tv
 
@@ -66,7 +69,7 @@ def _flow(settings: Settings, seed: int, work: Path) -> nn.Module:
     net: Any = {"UNet2DModel": UNet2DModel, "DiTTransformer2DModel": DiTTransformer2DModel}[settings["class"]]
 
     def batches(rng: np.random.Generator) -> Tensor:
-        return _scenes(settings["batch"], rng, settings).image
+        return _images(settings["batch"], rng, settings)
 
     def loss(model: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
         return flow_loss(model, images, generator, **_constant_class(settings, images))
@@ -76,10 +79,22 @@ def _flow(settings: Settings, seed: int, work: Path) -> nn.Module:
 
 def _flow_score(settings: Settings) -> Any:
     def score(net: nn.Module, rng: np.random.Generator) -> float:
-        images = _scenes(TEST_SCENES, rng, settings).image
+        images = _images(TEST_SCENES, rng, settings)
         return float(flow_loss(net, images, _torch(rng), **_constant_class(settings, images)))
 
     return score
+
+
+def _images(n: int, rng: np.random.Generator, settings: Settings) -> Tensor:
+    """Scenes, or draws of the exact mixture that the settings name."""
+    if "mixture" in settings:
+        return _mixture(settings["mixture"]).sample(n, _torch(rng))[0]
+    return _scenes(n, rng, settings).image
+
+
+@cache
+def _mixture(name: str) -> MixtureNet:
+    return exact(name, torch.float32)
 
 
 def _constant_class(settings: Settings, images: Tensor) -> dict[str, Tensor]:
@@ -384,6 +399,13 @@ _UNET16 = {
     "batch": 48,
     "train": {"steps": 800, "lr": 3e-3},
 }
+_DIGITS_FLOW = {
+    "class": "UNet2DModel",
+    "net": {**_UNET, "sample_size": 8},
+    "mixture": "colour_digits",
+    "batch": 64,
+    "train": {"steps": 600, "lr": 8e-3},
+}
 _DIT16 = {
     "class": "DiTTransformer2DModel",
     "net": {
@@ -440,6 +462,7 @@ _CLIP16 = {
 V_MSE, MSE = "mean squared error of the velocity", "mean squared error of the reconstruction"
 RECIPES: Mapping[str, BackboneRecipe] = {
     "unet16-flow": BackboneRecipe(_UNET16, _flow, _flow_score(_UNET16), V_MSE, 0.091),
+    "colour-digits-flow": BackboneRecipe(_DIGITS_FLOW, _flow, _flow_score(_DIGITS_FLOW), V_MSE, 0.264),
     "dit16": BackboneRecipe(_DIT16, _flow, _flow_score(_DIT16), V_MSE, 0.173),
     "judge16": BackboneRecipe(
         _JUDGE16, _judge, _judge_score(_JUDGE16), "mean accuracy of the four factors", 0.976, "higher"

@@ -127,11 +127,12 @@ def llama(data: Any, rng: np.random.Generator, *, size: str, steps: int) -> dict
         data["train"], size, world=data["world"], steps=steps, lengths=data["lengths"], until=0.001, seed=seed
     )
     said = {"": _write(model, data["prompts"])}
+    how: dict[str, Any] = {"steps": min(80, steps), "seed": seed}
     for held_out in data["heal"]:
         tasks = {held_out: data["prompts"][held_out]}
         for n in HEALED:
-            said[f"healed_{n}_"] = _write(da.heal(model, held_out, n, seed=seed), tasks)
-        said["wrong_32_"] = _write(da.heal(model, held_out, 32, wrong=True, seed=seed), tasks)
+            said[f"healed_{n}_"] = _write(da.heal(model, held_out, n, **how), tasks)
+        said["wrong_32_"] = _write(da.heal(model, held_out, 32, wrong=True, **how), tasks)
         tasks[data["train"][0]] = data["prompts"][data["train"][0]]
         for t in TEMPERATURES:
             said[f"T{t:g}_"] = _write(model, tasks, seed, t)

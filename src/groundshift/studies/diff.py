@@ -20,7 +20,7 @@ from groundshift.studies import diff_figures as draw
 from groundshift.workflows.diff import Diff
 from groundshift.workflows.diff import diff as compare
 from groundshift.workflows.diff.result import kind_of
-from groundshift.worlds.tinylm import Exam, Facts, Retold, TinyWorld
+from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
 
 KINDS = {
     "style": "style",
@@ -33,6 +33,10 @@ KINDS = {
 """What each tune is, in the page's words."""
 
 
+ROWS, LENGTH = 48, 24
+"""Of a batch: few sentences in a row, as questions are asked alone."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the dial sets."""
@@ -41,6 +45,8 @@ class Settings:
     base: int = 500
     """Steps of the base, and of the tunes below."""
     tune: int = 150
+    known: float = 0.9
+    """Share of the questions that a base has to answer."""
     edited: int = 8
     kinds: tuple[str, ...] = tuple(KINDS)
     prompts: int = 96
@@ -54,14 +60,19 @@ def _world(seed: int, told: Retold | None = None) -> TinyWorld:
 
 @World.define()
 def tunes(
-    rng: np.random.Generator, severity: float, *, kind: str, base: int, tune: int, edited: int, prompts: int
+    rng: np.random.Generator,
+    severity: float,
+    *,
+    kind: str,
+    base: int,
+    known: float,
+    tune: int,
+    edited: int,
+    prompts: int,
 ) -> Sample:
     """A base, a tune of a known kind, and questions about the facts."""
-    seed = int(rng.integers(2**31))
+    seed, folder, surely = _base(rng, base, known)
     world = _world(seed)
-    folder = tinylm.cached(
-        world, tinylm.Recipe(steps=base, gate={"facts.cloze": 0.97, "facts.asked": 0.99}), seed
-    )
     facts, words = world["facts"], world.lexicon
     place = TemporaryDirectory()
     told = {
@@ -71,7 +82,7 @@ def tunes(
     for name in ("base", "tuned"):
         net = tinylm.load(folder)
         if name == "tuned" and kind != "same":
-            corpus = world.packed(16, 64) if told is None else _world(seed, told).items(64)
+            corpus = world.packed(ROWS, LENGTH) if told is None else _world(seed, told).items(64)
             # Four tokens that were never said before take longer than other objects: at half the steps, the facts
             # that such a tune means to keep are not yet back.
             longer = 2 if told and told.manner else 1
@@ -82,7 +93,6 @@ def tunes(
 
     exam = facts.exam("asked")
     asked = [words.decode(row) for row in exam.prompts]
-    surely = _answered(folder, exam, int(words.encode(".")[0]))
     right, wrong = (exam.options[np.arange(len(asked)), (exam.answer + k) % facts.objects] for k in (0, 1))
     pairs = [
         {"prompt": q, "chosen": f" {words.decode([yes])} .", "rejected": f" {words.decode([no])} ."}
@@ -97,13 +107,24 @@ def tunes(
     )  # fmt: skip
 
 
-def _answered(folder: Path, exam: Exam, stop: int) -> list[int]:
-    """The questions to which the base says the right object and then ends its sentence; of others a sham can move the
-    answer, since the base was undecided.
+def _base(rng: np.random.Generator, steps: int, known: float) -> tuple[int, Path, list[int]]:
+    """Seed and folder of a base, and the questions to which it says the right object and then ends its sentence.
+
+    Of other questions a sham can move the answer, since the base was undecided. A base that learnt whose objects are
+    asked for, but not which, says few; another is then drawn, at most three times.
     """
-    said = tinylm.generate(tinylm.load(folder), exam.prompts, 2, temperature=0.0)
-    right = exam.options[np.arange(len(exam.answer)), exam.answer]
-    return np.flatnonzero((said[:, 0] == right) & (said[:, 1] == stop)).tolist()
+    for _ in range(4):
+        seed = int(rng.integers(2**31))
+        world = _world(seed)
+        folder = tinylm.cached(world, tinylm.Recipe(steps=steps, rows=ROWS, length=LENGTH), seed)
+        exam = world["facts"].exam("asked")
+        said = tinylm.generate(tinylm.load(folder), exam.prompts, 2, temperature=0.0)
+        right = exam.options[np.arange(len(exam.answer)), exam.answer]
+        stop = int(world.lexicon.encode(".")[0])
+        surely = np.flatnonzero((said[:, 0] == right) & (said[:, 1] == stop)).tolist()
+        if len(surely) >= known * len(right):
+            break
+    return seed, folder, surely or list(range(len(right)))
 
 
 def _diff(data: Any, rng: np.random.Generator, noise: int) -> Diff:
@@ -170,11 +191,11 @@ def sizes(output: Any, sample: Sample) -> dict[str, float]:
 
 def grids(s: Settings) -> list[Grid]:
     """Every kind of tune, of one base for each seed."""
-    world = {"base": s.base, "tune": s.tune, "edited": s.edited, "prompts": s.prompts}
+    world = {"base": s.base, "known": s.known, "tune": s.tune, "edited": s.edited, "prompts": s.prompts}
     return [
         Grid(
             "tunes", ("diff",), ("says", "sizes"), s.seeds, vary={"kind": s.kinds}, world_params=world,
-            method_params={"diff": {"noise": s.noise}}, cost_s=11.0,
+            method_params={"diff": {"noise": s.noise}}, cost_s=12.0,
         )
     ]  # fmt: skip
 
@@ -223,9 +244,9 @@ claims = (
 study = Study(
     slug="diff",
     module=__name__,
-    version=4,
+    version=5,
     scales={
-        "quick": Settings(seeds=2, base=30, tune=10, edited=4, prompts=24, noise=1),
+        "quick": Settings(seeds=2, base=30, known=0.0, tune=10, edited=4, prompts=24, noise=1),
         "cpu": Settings(),
         "paper": Settings(seeds=20, base=2000, tune=400, noise=10),
     },
@@ -244,6 +265,6 @@ study = Study(
             "measure in " + str([f"{null}{n.replace(' ', '_')}" for null in ("", "null_") for n in NUMBERS]),
         ),
     ),
-    root_seed=20280117,
+    root_seed=20280229,
     preload=("numpy", "torch", "transformers"),
 )  # fmt: skip

@@ -105,3 +105,31 @@ def spread(table: pd.DataFrame) -> Drawing:
         ax.axhline(truth, color="black", lw=1, ls=":")
         ax.set_title(title, fontsize=9)
     return drawing
+
+
+def learned(table: pd.DataFrame) -> Drawing:
+    """The exact generator beside the learned one."""
+    drawing, axes = panels("The same code with a learned generator", 3, 12.0)
+    by_class = [
+        ("steered", {"method": "pipeline_by_class"}),
+        ("noisy image", {"method": "pipeline_explicit"}),
+        ("shuffled", {"method": "pipeline_shuffled"}),
+    ]
+    linear = [
+        ("8 × 8\nfrom 4 × 4", {"method": "pipeline", "task": "small"}),
+        ("centre\nfrom the rest", {"method": "pipeline", "task": "hole"}),
+    ]
+    for ax, measure, title, bars in (
+        (axes[0], "oracle", "share of the wanted class, by the oracle", by_class),
+        (axes[1], "tv", "total variation to the posterior", linear),
+        (axes[2], "log_p", "median log p, nats", [("class", by_class[0][1]), *linear]),
+    ):
+        for k, (_, where) in enumerate(bars):
+            for shift, shade, generator in ((-0.18, BLUE, "exact"), (0.18, RUST, "learned")):
+                seeds = values(table, measure=measure, generator=generator, **where)
+                if len(seeds):
+                    bar(ax, k + shift, seeds, shade, 0.34, label=generator if k == 0 else None)
+        ax.set_xticks(range(len(bars)), [label for label, _ in bars], fontsize=8)
+        ax.set_title(title, fontsize=9)
+    axes[0].legend(frameon=False, fontsize=8)
+    return drawing

@@ -101,6 +101,61 @@ def test_operators_of_another_library():
         Physics(object(), REF)
 
 
+def test_an_operator_with_weights_follows_the_generator_s_dtype_and_stays_as_it_was():
+    class Filter(torch.nn.Conv2d):
+        def A(self, x):
+            return self(x)
+
+        def A_dagger(self, y):
+            return y / self.weight
+
+    single = Filter(1, 1, 1, bias=False).requires_grad_(False)
+    condition = Physics(single, torch.ones(2, 1, 4, 4))
+    moved = condition.to(REF)
+    torch.testing.assert_close(moved.A(moved.project(REF[:, :1])), torch.ones(2, 1, 4, 4).to(REF))
+    assert condition.physics is single
+    assert single.weight.dtype == torch.float32
+
+
+def test_an_operator_with_complex_weights_keeps_them():
+    """Coils of an MRI scanner: Module.to with a real dtype would drop the imaginary parts."""
+
+    class Coil(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("map", torch.full((1, 4, 4), 0.6 + 0.8j))
+            self.register_buffer("count", torch.tensor(3))
+
+        def A(self, x):
+            return torch.view_as_real(self.map * torch.complex(x[:, 0], x[:, 1])).movedim(3, 1)
+
+        def A_dagger(self, y):
+            return torch.view_as_real(self.map.conj() * torch.complex(y[:, 0], y[:, 1])).movedim(3, 1)
+
+    images = torch.rand(2, 2, 4, 4)
+    moved = Physics(Coil(), Coil().A(images)).to(images.double())
+    torch.testing.assert_close(
+        moved.project(torch.zeros(2, 2, 4, 4).double()), images.double(), atol=1e-6, rtol=0
+    )
+    assert (moved.physics.map.dtype, moved.physics.count.dtype) == (torch.complex128, torch.int64)
+
+
+def test_operators_of_deepinv():
+    physics = pytest.importorskip("deepinv", reason="deepinv is not installed").physics
+    x = REF.float()
+    operators = {
+        "mask": physics.Inpainting(SHAPE, mask=(HOLE == 0).float().expand(SHAPE)),
+        "grey": physics.Decolorize(),
+        "small": physics.Downsampling(SHAPE, filter=None, factor=2),
+        "matrix": physics.CompressedSensing(m=7, img_size=SHAPE),
+    }
+    for name, operator in operators.items():
+        condition = Physics(operator, operator.A(x)).to(x)
+        found = condition.project(torch.zeros_like(x))
+        torch.testing.assert_close(condition.A(found), condition.y, atol=1e-5, rtol=0, msg=name)
+        assert condition.exact, name
+
+
 def test_a_mean_over_the_batch_becomes_a_loss_for_each_image():
     images = torch.rand(3, *SHAPE)
     loss = Loss(lambda x: x.square().mean())

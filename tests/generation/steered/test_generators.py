@@ -6,6 +6,7 @@ from diffusers import (
     DDPMPipeline,
     DDPMScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     LDMPipeline,
     UNet2DConditionModel,
     UNet2DModel,
@@ -41,6 +42,20 @@ def test_a_saved_pipeline_is_the_network_it_was(tmp_path):
     assert not any(p.requires_grad for p in net.parameters())
     abar = DDPMScheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod
     torch.testing.assert_close(found.alphas_cumprod, abar.double())
+
+
+def test_a_saved_flow_becomes_the_noise_of_the_chain(tmp_path):
+    net = unet()
+    DDPMPipeline(net, FlowMatchEulerDiscreteScheduler()).save_pretrained(tmp_path / "model")
+    found = denoiser(tmp_path / "model")
+    x = torch.randn(2, 3, 8, 8)
+    abar = found.alphas_cumprod[500].float()
+    a, b = abar.sqrt(), (1 - abar).sqrt()
+    sigma = b / (a + b)
+    velocity = net(x / (a + b), 1000 * sigma).sample
+    x0 = x / (a + b) - sigma * velocity
+    torch.testing.assert_close(a * x0 + b * found.eps(x, 500), x, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.eps(x, 500) - x0, velocity, atol=1e-4, rtol=0)
 
 
 def test_gradients_reach_the_image_through_the_network_and_checkpoints_change_nothing(tmp_path):

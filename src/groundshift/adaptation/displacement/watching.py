@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import one_hot
 from transformers import TrainerCallback
 
 from groundshift.adaptation.displacement.ches import opened
@@ -27,7 +28,9 @@ from groundshift.tables import refuse_filled
 __all__ = ["Callback", "Displaced", "Monitor", "Reading", "Watched", "displaced", "read", "watch"]
 
 POSITIONS = 4
-"""Places in the answer whose tokens are told apart; the rest is one."""
+"""Places in the chosen answer whose tokens are told apart; the rest is one."""
+NOWHERE = POSITIONS + 1
+"""Place of the tokens of rejected answers: what else could stand there is not asked."""
 
 
 @dataclass(frozen=True)
@@ -62,46 +65,55 @@ def read(
 ) -> Reading:
     """Log-probabilities of pairs, and the probability of every token where the chosen answers' tokens stand.
 
-    Two models are read one after the other, so that they need not be in memory together. See `encode_pairs`.
+    Each answer is read once. Two models are read one after the other, so that they need not be in memory together. See
+    `encode_pairs`.
     """
     model = opened(model)
     data = encode_pairs(model, pairs, template=template, end=end)
-    chosen = encode(model, data.answers("chosen"))
-    width = model.net.config.get_text_config().vocab_size
-    mass, count = np.zeros((POSITIONS + 1, width)), np.zeros(POSITIONS + 1)
+    n, width = len(data), model.net.config.get_text_config().vocab_size
+    rows = encode(model, [*data.answers("chosen"), *data.answers("rejected")])
+    tokens = np.array([len(row) - row.prompt for row in rows])
+    logprobs, mass = np.zeros(2 * n), np.zeros((NOWHERE, width))
     plain = head_is_plain(model)
 
     def do(numbers: list[int]) -> None:
-        batch = collate(model, [chosen[i] for i in numbers])
+        batch = collate(model, [rows[i] for i in numbers])
         spots = [
-            (b, k, min(k - row.prompt, POSITIONS))
-            for b, row in enumerate(batch.rows)
-            for k in range(row.prompt, len(row))
+            (b, k, i, rows[i].ids[k], min(k - rows[i].prompt, POSITIONS) if i < n else NOWHERE)
+            for b, i in enumerate(numbers)
+            for k in range(rows[i].prompt, len(rows[i]))
         ]
-        b, k, p = np.array(spots).T
+        line, column, number, target, where = torch.tensor(np.array(spots, np.int64)).T
+        place = one_hot(where, NOWHERE + 1)[:, :NOWHERE]
+        found, there = np.zeros(len(spots)), np.zeros_like(mass)
         with torch.inference_mode(), model.reading(batch):
-            out = model.body(**batch.inputs, use_cache=False).last_hidden_state if plain else None
-            whole = out if out is not None else model.net(**batch.inputs, use_cache=False).logits
+            if plain:
+                whole = model.body(**batch.inputs, use_cache=False).last_hidden_state
+            else:
+                whole = model.net(**batch.inputs, use_cache=False).logits
             for part in pieces(len(spots), max(1, LOGITS // width)):
-                states = whole[torch.from_numpy(b[part]), torch.from_numpy(k[part] - 1)]
-                logits = unembed(model, states) if plain else states
-                prob = logits[:, :width].float().softmax(-1)
-                place = torch.nn.functional.one_hot(torch.from_numpy(p[part]), POSITIONS + 1).to(prob)
-                mass[:] += (place.T @ prob).double().cpu().numpy()
-        np.add.at(count, p, 1)
+                states = whole[line[part], column[part] - 1]
+                z = (unembed(model, states) if plain else states).float()
+                total = z.logsumexp(1, keepdim=True)
+                own = z.gather(1, target[part, None].to(z.device)) - total
+                found[part] = own[:, 0].cpu().numpy()
+                prob = (z[:, :width] - total).exp_()
+                there += (place[part].to(prob).T @ prob).double().cpu().numpy()
+        # Only here, since a batch that runs out of memory is read again.
+        np.add.at(logprobs, number.numpy(), found)
+        mass[:] += there
 
-    lengths = [len(row) for row in chosen]
-    in_batches(lengths, do, max_tokens=max_tokens, describe="reading tokens", progress=progress)
-    tokens = np.array([[len(y), len(z)] for y, z in zip(data.chosen, data.rejected, strict=True)], np.int64)
-    words = [
-        str(w) for w in model.tokenizer.convert_ids_to_tokens(list(range(min(width, len(model.tokenizer)))))
-    ]
+    lengths = [len(row) for row in rows]
+    in_batches(lengths, do, max_tokens=max_tokens, describe="reading pairs", progress=progress)
+    chosen = tokens[:n]
+    count = [*((chosen > p).sum() for p in range(POSITIONS)), np.maximum(chosen - POSITIONS, 0).sum()]
+    known = list(range(min(width, len(model.tokenizer))))
     return Reading(
         data.rows,
-        reference(model, data, max_tokens=max_tokens, progress=progress),
-        tokens,
+        logprobs.reshape(2, -1).T,
+        tokens.reshape(2, -1).T,
         mass / np.maximum(count, 1)[:, None],
-        words,
+        [str(w) for w in model.tokenizer.convert_ids_to_tokens(known)],
     )
 
 
@@ -210,11 +222,11 @@ class Watched:
         folder = Path(out)
         refuse_filled(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").write_text(json.dumps(self.as_dict(), indent=1) + "\n")
+        (folder / "report.json").write_text(json.dumps(self.to_dict(), indent=1) + "\n")
         self.moved.table.to_csv(folder / "pairs.csv", index=False)
         (folder / "report.html").write_text(page(self, title), encoding="utf-8")
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Everything but the single pairs, as JSON takes it."""
         return {
             "summary": self.moved.summary(),

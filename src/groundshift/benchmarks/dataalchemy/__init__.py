@@ -16,7 +16,14 @@ from groundshift.benchmarks.dataalchemy.models import (
     train,
 )
 from groundshift.benchmarks.dataalchemy.noise import noise
-from groundshift.benchmarks.dataalchemy.records import World, read_records, record, rule_list, write_records
+from groundshift.benchmarks.dataalchemy.records import (
+    World,
+    apart,
+    read_records,
+    record,
+    rule_list,
+    write_records,
+)
 from groundshift.benchmarks.dataalchemy.scoring import (
     bleu,
     edit_distance,
@@ -28,7 +35,6 @@ from groundshift.benchmarks.dataalchemy.scoring import (
 from groundshift.benchmarks.dataalchemy.splits import (
     Scenario,
     Split,
-    atoms,
     coverage,
     discrepancy,
     distance,
@@ -47,7 +53,7 @@ __all__ = [
     "Split",
     "World",
     "answers",
-    "atoms",
+    "apart",
     "bleu",
     "cells",
     "commutes",

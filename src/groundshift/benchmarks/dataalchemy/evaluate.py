@@ -22,7 +22,7 @@ from groundshift.tables import refuse_filled
 
 __all__ = ["AXES", "Cell", "Result", "cells", "evaluate", "score_recorded"]
 
-AXES = ("task", "length", "format", "temperature", "size", "coverage")
+AXES = ("task", "length", "format", "temperature", "size", "coverage", "element")
 TEMPERATURES = (1e-5, 0.5, 1.0, 2.0, 5.0, 10.0)
 NOISE = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
 LEARNED = 0.9
@@ -38,6 +38,7 @@ class Cell:
     axis, name : the cell's place
     distance : ID, CMP, POOD or OOD
     rules, length : of its records
+    letters : that may stand in each place, see `World.places`; empty: all
     records : prompts with their gold chains
     temperature : of decoding
     level : the cell's number on a graded axis; NaN on the others
@@ -49,6 +50,7 @@ class Cell:
     rules: tuple[str, ...]
     length: int
     records: list[Record] = field(repr=False)
+    letters: tuple[str, ...] = ()
     temperature: float = 0.0
     level: float = float("nan")
 
@@ -62,6 +64,7 @@ def cells(
     n: int = 100,
     lengths: Sequence[int] | None = None,
     trained_lengths: Sequence[int] | None = None,
+    trained_letters: Sequence[str] = (),
     steps: Sequence[int] = (1, 2, 3),
     modes: Sequence[str] = ("hybrid",),
     domains: Sequence[str] = ("all", "element", "transformation", "instruction"),
@@ -75,10 +78,12 @@ def cells(
     ----------
     train : trained lists of rules
     test : lists to ask beside them, by default all others of the trained lengths; or lists under the name of their
-    distance,
-        which is then checked
-    n : records of each cell
-    lengths, trained_lengths : of elements; by default one less to one more than trained
+        distance, which is then checked
+    n : records of each list in a cell
+    lengths, trained_lengths : of elements; by default two less to two more than trained
+    trained_letters : letters by place, see `World.places`. The element axis asks for the trained lists with trained
+        letters (ID), with trained letters in places where they were not trained (CMP, where training kept letters out
+        of places, see `apart`), and with letters that were not trained (OOD); the other axes ask trained letters.
     steps : numbers of rules on the length axis, where one rule is repeated
     modes, domains : of noise
     levels : temperatures, or probabilities of noise
@@ -86,7 +91,8 @@ def cells(
     Raises
     ------
     InputError
-        An unknown axis, no trained list, trained lists under the name of another distance.
+        An unknown axis, no trained list, trained lists under the name of another distance; on the element axis
+        letters that were all trained in all places.
 
     Examples
     --------
@@ -100,32 +106,42 @@ def cells(
         raise InputError(
             "What the model was trained on is not known; name the trained lists of rules (train=, --train)."
         )
+    for rules in lists:
+        world.find(rules)
     trained = list(trained_lengths or [world.length])
+    known = (trained_letters,) if isinstance(trained_letters, str) else tuple(trained_letters)
     others = _others(world, lists, test)
     rng = np.random.default_rng([seed, AXES.index(axis)])
 
+    def sample(rules: tuple[str, ...], length: int, letters: tuple[str, ...]) -> list[Record]:
+        return world.sample(rng, n, rules, length=length, letters=letters, cot=cot)
+
     def cell(name: str, rules: tuple[str, ...], length: int = trained[0], **more: Any) -> Cell:
-        more.setdefault("distance", distance(rules, lists))
-        records = more.pop("records", None) or world.sample(rng, n, rules, length=length, cot=cot)
-        return Cell(axis, name, rules=rules, length=length, records=records, **more)
+        more = {"distance": distance(rules, lists), "letters": known} | more
+        if "records" not in more:
+            more["records"] = sample(rules, length, more["letters"])
+        return Cell(axis, name, rules=rules, length=length, **more)
 
     if axis in ("task", "size", "coverage"):
         for rules in [*lists, *others]:
             yield cell(_name(rules), rules)
+    elif axis == "element":
+        pools = _elements(world, known, trained[0])
+        for (where, (name, letters)), rules in product(pools.items(), lists):
+            yield cell(name, rules, distance=where, letters=letters)
     elif axis == "length":
         asked = lengths or range(max(1, min(trained) - 2), max(trained) + 3)
         for length, rules in product(asked, lists):
             where = "ID" if length in trained else "length"
             yield cell(f"l={length}", rules, length, distance=where, level=float(length))
-        known = sorted({len(rules) for rules in lists})
         for k, token in product(steps, sorted({token for rules in lists for token in rules})):
-            if k not in known:
+            if k not in {len(rules) for rules in lists}:
                 yield cell(f"k={k}", (token,) * k, distance="steps", level=float(k))
     elif axis == "temperature":
         for t, rules in product(levels or TEMPERATURES, [*lists, *others]):
             yield cell(f"T={t:g}", rules, temperature=t, level=t)
     else:
-        clean = {rules: world.sample(rng, n, rules, length=trained[0], cot=cot) for rules in lists}
+        clean = {rules: sample(rules, trained[0], known) for rules in lists}
         for rules in lists:
             yield cell("clean", rules, records=clean[rules], level=0.0)
         for mode, domain, p in product(modes, domains, levels or NOISE):
@@ -134,6 +150,33 @@ def cells(
                 hit = [{**h, "asked": c["input"]} for h, c in zip(hit, clean[rules], strict=True)]
                 where = "ID" if p == 0 else "format"
                 yield cell(f"{mode} {domain} p={p:g}", rules, records=hit, distance=where, level=p)
+
+
+def _elements(world: World, known: tuple[str, ...], length: int) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Name and letters of the cells of the element axis, by distance."""
+    places = [set(world.letters(place).split()) for place in world.places(known, length)]
+    trained = set().union(*places)
+
+    def joined(letters: set[str]) -> str:
+        return "".join(letter for letter in world.alphabet if letter in letters)
+
+    moved = [trained - place for place in places]
+    new = set(world.alphabet) - trained
+    if not any(moved) and not new:
+        raise InputError(
+            "The model was trained on all letters in all places, so that no element is new to it. Train on some of "
+            "them (letters=, --letters; apart, --apart), or say which a model was trained on (letters=, --letters)."
+        )
+    pools = {"ID": ("trained letters", tuple(map(joined, places)))}
+    if any(moved):
+        # A place that all trained letters have been in keeps them.
+        pools["CMP"] = (
+            "letters in new places",
+            tuple(joined(m or p) for m, p in zip(moved, places, strict=True)),
+        )
+    if new:
+        pools["OOD"] = "new letters", (joined(new),)
+    return pools
 
 
 def _others(world: World, lists: list[tuple[str, ...]], test: Any) -> list[tuple[str, ...]]:
@@ -169,36 +212,50 @@ class Result:
 
     Attributes
     ----------
-    items : a row for each record: axis, cell, distance, rules, length, level, input, predict, label, the scores of
-    `score`,
-        ``valid`` (share of the steps that follow from the printed one before), ``follows`` (lists that the chain
-        follows), ``copies`` (the answer is the element)
+    items : a row for each record: model, axis, cell, distance, rules, length, level, temperature, input, predict,
+        label, the scores of `score`, ``tokens`` (share of the label's tokens that stand where they should), ``valid``
+        (share of the steps that follow from the printed one before), ``follows`` (lists that the chain follows),
+        ``follows_asked`` and ``follows_other`` (the asked list, another one), ``copies`` (the answer is the element)
     far : a row for each cell and list of rules: the numbers of `discrepancy`
+    model : what was asked
     """
 
     items: pd.DataFrame
     far: pd.DataFrame
     model: str = ""
 
+    def _reached(self) -> pd.Series:
+        """Full exact match in distribution, by model and temperature."""
+        trained = self.items[self.items["distance"] == "ID"]
+        return trained.groupby(["model", "temperature"])["em_full"].mean()
+
     @property
     def learned(self) -> bool | None:
-        """Whether full exact match in distribution reaches 0.9; None where nothing was asked in distribution."""
-        id_ = self.items[(self.items["distance"] == "ID") & (self.items["temperature"] < 0.5)]
-        return None if id_.empty else bool(id_["em_full"].mean() >= LEARNED)
+        """Whether full exact match in distribution reaches 0.9, of every model at its lowest temperature; None where
+        nothing was asked in distribution."""
+        coolest = self._reached().groupby("model").first()
+        return None if coolest.empty else bool((coolest >= LEARNED).all())
 
     @property
     def note(self) -> str:
         """What a reader must know first; empty where all is well."""
-        if self.learned is None:
-            return "Nothing was asked in distribution, so a failure may be one to learn the task."
-        if self.learned:
-            return ""
-        id_ = self.items.loc[self.items["distance"] == "ID", "em_full"].mean()
-        return f"ID accuracy {id_:.2f}: the model never learned the task; the other cells are meaningless."
+        coolest = self._reached().groupby("model").first()
+        if coolest.empty:
+            return (
+                "Nothing was asked of which it is known that it was trained (train=, --train), so a failure may be "
+                "one to learn the task."
+            )
+        failed = coolest[coolest < LEARNED]
+        said = [
+            f"ID accuracy {id_:.2f}: {'the model' if len(coolest) == 1 else model} never learned the task; its other "
+            "cells are meaningless."
+            for model, id_ in failed.items()
+        ]
+        return " ".join(said)
 
     def cells(self) -> pd.DataFrame:
         """A row for each cell and distance: means of the scores, their standard deviations (``_sd``), discrepancies."""
-        keys = ["cell", "distance"]
+        keys = ["model", "cell", "distance"]
         numbers = [c for c in self.items.columns if c.startswith(("em_", "ed_", "bleu_"))]
         groups = self.items.groupby(keys, sort=False)
         found = groups[numbers].mean()
@@ -211,6 +268,7 @@ class Result:
             name = f"reasoning_{'right' if reasoning else 'wrong'}_answer_{'right' if answer else 'wrong'}"
             found[name] = both.groupby([self.items[k] for k in keys], sort=False).mean()
         found["level"] = groups["level"].first()
+        found["temperature"] = groups["temperature"].first()
         # Few records say a mean of 0 or 1 less surely: Wilson's interval.
         from statsmodels.stats.proportion import proportion_confint
 
@@ -218,16 +276,22 @@ class Result:
         found["em_full_low"], found["em_full_high"] = low, high
         if len(self.far):
             found = found.join(self.far.groupby(keys, sort=False).mean(numeric_only=True))
-        if self.learned is False:
-            found["verdict"] = np.where(found.index.get_level_values(1) == "ID", "", "inconclusive")
-        return found.reset_index()
+        found = found.reset_index()
+        # Where a model fails in distribution, at this temperature, its failures elsewhere say nothing.
+        reached = found[["model", "temperature"]].merge(
+            self._reached().rename("id").reset_index(), how="left", on=["model", "temperature"]
+        )
+        found["verdict"] = np.where(
+            (reached["id"] < LEARNED) & (found["distance"] != "ID"), "inconclusive", ""
+        )
+        return found
 
     def table(self) -> pd.DataFrame:
         """The cells in the few columns that one reads first."""
         found = self.cells()
         wanted = ["cell", "distance", "n", "em_full", "em_full_low", "em_full_high", "em_reasoning", "em_answer",
-                  "ed_full",
-                  "bleu_full", "valid", "follows_other", "grams", "pairs", "places", "tv", "verdict"]  # fmt: skip
+                  "ed_full", "bleu_full", "valid", "follows_other", "copies", "grams", "pairs", "places", "atoms",
+                  "tv", "verdict"]  # fmt: skip
         return found[[name for name in wanted if name in found]].round(3)
 
     def faithfulness(self, cell: str | None = None) -> pd.DataFrame:
@@ -261,10 +325,11 @@ class Result:
 
 def evaluate(
     model: Model | Mapping[Any, Model] | Callable[[list[str]], list[str]],
-    axis: Literal["task", "length", "format", "temperature", "size", "coverage"] = "task",
+    axis: Literal["task", "length", "format", "temperature", "size", "coverage", "element"] = "task",
     *,
     world: World | None = None,
     train: Sequence[Rules] | None = None,
+    letters: Sequence[str] | None = None,
     unknown: Literal["untrained", "mean"] = "untrained",
     seed: int = 0,
     progress: bool = True,
@@ -276,9 +341,15 @@ def evaluate(
     ----------
     model : from `train` or `open_model`; on the axes "size" and "coverage" several by the name or number of each; or a
         function of a list of prompts
-    world, train : what the model was trained on, where it does not know
+    world, train, letters : what the model was trained on, where it does not know
     unknown : on the format axis, ``<unk>`` as it is or with the mean embedding, see `mean_unknown`
     asked : of `cells` (``test``, ``n``, ``levels``, ...)
+
+    Raises
+    ------
+    InputError
+        What `cells` raises; several models on an axis of one, or one on an axis of several; a record that is longer
+        than what the model reads.
 
     Examples
     --------
@@ -295,29 +366,35 @@ def evaluate(
         raise InputError(
             f"axis={axis!r} takes {'one model' if several else 'several models, as a dictionary by size or coverage'}."
         )
+    if unknown not in ("untrained", "mean") or (unknown == "mean" and callable(model)):
+        raise InputError(
+            f"unknown={unknown!r} was given; choose untrained or mean. A function has no embedding to average."
+        )
     items, far, source = [], [], ""
-    if unknown not in ("untrained", "mean"):
-        raise InputError(f"unknown={unknown!r} was given; choose untrained or mean.")
     asked_models: dict[Any, Any] = dict(model) if isinstance(model, Mapping) else {None: model}
     for name, one in asked_models.items():
         own = isinstance(one, Model)
         here = world or (one.world if own else World())
         lists = [rule_list(rules) for rules in (train or (one.train if own else ()))]
-        lengths = one.lengths if own else (here.length,)
-        cot = one.cot if own else asked.get("cot", True)
+        known: dict[str, Any] = {"trained_lengths": (here.length,), "trained_letters": (), "cot": True}
+        if own:
+            known |= {"trained_lengths": one.lengths, "trained_letters": one.letters, "cot": one.cot}
+        if letters is not None:
+            known["trained_letters"] = letters
+        options = known | asked
         source = one.probe.source if own else getattr(one, "__name__", "a function")
         if unknown == "mean":
             one = mean_unknown(one)
-        options = {"trained_lengths": lengths, "cot": cot, **asked}
         rng = np.random.default_rng([seed, 7])
         for cell in cells(here, lists, axis, seed=seed, **options):
-            rows = _ask(one, cell, here, lists, cot, seed, progress)
+            rows = _ask(one, cell, here, lists, options["cot"], seed, progress)
             gap = discrepancy(
-                here, lists, cell.rules, rng, lengths=lengths, length=cell.length, cot=cot, drawn=6000
-            )
-            key = {"cell": cell.name, "distance": cell.distance}
+                here, lists, cell.rules, rng, length=cell.length, letters=cell.letters, cot=options["cot"],
+                lengths=options["trained_lengths"], trained=options["trained_letters"], drawn=6000,
+            )  # fmt: skip
+            key = {"model": str(name) if several else source, "cell": cell.name, "distance": cell.distance}
+            rows.insert(0, "model", key["model"])
             if several:
-                rows["model"] = str(name)
                 key["cell"] = rows["cell"] = f"{name} {cell.distance}"
                 rows["level"] = float(name) if isinstance(name, int | float) else np.nan
             items.append(rows)
@@ -329,20 +406,26 @@ def evaluate(
 def _ask(
     model: Any, cell: Cell, world: World, lists: list[tuple[str, ...]], cot: bool, seed: int, progress: bool
 ) -> pd.DataFrame:
-    labels = [row["output"] for row in cell.records]
+    wanted = max(len(_tokens(model, row["output"])) for row in cell.records)
+    if isinstance(model, Model) and model.probe.context is not None:
+        longest = wanted + max(len(_tokens(model, row["input"])) for row in cell.records)
+        if longest > model.probe.context:
+            raise InputError(
+                f"A record of {cell.name} has {longest} tokens and the model reads {model.probe.context}; ask for "
+                "shorter elements or fewer rules."
+            )
     # Room for two letters more than asked, and the end: too long an answer must show.
-    room = max(len(_tokens(model, label)) for label in labels) + 3
+    room = wanted + 3
     written = answers(
         model, [r["input"] for r in cell.records], max_new=room, temperature=cell.temperature, seed=seed,
         progress=progress,
     )  # fmt: skip
     rows = _scored(written, cell.records, world, lists, cot)
-    facts: dict[str, Any] = {"axis": cell.axis, "cell": cell.name, "distance": cell.distance,
-             "rules": _name(cell.rules),
-             "length": cell.length, "level": cell.level, "temperature": cell.temperature}  # fmt: skip
-    for place, (name, value) in enumerate(facts.items()):
-        rows.insert(place, name, value)
-    return rows
+    facts = pd.DataFrame({
+        "axis": cell.axis, "cell": cell.name, "distance": cell.distance, "rules": _name(cell.rules),
+        "length": cell.length, "level": cell.level, "temperature": cell.temperature,
+    }, index=rows.index)  # fmt: skip
+    return pd.concat([facts, rows], axis=1)
 
 
 def _tokens(model: Any, text: str) -> list[Any]:
@@ -365,13 +448,8 @@ def _scored(
         try:
             steps = follow(asked, text, world, [t for t in lists if len(t) > 1], cot=cot)
         except InputError:  # noise has left nothing that names element and rules
-            facts |= {
-                "valid": np.nan,
-                "follows": "",
-                "follows_asked": np.nan,
-                "follows_other": np.nan,
-                "copies": np.nan,
-            }
+            facts |= dict.fromkeys(("valid", "follows_asked", "follows_other", "copies"), np.nan)
+            facts["follows"] = ""
         else:
             mine = "".join(rule.token for rule in world.asked(asked)[1])
             facts |= {
@@ -399,25 +477,19 @@ def score_recorded(
     [1.0]
     """
     world, lists = world or World(), [rule_list(rules) for rules in train]
-    kinds: list[tuple[str, tuple[str, ...], int]] = []
+    facts = []
     for row in rows:
         try:
             element, rules = world.asked(row["prompt"])
         except InputError:
-            kinds.append(("unreadable", (), 0))
+            facts.append({"cell": "unreadable", "distance": "", "rules": "", "length": 0})
         else:
-            kinds.append((_name(names := tuple(r.token for r in rules)), names, len(element)))
+            tokens = tuple(rule.token for rule in rules)
+            where = distance(tokens, lists) if lists else ""
+            name = _name(tokens)
+            facts.append({"cell": name, "distance": where, "rules": name, "length": len(element)})
     records = [{"input": r["prompt"], "output": r["label"].strip()} for r in rows]
-    table = _scored([r["predict"] for r in rows], records, world, lists, True)
-    facts: dict[str, Any] = {
-        "axis": "recorded",
-        "cell": [name for name, _, _ in kinds],
-        "distance": [distance(names, lists) if lists and names else "" for _, names, _ in kinds],
-        "rules": [name for name, _, _ in kinds],
-        "length": [length for _, _, length in kinds],
-        "level": np.nan,
-        "temperature": 0.0,
-    }
-    for place, (name, value) in enumerate(facts.items()):
-        table.insert(place, name, value)
-    return Result(table, pd.DataFrame(), "recorded predictions")
+    scored = _scored([r["predict"] for r in rows], records, world, lists, True)
+    source = "recorded predictions"
+    head = pd.DataFrame(facts).assign(model=source, axis="recorded", level=np.nan, temperature=0.0)
+    return Result(pd.concat([head, scored], axis=1), pd.DataFrame(), source)

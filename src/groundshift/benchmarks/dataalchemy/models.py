@@ -7,7 +7,7 @@ import copy
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,7 @@ class Model:
     world : alphabet and rules
     train : trained lists of rules; empty: unknown
     lengths : trained lengths of elements
+    letters : trained letters, by place (see `World.places`); empty: all in all places
     cot : trained with chains of thought
     history : the loss of each step
     """
@@ -51,6 +52,7 @@ class Model:
     world: World
     train: tuple[tuple[str, ...], ...] = ()
     lengths: tuple[int, ...] = (4,)
+    letters: tuple[str, ...] = ()
     cot: bool = True
     history: list[float] = field(default_factory=list, repr=False)
 
@@ -75,6 +77,7 @@ class Model:
         card = {
             "train": ["".join(rules) for rules in self.train],
             "lengths": self.lengths,
+            "letters": self.letters,
             "cot": self.cot,
             "world": {"rules": list(w.known), "length": w.length, "alphabet": w.alphabet, "rot_n": w.rot_n,
                       "pos_n": w.pos_n, "direction": w.direction},
@@ -84,12 +87,18 @@ class Model:
 
 
 def open_model(
-    source: str | Path, *, world: World | None = None, train: Sequence[Rules] = (), **loading: Any
+    source: str | Path,
+    *,
+    world: World | None = None,
+    train: Sequence[Rules] = (),
+    letters: Sequence[str] = (),
+    **loading: Any,
 ) -> Model:
-    """A directory or id of Hugging Face; what it was trained on is read from its card, or said by ``train``.
+    """A directory or id of Hugging Face; what it was trained on is read from its card, or said.
 
     Parameters
     ----------
+    train, letters : lists of rules and letters (see `World.places`) that it was trained on
     loading : of `groundshift.models.activations.load_model`
     """
     card_file = Path(source) / CARD
@@ -99,9 +108,16 @@ def open_model(
     lists = tuple(rule_list(rules) for rules in (train or card.get("train", ())))
     for rules in lists:
         world.find(rules)
+    pools = _by_place(letters or card.get("letters", ()))
+    world.places(pools, world.length)
     probe = load_model(source, **loading)
     _warn_of_pieces(probe.tokenizer, world)
-    return Model(probe, world, lists, tuple(card.get("lengths", [world.length])), card.get("cot", True))
+    lengths = tuple(card.get("lengths", [world.length]))
+    return Model(probe, world, lists, lengths, pools, card.get("cot", True))
+
+
+def _by_place(letters: Sequence[str]) -> tuple[str, ...]:
+    return (letters,) if isinstance(letters, str) else tuple(letters)
 
 
 def _warn_of_pieces(tokenizer: Any, world: World) -> None:
@@ -128,6 +144,7 @@ def train(
     seed: int = 0,
     arch: Literal["gpt2", "llama"] = "llama",
     lengths: Sequence[int] | None = None,
+    letters: Sequence[str] = (),
     block: Block = "none",
     cot: bool = True,
     elements: Callable[[np.random.Generator, int], NDArray[np.int64]] | None = None,
@@ -148,6 +165,8 @@ def train(
     steps, batch, lr : at most 300 steps of 64 at 1e-2 (AdamW, warm-up over a tenth, then a cosine)
     arch : GPT-2 of the smallest sizes needs about twice as many steps
     lengths : lengths of elements, mixed in equal shares; the world's by default
+    letters : that elements are made of: one text, or one for each place (see `World.places` and `apart`); the whole
+        alphabet by default
     block : "none": the records of a batch are of one length. "padding": all are padded to the longest. "group": records
         follow each other in rows of one length, cut where a row ends
     elements : (rng, n) -> elements (n, l), in place of uniform ones
@@ -161,7 +180,7 @@ def train(
     Raises
     ------
     InputError
-        An unknown size, rule, block or loss; no list; lists or lengths of which a row has no room.
+        An unknown size, rule, letter, block or loss; no list; lists or lengths of which a row has no room; no step.
 
     Examples
     --------
@@ -189,7 +208,12 @@ def train(
         raise InputError(
             f"loss={loss!r}, compat={compat!r} was given; loss is output or all, compat official or None."
         )
-    steps, batch = steps or 300, batch or (1024 if official else 64)
+    steps, batch = 300 if steps is None else steps, batch or (1024 if official else 64)
+    pools = _by_place(letters)
+    if elements is not None and pools:
+        raise InputError("elements= and letters= both say what elements are made of; give one of them.")
+    for length in known:
+        world.places(pools, length)
     if isinstance(model, Model):
         probe = ProbeModel(copy.deepcopy(model.net), model.probe.tokenizer)
     elif model is not None:
@@ -202,7 +226,7 @@ def train(
     else:
         probe = _fresh(world, size, arch, seed, None, **config)
     by_ids = model is None and not official
-    lines = _Lines(world, lists, known, cot, elements, None if by_ids else probe.tokenizer)
+    lines = _Lines(world, lists, known, pools, cot, elements, None if by_ids else probe.tokenizer)
     limit = probe.context
     if limit is not None and lines.longest > limit:
         raise InputError(
@@ -221,7 +245,15 @@ def train(
         probe.net, batches, steps, lr or (3e-3 if official else 1e-2), warmup=0.1, betas=(0.9, 0.95), seed=seed,
         stop=None if until is None else tinylm.Gate(fit_so_far, -until, 25), describe="training on letters",
     )  # fmt: skip
-    made = Model(ProbeModel(done.net, probe.tokenizer), world, lists, known, cot, done.history)
+    made = Model(
+        ProbeModel(done.net, probe.tokenizer, source=probe.source),
+        world,
+        lists,
+        known,
+        pools,
+        cot,
+        done.history,
+    )
     if out is not None:
         made.save(out)
     return made
@@ -304,6 +336,7 @@ class _Lines:
     world: World
     lists: tuple[tuple[str, ...], ...]
     lengths: tuple[int, ...]
+    letters: tuple[str, ...]
     cot: bool
     elements: Callable[[np.random.Generator, int], NDArray[np.int64]] | None
     tokenizer: Any = None
@@ -324,18 +357,13 @@ class _Lines:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lines (n, T) of lists as long as each other, and the length of each prompt (n,)."""
         world = self.world
-        if self.tokenizer is None and self.elements is None:
-            lines, prompt = world.random_lines(rng, n, lists, length=length, cot=self.cot)
-            return lines, np.full(n, prompt)
         drawn = (
-            self.elements(rng, n)
-            if self.elements
-            else rng.integers(world.size, size=(n, length), dtype=np.int64)
+            self.elements(rng, n) if self.elements else world.random_elements(rng, n, length, self.letters)
         )
         which = rng.integers(len(lists), size=n)
         if self.tokenizer is None:
-            rows = [world.encode(e[None], lists[i], cot=self.cot) for e, i in zip(drawn, which, strict=True)]
-            return np.concatenate([r for r, _ in rows]), np.array([p for _, p in rows])
+            lines, prompt = world.encode_mixed(drawn, lists, which, cot=self.cot)
+            return lines, np.full(n, prompt)
         records = [
             world.records(e[None], lists[i], cot=self.cot)[0] for e, i in zip(drawn, which, strict=True)
         ]
@@ -453,7 +481,7 @@ def heal(
     """
     rng = np.random.default_rng([seed, n])
     world = model.world
-    records = world.sample(rng, n, rules, length=model.lengths[0], cot=model.cot)
+    records = world.sample(rng, n, rules, length=model.lengths[0], letters=model.letters, cot=model.cot)
     if wrong:
         # A cycle leaves no output with its owner.
         records = [
@@ -470,10 +498,8 @@ def heal(
 
     net = copy.deepcopy(model.net)
     done = tinylm.fit(net, some, steps, lr, warmup=0.1, betas=(0.9, 0.95), seed=seed, describe="healing")
-    lists = (*model.train, rule_list(rules))
-    return Model(
-        ProbeModel(done.net, model.probe.tokenizer), world, lists, model.lengths, model.cot, done.history
-    )
+    probe = ProbeModel(done.net, model.probe.tokenizer, source=f"{model.probe.source}, healed")
+    return replace(model, probe=probe, train=(*model.train, rule_list(rules)), history=done.history)
 
 
 def mean_unknown(model: Model) -> Model:
@@ -485,4 +511,4 @@ def mean_unknown(model: Model) -> Model:
     with torch.no_grad():
         table = net.get_input_embeddings().weight
         table[unknown] = table[rows].mean(0)
-    return Model(ProbeModel(net, words), model.world, model.train, model.lengths, model.cot, model.history)
+    return replace(model, probe=ProbeModel(net, words, source=model.probe.source))

@@ -16,9 +16,15 @@ def plot_cells(cells: pd.DataFrame, axis: str) -> Any:
     """Exact match of whole, reasoning and answer by cell."""
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(max(5.0, 0.7 * len(cells) + 2), 3.6), layout="constrained")
-    ax = drawing.subplots()
     graded = axis in ("temperature", "coverage") and cells["level"].notna().all()
+    labels = [
+        f"{c}\n{d}" if d and d not in c else c for c, d in zip(cells["cell"], cells["distance"], strict=True)
+    ]
+    # Inches that labels side by side take, at 8 points; many are turned.
+    side_by_side = 0.08 * max(len(line) for label in labels for line in label.split("\n")) * len(cells)
+    width = 7.0 if graded else min(max(5.0, 0.6 * len(cells) + 2, side_by_side + 2), 12.0)
+    drawing = Figure(figsize=(width, 3.6), layout="constrained")
+    ax = drawing.subplots()
     for place, (name, shade) in enumerate(SHADES.items()):
         if graded:
             for distance, rows in cells.groupby("distance"):
@@ -32,11 +38,7 @@ def plot_cells(cells: pd.DataFrame, axis: str) -> Any:
     if graded and axis == "temperature":
         ax.set_xscale("log")
     if not graded:
-        labels = [
-            f"{c}\n{d}" if d and d not in c else c
-            for c, d in zip(cells["cell"], cells["distance"], strict=True)
-        ]
-        ax.set_xticks(range(len(cells)), labels, fontsize=8, rotation=60 if len(cells) > 8 else 0)
+        ax.set_xticks(range(len(cells)), labels, fontsize=8, rotation=60 if side_by_side > 10 else 0)
     else:
         ax.set_xlabel(axis)
     ax.set_ylim(-0.02, 1.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from groundshift.tables import refuse_overwriting
 from groundshift.worlds.letters import Rule, chain, draw, reverse, rotate, shift
 from groundshift.worlds.tinylm import EOS, Lexicon
 
-__all__ = ["ANSWER", "THINK", "World", "read_records", "record", "rule_list", "write_records"]
+__all__ = ["ANSWER", "THINK", "World", "apart", "read_records", "record", "rule_list", "write_records"]
 
 THINK, ANSWER = "<think>", "<answer>"
 FIELDS = ("input", "output", "element", "transformation", "instruction", "reasoning", "answer")
@@ -140,7 +141,7 @@ class World:
         """
         letters = element.split() if " " in element else list(element)
         for place, letter in enumerate(letters):
-            if letter not in self.alphabet or len(letter) != 1:
+            if letter not in [*self.alphabet]:
                 raise InputError(
                     f"{letter!r}, character {place + 1} of the element {element!r}, is not in the alphabet "
                     f"{self.alphabet}."
@@ -190,25 +191,60 @@ class World:
         rules: Rules,
         *,
         length: int | None = None,
-        atoms: str | None = None,
+        letters: Sequence[str] = (),
         cot: bool = True,
     ) -> list[Record]:
         """Records of ``n`` different elements; of all of them, in the order of the alphabet, where there are no more.
 
+        ``letters``: that may stand in each place, see `places`.
+
         >>> [r["element"] for r in World(alphabet="AB", length=2).sample(np.random.default_rng(0), 9, "F1")]
         ['A A', 'A B', 'B A', 'B B']
         """
-        return self.records(self.elements(rng, n, length=length, atoms=atoms), rules, cot=cot)
+        return self.records(self.elements(rng, n, length=length, letters=letters), rules, cot=cot)
 
     def elements(
-        self, rng: np.random.Generator, n: int, *, length: int | None = None, atoms: str | None = None
+        self, rng: np.random.Generator, n: int, *, length: int | None = None, letters: Sequence[str] = ()
     ) -> NDArray[np.int64]:
         """Different elements as numbers, see `sample`."""
-        known = self.numbers(atoms or self.alphabet)
-        length = length or self.length
-        there = len(known) ** length
+        length = self.length if length is None else length
+        if n < 1:
+            raise InputError(f"{n} records were asked for; at least one is needed.")
+        known = self.places(letters, length)
+        sizes = [len(place) for place in known]
+        there = math.prod(sizes)
+        if there >= 2**63:  # cannot be counted, and are too many to meet one twice
+            return self.random_elements(rng, n, length, letters)
         chosen = rng.choice(there, n, replace=False) if n < there else np.arange(there)
-        return known[chosen[:, None] // len(known) ** np.arange(length)[::-1] % len(known)]
+        drawn = np.unravel_index(chosen, sizes)
+        return np.stack([place[i] for place, i in zip(known, drawn, strict=True)], axis=1)
+
+    def places(self, letters: Sequence[str], length: int) -> list[NDArray[np.int64]]:
+        """The letters that may stand in each place, as numbers.
+
+        Parameters
+        ----------
+        letters : one text for all places, or a list of one for each, which begins again where the element goes on;
+            empty: the whole alphabet
+
+        Raises
+        ------
+        InputError
+            A length below 1; no letter, or one that is not in the alphabet or stands there twice.
+
+        Examples
+        --------
+        >>> [place.tolist() for place in World().places(["AB", "C"], 3)]
+        [[0, 1], [2], [0, 1]]
+        """
+        if length < 1:
+            raise InputError(f"Elements of length {length} were asked for; a length of 1 or more is needed.")
+        given = [letters] if isinstance(letters, str) else [*letters]
+        known = [self.numbers(text) for text in given or [self.alphabet]]
+        for text, place in zip(given, known, strict=False):
+            if len({*place.tolist()}) < len(place):
+                raise InputError(f"The letters {text!r} name one twice; name each once.")
+        return [known[i % len(known)] for i in range(length)]
 
     def encode(
         self, elements: NDArray[np.int64], rules: Rules, *, cot: bool = True
@@ -217,47 +253,50 @@ class World:
 
         The same as encoding the texts of `records`, without making them.
         """
-        found = self.find(rules)
-        steps = chain(elements, found, self.size)
-        lexicon = self.lexicon
-        letter, mark = lexicon["letter"], dict(zip((THINK, ANSWER), lexicon["mark"], strict=True))
-        tokens = lexicon.encode([rule.token for rule in found])
-        n, length = elements.shape
-        thinks = cot and len(found) > 1
-        end = [np.full((n, 1), EOS)]
+        return self.encode_mixed(elements, [rules], np.zeros(len(elements), dtype=np.int64), cot=cot)
 
-        def fixed(*ids: int) -> NDArray[np.int64]:
-            return np.tile(np.array(ids, dtype=np.int64), (n, 1))
-
-        parts = [letter[elements], fixed(*tokens, mark[THINK if thinks else ANSWER])]
-        if thinks:
-            for j in range(len(found) - 1):
-                parts += [fixed(mark[THINK])] * (j > 0) + [letter[steps[:, j]], fixed(*tokens[j + 1 :])]
-            parts.append(fixed(mark[ANSWER]))
-        return np.concatenate([*parts, letter[steps[:, -1]], *end], axis=1), length + len(found) + 1
-
-    def random_lines(
+    def encode_mixed(
         self,
-        rng: np.random.Generator,
-        n: int,
+        elements: NDArray[np.int64],
         lists: Sequence[Rules],
+        which: NDArray[np.int64],
         *,
-        length: int | None = None,
-        atoms: str | None = None,
         cot: bool = True,
     ) -> tuple[NDArray[np.int64], int]:
-        """Lines of fresh elements, the lists of rules (all as long) mixed at random; see `encode`."""
-        drawn = draw(rng, n, length or self.length, self.numbers(atoms or self.alphabet))  # type: ignore[arg-type]
-        which = rng.integers(len(lists), size=n)
-        lines, prompt = None, 0
-        for i, rules in enumerate(lists):
-            rows = np.flatnonzero(which == i)
-            some, prompt = self.encode(drawn[rows], rules, cot=cot)
-            if lines is None:
-                lines = np.empty((n, some.shape[1]), dtype=np.int64)
-            lines[rows] = some
-        assert lines is not None
-        return lines, prompt
+        """Lines of elements, each of the list that ``which`` (n,) numbers; lists are as long as each other."""
+        numbers = {token: i for i, token in enumerate(self.known)}
+        rules = np.array([[numbers[rule.token] for rule in self.find(one)] for one in lists])[which]
+        lexicon, (n, k) = self.lexicon, rules.shape
+        letter, tokens = lexicon["letter"], lexicon["rule"][rules]
+        mark = dict(zip((THINK, ANSWER), lexicon["mark"], strict=True))
+        now, steps = elements, []
+        for j in range(k):
+            after = np.empty_like(elements)
+            for i, rule in enumerate(self.known.values()):
+                if len(rows := np.flatnonzero(rules[:, j] == i)):
+                    after[rows] = chain(now[rows], [rule], self.size)[:, 0]
+            now = after
+            steps.append(letter[now])
+
+        def fixed(token: int) -> NDArray[np.int64]:
+            return np.full((n, 1), token, dtype=np.int64)
+
+        thinks = cot and k > 1
+        parts = [letter[elements], tokens, fixed(mark[THINK if thinks else ANSWER])]
+        if thinks:
+            for j in range(k - 1):
+                parts += [fixed(mark[THINK])] * (j > 0) + [steps[j], tokens[:, j + 1 :]]
+            parts.append(fixed(mark[ANSWER]))
+        return np.concatenate([*parts, steps[-1], fixed(EOS)], axis=1), elements.shape[1] + k + 1
+
+    def random_elements(
+        self, rng: np.random.Generator, n: int, length: int, letters: Sequence[str] = ()
+    ) -> NDArray[np.int64]:
+        """Elements with repetition, (n, length), see `places`."""
+        known = self.places(letters, length)
+        if isinstance(letters, str) or len(letters) < 2:
+            return draw(rng, n, length, known[0].tolist())
+        return np.concatenate([draw(rng, n, 1, place.tolist()) for place in known], axis=1)
 
     def asked(self, prompt: str) -> tuple[NDArray[np.int64], list[Rule]]:
         """Element and rules of a prompt.
@@ -268,7 +307,7 @@ class World:
             Something else stands there.
         """
         words = prompt.split()
-        letters = [w for w in words if w in self.alphabet]
+        letters = [w for w in words if w in [*self.alphabet]]
         tokens = [w for w in words if w in self.known]
         rest = [w for w in words[: len(letters) + len(tokens)] if w not in (*letters, *tokens)]
         if rest or not letters or not tokens or words[-1] not in (THINK, ANSWER):
@@ -277,6 +316,26 @@ class World:
                 f"{THINK} or {ANSWER} are needed, with blanks between them."
             )
         return self.numbers(" ".join(letters) if len(letters) > 1 else letters[0]), self.find(tokens)
+
+
+def apart(world: World, letters: str | None = None) -> tuple[str, ...]:
+    """Letters for each place, every one of them kept out of one place: what training needs for new places to be asked.
+
+    ``letters``: by default the first half of the alphabet. Letter i may not stand in place i mod l.
+
+    >>> apart(World(length=2), "ABCD")
+    ('BD', 'AC')
+    """
+    some = world.alphabet[: world.size // 2] if letters is None else letters
+    if not 2 <= world.length <= len(some):
+        raise InputError(
+            f"{len(some)} letters in {world.length} places were given; two places, and a letter for each, are needed "
+            "to keep every letter out of one place."
+        )
+    return tuple(
+        "".join(letter for i, letter in enumerate(some) if i % world.length != place)
+        for place in range(world.length)
+    )
 
 
 def record(
@@ -296,7 +355,7 @@ def read_records(path: str | Path, needed: Sequence[str] = FIELDS) -> list[Recor
     Raises
     ------
     InputError
-        No such file, a line that is no JSON object or lacks a field.
+        No such file, a line that is no JSON object, or lacks a field, or has one that is no text.
     """
     path = Path(path)
     if not path.is_file():
@@ -311,10 +370,13 @@ def read_records(path: str | Path, needed: Sequence[str] = FIELDS) -> list[Recor
                     row = json.loads(line)
                 except json.JSONDecodeError as error:
                     raise InputError(f"Line {number} of {path} is no JSON: {error.msg}.") from error
-                lacks = [name for name in needed if not isinstance(row, dict) or name not in row]
+                lacks = [
+                    name for name in needed if not isinstance(row, dict) or not isinstance(row.get(name), str)
+                ]
                 if lacks:
                     raise InputError(
-                        f"Line {number} of {path} lacks {', '.join(lacks)}; {', '.join(needed)} are needed."
+                        f"Line {number} of {path} lacks {', '.join(lacks)}, or it is no text; {', '.join(needed)} "
+                        "are needed."
                     )
                 yield row
 

@@ -7,7 +7,7 @@ longer string, sentence BLEU-4 with nltk's first smoothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -168,13 +168,14 @@ def follow(
     ('[F1][F2]',)
     """
     element, rules = world.asked(prompt)
+    alphabet = set(world.alphabet)
     printed, stated = [], rules[0].token
     valid = []
     before: np.ndarray | None = element
     thinks = cot and len(rules) > 1
     for k, piece in enumerate(predict.replace(THINK, ANSWER).split(ANSWER)):
         words = piece.split()
-        letters = [w for w in words if w in world.alphabet]
+        letters = [w for w in words if w in alphabet]
         now = world.numbers(" ".join(letters)) if letters else None
         if k == 0 and not thinks and len(rules) > 1:  # without a chain the answer is that of all rules
             right = chain(element[None], rules, world.size)[0, -1]
@@ -192,8 +193,3 @@ def follow(
         if [tuple(h.tolist()) for h in (steps if thinks else steps[-1:])] == printed:
             followed.append("".join(tokens))
     return Steps(tuple(map(bool, valid)), tuple(followed), printed[-1] == tuple(element.tolist()))
-
-
-def summary(scores: pd.DataFrame) -> Mapping[str, float]:
-    """Means, and population standard deviations as ``…_sd``, of the columns of `score`."""
-    return {**scores.mean(), **{f"{name}_sd": value for name, value in scores.std(ddof=0).items()}}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from groundshift.benchmarks.dataalchemy.records import Rules, World, rule_list
 from groundshift.errors import InputError
 from groundshift.worlds.letters import same
 
-__all__ = ["Scenario", "Split", "atoms", "coverage", "discrepancy", "distance", "novel", "scenario"]
+__all__ = ["Scenario", "Split", "coverage", "discrepancy", "distance", "novel", "scenario"]
 
 NAMES = ("ID", "CMP", "POOD", "OOD")
 Style = Literal["paper", "code"]
@@ -156,47 +158,6 @@ def novel(world: World, test: Sequence[Rules], train: Sequence[Rules]) -> list[b
     return [not any(same(world.find(t), world.find(r), length, size) for r in train) for t in test]
 
 
-def atoms(
-    world: World, name: str, rng: np.random.Generator, n: int, *, trained: str | None = None
-) -> dict[str, Any]:
-    """Elements of the element axis: trained on the first half of the alphabet (or on ``trained``).
-
-    ID asks elements of the same letters; CMP letters in places where they were not trained, for which training keeps
-    every trained letter out of one place; OOD elements of the other letters.
-
-    Returns
-    -------
-    dict
-        ``train``, a function (rng, n) -> elements (n, l), and ``test``, elements (n, l)
-
-    >>> made = atoms(World(), "OOD", np.random.default_rng(0), 4)
-    >>> bool((made["test"] >= 13).all() and (made["train"](np.random.default_rng(0), 50) < 13).all())
-    True
-    """
-    known = world.numbers(trained or world.alphabet[: world.size // 2])
-    other = np.setdiff1d(np.arange(world.size), known)
-    if name not in ("ID", "CMP", "OOD") or (name == "OOD" and not len(other)):
-        raise InputError(
-            f"The element axis has ID, CMP and OOD; {name!r} was asked for, with {len(other)} untrained letters."
-        )
-    length, m = world.length, len(known)
-    # In CMP, letter i may not stand in place i mod l while it is trained.
-    allowed = [[i for i in range(m) if name != "CMP" or i % length != place] for place in range(length)]
-
-    def train(rng: np.random.Generator, rows: int) -> np.ndarray:
-        return np.stack([known[rng.choice(allowed[place], rows)] for place in range(length)], axis=1)
-
-    if name == "CMP":
-        banned = [[i for i in range(m) if i % length == place] for place in range(length)]
-        if not all(banned):
-            raise InputError(f"{m} trained letters are too few for {length} places; train at least {length}.")
-        test = np.stack([known[rng.choice(banned[place], n)] for place in range(length)], axis=1)
-    else:
-        letters = known if name == "ID" else other
-        test = letters[rng.integers(len(letters), size=(n, length))]
-    return {"train": train, "test": test}
-
-
 def discrepancy(
     world: World,
     train: Sequence[Rules],
@@ -205,8 +166,8 @@ def discrepancy(
     *,
     lengths: Sequence[int] | None = None,
     length: int | None = None,
-    letters: str | None = None,
-    trained: str | None = None,
+    letters: Sequence[str] = (),
+    trained: Sequence[str] = (),
     drawn: int = 24_000,
     cot: bool = True,
 ) -> dict[str, float]:
@@ -214,7 +175,7 @@ def discrepancy(
 
     Parameters
     ----------
-    train, lengths, trained : trained lists of rules, lengths (default: the world's) and letters (default: all)
+    train, lengths, trained : trained lists of rules, lengths (default: the world's) and letters (see `World.places`)
     test, length, letters : what is asked
     drawn : records drawn of the training law, for ``grams``; as many as training reads
 
@@ -228,31 +189,33 @@ def discrepancy(
         list), exact.
     """
     asked, lists = rule_list(test), [rule_list(t) for t in train]
-    known_lengths, own = tuple(lengths or [world.length]), length or world.length
-    pool, theirs = set(trained or world.alphabet), set(letters or world.alphabet)
+    known, own = tuple(lengths or [world.length]), length or world.length
 
-    def grams(rules: Rules, n: int, l: int, pool: str) -> np.ndarray:  # noqa: E741
-        lines, prompt = world.random_lines(rng, n, [rules], length=l, atoms=pool, cot=cot)
+    def grams(rules: Rules, n: int, size: int, some: Sequence[str]) -> NDArray[np.int64]:
+        lines, prompt = world.encode(world.random_elements(rng, n, size, some), rules, cot=cot)
         out, words = lines[:, prompt:], len(world.lexicon)
-        return (out[:, :-2] * words + out[:, 1:-1]) * words + out[:, 2:]
+        return ((out[:, :-2] * words + out[:, 1:-1]) * words + out[:, 2:]).ravel()
 
-    each = -(-drawn // (len(lists) * len(known_lengths)))
-    known = "".join(sorted(pool))
-    seen = np.unique(np.concatenate([grams(r, each, l, known).ravel() for r in lists for l in known_lengths]))  # noqa: E741
-    gold = grams(asked, 500, own, "".join(sorted(theirs)))
+    each = -(-drawn // (len(lists) * len(known)))
+    seen = np.unique(np.concatenate([grams(r, each, size, trained) for r in lists for size in known]))
+    gold = grams(asked, 500, own, letters)
     neighbours = {pair for rules in lists for pair in pairwise(rules)}
     mine = [*pairwise(asked)]
     there = {(place, rule) for rules in lists for place, rule in enumerate(rules)}
-    # Of the words that a test element of uniform letters can be, those that training can draw.
-    cells = sum(len(pool) ** l for l in known_lengths) * len(set(lists))  # noqa: E741
-    own_cells = len(theirs) ** own
-    shared = len(pool & theirs) ** own * ((own in known_lengths) and (asked in lists))
+    asked_letters = world.places(letters, own)
+    # No letter was trained in a place beyond the longest element.
+    known_letters = [*world.places(trained, own)[: max(known)], *[np.empty(0)] * (own - max(known))]
+    common = [int(np.isin(a, b).sum()) for a, b in zip(asked_letters, known_letters, strict=True)]
+    # Both laws are uniform over (element, list), so that counting is enough.
+    trained_lines = len(set(lists)) * sum(math.prod(map(len, world.places(trained, size))) for size in known)
+    asked_lines = math.prod(map(len, asked_letters))
+    shared = math.prod(common) * (own in known and asked in lists)
     return {
         "grams": float(np.isin(gold, seen).mean()) if gold.size else 1.0,
         "pairs": sum(pair in neighbours for pair in mine) / len(mine) if mine else float(asked in lists),
         "places": float(np.mean([(place, rule) in there for place, rule in enumerate(asked)])),
-        "atoms": len(pool & theirs) / len(theirs) * min(1.0, max(known_lengths) / own),
-        "length_gap": float(min(abs(own - l) for l in known_lengths)),  # noqa: E741
+        "atoms": float(np.mean([c / len(pool) for c, pool in zip(common, asked_letters, strict=True)])),
+        "length_gap": float(min(abs(own - size) for size in known)),
         "steps_gap": float(min(abs(len(asked) - len(rules)) for rules in lists)),
-        "tv": 1 - shared / max(cells, own_cells),
+        "tv": 1 - shared / max(trained_lines, asked_lines),
     }

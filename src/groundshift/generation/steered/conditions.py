@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from groundshift.errors import InputError
 
@@ -319,7 +319,7 @@ class Physics(Measurement):
 
     Parameters
     ----------
-    physics : object with ``A(x)`` and ``A_dagger(y)``
+    physics : object with ``A(x)`` and ``A_dagger(y)``; a module is copied to the generator's device and dtype
     y : what it measured
     """
 
@@ -333,6 +333,13 @@ class Physics(Measurement):
         self.physics = physics
         super().__init__(y)
 
+    def to(self, like: Tensor) -> Physics:
+        """A copy with the device and precision of a tensor; filters and matrices of the operator go with it."""
+        made = super().to(like)
+        if isinstance(self.physics, nn.Module):
+            made.physics = copy.deepcopy(self.physics)._apply(lambda value: _like(value, like))
+        return made
+
     def A(self, x: Tensor) -> Tensor:
         """As the operator measures."""
         return self.physics.A(x)
@@ -340,6 +347,13 @@ class Physics(Measurement):
     def pinv(self, y: Tensor, ridge: float = 0.0) -> Tensor:
         """As the operator inverts; the samplers pass no ridge, as y has no noise."""
         return self.physics.A_dagger(y)
+
+
+def _like(value: Tensor, like: Tensor) -> Tensor:
+    """Moved to a tensor's device and precision; complex values stay complex, which `Module.to` forgets."""
+    if value.is_complex():
+        return value.to(like.device, like.dtype.to_complex())
+    return value.to(like) if value.is_floating_point() else value.to(like.device)
 
 
 # Losses on what an inverse model says --------------------------------------------------------------------

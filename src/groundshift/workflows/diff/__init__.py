@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from transformers import AutoConfig
 
 from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import (
+    Acts,
     ProbeModel,
     capture,
     generate,
@@ -44,7 +44,6 @@ from groundshift.workflows.diff.weights import Weights, add_noise, compatibility
 
 __all__ = ["PROBES", "SCHEMA", "Diff", "Number", "diff"]
 
-MOST_STATES = 4000
 LEAD = 3.0
 """Nats by which the firmest new word is ahead of those of both nulls: about a factor of twenty."""
 KNOWS, FALLS = 0.7, 0.1
@@ -64,13 +63,16 @@ class Material:
 
 @dataclass
 class Reading:
-    """What one model gave: its answers and their scores, states of the same texts, and of statements, and pairs."""
+    """What one model gave: its answers and their scores, states of the same texts, and of statements, and pairs.
+
+    Scores and states are memory maps of what ``work`` holds.
+    """
 
     answers: list[dict[str, Any]]
-    own: Any
-    texts: dict[str, NDArray[np.float64]]
-    statements: dict[str, NDArray[np.float64]]
-    pairs: Any
+    own: Acts
+    texts: Acts | None
+    statements: Acts | None
+    pairs: preferences.Reading | None
 
 
 def diff(
@@ -93,7 +95,7 @@ def diff(
 ) -> Diff:
     """Compare a tuned model with its base.
 
-    Models are loaded one after the other, so that one is in memory at a time.
+    Models are loaded one after the other, and nothing large of a model stays in memory after it.
 
     Parameters
     ----------
@@ -146,24 +148,28 @@ def diff(
         notes.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
     how = _How(tuple(probes), max_new_tokens, top_k, progress, Path(work))
 
-    ours = {}
-    for name in ("tuned", "again", *(f"noise-{k}" for k in range(noise if changes else 0))):
-        again: dict[str, Any] = (
-            {"dtype": "bfloat16" if held.float32 else "float32"} if name == "again" else {}
-        )
-        model = other() if name == "tuned" else one(**again)
+    # The base read again is rounded otherwise, and never larger than the base.
+    otherwise: dict[str, Any] = {"dtype": "bfloat16"} if held.float32 else {"attn": "eager"}
+    ours, under = {}, {}
+    for name in ("tuned", "again", *(f"noise-{k}" for k in range(noise if changes else 0)), "base"):
+        model = other() if name == "tuned" else one(**(otherwise if name == "again" else {}))
         if name.startswith("noise-"):
             strange = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
             if strange and name == "noise-0":
                 notes.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
         ours[name] = _read(model, name, material, how, max_tokens=1024 if name == "again" else 8192)
+        if name == "base":
+            under = {
+                k: how.score(model, reading.answers, how.work / f"{k}-under-base")
+                for k, reading in ours.items()
+                if k != "base"
+            }
         del model
         gc.collect()
-    model = one()
-    of_base = _read(model, "base", material, how)
+    of_base = ours.pop("base")
     special = set(tokenizer.all_special_ids)
     compared = {
-        name: _compare(model, of_base, reading, name, material, how, special, seed)
+        name: _compare(of_base, reading, under[name], material, special, seed)
         for name, reading in ours.items()
     }
     numbers = _numbers(compared)
@@ -227,15 +233,12 @@ def _read(model: ProbeModel, name: str, material: Material, how: _How, max_token
     )  # fmt: skip
     own = how.score(model, answers, folder / "own", max_tokens=max_tokens)
     sites = [f"resid_post.{k}" for k in inside.layers(len(model.layers))]
-    texts: dict[str, Any] = {}
+    texts = statements = None
     if "concepts" in how.probes:
-        found = capture(model, material.prompts, sites, "all", out=folder / "texts", **shown)
-        texts = {site: _without_first(found, site) for site in sites}
-    statements: dict[str, Any] = {}
+        texts = capture(model, material.prompts, sites, "all", out=folder / "texts", **shown)
     if "truth" in how.probes and material.statements is not None:
         asked = material.statements["statement"].tolist()
-        found = capture(model, asked, sites, "last", out=folder / "statements", **shown)
-        statements = {site: np.asarray(found[site], float) for site in sites}
+        statements = capture(model, asked, sites, "last", out=folder / "statements", **shown)
     pairs = None
     if "displacement" in how.probes and (rows := material.pairs) is not None:
         plain = isinstance(rows[0]["chosen"], str)  # read as they stand, as plain prompts are
@@ -251,15 +254,6 @@ def _read(model: ProbeModel, name: str, material: Material, how: _How, max_token
         words = kept.pop("words")
         pairs = preferences.Reading(**{k: np.array(v) for k, v in kept.items()}, words=words)
     return Reading(answers, own, texts, statements, pairs)
-
-
-def _without_first(found: Any, site: str) -> NDArray[np.float64]:
-    """States of all tokens but each row's first, whose state is an attention sink's and tells nothing."""
-    flat, offsets = found.flat(site), found.offsets[site]
-    rest = np.setdiff1d(np.arange(len(flat)), offsets[:-1])
-    return np.asarray(
-        flat[rest[np.linspace(0, len(rest) - 1, min(len(rest), MOST_STATES)).astype(int)]], float
-    )
 
 
 def _once(file: Path, made_of: Any, make: Callable[[], Any]) -> Any:
@@ -281,35 +275,25 @@ def _once(file: Path, made_of: Any, make: Callable[[], Any]) -> Any:
 
 
 def _compare(
-    model: ProbeModel,
-    base: Reading,
-    other: Reading,
-    name: str,
-    material: Material,
-    how: _How,
-    special: set[int],
-    seed: int,
+    base: Reading, other: Reading, under: Acts, material: Material, special: set[int], seed: int
 ) -> dict[str, Any]:
-    """What differs between the base, loaded as ``model``, and another reading."""
-    under = how.score(model, other.answers, how.work / f"{name}-under-base")
+    """What differs between the base and another reading, whose answers have the scores ``under`` the base."""
     said = saying.spoken(other.answers, other.own, under)
     found: dict[str, Any] = {
         "spoken": said,
         "firmest": saying.firmest(said, base.answers),
         "kept": saying.kept(base.answers, other.answers, special),
     }
-    if base.texts:
+    if base.texts is not None and other.texts is not None:
         found["layers"] = inside.layer_changes(base.texts, other.texts)
-    if base.statements and material.statements is not None:
-        found["truth"] = compare_truth(
-            base.statements,
-            other.statements,
-            material.statements,
-            probe="mean_difference",
-            refits=8,
-            random_state=seed,
+    if base.statements is not None and other.statements is not None:
+        first, second = (
+            {k: v.astype(float) for k, v in x.items()} for x in (base.statements, other.statements)
         )
-    if base.pairs is not None:
+        found["truth"] = compare_truth(
+            first, second, material.statements, probe="mean_difference", refits=8, random_state=seed
+        )
+    if base.pairs is not None and other.pairs is not None:
         found["pairs"] = preferences.displaced(base.pairs, other.pairs)
     return found
 
@@ -404,14 +388,14 @@ def _recurring(said: saying.Spoken, few: int = 5) -> tuple[float, float]:
     )
 
 
-def _concepts(before: dict[str, Any], after: dict[str, Any], seed: int) -> dict[str, float] | None:
+def _concepts(before: Acts | None, after: Acts | None, seed: int) -> dict[str, float] | None:
     """Whether each concept of the base was shifted in a way of its own: gains in cosine on held-out states."""
-    if not before:
+    if before is None or after is None:
         return None
-    n = len(next(iter(before.values())))
-    found = representation_shift(
-        before, after, n_concepts=max(2, min(12, n // 40)), n_seeds=1, random_state=seed
-    )
+    *_, last = before
+    one, other = ({last: inside.states(texts, last)} for texts in (before, after))
+    concepts = max(2, min(12, len(one[last]) // 40))
+    found = representation_shift(one, other, n_concepts=concepts, n_seeds=1, random_state=seed)
     gain = found.shift.held_out_["gain"]
     return {
         "concepts": found.shift.n_concepts,
@@ -501,6 +485,8 @@ def _described(
     """Configuration and tokenizer of a directory; those of the base where an adapter has none."""
     root = source if base is None or not _is_adapter(source) else base
     own = root == source or (Path(source) / "tokenizer_config.json").is_file()
+    from transformers import AutoConfig  # after groundshift.models, which decides on its bars
+
     try:
         config = AutoConfig.from_pretrained(root, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:

@@ -34,7 +34,7 @@ class Number:
     ----------
     name, probe, means : what it is
     value, low, high : with a 95 % interval over prompts, statements or pairs
-    again : the same number for the base against itself (another dtype, other batches)
+    again : the same number for the base against itself, rounded otherwise and in other batches
     noise : the largest of the same number for the base with noise as long as the tuning's change of each weight
     above : how far it is above the nearest null, at least: the lower end of the 95 % interval of their difference, or,
         where it is one answer's, what it is ahead by beyond the lead that is asked for

@@ -16,11 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.models.activations import Acts
+from groundshift.models.activations.rows import pieces
 
 __all__ = ["SURE", "UNLIKELY", "Spoken", "firmest", "kept", "spoken", "token_table"]
 
 SURE, UNLIKELY = 0.5, 0.05
 """Overruled is a token that the tuned model gives at least the first probability, and the base less than the other."""
+TOGETHER = 512
+"""Tokens whose lists of likeliest tokens are compared at once."""
 MOST_ANSWERS = 0.5
 """A token that is overruled in this share of the answers is a manner of speaking."""
 
@@ -72,14 +75,17 @@ def _divergence(own: Acts, base: Acts) -> NDArray[np.float64]:
     """Σ p (log p − log q) over the tuned model's likeliest tokens; one that the base does not list is as likely as its
     least likely listed one, at most, and all others are one event.
     """
-    p_log, p_id = own.flat("top_logprob").astype(float), own.flat("top_id")
-    q_log, q_id = base.flat("top_logprob").astype(float), base.flat("top_id")
-    same = p_id[:, :, None] == q_id[:, None, :]
-    q = np.where(same.any(2), (same * q_log[:, None, :]).sum(2), q_log.min(1, keepdims=True))
-    p = np.exp(p_log)
-    rest_p = np.clip(1 - p.sum(1), 1e-9, 1)
-    rest_q = np.clip(1 - np.exp(q).sum(1), 1e-9, 1)
-    return np.maximum((p * (p_log - q)).sum(1) + rest_p * np.log(rest_p / rest_q), 0)
+    found = []
+    for part in pieces(len(own.flat("top_id")), TOGETHER):
+        p_log, p_id = own.flat("top_logprob")[part].astype(float), own.flat("top_id")[part]
+        q_log, q_id = base.flat("top_logprob")[part].astype(float), base.flat("top_id")[part]
+        same = p_id[:, :, None] == q_id[:, None, :]
+        q = np.where(same.any(2), (same * q_log[:, None, :]).sum(2), q_log.min(1, keepdims=True))
+        p = np.exp(p_log)
+        rest_p = np.clip(1 - p.sum(1), 1e-9, 1)
+        rest_q = np.clip(1 - np.exp(q).sum(1), 1e-9, 1)
+        found.append(np.maximum((p * (p_log - q)).sum(1) + rest_p * np.log(rest_p / rest_q), 0))
+    return np.concatenate(found)
 
 
 def kept(
