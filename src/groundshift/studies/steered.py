@@ -458,17 +458,18 @@ def grids(s: Settings) -> list[Grid]:
     sharp = {"targets": s.sharp, "draws": 1}
     wide = {"task": "luma", "targets": s.open, "draws": s.draws}
     many = {"task": "luma", "targets": s.rounds, "draws": 1}
+    one = ONE * s.steps / 100
 
     def linear(measures: tuple[str, ...], params: dict[str, Any], samples: int, **variant: Any) -> Grid:
         vary = {} if "task" in params else {"task": ("small", "hole")}
         return Grid(
             "targets", ("steered",), measures, s.seeds, vary=vary, world_params=params,
-            method_params={"steered": {**steps, **variant}}, cost_s=ONE * samples * variant["rounds"],
+            method_params={"steered": {**steps, **variant}}, cost_s=one * samples * variant["rounds"],
         )  # fmt: skip
 
     def rivals(methods: tuple[str, ...], measures: tuple[str, ...], params: dict[str, Any], n: int) -> Grid:
         vary = {} if "task" in params else {"task": ("small", "hole")}
-        costs = {name: ONE * n * (1.6 if name == "dps" else 1) for name in methods}
+        costs = {name: one * n * (1.6 if name == "dps" else 1) for name in methods}
         return Grid(
             "targets", methods, measures, s.seeds, vary=vary, world_params=params,
             method_params=dict.fromkeys(methods, steps), cost_s=costs,
@@ -478,7 +479,7 @@ def grids(s: Settings) -> list[Grid]:
         measures = ("success", "log_p") + (() if luma == "none" else ("obeys",))
         return Grid(
             "classes", methods, measures, s.seeds, world_params={"targets": s.steered, "luma": luma},
-            method_params={name: {**steps, "weight": weight} for name in methods}, cost_s=1.6 * ONE * s.steered,
+            method_params={name: {**steps, "weight": weight} for name in methods}, cost_s=1.6 * one * s.steered,
         )  # fmt: skip
 
     everything, of_luma = ("log_p", "obeys", "modes"), ("log_p", "obeys", "modes", "spread")
