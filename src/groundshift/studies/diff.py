@@ -195,7 +195,7 @@ def grids(s: Settings) -> list[Grid]:
     return [
         Grid(
             "tunes", ("diff",), ("says", "sizes"), s.seeds, vary={"kind": s.kinds}, world_params=world,
-            method_params={"diff": {"noise": s.noise}}, cost_s=12.0,
+            method_params={"diff": {"noise": s.noise}}, cost_s=11.5,
         )
     ]  # fmt: skip
 
