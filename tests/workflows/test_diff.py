@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import weakref
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from groundshift.errors import InputError
 from groundshift.models import tinylm
@@ -153,6 +155,56 @@ def test_a_lora_adapter_is_read_as_the_model_it_makes(models, tmp_path):
     assert [n.value for n in left.numbers] == pytest.approx([n.value for n in right.numbers], abs=1e-3)
 
 
+def test_one_model_at_a_time_is_in_memory(models, monkeypatch):
+    place, prompts = models
+    seen, real = [], workflow.load_model
+
+    def loading(*given, **options):
+        assert [net() for net in seen] == [None] * len(seen)
+        model = real(*given, **options)
+        seen.append(weakref.ref(model.net))
+        return model
+
+    monkeypatch.setattr(workflow, "load_model", loading)
+    diff(place / "base", place / "edit", prompts=prompts[:4], max_new_tokens=2, noise=1, progress=False)
+    assert len(seen) == 4
+
+
+def test_trusted_pickles_and_tensors_of_one_model_only(models, tmp_path):
+    place, prompts = models
+    shutil.copytree(place / "edit", tmp_path / "edit")
+    (tmp_path / "edit" / "model.safetensors").unlink()
+    held = load_file(place / "edit" / "model.safetensors")
+    torch.save(held | {"a.tied.copy": torch.zeros(1)}, tmp_path / "edit" / "pytorch_model.bin")
+    base = Weights(place / "base")
+    one, other = (weight_map(base, Weights(folder / "edit")) for folder in (place, tmp_path))
+    pd.testing.assert_frame_equal(one, other)
+    settings = {
+        "prompts": prompts[:2],
+        "probes": ["tokens"],
+        "max_new_tokens": 2,
+        "noise": 1,
+        "progress": False,
+    }
+    with pytest.raises(InputError, match="only as pickles"):
+        diff(place / "base", tmp_path / "edit", **settings)
+    found = diff(place / "base", tmp_path / "edit", trust_pickle=True, **settings)
+    assert any("a.tied.copy" in note for note in found.notes)
+
+
+def test_the_effective_rank_counts_directions(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    a, b = (torch.linalg.qr(torch.randn(n, 3, generator=g))[0] for n in (20, 30))
+    start = torch.randn(20, 30, generator=g)
+    for name, sizes in (("base", (0, 0, 0)), ("alike", (2, 2, 2)), ("one", (5, 0, 0)), ("two", (2, 1, 0))):
+        (tmp_path / name).mkdir()
+        change = a @ torch.diag(torch.tensor(sizes, dtype=torch.float32)) @ b.T
+        save_file({"w": start + change}, tmp_path / name / "model.safetensors")
+    base = Weights(tmp_path / "base")
+    ranks = [weight_map(base, Weights(tmp_path / n))["rank"].item() for n in ("alike", "one", "two", "base")]
+    assert ranks == pytest.approx([3, 1, 25 / 17, np.nan], rel=1e-3, nan_ok=True)
+
+
 def test_noise_is_as_long_as_the_change_of_each_weight(models):
     place, _ = models
     net, fresh = tinylm.load(place / "base"), tinylm.load(place / "base")
@@ -241,13 +293,18 @@ def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):
     place, prompts = models
     with pytest.raises(InputError, match="stance"):
         diff(place / "base", place / "edit", prompts=prompts, probes=("stance",))
-    with pytest.raises(InputError, match="no model"):
+    with pytest.raises(InputError, match="it holds nothing"):
         diff(place / "base", tmp_path, prompts=prompts)
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter" / "adapter_model.safetensors").touch()
+    with pytest.raises(InputError, match="give the directory of its base"):
+        diff(tmp_path / "adapter", place / "base", prompts=prompts)
     with pytest.raises(InputError, match="built-in prompts"):
         diff(place / "base", place / "edit", progress=False)
     other = TinyWorld({"facts": Facts(6, 2, 5)}, seed=0)
     tinylm.save(tinylm.build("nano", other.lexicon, positions=32, seed=0), other.lexicon, tmp_path / "other")
-    with pytest.raises(InputError, match="other vocabularies"):
+    with pytest.raises(InputError, match=r"other vocabularies \(.* not the same: '"):
         diff(place / "base", tmp_path / "other", prompts=prompts, progress=False)
 
 
@@ -267,3 +324,8 @@ def number(name, low, null, probe="tokens"):
 )
 def test_the_kind_follows_from_the_numbers(numbers, recurring, answers, kind):
     assert kind_of(numbers, recurring, answers) == kind
+
+
+def test_a_verdict_takes_size_and_certainty():
+    told = [number("shifted", *values).verdict for values in ((0.5, 0.1), (0.1, 0.1), (0.005, 0.001))]
+    assert told == ["changed", "not surely above", "too small"]

@@ -458,7 +458,7 @@ study = Study(
     module=__name__,
     version=1,
     scales={
-        "quick": Settings(seeds=2, preset="nano", steps=220, tuning=3, prompts=1, repeats=6, sampled=64),
+        "quick": Settings(seeds=2, preset="nano", steps=140, tuning=3, prompts=1, repeats=6, sampled=64),
         "cpu": Settings(),
         "paper": Settings(seeds=20, steps=2000, prompts=20, sampled=4096, refuse=(0.6, 0.75, 0.9, 0.97)),
     },

@@ -31,7 +31,7 @@ from groundshift.errors import InputError, MissingPart
 if TYPE_CHECKING:
     from groundshift.models.activations.rows import Batch
 
-__all__ = ["ProbeModel", "load_model", "load_tokenizer"]
+__all__ = ["ProbeModel", "load_model", "load_tokenizer", "refuse_no_model"]
 
 PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
 SAMPLED = 1024  # entries of each weight that go into the fingerprint
@@ -197,7 +197,7 @@ def load_model(
     groundshift.errors.InputError: no/such/folder/here is no folder ...
     """
     source = str(dir_or_id)
-    _refuse_no_model(source, trust_pickle)
+    refuse_no_model(source, trust_pickle)
     hub: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     adapter = _adapter(source, revision)
     if base is not None and adapter is None:
@@ -206,7 +206,7 @@ def load_model(
         root = str(base or adapter.get("base_model_name_or_path") or "")
         if not root:
             raise InputError(f"The adapter {source} names no base; give base=, the directory of its model.")
-        _refuse_no_model(root, trust_pickle)
+        refuse_no_model(root, trust_pickle)
         hub["revision"] = None if base or revision is None else adapter.get("revision")
     else:
         root = source
@@ -274,7 +274,7 @@ def load_tokenizer(
         ) from error
 
 
-def _refuse_no_model(source: str, trust_pickle: bool) -> None:
+def refuse_no_model(source: str, trust_pickle: bool) -> None:
     """Say what is wrong with a directory; ids of the hub pass."""
     folder = Path(source)
     if not folder.is_dir():

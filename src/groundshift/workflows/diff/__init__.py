@@ -7,7 +7,6 @@ base against itself, and the base with noise as long as the tuning's change.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +34,7 @@ from groundshift.models.activations import (
     read_rows,
     score,
 )
+from groundshift.models.activations.loading import refuse_no_model
 from groundshift.probes.reprshift import representation_shift
 from groundshift.probes.truth import compare_truth, read_statements
 from groundshift.workflows.diff import inside
@@ -134,14 +134,19 @@ def diff(
     }  # fmt: skip
     one = partial(load_model, base, **opened)
     other = partial(load_model, tuned, base=base if _is_adapter(tuned) else None, **opened)
-    config, tokenizer = _described(base, trust_remote_code)
-    alike = compatibility((config, tokenizer), _described(tuned, trust_remote_code, base))
+    config, tokenizer = _described(base, trust_remote_code, trust_pickle)
+    alike = compatibility((config, tokenizer), _described(tuned, trust_remote_code, trust_pickle, base))
     notes = list(alike.notes)
     material = _material(tokenizer, prompts, statements, pairs, probes, notes)
     held = Weights(_folder(base))
     moved, changes = None, {}
     if alike.architecture:
-        moved = weight_map(held, Weights(_folder(tuned), _folder(base)))
+        new = Weights(_folder(tuned), _folder(base))
+        if odd := sorted(set(held.names()) ^ set(new.names())):
+            notes.append(
+                f"{len(odd)} tensors stand in one model only and are not compared: {', '.join(odd[:4])}."
+            )
+        moved = weight_map(held, new)
         changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
     else:
         probes = [probe for probe in probes if probe != "concepts"]
@@ -164,8 +169,7 @@ def diff(
                 for k, reading in ours.items()
                 if k != "base"
             }
-        del model
-        gc.collect()
+        del model  # before the next one comes
     of_base = ours.pop("base")
     special = set(tokenizer.all_special_ids)
     compared = {
@@ -480,17 +484,25 @@ def _is_adapter(source: str | Path) -> bool:
 
 
 def _described(
-    source: str | Path, trust_remote_code: bool, base: str | Path | None = None
+    source: str | Path, trust_remote_code: bool, trust_pickle: bool, base: str | Path | None = None
 ) -> tuple[Any, Any]:
-    """Configuration and tokenizer of a directory; those of the base where an adapter has none."""
-    root = source if base is None or not _is_adapter(source) else base
-    own = root == source or (Path(source) / "tokenizer_config.json").is_file()
+    """Configuration and tokenizer of a model; those of the base where an adapter has none."""
     from transformers import AutoConfig  # after groundshift.models, which decides on its bars
 
+    refuse_no_model(str(source), trust_pickle)
+    root = source
+    if _is_adapter(source):
+        if base is None:
+            raise InputError(
+                f"{source} is an adapter; give the directory of its base, and the adapter second."
+            )
+        root = base
     try:
         config = AutoConfig.from_pretrained(root, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
-        raise InputError(f"{source} is no model that can be read: {str(error).splitlines()[0]}") from error
+        what = "a model" if Path(root).is_dir() else "a folder here, nor a model of the hub"
+        raise InputError(f"{root} is not {what} that can be read: {str(error).splitlines()[0]}") from error
+    own = (Path(source) / "tokenizer_config.json").is_file()
     return config, load_tokenizer(source if own else root, trust_remote_code=trust_remote_code)
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from groundshift import __version__
 from groundshift.pages import drawn, number, stylesheet, templates
-from groundshift.workflows.diff.result import SCHEMA, Diff
+from groundshift.workflows.diff.result import LEAST, SCHEMA, Diff
 
 __all__ = ["page"]
 
@@ -41,6 +41,7 @@ def page(found: Diff) -> str:
             weights=_most_moved(found.weights),
             css=Markup(stylesheet()),
             number=number,
+            LEAST=LEAST,
             SCHEMA=SCHEMA,
             version=__version__,
         )

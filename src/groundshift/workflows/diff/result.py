@@ -53,7 +53,14 @@ class Number:
     @property
     def changed(self) -> bool:
         """It is surely above every null, and large enough to matter."""
-        return bool(self.above > 1e-9 and self.value >= LEAST)
+        return self.verdict == "changed"
+
+    @property
+    def verdict(self) -> str:
+        """The same in words."""
+        if self.above <= 1e-9:
+            return "not surely above"
+        return "changed" if self.value >= LEAST else "too small"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Weights:
 
     Parameters
     ----------
-    folder : directory with safetensors, or of a peft adapter
+    folder : directory with safetensors (or trusted pickles), or of a peft adapter
     base : directory of the model under the adapter
     """
 
@@ -49,14 +49,13 @@ class Weights:
 
     def __getitem__(self, name: str) -> Tensor:
         """A tensor in float32; of the base, under an adapter."""
-        return _read(self._files[name], name)
+        return _stored(self._files[name], name).float()
 
     @property
     def float32(self) -> bool:
         """Whether the weights are stored in single precision."""
         name, file = next(iter(self._files.items()))
-        with safe_open(file, "pt") as held:
-            return held.get_slice(name).get_dtype() == "F32"
+        return _stored(file, name).dtype == torch.float32
 
     def touched(self, name: str) -> bool:
         """Whether an adapter changes the tensor."""
@@ -66,7 +65,10 @@ class Weights:
         """What the adapter adds: α/r · B A."""
         assert self.adapter is not None
         stem = f"base_model.model.{name.removesuffix('.weight')}"
-        A, B = (_read(self._lora[key], key) for key in (f"{stem}.lora_A.weight", f"{stem}.lora_B.weight"))
+        A, B = (
+            _stored(self._lora[key], key).float()
+            for key in (f"{stem}.lora_A.weight", f"{stem}.lora_B.weight")
+        )
         r, alpha = self.adapter["r"], self.adapter["lora_alpha"]
         scale = alpha / (r**0.5 if self.adapter.get("use_rslora") else r)
         found = scale * (B @ A)
@@ -100,32 +102,28 @@ def compatibility(base: Any, tuned: Any) -> Compatibility:
         Other vocabularies.
     """
     (one, words), (other, new_words) = base, tuned
-    if words.get_vocab() != new_words.get_vocab():
+    if unlike := words.get_vocab().items() ^ new_words.get_vocab().items():
+        some = ", ".join(repr(token) for token in sorted({token for token, _ in unlike})[:4])
         raise InputError(
-            "The two models have other vocabularies, so their tokens and states cannot be compared. Compare their "
-            "answers with `inspect eval` and `groundshift answers compare`."
+            f"The two models have other vocabularies ({len(words):,} and {len(new_words):,} tokens; not the same: "
+            f"{some}), so their tokens and states cannot be compared. Compare their answers with `inspect eval` and "
+            "`groundshift answers compare`."
         )
     notes = []
     keys = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-    texts = [config.get_text_config() for config in (one, other)]
-    unlike = [k for k in keys if getattr(texts[0], k, None) != getattr(texts[1], k, None)]
-    if unlike:
-        notes.append(
-            "The architectures differ in "
-            + ", ".join(
-                f"{k} ({getattr(texts[0], k, None)} and {getattr(texts[1], k, None)})" for k in unlike
-            )
-            + ": weights and states are not compared."
-        )
+    values = [[getattr(config.get_text_config(), k, None) for k in keys] for config in (one, other)]
+    differ = [f"{k} ({a} and {b})" for k, a, b in zip(keys, *values, strict=True) if a != b]
+    if differ:
+        notes.append(f"The architectures differ in {', '.join(differ)}: weights and states are not compared.")
     if words.special_tokens_map != new_words.special_tokens_map:
         notes.append("The special tokens differ, the vocabularies do not.")
     if getattr(words, "chat_template", None) != getattr(new_words, "chat_template", None):
         notes.append("The chat templates differ: each model is asked through its own.")
-    return Compatibility(not unlike, tuple(notes))
+    return Compatibility(not differ, tuple(notes))
 
 
 def weight_map(base: Weights, tuned: Weights) -> pd.DataFrame:
-    """The change of every tensor: a row each.
+    """The change of every tensor that both hold: a row each.
 
     Returns
     -------
@@ -136,13 +134,11 @@ def weight_map(base: Weights, tuned: Weights) -> pd.DataFrame:
     Raises
     ------
     InputError
-        Tensors of other names or shapes.
+        No tensor in common, or one of another shape.
     """
-    names, others = base.names(), set(tuned.names())
-    if missing := sorted(set(names) ^ others):
-        raise InputError(
-            f"The two models do not hold the same tensors: {', '.join(missing[:4])} stand in one only."
-        )
+    names = sorted(set(base.names()) & set(tuned.names()))
+    if not names:
+        raise InputError(f"{base.folder} and {tuned.folder} have no tensor of the same name.")
     return pd.DataFrame(list(_changes(base, tuned, names)))
 
 
@@ -206,16 +202,26 @@ def add_noise(net: nn.Module, changes: Mapping[str, tuple[float, int]], seed: in
 
 
 def _index(folder: Path) -> dict[str, Path]:
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*_model*.bin"))
     if not files:
         raise InputError(f"{folder} holds no safetensors; save the model there with save_pretrained.")
-    found = {}
+    found: dict[str, Path] = {}
     for file in files:
-        with safe_open(file, "pt") as held:
-            found.update(dict.fromkeys(held.keys(), file))
+        if file.suffix == ".bin":
+            found.update(dict.fromkeys(_pickled(file), file))
+        else:
+            with safe_open(file, "pt") as held:
+                found.update(dict.fromkeys(held.keys(), file))
     return found
 
 
-def _read(file: Path, name: str) -> Tensor:
+def _stored(file: Path, name: str) -> Tensor:
+    """A tensor as it is stored, mapped and not copied."""
+    if file.suffix == ".bin":
+        return _pickled(file)[name]
     with safe_open(file, "pt") as held:
-        return held.get_tensor(name).float()
+        return held.get_tensor(name)
+
+
+def _pickled(file: Path) -> dict[str, Tensor]:
+    return torch.load(file, map_location="cpu", mmap=True, weights_only=True)
