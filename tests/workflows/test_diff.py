@@ -170,6 +170,28 @@ def test_one_model_at_a_time_is_in_memory(models, monkeypatch):
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize(
+    ("dtype", "options"), [("float32", {"dtype": "bfloat16"}), ("bfloat16", {"attn": "eager"})]
+)
+def test_the_base_again_is_rounded_otherwise_and_never_larger(models, tmp_path, monkeypatch, dtype, options):
+    place, prompts = models
+    shutil.copytree(place / "base", tmp_path / "base")
+    tinylm.load(place / "base").to(getattr(torch, dtype)).save_pretrained(tmp_path / "base")
+    loads, real = [], workflow.load_model
+
+    def loading(*given, base=None, device, trust_remote_code, trust_pickle, **asked):
+        model = real(*given, base=base, **asked)
+        loads.append((asked, model.net.dtype))
+        return model
+
+    monkeypatch.setattr(workflow, "load_model", loading)
+    settings = {"prompts": prompts[:4], "max_new_tokens": 2, "noise": 1, "progress": False}
+    found = diff(tmp_path / "base", tmp_path / "base", probes=["tokens"], **settings)
+    assert [asked for asked, _ in loads] == [{}, options, {}, {}]
+    assert all(kind.itemsize <= getattr(torch, dtype).itemsize for _, kind in loads)
+    assert found.kind == "unchanged"
+
+
 def test_trusted_pickles_and_tensors_of_one_model_only(models, tmp_path):
     place, prompts = models
     shutil.copytree(place / "edit", tmp_path / "edit")
