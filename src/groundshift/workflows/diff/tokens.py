@@ -105,9 +105,8 @@ def firmest(said: Spoken, before: Sequence[Mapping[str, Any]]) -> NDArray[np.flo
     and that is no manner of speaking; 0 where there is none.
     """
     n = len(before)
-    answers_of = np.zeros(int(said.token.max(initial=0)) + 1)
     hits = np.unique(np.stack([said.token, said.answer])[:, said.overruled], axis=1)[0]
-    np.add.at(answers_of, hits, 1)
+    answers_of = np.bincount(hits, minlength=int(said.token.max(initial=0)) + 1)
     old = [set(row["completion_ids"]) for row in before]
     new = np.array([t not in old[a] for t, a in zip(said.token, said.answer, strict=True)], dtype=bool)
     counts = said.overruled & new & (answers_of[said.token] < MOST_ANSWERS * n)
