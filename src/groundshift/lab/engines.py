@@ -42,6 +42,9 @@ WORKER_VARIABLES = {
 }
 
 
+_STARTING = threading.Lock()
+
+
 class WorkerLost(Exception):
     """A worker died while it ran a cell; the argument is crash, timeout or memory."""
 
@@ -127,7 +130,8 @@ class _Slot:
     pool: ProcessPoolExecutor
     task: Task | None = None
     began: float = 0.0
-    killed: str = ""
+    lost: str = ""
+    """Why the worker of the task is dead, from the moment it is killed."""
     promise: Future[str] = field(default_factory=Future)
 
     @property
@@ -163,14 +167,15 @@ class SlotPool:
         pool = ProcessPoolExecutor(
             1, self._context, _start_slot, (number, driver.pid, driver.create_time(), self._gpu)
         )
-        with _environment(WORKER_VARIABLES), _hidden_main():
+        # Slots are replaced in threads of their own, and the two below change what all threads see.
+        with _STARTING, _environment(WORKER_VARIABLES), _hidden_main():
             forkserver.ensure_running()
             pool.submit(os.getpid)  # starts the process
         return pool
 
     def submit(self, task: Task) -> Future[str]:
         slot = next(slot for slot in self._slots if slot.task is None)
-        slot.task, slot.began, slot.killed, slot.promise = task, time.monotonic(), "", Future()
+        slot.task, slot.began, slot.lost, slot.promise = task, time.monotonic(), "", Future()
         slot.promise.set_running_or_notify_cancel()
         words = (task.ref, task.folder, task.definition, task.cell.key)
         try:
@@ -182,14 +187,19 @@ class SlotPool:
         return slot.promise
 
     def _settle(self, slot: _Slot, done: Future[str]) -> None:
-        """Pass the worker's word on, with the slot free again before the driver hears it."""
-        promise, slot.task = slot.promise, None
-        error = done.exception()
+        """Pass the worker's word on, with the slot free, and its worker new, before the driver hears it.
+
+        Until then the slot is not to be had: this runs in a thread of the executor, beside the driver's.
+        """
+        promise, error = slot.promise, done.exception()
         if isinstance(error, BrokenProcessPool):
+            error = WorkerLost(slot.lost or "crash")
+        if slot.lost or isinstance(error, WorkerLost):  # killed just when its answer came, it is lost all the same
+            slot.lost = slot.lost or "crash"
             slot.pool.shutdown(wait=False)
             slot.pool = self._new_pool(slot.number)
-            promise.set_exception(WorkerLost(slot.killed or "crash"))
-        elif error is not None:
+        slot.task = None
+        if error is not None:
             promise.set_exception(error)
         else:
             promise.set_result(done.result())
@@ -197,7 +207,7 @@ class SlotPool:
     def tend(self) -> None:
         for slot in self._slots:
             task = slot.task
-            if task is None:
+            if task is None or slot.lost:
                 continue
             if time.monotonic() - slot.began > task.timeout_s:
                 self._kill(slot, "timeout")
@@ -205,7 +215,7 @@ class SlotPool:
                 self._kill(slot, "memory")
 
     def _kill(self, slot: _Slot, why: str) -> None:
-        slot.killed = why
+        slot.lost = why
         _signal(slot.pid, signal.SIGKILL)
 
     def close(self, kill: bool = False) -> None:

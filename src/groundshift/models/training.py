@@ -1,7 +1,7 @@
 """One trainer for all networks of the laboratory.
 
 The randomness of a step depends only on the seed and the step's number. A run that was killed, even by kill −9, goes on
-from its last checkpoint and ends in the same bits as one that was not.
+from its last checkpoint and ends in the same bits as one that was not, on the same number of threads.
 """
 
 from __future__ import annotations
