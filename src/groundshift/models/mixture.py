@@ -108,7 +108,8 @@ class MixtureNet(nn.Module):
         # Centred means lose less precision where squared distances are differences of large numbers.
         self.register_buffer("centre", flat.mean(0))
         self.register_buffer("means", flat - self.centre)
-        self.register_buffer("basis", basis)
+        # In memory (D, K, R): both products with it are then one matrix product each, without a copy.
+        self.register_buffer("basis", basis.transpose(0, 1).contiguous().transpose(0, 1))
         self.register_buffer("variances", variances)
         self.register_buffer("rest", rest)
         self.register_buffer("log_weights", weights.log())
