@@ -49,6 +49,27 @@ Letters = Annotated[
     ),
 ]
 
+PLACE = {"cell": "cell", "distance": ""}
+SCORED = {**PLACE, "n": "n", "em_full": "chain", "between": "95 %", "em_reasoning": "reasoning",
+          "em_answer": "answer", "ed_full": "edit", "bleu_full": "BLEU", "valid": "valid", "follows_other": "other",
+          "verdict": ""}  # fmt: skip
+GAPS = {**PLACE, "pairs": "pairs", "places": "rules", "atoms": "letters", "grams": "3-grams",
+        "length_gap": "length", "steps_gap": "steps", "tv": "TV"}  # fmt: skip
+SCORES = """\
+chain, reasoning, answer: share exactly right. edit: edit distance, 0 is right. BLEU: 1 is right.
+valid: share of steps that follow from the one written before. other: share of chains that follow
+a trained list that was not asked."""
+FAR = """\
+How far that is from training. Seen in training: pairs of rules, rules and letters in their places,
+3-grams of the right text. length, steps: away from the nearest trained. TV: total variation distance
+of what is trained and what is asked."""
+DISTANCES = {
+    "ID": "as trained",
+    "CMP": "its parts were trained, not together",
+    "POOD": "some of its parts were trained",
+    "OOD": "none was",
+}
+
 
 @app.command()
 def generate(
@@ -239,39 +260,26 @@ def _report(result: Any, out: Path | None, plot: Path | None, as_json: bool) -> 
     cells["between"] = [
         f"{low:.2f}–{high:.2f}" for low, high in zip(cells["em_full_low"], cells["em_full_high"], strict=True)
     ]
-    for words, columns in ((SCORES, SCORED), (FAR, GAPS)):
-        kept = [name for name in columns if name in cells and not (cells[name] == "").all()]
-        if columns is GAPS and "tv" not in kept:
-            continue
-        rows = [
-            ["" if x != x else f"{x:.2f}" if isinstance(x, float) else x for x in row]
-            for row in cells[kept].values.tolist()
-        ]
-        show(None, table([columns[name] for name in kept], rows))
-        show(None, words)
+    show(None, _columns(cells, SCORED))
+    show(None, SCORES)
+    if _filled(cells, "tv"):
+        show(None, _columns(cells, GAPS))
+        show(None, FAR)
     show(None, "\n".join(["", *_ending(cells, result)]))
 
 
-PLACE = {"cell": "cell", "distance": ""}
-SCORED = {**PLACE, "n": "n", "em_full": "chain", "between": "95 %", "em_reasoning": "reasoning",
-          "em_answer": "answer", "ed_full": "edit", "bleu_full": "BLEU", "valid": "valid", "follows_other": "other",
-          "verdict": ""}  # fmt: skip
-GAPS = {**PLACE, "pairs": "pairs", "places": "rules", "atoms": "letters", "grams": "3-grams",
-        "length_gap": "length", "steps_gap": "steps", "tv": "TV"}  # fmt: skip
-SCORES = """\
-chain, reasoning, answer: share exactly right. edit: edit distance, 0 is right. BLEU: 1 is right.
-valid: share of steps that follow from the one written before. other: share of chains that follow
-a trained list that was not asked."""
-FAR = """\
-How far that is from training. Seen in training: pairs of rules, rules and letters in their places,
-3-grams of the right text. length, steps: away from the nearest trained. TV: total variation distance
-of what is trained and what is asked."""
-DISTANCES = {
-    "ID": "as trained",
-    "CMP": "its parts were trained, not together",
-    "POOD": "some of its parts were trained",
-    "OOD": "none was",
-}
+def _columns(cells: pd.DataFrame, titles: dict[str, str]) -> Any:
+    """A table of those columns that say anything, under their titles."""
+    kept = [name for name in titles if _filled(cells, name)]
+    rows = [
+        ["" if x != x else f"{x:.2f}" if isinstance(x, float) else x for x in row]
+        for row in cells[kept].values.tolist()
+    ]
+    return table([titles[name] for name in kept], rows)
+
+
+def _filled(cells: pd.DataFrame, name: str) -> bool:
+    return name in cells and not (cells[name] == "").all()
 
 
 def _ending(cells: pd.DataFrame, result: Any) -> list[str]:

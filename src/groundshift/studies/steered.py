@@ -8,10 +8,8 @@ ordinary pipeline; where it differs from the exact generator is what learning co
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +17,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from groundshift.generation.steered import (
-    ClassOf,
-    Condition,
-    Denoiser,
-    Down,
-    Luma,
-    Mask,
-    Measurement,
-    Sampler,
-    Steered,
-    denoiser,
-)
+from groundshift.generation.steered import ClassOf, Condition, Sampler, Steered
 from groundshift.lab.claims import Claim, Control
-from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
-from groundshift.models.backbones import trained
-from groundshift.models.mixture import MixtureNet, Posterior
-from groundshift.models.tinyvision_exact import exact
-from groundshift.models.tinyvision_recipes import RECIPES
+from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study
 from groundshift.studies import steered_figures as draw
+from groundshift.studies import steered_learned as learned
+from groundshift.studies.steered_worlds import (
+    ONE,
+    classes,
+    digits,
+    measured,
+    phi,
+    photo,
+    targets,
+    torch_generator,
+    wanted,
+)
 
-SIGMA = 1e-3
-"""Noise of the measurement in the exact posterior."""
 ORACLE = 0.9999
 """ᾱ at which the oracle looks at samples."""
-TIMES = (100, 300, 500, 800)
-"""Timesteps of 1,000 at which the learned denoiser is held against the exact one."""
 
 
 @dataclass(frozen=True)
@@ -69,109 +60,13 @@ class Settings:
     """Steps of the learned generator's training."""
 
 
-@lru_cache(maxsize=1)
-def _digits() -> tuple[MixtureNet, Denoiser]:
-    return exact("colour_digits"), denoiser("exact:colour_digits")
-
-
-def _generator(rng: np.random.Generator) -> torch.Generator:
-    return torch.Generator().manual_seed(int(rng.integers(2**63)))
-
-
-# Worlds --------------------------------------------------------------------------------------------------
-
-
-def _measurement(task: str, images: Tensor) -> Measurement:
-    if task == "luma":
-        return Luma(images, mode="pinv")
-    if task == "hole":
-        mask = torch.zeros(8, 8)
-        mask[2:6, 2:6] = 1
-        return Mask(images, mask)
-    kernel = {"small": "box", "bicubic": "bicubic"}[task]
-    down = Down(torch.zeros(1, 3, 4, 4, dtype=images.dtype), 2, kernel=kernel)  # type: ignore[arg-type]
-    return Down(down.A(images), 2, kernel=kernel)  # type: ignore[arg-type]
-
-
-@World.define()
-def targets(rng: np.random.Generator, severity: float, *, task: str, targets: int, draws: int) -> Sample:
-    """Measurements of coloured digits, ``draws`` times each: luma, 2 × 2 means, all but the centre."""
-    images, component = _digits()[0].sample(targets, _generator(rng))
-    condition = _measurement(task, images.repeat_interleave(draws, 0))
-    return Sample(
-        {"condition": condition, "n": targets * draws},
-        {"component": component, "draws": draws, "posterior": lambda: _posterior(task, images)},
-    )
-
-
-@World.define()
-def classes(rng: np.random.Generator, severity: float, *, targets: int, luma: str) -> Sample:
-    """A class for each sample and a classifier; with luma, also that of a digit of this class or of another."""
-    net, seed = _digits()[0], int(rng.integers(2**63))
-    images, component = net.sample(targets, _generator(rng))
-    own = net.labels["digit"][component]
-    labels = (own + torch.as_tensor(rng.integers(1, 10, targets))) % 10 if luma == "other" else own
-    conditions = [] if luma == "none" else [_measurement("luma", images)]
-    return Sample(
-        {"phi": _classifier(seed), "labels": labels, "conditions": conditions, "n": targets},
-        {"labels": labels},
-    )
-
-
-@lru_cache(maxsize=8)
-def _classifier(seed: int) -> tuple[Tensor, Tensor]:
-    """Weights and biases of a logistic regression on 1,500 clean draws."""
-    from sklearn.linear_model import LogisticRegression
-
-    net = _digits()[0]
-    images, component = net.sample(1500, torch.Generator().manual_seed(seed))
-    fitted = LogisticRegression(max_iter=200).fit(images.flatten(1), net.labels["digit"][component])
-    return torch.as_tensor(fitted.coef_), torch.as_tensor(fitted.intercept_)
-
-
-@World.define()
-def photo(rng: np.random.Generator, severity: float) -> Sample:
-    """A digit with a hole, for a generator in a folder."""
-    images, _ = _digits()[0].sample(1, _generator(rng))
-    return Sample({"image": images.float().clamp(-1, 1)}, None)
-
-
-@World.define()
-def noised(rng: np.random.Generator, severity: float, *, targets: int) -> Sample:
-    """Images under noise, and the clean images that the exact denoiser expects."""
-    net, exactly = _digits()
-    generator = _generator(rng)
-    images, _ = net.sample(targets, generator)
-    seen, expected = [], []
-    for t in TIMES:
-        abar = float(exactly.alphas_cumprod[t])
-        a, b = abar**0.5, (1 - abar) ** 0.5
-        noise = torch.randn(images.shape, generator=generator, dtype=images.dtype)
-        seen.append(a * images + b * noise)
-        expected.append(net.x0(seen[-1], a, b))
-    return Sample({"images": seen}, {"expected": torch.stack(expected)})
-
-
-@lru_cache(maxsize=16)
-def _cached_posterior(task: str, images: bytes) -> Posterior:
-    x = torch.frombuffer(bytearray(images), dtype=torch.float64).reshape(-1, 3, 8, 8)
-    everything = torch.eye(192, dtype=torch.float64).reshape(-1, 3, 8, 8)
-    A = _measurement(task, everything).y.flatten(1).T
-    A = A[A.abs().sum(1) > 0]
-    return _digits()[0].posterior(A, x.flatten(1) @ A.T, SIGMA)
-
-
-def _posterior(task: str, images: Tensor) -> Posterior:
-    return _cached_posterior(task, images.numpy().tobytes())
-
-
 # Methods: linear conditions ------------------------------------------------------------------------------
 
 
 def _sampled(
     sampler: Sampler, conditions: list[Condition], n: int, rng: np.random.Generator
 ) -> dict[str, Any]:
-    images, _ = sampler(_digits()[1], n, conditions, _generator(rng))
+    images, _ = sampler(digits()[1], n, conditions, torch_generator(rng))
     return {"images": images.numpy()}
 
 
@@ -224,7 +119,7 @@ def permuted(data: Any, rng: np.random.Generator, *, steps: int) -> dict[str, An
 @Method.define(role="oracle", sees_truth=True)
 def posterior(sample: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Draws from the exact posterior."""
-    images, _ = sample.truth["posterior"]().sample(sample.truth["draws"], _generator(rng))
+    images, _ = sample.truth["posterior"]().sample(sample.truth["draws"], torch_generator(rng))
     return {"images": images.flatten(0, 1).numpy()}
 
 
@@ -254,15 +149,10 @@ def directory(data: Any, rng: np.random.Generator, *, steps: int) -> dict[str, A
 # Methods: a classifier steers ----------------------------------------------------------------------------
 
 
-def _phi(data: Any) -> Any:
-    weights, biases = data["phi"]
-    return lambda images: images.flatten(1).to(weights) @ weights.T + biases
-
-
 def _by_class(
     data: Any, rng: np.random.Generator, sampler: Sampler, weight: float, labels: Tensor
 ) -> dict[str, Any]:
-    conditions = [ClassOf(_phi(data), labels, weight), *data["conditions"]]
+    conditions = [ClassOf(phi(data), labels, weight), *data["conditions"]]
     return _sampled(sampler, conditions, data["n"], rng)
 
 
@@ -292,82 +182,6 @@ def shuffled(data: Any, rng: np.random.Generator, *, steps: int, weight: float) 
     return _by_class(data, rng, Sampler(steps), weight, labels)
 
 
-# Methods: an exact or a learned generator, by the public class --------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def _pipeline(generator: str, steps: int, method: str = "steered", training: int = 0) -> Steered:
-    """The exact denoiser, or a network trained on draws of its mixture and steered from an ordinary folder."""
-    from diffusers import DDPMPipeline, FlowMatchEulerDiscreteScheduler
-
-    options: Any = {"steps": steps, "method": method}
-    if generator == "exact":
-        return Steered("exact:colour_digits", **options)
-    name = "colour-digits-flow"
-    recipe = RECIPES[name]
-    usual = recipe.settings["train"]
-    if training != usual["steps"]:
-        settings = {**recipe.settings, "train": {**usual, "steps": training}}
-        # What a shorter training reaches is not known.
-        reaches = recipe.reaches if training > usual["steps"] else 1e9
-        recipe = dataclasses.replace(recipe, settings=settings, reaches=reaches)
-    with tempfile.TemporaryDirectory() as folder:
-        flow: Any = DDPMPipeline(trained(name, recipe).net, FlowMatchEulerDiscreteScheduler())
-        flow.save_pretrained(Path(folder) / "model")
-        return Steered(Path(folder) / "model", **options)
-
-
-def _drawn(generator: Steered, condition: Condition, n: int, rng: np.random.Generator) -> dict[str, Any]:
-    seed = int(rng.integers(2**31))
-    found = generator.sample(n, conditions=[condition], seed=seed, batch_size=n, progress=False)
-    return {"images": found.images.double().numpy()}
-
-
-@Method.define()
-def pipeline(data: Any, rng: np.random.Generator, **options: Any) -> dict[str, Any]:
-    """Steered Diffusion under a linear condition, with the noise that the public class takes by default."""
-    return _drawn(_pipeline(**options), data["condition"], data["n"], rng)
-
-
-@Method.define()
-def pipeline_by_class(
-    data: Any, rng: np.random.Generator, *, weight: float, **options: Any
-) -> dict[str, Any]:
-    """Steered Diffusion by the classifier."""
-    return _drawn(_pipeline(**options), ClassOf(_phi(data), data["labels"], weight), data["n"], rng)
-
-
-@Method.define(role="baseline")
-def pipeline_explicit(
-    data: Any, rng: np.random.Generator, *, weight: float, **options: Any
-) -> dict[str, Any]:
-    """The classifier is shown the noisy image."""
-    guided = _pipeline(**options, method="explicit")
-    return _drawn(guided, ClassOf(_phi(data), data["labels"], weight), data["n"], rng)
-
-
-@Method.define(role="control")
-def pipeline_shuffled(
-    data: Any, rng: np.random.Generator, *, weight: float, **options: Any
-) -> dict[str, Any]:
-    """The class that the classifier's weights stand for is drawn anew for each sample."""
-    labels = torch.as_tensor(rng.integers(0, 10, data["n"]))
-    return _drawn(_pipeline(**options), ClassOf(_phi(data), labels, weight), data["n"], rng)
-
-
-@Method.define()
-def learned_denoiser(data: Any, rng: np.random.Generator, *, training: int) -> dict[str, Any]:
-    """The clean images that the learned network expects."""
-    net = _pipeline("learned", 1, training=training).denoiser
-    expected = []
-    for t, x in zip(TIMES, data["images"], strict=True):
-        abar = float(net.alphas_cumprod[t])
-        with torch.no_grad():
-            e = net.eps(x.float(), t).double()
-        expected.append((x - (1 - abar) ** 0.5 * e) / abar**0.5)
-    return {"expected": torch.stack(expected).numpy()}
-
-
 # Measures ------------------------------------------------------------------------------------------------
 
 
@@ -376,13 +190,13 @@ def _images(output: Any) -> Tensor:
 
 
 def _probabilities(factor: str, images: Tensor) -> Tensor:
-    return _digits()[0].probabilities(factor, images, ORACLE**0.5, (1 - ORACLE) ** 0.5)
+    return digits()[0].probabilities(factor, images, ORACLE**0.5, (1 - ORACLE) ** 0.5)
 
 
 @Measure.define()
 def log_p(output: Any, sample: Sample) -> float:
     """Median log density of the samples in nats; true draws have about 216, blurred ones more."""
-    return float(_digits()[0].log_prob(_images(output)).median())
+    return float(digits()[0].log_prob(_images(output)).median())
 
 
 @Measure.define(better="lower", gives=("largest", "rmse"))
@@ -404,7 +218,7 @@ def largest_of_folder(output: Any, sample: Sample) -> float:
 def modes(output: Any, sample: Sample) -> dict[str, float]:
     """Total variation between the components of a target's samples and the exact posterior's, and the share right."""
     truth = sample.truth
-    net = _digits()[0]
+    net = digits()[0]
     r = net.responsibilities(_images(output), ORACLE**0.5, (1 - ORACLE) ** 0.5)
     r = r.reshape(-1, truth["draws"], r.shape[1]).mean(1)
     return {
@@ -430,26 +244,15 @@ def spread(output: Any, sample: Sample) -> dict[str, float]:
 def success(output: Any, sample: Sample) -> dict[str, float]:
     """Share of samples of the wanted class, by the classifier that steers and by the exact oracle; the difference."""
     images, labels = _images(output), sample.truth["labels"]
-    by_phi = float((_phi(sample.data)(images).argmax(1) == labels).double().mean())
+    by_phi = float((phi(sample.data)(images).argmax(1) == labels).double().mean())
     by_oracle = float((_probabilities("digit", images).argmax(1) == labels).double().mean())
     return {"phi": by_phi, "oracle": by_oracle, "gap": by_phi - by_oracle}
-
-
-@Measure.define(better="lower", gives=tuple(f"x0_gap_{t}" for t in TIMES))
-def x0_gap(output: Any, sample: Sample) -> dict[str, float]:
-    """Root mean square between the clean images that the learned and the exact denoiser expect, by timestep."""
-    gap = (torch.as_tensor(output["expected"]) - sample.truth["expected"]).square().flatten(1).mean(1).sqrt()
-    return {f"x0_gap_{t}": float(value) for t, value in zip(TIMES, gap, strict=True)}
 
 
 # The grid ------------------------------------------------------------------------------------------------
 
 RECOMPUTE = {"eps": "recompute", "rounds": 1, "renoise": "kernel"}
 NETWORK = {**RECOMPUTE, "eps": "network"}
-ONE = 0.0105
-"""Seconds of one sample of 100 steps without gradients, by the exact network."""
-ONE_LEARNED = 0.06
-"""The same of the learned network."""
 
 
 def grids(s: Settings) -> list[Grid]:
@@ -460,27 +263,16 @@ def grids(s: Settings) -> list[Grid]:
     many = {"task": "luma", "targets": s.rounds, "draws": 1}
     one = ONE * s.steps / 100
 
-    def linear(measures: tuple[str, ...], params: dict[str, Any], samples: int, **variant: Any) -> Grid:
-        vary = {} if "task" in params else {"task": ("small", "hole")}
-        return Grid(
-            "targets", ("steered",), measures, s.seeds, vary=vary, world_params=params,
-            method_params={"steered": {**steps, **variant}}, cost_s=one * samples * variant["rounds"],
-        )  # fmt: skip
+    def linear(measures: tuple[str, ...], params: dict[str, Any], n: int, **variant: Any) -> Grid:
+        cost = one * n * variant["rounds"]
+        return measured(s.seeds, ("steered",), measures, params, {**steps, **variant}, cost)
 
     def rivals(methods: tuple[str, ...], measures: tuple[str, ...], params: dict[str, Any], n: int) -> Grid:
-        vary = {} if "task" in params else {"task": ("small", "hole")}
         costs = {name: one * n * (1.6 if name == "dps" else 1) for name in methods}
-        return Grid(
-            "targets", methods, measures, s.seeds, vary=vary, world_params=params,
-            method_params=dict.fromkeys(methods, steps), cost_s=costs,
-        )  # fmt: skip
+        return measured(s.seeds, methods, measures, params, steps, costs)
 
-    def classes(methods: tuple[str, ...], weight: float, luma: str = "none") -> Grid:
-        measures = ("success", "log_p") + (() if luma == "none" else ("obeys",))
-        return Grid(
-            "classes", methods, measures, s.seeds, world_params={"targets": s.steered, "luma": luma},
-            method_params={name: {**steps, "weight": weight} for name in methods}, cost_s=1.6 * one * s.steered,
-        )  # fmt: skip
+    def steering(methods: tuple[str, ...], weight: float, luma: str = "none") -> Grid:
+        return wanted(s.seeds, methods, s.steered, {**steps, "weight": weight}, 1.6 * one * s.steered, luma)
 
     everything, of_luma = ("log_p", "obeys", "modes"), ("log_p", "obeys", "modes", "spread")
     n = s.open * s.draws
@@ -502,47 +294,11 @@ def grids(s: Settings) -> list[Grid]:
             "photo", ("directory",), ("largest_of_folder",), s.seeds,
             method_params={"directory": {"steps": min(20, s.steps)}}, cost_s=1.0,
         ),
-        classes(("by_class", "explicit", "stopgrad"), 1.0),
-        classes(("by_class", "explicit", "shuffled"), 3.0),
-        classes(("by_class",), 3.0, "own"),
-        classes(("by_class",), 3.0, "other"),
-        *_of_the_learned(s),
-    ]  # fmt: skip
-
-
-def _of_the_learned(s: Settings) -> list[Grid]:
-    """Cells of the learned generator, and of the exact one in the same number of steps.
-
-    The network is one for all seeds; the first cell, the longest, trains it.
-    """
-    exactly: dict[str, Any] = {"generator": "exact", "steps": s.steps // 2}
-    by_net = {**exactly, "generator": "learned", "training": s.training}
-
-    def linear(options: dict[str, Any], one: float) -> Grid:
-        return Grid(
-            "targets", ("pipeline",), ("log_p", "obeys", "modes"), s.seeds, vary={"task": ("small", "hole")},
-            world_params={"targets": s.learned, "draws": 1}, method_params={"pipeline": options},
-            cost_s=one * s.learned * s.steps / 200,
-        )  # fmt: skip
-
-    def classes(methods: tuple[str, ...], options: dict[str, Any], one: float, n: int) -> Grid:
-        return Grid(
-            "classes", methods, ("success", "log_p"), s.seeds, world_params={"targets": n, "luma": "none"},
-            method_params={name: {**options, "weight": 3.0} for name in methods},
-            cost_s=1.5 * one * n * s.steps / 200,
-        )  # fmt: skip
-
-    both = ("pipeline_by_class", "pipeline_explicit")
-    return [
-        Grid(
-            "noised", ("learned_denoiser",), ("x0_gap",), 1, world_params={"targets": 8 * s.learned},
-            method_params={"learned_denoiser": {"training": s.training}}, cost_s=s.training / 15,
-        ),
-        linear(exactly, ONE),
-        linear(by_net, ONE_LEARNED),
-        classes(both, exactly, ONE, 2 * s.learned),
-        classes(both, by_net, ONE_LEARNED, 2 * s.learned),
-        classes(("pipeline_shuffled",), by_net, ONE_LEARNED, s.learned),
+        steering(("by_class", "explicit", "stopgrad"), 1.0),
+        steering(("by_class", "explicit", "shuffled"), 3.0),
+        steering(("by_class",), 3.0, "own"),
+        steering(("by_class",), 3.0, "other"),
+        *learned.grids(s.seeds, targets=s.learned, steps=s.steps // 2, training=s.training),
     ]  # fmt: skip
 
 
@@ -581,6 +337,12 @@ INCOMPATIBLE = Control(
     _of("oracle", "by_class", luma="other"),
     high=0.3,
 )
+NO_PROJECTION = Control(
+    "bicubic down and up, the published operator, is no projection: above 0.01",
+    "max(largest|steered, task='bicubic')",
+    low=1e-2,
+    rule="every",
+)
 PAPER = "improves on plug-and-play baselines (no figure)"
 
 claims = (
@@ -610,10 +372,7 @@ claims = (
     Claim(
         "3", "Linear conditions are met exactly, by a pipeline from a folder too (largest |A x − y|)",
         "highest(max(largest|steered, task=['luma', 'small', 'hole']), max(largest_of_folder|directory))", 1e-4,
-        Control(
-            "bicubic down and up, the published operator, is no projection: above 0.01",
-            "max(largest|steered, task='bicubic')", low=1e-2, rule="every",
-        ), kind="bound", direction="<", paper="projection (bicubic for super-resolution)",
+        NO_PROJECTION, kind="bound", direction="<", paper="projection (bicubic for super-resolution)",
     ),
     Claim(
         "4", "Three rounds repair realism (luma, recomputed noise; median log p, three less one)",
@@ -660,10 +419,8 @@ claims = (
     ),
     Claim(
         "9", "and linear conditions are met exactly (small and hole, largest |A x − y|)",
-        "max(largest|pipeline, generator='learned')", 1e-4, Control(
-            "bicubic down and up, the published operator, is no projection: above 0.01",
-            "max(largest|steered, task='bicubic')", low=1e-2, rule="every",
-        ), kind="bound", direction="<", paper="projection (bicubic for super-resolution)",
+        "max(largest|pipeline, generator='learned')", 1e-4, NO_PROJECTION, kind="bound", direction="<",
+        paper="projection (bicubic for super-resolution)",
     ),
 )  # fmt: skip
 
@@ -680,12 +437,13 @@ study = Study(
         ),
     },
     grids=grids,
-    worlds=(targets, classes, photo, noised),
+    worlds=(targets, classes, photo, learned.noised),
     methods=(
         steered, replace, dps, final, unconditional, permuted, posterior, directory, by_class, explicit, stopgrad,
-        shuffled, pipeline, pipeline_by_class, pipeline_explicit, pipeline_shuffled, learned_denoiser,
+        shuffled, learned.pipeline, learned.pipeline_by_class, learned.pipeline_explicit, learned.pipeline_shuffled,
+        learned.learned_denoiser,
     ),
-    measures=(log_p, obeys, largest_of_folder, modes, spread, success, x0_gap),
+    measures=(log_p, obeys, largest_of_folder, modes, spread, success, learned.x0_gap),
     claims=claims,
     figures=(
         Figure(

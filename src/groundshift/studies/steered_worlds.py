@@ -1,0 +1,136 @@
+"""Worlds of the study of Steered Diffusion: coloured digits measured, or wanted by class; and the cells over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from groundshift.generation.steered import Denoiser, Down, Luma, Mask, Measurement, denoiser
+from groundshift.lab.study import Grid, Sample, World
+from groundshift.models.mixture import MixtureNet, Posterior
+from groundshift.models.tinyvision_exact import exact
+
+SIGMA = 1e-3
+"""Noise of the measurement in the exact posterior."""
+ONE = 0.0105
+"""Seconds of one sample of 100 steps without gradients, by the exact network."""
+
+
+@lru_cache(maxsize=1)
+def digits() -> tuple[MixtureNet, Denoiser]:
+    """The mixture of coloured digits, and its exact denoiser."""
+    return exact("colour_digits"), denoiser("exact:colour_digits")
+
+
+def torch_generator(rng: np.random.Generator) -> torch.Generator:
+    """A generator of torch, seeded from one of NumPy."""
+    return torch.Generator().manual_seed(int(rng.integers(2**63)))
+
+
+def _measurement(task: str, images: Tensor) -> Measurement:
+    if task == "luma":
+        return Luma(images, mode="pinv")
+    if task == "hole":
+        mask = torch.zeros(8, 8)
+        mask[2:6, 2:6] = 1
+        return Mask(images, mask)
+    kernel = {"small": "box", "bicubic": "bicubic"}[task]
+    down = Down(torch.zeros(1, 3, 4, 4, dtype=images.dtype), 2, kernel=kernel)  # type: ignore[arg-type]
+    return Down(down.A(images), 2, kernel=kernel)  # type: ignore[arg-type]
+
+
+@World.define()
+def targets(rng: np.random.Generator, severity: float, *, task: str, targets: int, draws: int) -> Sample:
+    """Measurements of coloured digits, ``draws`` times each: luma, 2 × 2 means, all but the centre."""
+    images, component = digits()[0].sample(targets, torch_generator(rng))
+    condition = _measurement(task, images.repeat_interleave(draws, 0))
+    return Sample(
+        {"condition": condition, "n": targets * draws},
+        {"component": component, "draws": draws, "posterior": lambda: _posterior(task, images)},
+    )
+
+
+@World.define()
+def classes(rng: np.random.Generator, severity: float, *, targets: int, luma: str) -> Sample:
+    """A class for each sample and a classifier; with luma, also that of a digit of this class or of another."""
+    net, seed = digits()[0], int(rng.integers(2**63))
+    images, component = net.sample(targets, torch_generator(rng))
+    own = net.labels["digit"][component]
+    labels = (own + torch.as_tensor(rng.integers(1, 10, targets))) % 10 if luma == "other" else own
+    conditions = [] if luma == "none" else [_measurement("luma", images)]
+    return Sample(
+        {"phi": _classifier(seed), "labels": labels, "conditions": conditions, "n": targets},
+        {"labels": labels},
+    )
+
+
+@lru_cache(maxsize=8)
+def _classifier(seed: int) -> tuple[Tensor, Tensor]:
+    """Weights and biases of a logistic regression on 1,500 clean draws."""
+    from sklearn.linear_model import LogisticRegression
+
+    net = digits()[0]
+    images, component = net.sample(1500, torch.Generator().manual_seed(seed))
+    fitted = LogisticRegression(max_iter=200).fit(images.flatten(1), net.labels["digit"][component])
+    return torch.as_tensor(fitted.coef_), torch.as_tensor(fitted.intercept_)
+
+
+@World.define()
+def photo(rng: np.random.Generator, severity: float) -> Sample:
+    """A digit with a hole, for a generator in a folder."""
+    images, _ = digits()[0].sample(1, torch_generator(rng))
+    return Sample({"image": images.float().clamp(-1, 1)}, None)
+
+
+def phi(data: Any) -> Any:
+    """The classifier of a sample of `classes`: images to logits."""
+    weights, biases = data["phi"]
+    return lambda images: images.flatten(1).to(weights) @ weights.T + biases
+
+
+@lru_cache(maxsize=16)
+def _cached_posterior(task: str, images: bytes) -> Posterior:
+    x = torch.frombuffer(bytearray(images), dtype=torch.float64).reshape(-1, 3, 8, 8)
+    everything = torch.eye(192, dtype=torch.float64).reshape(-1, 3, 8, 8)
+    A = _measurement(task, everything).y.flatten(1).T
+    A = A[A.abs().sum(1) > 0]
+    return digits()[0].posterior(A, x.flatten(1) @ A.T, SIGMA)
+
+
+def _posterior(task: str, images: Tensor) -> Posterior:
+    return _cached_posterior(task, images.numpy().tobytes())
+
+
+# Cells over them -----------------------------------------------------------------------------------------
+
+
+def measured(
+    seeds: int,
+    methods: tuple[str, ...],
+    measures: tuple[str, ...],
+    params: dict[str, Any],
+    options: dict[str, Any],
+    cost_s: float | Mapping[str, float],
+) -> Grid:
+    """Methods with the same options on `targets`; the small pictures and those with a hole if no task is named."""
+    vary = {} if "task" in params else {"task": ("small", "hole")}
+    return Grid(
+        "targets", methods, measures, seeds, vary=vary, world_params=params,
+        method_params=dict.fromkeys(methods, options), cost_s=cost_s,
+    )  # fmt: skip
+
+
+def wanted(
+    seeds: int, methods: tuple[str, ...], n: int, options: dict[str, Any], cost_s: float, luma: str = "none"
+) -> Grid:
+    """Methods with the same options on ``n`` samples of `classes`."""
+    measures = ("success", "log_p") + (() if luma == "none" else ("obeys",))
+    return Grid(
+        "classes", methods, measures, seeds, world_params={"targets": n, "luma": luma},
+        method_params=dict.fromkeys(methods, options), cost_s=cost_s,
+    )  # fmt: skip
