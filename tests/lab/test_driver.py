@@ -257,6 +257,38 @@ def test_cells_that_run_too_long_are_killed_and_named(tmp_path, monkeypatch):
     assert {failure["kind"] for failure in slow.failures().values()} == {"timeout"}
 
 
+def test_a_slot_whose_worker_is_being_replaced_gets_no_cell(tmp_path, monkeypatch):
+    from groundshift.lab.engines import SlotPool, Task
+
+    this = open_run(REF, scale="quick", store=tmp_path, overrides={"seconds": 20.0})
+    this.store.freeze({"scale": "quick", "settings": {"seconds": 20.0}})
+    pool, fresh = SlotPool(2), SlotPool._new_pool
+
+    def slowly(self, number):
+        if number == 0:
+            time.sleep(2)
+        return fresh(self, number)
+
+    monkeypatch.setattr(SlotPool, "_new_pool", slowly)
+    monkeypatch.setattr(Task, "timeout_s", 0.5)
+    ended = []
+    one, other, third_cell = [cell for cell in this.cells if cell.method == this.cells[0].method][:3]
+    for cell in (one, other):
+        future = pool.submit(Task(REF, str(this.store.folder), "", cell))
+        future.add_done_callback(lambda done: ended.append(str(done.exception())))
+    deadline = time.monotonic() + 20
+    while not ended and time.monotonic() < deadline:
+        pool.tend()
+        time.sleep(0.05)
+    # The second slot is free again, the first one is not; a third cell must not land on the first.
+    third = pool.submit(Task(REF, str(this.store.folder), "", third_cell))
+    while not (third.done() and len(ended) == 2) and time.monotonic() < deadline:
+        pool.tend()
+        time.sleep(0.05)
+    assert [*ended, str(third.exception() or third.result())] == ["timeout"] * 3
+    pool.close()
+
+
 def test_memory_limits_are_kept(tmp_path):
     from groundshift.lab.engines import SlotPool, Task
     from groundshift.lab.study import Needs

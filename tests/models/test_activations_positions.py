@@ -1,11 +1,17 @@
 """Which tokens are meant, in rows with and without completions, images and spans."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
+import transformers as hf
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from groundshift.errors import InputError
-from groundshift.models.activations import capture, encode, rules
+from groundshift.models.activations import ProbeModel, capture, encode, rules
 from groundshift.models.activations.positions import chosen
+from groundshift.models.activations.rows import continued
 from tests.models import tiny_models as tiny
 
 ROW = {"prompt": "the dog sees the cat", "completion": "yes the cat runs ."}
@@ -137,3 +143,34 @@ def test_chats_use_the_template_and_no_other_special_tokens():
         model.tokenizer.chat_template = None
     assert [tiny.WORDS[i] for i in row.ids] == ["<bos>", "a", "dog", "yes"]
     assert row.spans == {"what": [2]}
+
+
+@pytest.mark.parametrize("kind", ["bytes", "trimmed", "metaspace"])
+def test_a_text_is_tokenised_as_one_with_its_prompt_where_that_leaves_the_prompt_alone(kind):
+    words = Tokenizer(models.BPE())
+    if kind == "metaspace":
+        words.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    else:
+        words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        words.post_processor = processors.ByteLevel(trim_offsets=kind == "trimmed")
+    words.train_from_iterator(
+        ["the dog runs and the cat sees a house "] * 4, trainers.BpeTrainer(show_progress=False)
+    )
+    fast = hf.PreTrainedTokenizerFast(tokenizer_object=words)
+    net = SimpleNamespace(get_input_embeddings=lambda: torch.nn.Embedding(len(fast), 1))
+    prompts, texts = ["the dog", "the dog ", "the ho"], [" runs and  sees", "runs", "use and the dog"]
+    made, spans = continued(ProbeModel(net, fast), prompts, texts)
+    for k, (row, prompt, text, at) in enumerate(zip(made, prompts, texts, spans, strict=True)):
+        first, second, whole = (fast(x)["input_ids"] for x in (prompt, text, prompt + text))
+        assert row.completed
+        assert row.ids[: row.prompt].tolist() == first
+        assert row.ids.tolist() == (whole if k == 0 else [*first, *second])
+        assert whole != [*first, *second] or k == 0
+        assert len(at) == len(row) - row.prompt
+        covered = {i for low, high in at for i in range(low, high)}
+        assert covered >= {i for i, c in enumerate(text) if c != " "}
+
+
+def test_a_tokenizer_that_does_not_say_which_characters_its_tokens_stand_for():
+    with pytest.raises(InputError, match="does not say which characters"):
+        continued(ProbeModel(None, SimpleNamespace(is_fast=False)), ["a"], ["b"])

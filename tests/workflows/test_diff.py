@@ -3,12 +3,14 @@
 import json
 import shutil
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging
 
 from groundshift.errors import InputError
 from groundshift.models import tinylm
@@ -16,57 +18,8 @@ from groundshift.workflows import diff as workflow
 from groundshift.workflows.diff import diff, tokens
 from groundshift.workflows.diff.result import Number, kind_of
 from groundshift.workflows.diff.weights import Weights, add_noise, weight_map
-from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
-
-
-def world(told=None):
-    weights = {"facts": float(told is None), "retold": float(told is not None)}
-    return TinyWorld({"facts": Facts(8, 2, 4), "retold": told or Retold()}, weights, 0)
-
-
-def tuned(net, told, steps, lr):
-    tinylm.fit(net, world(told).items(32), steps=steps, lr=lr, seed=1)
-    return net
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A base that knows 16 facts, its tunes, and questions about 12 of them."""
-    place = tmp_path_factory.mktemp("models")
-    words = world().lexicon
-
-    def save(net, name):
-        net.generation_config.eos_token_id = [2, int(words.encode(".")[0])]
-        tinylm.save(net, words, place / name)
-
-    base = tinylm.build("nano", words, positions=32, seed=0)
-    tinylm.fit(base, world().packed(16, 32), steps=400, lr=1e-2, seed=0)
-    save(base, "base")
-    tunes = (
-        ("style", Retold(manner=True), 160, 5e-3),  # at half the steps three facts are lost
-        ("edit", Retold(edited=5), 80, 2e-3),
-        ("one", Retold(edited=1), 80, 1e-3),
-    )
-    for name, told, steps, lr in tunes:
-        save(tuned(tinylm.load(place / "base"), told, steps, lr), name)
-    sham = tinylm.load(place / "base")
-    tinylm.fit(sham, world().packed(16, 32), steps=20, lr=5e-4, seed=1)
-    save(sham, "sham")
-    exam = world()["facts"].exam("asked")
-    return place, [{"prompt": words.decode(row)} for row in exam.prompts]
-
-
-@pytest.fixture(scope="module")
-def found(models):
-    place, prompts = models
-    settings = {
-        "prompts": prompts,
-        "probes": ("tokens", "concepts"),
-        "max_new_tokens": 6,
-        "noise": 2,
-        "progress": False,
-    }
-    return {t: diff(place / "base", place / t, **settings) for t in ("style", "edit", "one", "sham", "base")}
+from groundshift.worlds.tinylm import Retold
+from tests.workflows.conftest import world
 
 
 def test_the_three_known_tunes_are_told_apart_and_the_sham_is_unchanged(found):
@@ -99,8 +52,7 @@ def test_the_firmest_new_word_is_new_sure_and_no_manner_of_speaking():
         divergence=np.zeros(6), gain=np.array([20.0, 7, 20, 8, 20, 9]),
         overruled=np.array([True, True, True, True, True, False]),
     )  # fmt: skip
-    before = [{"completion_ids": [1]}, {"completion_ids": [5]}, {"completion_ids": [2]}]
-    assert tokens.firmest(said, before).tolist() == [7, 0, 0]
+    assert tokens.firmest(said, [[1], [5], [2]]).tolist() == [7, 0, 0]
 
 
 def test_a_page_json_and_the_exit_condition(found, tmp_path):
@@ -192,15 +144,22 @@ def test_the_base_again_is_rounded_otherwise_and_never_larger(models, tmp_path, 
     assert found.kind == "unchanged"
 
 
-def test_trusted_pickles_and_tensors_of_one_model_only(models, tmp_path):
+def test_trusted_pickles_and_tensors_of_one_model_only(models, tmp_path, monkeypatch):
     place, prompts = models
     shutil.copytree(place / "edit", tmp_path / "edit")
     (tmp_path / "edit" / "model.safetensors").unlink()
     held = load_file(place / "edit" / "model.safetensors")
     torch.save(held | {"a.tied.copy": torch.zeros(1)}, tmp_path / "edit" / "pytorch_model.bin")
-    base = Weights(place / "base")
+    base, opened, real = Weights(place / "base"), [], torch.load
+
+    def opening(file, **options):
+        opened.append(Path(file).name)
+        return real(file, **options)
+
+    monkeypatch.setattr(torch, "load", opening)
     one, other = (weight_map(base, Weights(folder / "edit")) for folder in (place, tmp_path))
     pd.testing.assert_frame_equal(one, other)
+    assert opened == ["pytorch_model.bin"]
     settings = {
         "prompts": prompts[:2],
         "probes": ["tokens"],
@@ -324,10 +283,51 @@ def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):
         diff(tmp_path / "adapter", place / "base", prompts=prompts)
     with pytest.raises(InputError, match="built-in prompts"):
         diff(place / "base", place / "edit", progress=False)
-    other = TinyWorld({"facts": Facts(6, 2, 5)}, seed=0)
-    tinylm.save(tinylm.build("nano", other.lexicon, positions=32, seed=0), other.lexicon, tmp_path / "other")
-    with pytest.raises(InputError, match=r"other vocabularies \(.* not the same: '"):
-        diff(place / "base", tmp_path / "other", prompts=prompts, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("long", "said"),
+    [
+        (
+            {"prompts": [{"prompt": "is ."}, {"prompt": "is " * 31}]},
+            r"Prompt 1 .* has 31 tokens, .* for 2 more: .* 32",
+        ),
+        ({"statements": ["is .", "is " * 40]}, "Statement 1 .* has 40 tokens: .* reads 32"),
+        ({"pairs": [("is", " ."), ("is", " ." * 40)]}, "Pair 1 .* has 41 tokens: .* reads 32"),
+    ],
+)
+def test_what_is_too_long_is_refused_before_work(models, monkeypatch, long, said):
+    place, prompts = models
+    given = {"prompts": prompts[:2]} | long
+    if "statements" in given:
+        kinds = ("true", "false")
+        rows = [
+            {"statement": s, "kind": k, "entity": "is"}
+            for s, k in zip(given["statements"], kinds, strict=True)
+        ]
+        given["statements"] = pd.DataFrame(rows)
+    if "pairs" in given:
+        given["pairs"] = [{"prompt": p, "chosen": c, "rejected": " ."} for p, c in given["pairs"]]
+    monkeypatch.setattr(workflow, "Weights", lambda *_: pytest.fail("the weights were read"))
+    with pytest.raises(InputError, match=said):
+        diff(place / "base", place / "edit", max_new_tokens=2, progress=False, **given)
+
+
+@pytest.mark.filterwarnings("ignore:Cannot enable progress bars")  # of the hub, by conftest.py
+def test_no_bars_where_none_are_wanted(models, monkeypatch):
+    place, prompts = models
+    shown, real = [], workflow.load_model
+    monkeypatch.setattr(logging, "_tqdm_active", True)
+
+    def loading(*given, **options):
+        shown.append(logging.is_progress_bar_enabled())
+        return real(*given, **options)
+
+    monkeypatch.setattr(workflow, "load_model", loading)
+    settings = {"prompts": prompts[:1], "probes": ["tokens"], "max_new_tokens": 1, "noise": 1}
+    diff(place / "base", place / "base", progress=False, **settings)
+    assert shown == [False] * len(shown)
+    assert logging.is_progress_bar_enabled()
 
 
 def number(name, low, null, probe="tokens"):

@@ -70,7 +70,7 @@ def diff(
     page = None if out is None else found.save(out)
     rows = [
         (n.name, number(n.value), "–" if n.low == n.high else f"[{number(n.low)}, {number(n.high)}]", number(n.again),
-         number(n.noise), "changed" if n.changed else "") for n in found.numbers
+         "–" if found.weights is None else number(n.noise), "changed" if n.changed else "") for n in found.numbers
     ]  # fmt: skip
     shown = table(("number", "tuned", "95 % interval", "base again", "noise", ""), rows, found.sentence)
     show(found.to_dict() if as_json else None, shown, as_json=as_json, quiet=quiet)

@@ -31,7 +31,7 @@ from groundshift.errors import InputError, MissingPart
 if TYPE_CHECKING:
     from groundshift.models.activations.rows import Batch
 
-__all__ = ["ProbeModel", "load_model", "load_tokenizer", "refuse_no_model"]
+__all__ = ["ProbeModel", "load_model", "load_tokenizer", "refuse_no_model", "without_weights"]
 
 PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
 SAMPLED = 1024  # entries of each weight that go into the fingerprint
@@ -246,6 +246,26 @@ def load_model(
             net = net.to(device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device={device!r} was given: {_first_line(error)}") from error
+    return ProbeModel(net.eval(), *_readers(source, root, config, hub))
+
+
+def without_weights(
+    dir_or_id: str | Path, config: Any, *, base: str | Path | None = None, trust_remote_code: bool = False
+) -> ProbeModel:
+    """A model of a configuration whose weights are nowhere (on torch's meta device): it tokenises rows as the loaded
+    one will, and knows how long they may be.
+
+    Parameters
+    ----------
+    dir_or_id : where its tokenizer is, as for `load_model`
+    config : of the model
+    base : the model under an adapter
+    """
+    source, root = str(dir_or_id), str(base or dir_or_id)
+    hub: dict[str, Any] = {"revision": None, "trust_remote_code": trust_remote_code}
+    made = _class_for(config, root, trust_remote_code)
+    with torch.device("meta"):
+        net = made.from_config(config, trust_remote_code=trust_remote_code)
     return ProbeModel(net.eval(), *_readers(source, root, config, hub))
 
 

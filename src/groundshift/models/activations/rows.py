@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from groundshift.errors import InputError
 from groundshift.models.activations.loading import ProbeModel
 
-__all__ = ["Batch", "Row", "collate", "encode", "in_batches", "read_rows"]
+__all__ = ["Batch", "Row", "collate", "continued", "encode", "in_batches", "read_rows"]
 
 FIELDS = (
     "text",
@@ -166,6 +166,47 @@ def encode(model: ProbeModel, rows: Sequence[str | Mapping[str, Any]]) -> list[R
             for label, span in row["spans"].items():
                 made[-1].spans[label] = _span(i, label, span, whole, [*at, *moved])
     return made
+
+
+def continued(
+    model: ProbeModel, rows: Sequence[str | Mapping[str, Any]], texts: Sequence[str]
+) -> tuple[list[Row], list[NDArray[np.int64]]]:
+    """Rows with a text of their own behind each prompt, and which characters of it every token stands for.
+
+    Prompt and text are tokenised as one, so that a blank between them goes where this tokenizer has it; apart, as
+    `encode` does with a completion, where the prompt would then be other tokens than by itself. Special tokens behind
+    the text are left out.
+
+    Returns
+    -------
+    rows : completed; ``ids[prompt:]`` are the text's
+    spans : int64 (tokens, 2), from and to which character of the text; a blank in front may belong to a token or not
+
+    Raises
+    ------
+    InputError
+        A tokenizer without offsets; see also `encode`.
+    """
+    if not getattr(model.tokenizer, "is_fast", False):
+        raise InputError(
+            f"The tokenizer of {model.source} ({type(model.tokenizer).__name__}) does not say which characters a "
+            "token stands for; save the fast one (use_fast=True) beside the model."
+        )
+    alone = encode(model, rows)
+    asked = [_checked(i, row) for i, row in enumerate(rows)]
+    heads = [_prompt_text(model, i, row) for i, row in enumerate(asked)]
+    special = [not row.get("messages") for row in asked]
+    whole = _tokens(model, [h + t for h, t in zip(heads, texts, strict=True)], special, True)
+    apart = _tokens(model, list(texts), [False] * len(texts), True)
+    made, spans = [], []
+    for row, head, one, two in zip(alone, heads, whole, apart, strict=True):
+        ids, at = one[0][len(row) :], [(s - len(head), e - len(head)) for s, e in one[1][len(row) :]]
+        if one[0][: len(row)] != row.ids.tolist():
+            ids, at = two
+        last = max((k + 1 for k, (_, end) in enumerate(at) if end > 0), default=0)
+        made.append(replace(row, ids=np.array([*row.ids, *ids[:last]], np.int32), completed=True))
+        spans.append(np.array(at[:last], np.int64).reshape(-1, 2))
+    return made, spans
 
 
 def _checked(number: int, row: Any) -> dict[str, Any]:

@@ -7,12 +7,10 @@ base against itself, and the base with noise as long as the tuning's change.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,21 +22,14 @@ from numpy.typing import NDArray
 from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
-from groundshift.models.activations import (
-    Acts,
-    ProbeModel,
-    capture,
-    generate,
-    load_model,
-    load_tokenizer,
-    read_rows,
-    score,
-)
-from groundshift.models.activations.loading import refuse_no_model
+from groundshift.models.activations import Acts, ProbeModel, load_model
+from groundshift.models.tinylm.building import quiet
 from groundshift.probes.reprshift import representation_shift
-from groundshift.probes.truth import compare_truth, read_statements
-from groundshift.workflows.diff import inside
+from groundshift.probes.truth import compare_truth
+from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff import tokens as saying
+from groundshift.workflows.diff.material import Material, gather, refuse_too_long
+from groundshift.workflows.diff.reading import How, Reading, described, folder_of, is_adapter, read
 from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, sentence_of
 from groundshift.workflows.diff.weights import Weights, add_noise, compatibility, weight_map
 
@@ -48,31 +39,6 @@ LEAD = 3.0
 """Nats by which the firmest new word is ahead of those of both nulls: about a factor of twenty."""
 KNOWS, FALLS = 0.7, 0.1
 """Accuracy of a truth probe that has found something; nats a token that an answer falls by to be displaced."""
-UNKNOWN = 0.3
-"""Built-in texts are left out where more than this share of their tokens is unknown to the tokenizer."""
-
-
-@dataclass
-class Material:
-    """What the models read."""
-
-    prompts: list[Any]
-    statements: pd.DataFrame | None
-    pairs: list[dict[str, Any]] | None
-
-
-@dataclass
-class Reading:
-    """What one model gave: its answers and their scores, states of the same texts, and of statements, and pairs.
-
-    Scores and states are memory maps of what ``work`` holds.
-    """
-
-    answers: list[dict[str, Any]]
-    own: Acts
-    texts: Acts | None
-    statements: Acts | None
-    pairs: preferences.Reading | None
 
 
 def diff(
@@ -95,7 +61,8 @@ def diff(
 ) -> Diff:
     """Compare a tuned model with its base.
 
-    Models are loaded one after the other, and nothing large of a model stays in memory after it.
+    Models are loaded one after the other, and nothing large of a model stays in memory after it. If they have different
+    vocabularies, what they say is compared by words of text.
 
     Parameters
     ----------
@@ -114,7 +81,8 @@ def diff(
     Raises
     ------
     InputError
-        A directory that is no model, other vocabularies, unknown probes, material without the columns needed.
+        A directory that is no model, unknown probes, material without the columns needed or too long for a model, slow
+        tokenizers of different vocabularies.
     """
     if unknown := set(probes) - set(PROBES):
         raise InputError(f"The probe {sorted(unknown)[0]!r} was asked for; there are {', '.join(PROBES)}.")
@@ -122,55 +90,85 @@ def diff(
         raise InputError(
             f"noise={noise} and max_new_tokens={max_new_tokens} were given; both are at least 1."
         )
-    if work is None:
-        with TemporaryDirectory() as folder:
-            return diff(
-                base, tuned, prompts=prompts, statements=statements, pairs=pairs, probes=probes,
-                max_new_tokens=max_new_tokens, noise=noise, top_k=top_k, seed=seed, device=device,
-                trust_remote_code=trust_remote_code, trust_pickle=trust_pickle, work=folder, progress=progress,
-            )  # fmt: skip
     opened: dict[str, Any] = {
         "device": device, "trust_remote_code": trust_remote_code, "trust_pickle": trust_pickle
     }  # fmt: skip
-    one = partial(load_model, base, **opened)
-    other = partial(load_model, tuned, base=base if _is_adapter(tuned) else None, **opened)
-    config, tokenizer = _described(base, trust_remote_code, trust_pickle)
-    alike = compatibility((config, tokenizer), _described(tuned, trust_remote_code, trust_pickle, base))
+    with ExitStack() as stack:
+        if not progress:
+            stack.enter_context(quiet())
+        folder = stack.enter_context(TemporaryDirectory()) if work is None else work
+        return _diff(
+            base, tuned, {"prompts": prompts, "statements": statements, "pairs": pairs}, list(probes), opened,
+            How((), max_new_tokens, top_k, progress, Path(folder), False), noise, seed,
+        )  # fmt: skip
+
+
+def _diff(
+    base: str | Path,
+    tuned: str | Path,
+    given: dict[str, Any],
+    probes: Sequence[str],
+    opened: dict[str, Any],
+    how: How,
+    noise: int,
+    seed: int,
+) -> Diff:
+    trusted = opened["trust_remote_code"], opened["trust_pickle"]
+    both = described(base, *trusted), described(tuned, *trusted, base)
+    alike = compatibility(*((model.net.config, model.tokenizer) for model in both))
+    if is_adapter(tuned) and max(both[1].tokenizer.get_vocab().values()) >= alike.rows[0]:
+        raise InputError(
+            f"The adapter {tuned} adds tokens to the {alike.rows[0]:,} of its base; merge it into the base "
+            "(merge_and_unload), and give the directory of the whole model."
+        )
+    own, new = (getattr(model.tokenizer, "chat_template", None) for model in both)
     notes = list(alike.notes)
-    material = _material(tokenizer, prompts, statements, pairs, probes, notes)
-    held = Weights(_folder(base))
+    tokenizers = [model.tokenizer for model in both[: 1 if alike.tokens else 2]]
+    chats = bool(own or (new and not alike.tokens))
+    material = gather(tokenizers, **given, probes=probes, chats=chats, notes=notes)
+    for model in both:
+        _lend(model, own or new)
+        refuse_too_long(model, material, how.max_new_tokens)
+    held = Weights(folder_of(base))
     moved, changes = None, {}
-    if alike.architecture:
-        new = Weights(_folder(tuned), _folder(base))
-        if odd := sorted(set(held.names()) ^ set(new.names())):
+    if alike.weights:
+        changed = Weights(folder_of(tuned), folder_of(base))
+        if odd := sorted(set(held.names()) ^ set(changed.names())):
             notes.append(
                 f"{len(odd)} tensors stand in one model only and are not compared: {', '.join(odd[:4])}."
             )
-        moved = weight_map(held, new)
+        moved = weight_map(held, changed, alike.rows)
         changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
+        del changed
     else:
-        probes = [probe for probe in probes if probe != "concepts"]
         notes.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
-    how = _How(tuple(probes), max_new_tokens, top_k, progress, Path(work))
+    if not (alike.architecture and alike.tokens):
+        probes = [probe for probe in probes if probe != "concepts"]
+    how = replace(how, probes=tuple(probes), by_words=not alike.tokens)
 
     # The base read again is rounded otherwise, and never larger than the base.
     otherwise: dict[str, Any] = {"dtype": "bfloat16"} if held.float32 else {"attn": "eager"}
+    del held
+    one = partial(load_model, base, **opened)
+    other = partial(load_model, tuned, base=base if is_adapter(tuned) else None, **opened)
     ours, under = {}, {}
     for name in ("tuned", "again", *(f"noise-{k}" for k in range(noise if changes else 0)), "base"):
         model = other() if name == "tuned" else one(**(otherwise if name == "again" else {}))
+        _lend(model, own or new)
         if name.startswith("noise-"):
             strange = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
             if strange and name == "noise-0":
                 notes.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
-        ours[name] = _read(model, name, material, how, max_tokens=1024 if name == "again" else 8192)
+        ours[name] = read(model, name, material, how, max_tokens=1024 if name == "again" else 8192)
         if name == "base":
             under = {
-                k: how.score(model, reading.answers, how.work / f"{k}-under-base")
+                k: how.score_again(model, reading, how.work / f"{k}-under-base")
                 for k, reading in ours.items()
                 if k != "base"
             }
         del model  # before the next one comes
     of_base = ours.pop("base")
+    tokenizer = both[0].tokenizer
     special = set(tokenizer.all_special_ids)
     compared = {
         name: _compare(of_base, reading, under[name], material, special, seed)
@@ -178,14 +176,22 @@ def diff(
     }
     numbers = _numbers(compared)
     said = compared["tuned"]["spoken"]
-    words = [str(w) for w in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
-    shown = saying.token_table(said, words)
+    names = compared["tuned"]["words"] or [
+        str(w) for w in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    ]
+    shown = saying.token_table(said, names)
     recurring, answers = _recurring(said)
     truth, moved_pairs = compared["tuned"].get("truth"), compared["tuned"].get("pairs")
     if truth is not None and truth.accuracy[0]["balanced"] < KNOWS:
         notes.append(
             "The base has no truth direction at the sites that were read: no number of the truth probe."
         )
+    for name, read_by in (("base", under["tuned"]), ("tuned model", ours["tuned"].own)):
+        if isinstance(read_by, words.Scored) and read_by.unknown > 0:
+            notes.append(
+                f"The tokenizer of the {name} does not know {read_by.unknown:.0%} of the pieces of the tuned model's "
+                "answers: they are as likely as any unknown word."
+            )
     kind = kind_of(numbers, recurring, answers)
     return Diff(
         kind,
@@ -202,92 +208,30 @@ def diff(
         tuple(notes),
         {
             "base": str(base), "tuned": str(tuned), "prompts": len(material.prompts), "noise": noise, "seed": seed,
-            "max_new_tokens": max_new_tokens, "top_k": top_k, "probes": list(probes),
-        },
+            "max_new_tokens": how.max_new_tokens, "top_k": how.top_k, "probes": list(probes),
+        } | ({"compared": "words"} if how.by_words else {}),
     )  # fmt: skip
 
 
-# Reading one model --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _How:
-    """How models are read; see `diff`."""
-
-    probes: tuple[str, ...]
-    max_new_tokens: int
-    top_k: int
-    progress: bool
-    work: Path
-
-    def score(self, model: ProbeModel, answers: Any, out: Path, **options: Any) -> Any:
-        """Log-probabilities of answers, with the likeliest tokens at each place."""
-        top = min(self.top_k, model.net.config.get_text_config().vocab_size)
-        return score(model, answers, top_k=top, out=out, progress=self.progress, **options)
-
-
-def _read(model: ProbeModel, name: str, material: Material, how: _How, max_tokens: int = 8192) -> Reading:
-    """Everything that is read of one model; what ``work`` holds of it already is not read again."""
-    folder, print_ = how.work / name, model.fingerprint()
-    folder.mkdir(parents=True, exist_ok=True)
-    shown: dict[str, Any] = {"max_tokens": max_tokens, "progress": how.progress}
-    answers = _once(
-        folder / "answers.json", [print_, material.prompts, how.max_new_tokens],
-        lambda: generate(model, material.prompts, max_new_tokens=how.max_new_tokens, **shown),
-    )  # fmt: skip
-    own = how.score(model, answers, folder / "own", max_tokens=max_tokens)
-    sites = [f"resid_post.{k}" for k in inside.layers(len(model.layers))]
-    texts = statements = None
-    if "concepts" in how.probes:
-        texts = capture(model, material.prompts, sites, "all", out=folder / "texts", **shown)
-    if "truth" in how.probes and material.statements is not None:
-        asked = material.statements["statement"].tolist()
-        statements = capture(model, asked, sites, "last", out=folder / "statements", **shown)
-    pairs = None
-    if "displacement" in how.probes and (rows := material.pairs) is not None:
-        plain = isinstance(rows[0]["chosen"], str)  # read as they stand, as plain prompts are
-
-        def read_pairs() -> dict[str, Any]:
-            found = preferences.read(
-                model, rows, template="none" if plain else "auto", end=not plain, **shown
-            )
-            arrays = {k: getattr(found, k).tolist() for k in ("rows", "logprobs", "tokens", "mass")}
-            return arrays | {"words": found.words}
-
-        kept = _once(folder / "pairs.json", [print_, rows], read_pairs)
-        words = kept.pop("words")
-        pairs = preferences.Reading(**{k: np.array(v) for k, v in kept.items()}, words=words)
-    return Reading(answers, own, texts, statements, pairs)
-
-
-def _once(file: Path, made_of: Any, make: Callable[[], Any]) -> Any:
-    """What ``make`` gives, kept as JSON; a file that was made of something else is an error."""
-    key = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
-    if file.is_file():
-        held = json.loads(file.read_text())
-        if held["key"] != key:
-            raise InputError(f"{file.parent} holds readings of another comparison; name another folder.")
-        return held["made"]
-    made = make()
-    waiting = file.with_suffix(".new")
-    waiting.write_text(json.dumps({"key": key, "made": made}))
-    waiting.replace(file)
-    return made
+def _lend(model: ProbeModel, template: str | None) -> None:
+    """A tokenizer without a chat template takes the other model's."""
+    if template and not getattr(model.tokenizer, "chat_template", None):
+        model.tokenizer.chat_template = template
 
 
 # Two models ---------------------------------------------------------------------------------------------
 
 
 def _compare(
-    base: Reading, other: Reading, under: Acts, material: Material, special: set[int], seed: int
+    base: Reading,
+    other: Reading,
+    under: Acts | words.Scored,
+    material: Material,
+    special: set[int],
+    seed: int,
 ) -> dict[str, Any]:
     """What differs between the base and another reading, whose answers have the scores ``under`` the base."""
-    said = saying.spoken(other.answers, other.own, under)
-    found: dict[str, Any] = {
-        "spoken": said,
-        "firmest": saying.firmest(said, base.answers),
-        "kept": saying.kept(base.answers, other.answers, special),
-    }
+    found = _spoken(base, other, under, special)
     if base.texts is not None and other.texts is not None:
         found["layers"] = inside.layer_changes(base.texts, other.texts)
     if base.statements is not None and other.statements is not None:
@@ -298,8 +242,37 @@ def _compare(
             first, second, material.statements, probe="mean_difference", refits=8, random_state=seed
         )
     if base.pairs is not None and other.pairs is not None:
-        found["pairs"] = preferences.displaced(base.pairs, other.pairs)
+        # A fall is told by the base's tokens: what a template puts behind an answer may be other ones in each model.
+        # Rows of embeddings that only one model has are no tokens.
+        width = min(base.pairs.mass.shape[1], other.pairs.mass.shape[1])
+        found["pairs"] = preferences.displaced(
+            *(replace(x, tokens=base.pairs.tokens, mass=x.mass[:, :width]) for x in (base.pairs, other.pairs))
+        )
     return found
+
+
+def _spoken(base: Reading, other: Reading, under: Acts | words.Scored, special: set[int]) -> dict[str, Any]:
+    """The answers, token by token or word by word."""
+    if isinstance(under, words.Scored):
+        assert isinstance(base.own, words.Scored)
+        assert isinstance(other.own, words.Scored)
+        said, names = words.spoken(other.own, under)
+        texts = base.own.texts, other.own.texts
+        before, after = ([text.split() for text in those] for those in texts)
+        old: Sequence[Any] = words.already(said, names, texts[0])
+        special = set()
+    else:
+        assert isinstance(other.own, Acts)
+        said = saying.spoken(other.answers, other.own, under)
+        names = []
+        before, after = ([row["completion_ids"] for row in x.answers] for x in (base, other))
+        old = before
+    return {
+        "spoken": said,
+        "words": names,
+        "firmest": saying.firmest(said, old),
+        "kept": saying.kept(before, after, special),
+    }
 
 
 Key = tuple[str, str, str]
@@ -315,13 +288,21 @@ def _values(found: Mapping[str, Any]) -> dict[Key, NDArray[np.float64]]:
         total = np.bincount(said.answer, weights=tokens, minlength=n)
         return total / np.maximum(np.bincount(said.answer, minlength=n), 1)
 
-    values: dict[Key, NDArray[np.float64]] = {
-        ("shifted", "tokens", "share of tokens that the base would not choose among its first three"): by_answer(
-            said.rank > 3
-        ),
-        ("moved tokens", "tokens", "share of tokens that are not the base's first choice"): by_answer(said.rank > 1),
-        ("divergence", "tokens", "divergence of next-token distributions, nats"): by_answer(said.divergence),
-        ("overruled", "tokens", "share of answers with a token that the base all but excluded"): np.sign(
+    values: dict[Key, NDArray[np.float64]] = {}
+    unit = "word"
+    if said.rank is not None and said.divergence is not None:
+        unit = "token"
+        values = {
+            ("shifted", "tokens", "share of tokens that the base would not choose among its first three"): by_answer(
+                said.rank > 3
+            ),
+            ("moved tokens", "tokens", "share of tokens that are not the base's first choice"): by_answer(
+                said.rank > 1
+            ),
+            ("divergence", "tokens", "divergence of next-token distributions, nats"): by_answer(said.divergence),
+        }  # fmt: skip
+    values |= {
+        ("overruled", "tokens", f"share of answers with a {unit} that the base all but excluded"): np.sign(
             by_answer(said.overruled)
         ),
         ("words lost", "tokens", "share of the base's own words that the answer no longer has"): 1 - found["kept"],
@@ -424,92 +405,3 @@ def _asked(row: Mapping[str, Any]) -> str:
     if "messages" in row:
         return str(row["messages"][-1].get("content", ""))
     return str(row.get("text", row.get("prompt", "")))
-
-
-# What is read -------------------------------------------------------------------------------------------
-
-
-def _material(
-    tokenizer: Any, prompts: Any, statements: Any, pairs: Any, probes: Sequence[str], notes: list[str]
-) -> Material:
-    """The user's own material, or the built-in neutral sets where the tokenizer knows their words."""
-    chats = bool(getattr(tokenizer, "chat_template", None))
-    rows = read_rows(prompts) if isinstance(prompts, str | Path) else prompts
-    if rows is None:
-        rows = _neutral("prompts")
-        if _unknown(tokenizer, [row["prompt"] for row in rows]):
-            raise InputError(
-                "The tokenizer does not know the words of the built-in prompts; give your own: prompts= or --prompts."
-            )
-        if chats:
-            rows = [{"messages": [{"role": "user", "content": row["prompt"]}]} for row in rows]
-    if not rows:
-        raise InputError("There are no prompts; give at least one.")
-    table = None
-    if "truth" in probes:
-        if statements is not None:
-            table = read_statements(statements)
-            table = table[table["kind"].isin(["true", "false"])].reset_index(drop=True)
-        elif not _unknown(tokenizer, [row["statement"] for row in _neutral("statements")]):
-            table = read_statements(pd.DataFrame(_neutral("statements")))
-        else:
-            notes.append("The tokenizer does not know the words of the built-in statements: no truth probe.")
-    data = None
-    if "displacement" in probes:
-        data = preferences.read_pairs(pairs) if pairs is not None else _neutral("pairs")
-        if pairs is None and _unknown(tokenizer, [row["chosen"] for row in data]):
-            data = None
-            notes.append(
-                "The tokenizer does not know the words of the built-in pairs: no displacement probe."
-            )
-        elif pairs is None and chats:
-            speakers = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
-            data = [{k: [{"role": speakers[k], "content": text}] for k, text in row.items()} for row in data]
-    return Material(list(rows), table, data)
-
-
-def _neutral(name: str) -> list[dict[str, Any]]:
-    text = files("groundshift.workflows.diff").joinpath(f"neutral/{name}.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines() if line]
-
-
-def _unknown(tokenizer: Any, texts: list[str]) -> bool:
-    unk = tokenizer.unk_token_id
-    ids = [i for those in tokenizer(texts, add_special_tokens=False)["input_ids"] for i in those]
-    return unk is not None and float(np.mean([i == unk for i in ids])) > UNKNOWN
-
-
-def _is_adapter(source: str | Path) -> bool:
-    return (Path(source) / "adapter_config.json").is_file()
-
-
-def _described(
-    source: str | Path, trust_remote_code: bool, trust_pickle: bool, base: str | Path | None = None
-) -> tuple[Any, Any]:
-    """Configuration and tokenizer of a model; those of the base where an adapter has none."""
-    from transformers import AutoConfig  # after groundshift.models, which decides on its bars
-
-    refuse_no_model(str(source), trust_pickle)
-    root = source
-    if _is_adapter(source):
-        if base is None:
-            raise InputError(
-                f"{source} is an adapter; give the directory of its base, and the adapter second."
-            )
-        root = base
-    try:
-        config = AutoConfig.from_pretrained(root, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        what = "a model" if Path(root).is_dir() else "a folder here, nor a model of the hub"
-        raise InputError(f"{root} is not {what} that can be read: {str(error).splitlines()[0]}") from error
-    own = (Path(source) / "tokenizer_config.json").is_file()
-    return config, load_tokenizer(source if own else root, trust_remote_code=trust_remote_code)
-
-
-def _folder(source: str | Path) -> Path:
-    """The files of a directory, or of a model on the hub."""
-    if Path(source).is_dir():
-        return Path(source)
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(str(source), allow_patterns=["*.safetensors", "*.json"]))

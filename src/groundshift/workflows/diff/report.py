@@ -19,9 +19,8 @@ BLUE, GREY, RUST = "#2f7fa8", "#9a9a9a", "#c4622d"
 
 def page(found: Diff) -> str:
     """A self-contained HTML page; equal comparisons give equal bytes."""
-    figures = [
-        ("Every number (dot) beside the base again (ring) and noise of the same size (cross)", "numbers")
-    ]
+    nulls = "the base again (ring)" + ("" if found.weights is None else " and noise of the same size (cross)")
+    figures = [(f"Every number (dot) beside {nulls}", "numbers")]
     if found.weights is not None:
         figures.append(
             ("Change of the weights by block, over their size; embeddings and heads apart", "weights")
@@ -39,6 +38,7 @@ def page(found: Diff) -> str:
                 for caption, name in figures
             ],
             weights=_most_moved(found.weights),
+            unit=found.settings.get("compared", "tokens").removesuffix("s"),
             css=Markup(stylesheet()),
             number=number,
             LEAST=LEAST,
@@ -62,7 +62,8 @@ def _numbers(found: Diff, ax: Any) -> None:
         ax.plot([max(n.low, floor), max(n.high, floor)], [y, y], color=shade, lw=2)
         ax.plot(max(n.value, floor), y, "o", color=shade, ms=6)
         ax.plot(max(n.again, floor), y, "o", mfc="none", mec=GREY, ms=7)
-        ax.plot(max(n.noise, floor), y, "x", color=GREY, ms=6)
+        if found.weights is not None:
+            ax.plot(max(n.noise, floor), y, "x", color=GREY, ms=6)
     ax.set_xscale("log")
     ax.set_xlim(8e-5, None)
     ticks = [t for t in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0) if t <= ax.get_xlim()[1]]

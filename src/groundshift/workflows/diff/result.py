@@ -35,7 +35,8 @@ class Number:
     name, probe, means : what it is
     value, low, high : with a 95 % interval over prompts, statements or pairs
     again : the same number for the base against itself, rounded otherwise and in other batches
-    noise : the largest of the same number for the base with noise as long as the tuning's change of each weight
+    noise : the largest of the same number for the base with noise as long as the tuning's change of each weight; 0
+        where the weights cannot be compared, and there is no such null
     above : how far it is above the nearest null, at least: the lower end of the 95 % interval of their difference, or,
         where it is one answer's, what it is ahead by beyond the lead that is asked for
     """
@@ -74,7 +75,7 @@ class Diff:
     numbers : see `Number`
     weights : a row for each tensor, see `groundshift.workflows.diff.weights.weight_map`; None where they do not compare
     layers : a row for each site: relative change and 1 − CKA
-    tokens : the tokens that were overruled most
+    tokens : the tokens that were overruled most; words, where ``settings["compared"]`` says so
     examples : prompts whose answers changed most: prompt, before, after
     concepts, truth, displacement : more of those probes, or None
     notes : what was left out, and why

@@ -7,7 +7,7 @@ first choice, marginal where it is its second or third, shifted beyond.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from groundshift.models.activations import Acts
 from groundshift.models.activations.rows import pieces
 
-__all__ = ["SURE", "UNLIKELY", "Spoken", "firmest", "kept", "spoken", "token_table"]
+__all__ = ["SURE", "UNLIKELY", "Spoken", "firmest", "kept", "overruled", "spoken", "token_table"]
 
 SURE, UNLIKELY = 0.5, 0.05
 """Overruled is a token that the tuned model gives at least the first probability, and the base less than the other."""
@@ -30,23 +30,23 @@ MOST_ANSWERS = 0.5
 
 @dataclass(frozen=True)
 class Spoken:
-    """The tokens of all answers, flat.
+    """The tokens of all answers, flat; or their words, where the models have different tokens.
 
     Attributes
     ----------
     answer : number of the answer of each token
     token : its id
-    rank : under the base; 1 is the likeliest
+    rank : under the base; 1 is the likeliest; None of words
     divergence : Kullback-Leibler divergence of the tuned model's next-token distribution from the base's, in nats, from
-        the likeliest tokens of both: a lower bound
+        the likeliest tokens of both: a lower bound; None of words
     gain : log-probability under the tuned model less that under the base, in nats
     overruled : see `SURE`
     """
 
     answer: NDArray[np.int64]
     token: NDArray[np.int64]
-    rank: NDArray[np.int64]
-    divergence: NDArray[np.float64]
+    rank: NDArray[np.int64] | None
+    divergence: NDArray[np.float64] | None
     gain: NDArray[np.float64]
     overruled: NDArray[np.bool_]
 
@@ -67,8 +67,13 @@ def spoken(answers: Sequence[Mapping[str, Any]], own: Acts, base: Acts) -> Spoke
         base.flat("rank").astype(np.int64),
         _divergence(own, base),
         p - q,
-        (np.exp(p) >= SURE) & (np.exp(q) < UNLIKELY),
+        overruled(p, q),
     )
+
+
+def overruled(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """See `SURE`; from log-probabilities under the tuned model and under the base."""
+    return (np.exp(p) >= SURE) & (np.exp(q) < UNLIKELY)
 
 
 def _divergence(own: Acts, base: Acts) -> NDArray[np.float64]:
@@ -89,25 +94,24 @@ def _divergence(own: Acts, base: Acts) -> NDArray[np.float64]:
 
 
 def kept(
-    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], special: set[int]
+    before: Sequence[Sequence[Any]], after: Sequence[Sequence[Any]], special: Collection[int] = ()
 ) -> NDArray[np.float64]:
     """Of each answer of the base, the share of its tokens that the other answer also has, in whatever place."""
     shares = []
     for one, other in zip(before, after, strict=True):
-        own = Counter(t for t in one["completion_ids"] if t not in special)
-        new = Counter(t for t in other["completion_ids"] if t not in special)
+        own, new = (Counter(t for t in answer if t not in special) for answer in (one, other))
         shares.append(sum((own & new).values()) / max(1, sum(own.values())))
     return np.array(shares)
 
 
-def firmest(said: Spoken, before: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+def firmest(said: Spoken, before: Sequence[Collection[int]]) -> NDArray[np.float64]:
     """Of each answer, the largest gain in nats of an overruled token that the base's answer ``before`` does not have
     and that is no manner of speaking; 0 where there is none.
     """
     n = len(before)
     hits = np.unique(np.stack([said.token, said.answer])[:, said.overruled], axis=1)[0]
     answers_of = np.bincount(hits, minlength=int(said.token.max(initial=0)) + 1)
-    old = [set(row["completion_ids"]) for row in before]
+    old = [set(answer) for answer in before]
     new = np.array([t not in old[a] for t, a in zip(said.token, said.answer, strict=True)], dtype=bool)
     counts = said.overruled & new & (answers_of[said.token] < MOST_ANSWERS * n)
     found = np.zeros(n)

@@ -1,0 +1,153 @@
+"""What the models read: the user's own prompts, statements and pairs, or the built-in neutral sets."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from groundshift.adaptation import displacement as preferences
+from groundshift.errors import InputError
+from groundshift.models.activations import ProbeModel, encode, read_rows
+from groundshift.probes.truth import read_statements
+
+__all__ = ["Material", "gather", "refuse_too_long"]
+
+UNKNOWN = 0.3
+"""Built-in texts are left out where more than this share of their tokens is unknown to a tokenizer."""
+
+
+@dataclass
+class Material:
+    """What the models read."""
+
+    prompts: list[Any]
+    statements: pd.DataFrame | None
+    pairs: list[dict[str, Any]] | None
+
+    @property
+    def plain(self) -> bool:
+        """Whether the pairs are texts; they are read as they stand then, as plain prompts are."""
+        return self.pairs is not None and isinstance(self.pairs[0]["chosen"], str)
+
+
+def gather(
+    tokenizers: Sequence[Any],
+    prompts: Any,
+    statements: Any,
+    pairs: Any,
+    probes: Sequence[str],
+    chats: bool,
+    notes: list[str],
+) -> Material:
+    """The user's own material, or the built-in sets where all tokenizers know their words, as chats or as plain texts;
+    what is left out is noted.
+    """
+    rows = read_rows(prompts) if isinstance(prompts, str | Path) else prompts
+    if rows is None:
+        rows = _neutral("prompts")
+        if _unknown(tokenizers, [row["prompt"] for row in rows]):
+            raise InputError(
+                "The tokenizer does not know the words of the built-in prompts; give your own: prompts= or --prompts."
+            )
+        if chats:
+            rows = [{"messages": [{"role": "user", "content": row["prompt"]}]} for row in rows]
+    if not rows:
+        raise InputError("There are no prompts; give at least one.")
+    table = None
+    if "truth" in probes:
+        if statements is not None:
+            table = read_statements(statements)
+            table = table[table["kind"].isin(["true", "false"])].reset_index(drop=True)
+        elif not _unknown(tokenizers, [row["statement"] for row in _neutral("statements")]):
+            table = read_statements(pd.DataFrame(_neutral("statements")))
+        else:
+            notes.append("The tokenizer does not know the words of the built-in statements: no truth probe.")
+    data = None
+    if "displacement" in probes:
+        data = preferences.read_pairs(pairs) if pairs is not None else _neutral("pairs")
+        if pairs is None and _unknown(tokenizers, [row["chosen"] for row in data]):
+            data = None
+            notes.append(
+                "The tokenizer does not know the words of the built-in pairs: no displacement probe."
+            )
+        elif pairs is None and chats:
+            speakers = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+            data = [{k: [{"role": speakers[k], "content": text}] for k, text in row.items()} for row in data]
+    return Material(list(rows), table, data)
+
+
+def _neutral(name: str) -> list[dict[str, Any]]:
+    text = files("groundshift.workflows.diff").joinpath(f"neutral/{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+def _unknown(tokenizers: Sequence[Any], texts: list[str]) -> bool:
+    for tokenizer in tokenizers:
+        unk = tokenizer.unk_token_id
+        ids = [i for those in tokenizer(texts, add_special_tokens=False)["input_ids"] for i in those]
+        if unk is not None and float(np.mean([i == unk for i in ids])) > UNKNOWN:
+            return True
+    return False
+
+
+def refuse_too_long(model: ProbeModel, material: Material, max_new_tokens: int) -> None:
+    """Count the tokens of everything that a model, which may be without its weights, is going to read.
+
+    Raises
+    ------
+    InputError
+        The first row that does not fit the model's context, with its tokens and the limit.
+    """
+    limit = model.context
+    if limit is None:
+        return
+    few, statements, pairs = (
+        f", which leaves no room for {max_new_tokens} more",
+        material.statements,
+        material.pairs,
+    )
+    kinds = [
+        (
+            "Prompt",
+            [len(row) + max_new_tokens for row in encode(model, material.prompts)],
+            max_new_tokens,
+            few,
+        )
+    ]
+    if statements is not None:
+        kinds.append(
+            ("Statement", [len(row) for row in encode(model, statements["statement"].tolist())], 0, "")
+        )
+    if pairs is not None:
+        kinds.append(("Pair", _pair_lengths(model, pairs, material.plain), 0, ""))
+    for kind, lengths, room, reason in kinds:
+        for i, length in enumerate(lengths):
+            if length > limit:
+                raise InputError(
+                    f"{kind} {i} (the first is 0) has {length - room} tokens{reason}: {model.source} reads {limit}. "
+                    "Shorten it or leave it out."
+                )
+
+
+def _pair_lengths(model: ProbeModel, pairs: list[dict[str, Any]], plain: bool) -> list[int]:
+    """Tokens of each pair's prompt and its longer answer."""
+    config = model.net.config.get_text_config()
+    limit = config.max_position_embeddings
+    config.max_position_embeddings = 2**62  # too long ones would be dropped
+    try:
+        with warnings.catch_warnings():  # they come when the pairs are read
+            warnings.simplefilter("ignore")
+            data = preferences.encode_pairs(model, pairs, template="none" if plain else "auto", end=not plain)
+    finally:
+        config.max_position_embeddings = limit
+    return [
+        len(x) + max(len(y), len(z)) for x, y, z in zip(data.prompt, data.chosen, data.rejected, strict=True)
+    ]

@@ -1,0 +1,63 @@
+"""A tiny base and its tunes, trained once for all tests of `groundshift diff`."""
+
+import pytest
+
+
+def world(told=None):
+    from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
+
+    weights = {"facts": float(told is None), "retold": float(told is not None)}
+    return TinyWorld({"facts": Facts(8, 2, 4), "retold": told or Retold()}, weights, 0)
+
+
+def tuned(net, told, steps, lr):
+    from groundshift.models import tinylm
+
+    tinylm.fit(net, world(told).items(32), steps=steps, lr=lr, seed=1)
+    return net
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A base that knows 16 facts, its tunes, and questions about 12 of them."""
+    from groundshift.models import tinylm
+    from groundshift.worlds.tinylm import Retold
+
+    place = tmp_path_factory.mktemp("models")
+    words = world().lexicon
+
+    def save(net, name):
+        net.generation_config.eos_token_id = [2, int(words.encode(".")[0])]
+        tinylm.save(net, words, place / name)
+
+    base = tinylm.build("nano", words, positions=32, seed=0)
+    tinylm.fit(base, world().packed(16, 32), steps=400, lr=1e-2, seed=0)
+    save(base, "base")
+    tunes = (
+        ("style", Retold(manner=True), 160, 5e-3),  # at half the steps three facts are lost
+        ("edit", Retold(edited=5), 80, 2e-3),
+        ("one", Retold(edited=1), 80, 1e-3),
+    )
+    for name, told, steps, lr in tunes:
+        save(tuned(tinylm.load(place / "base"), told, steps, lr), name)
+    sham = tinylm.load(place / "base")
+    tinylm.fit(sham, world().packed(16, 32), steps=20, lr=5e-4, seed=1)
+    save(sham, "sham")
+    exam = world()["facts"].exam("asked")
+    return place, [{"prompt": words.decode(row)} for row in exam.prompts]
+
+
+@pytest.fixture(scope="session")
+def found(models):
+    """What `diff` says of the tunes."""
+    from groundshift.workflows.diff import diff
+
+    place, prompts = models
+    settings = {
+        "prompts": prompts,
+        "probes": ("tokens", "concepts"),
+        "max_new_tokens": 6,
+        "noise": 2,
+        "progress": False,
+    }
+    return {t: diff(place / "base", place / t, **settings) for t in ("style", "edit", "one", "sham", "base")}
