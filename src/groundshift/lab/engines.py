@@ -194,7 +194,9 @@ class SlotPool:
         promise, error = slot.promise, done.exception()
         if isinstance(error, BrokenProcessPool):
             error = WorkerLost(slot.lost or "crash")
-        if slot.lost or isinstance(error, WorkerLost):  # killed just when its answer came, it is lost all the same
+        if slot.lost or isinstance(
+            error, WorkerLost
+        ):  # killed just when its answer came, it is lost all the same
             slot.lost = slot.lost or "crash"
             slot.pool.shutdown(wait=False)
             slot.pool = self._new_pool(slot.number)
