@@ -1,5 +1,6 @@
 """A tiny base and its tunes, trained once for all tests of `groundshift diff`."""
 
+import pandas as pd
 import pytest
 
 
@@ -15,6 +16,17 @@ def tuned(net, told, steps, lr):
 
     tinylm.fit(net, world(told).items(32), steps=steps, lr=lr, seed=1)
     return net
+
+
+def statements():
+    """Every fact, and every object that is not its own, as a table of true and false statements."""
+    facts = world()["facts"]
+    rows = [
+        {"statement": f"{facts.word('entity', e)} {facts.word('relation', r)} is {facts.word('object', o, r)} .",
+         "kind": "true" if o == facts.table_[e, r] else "false", "entity": facts.word("entity", e)}
+        for e in range(8) for r in range(2) for o in range(4)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 @pytest.fixture(scope="session")

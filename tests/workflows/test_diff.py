@@ -19,7 +19,7 @@ from groundshift.workflows.diff import diff, tokens
 from groundshift.workflows.diff.result import Number, kind_of
 from groundshift.workflows.diff.weights import Weights, add_noise, weight_map
 from groundshift.worlds.tinylm import Retold
-from tests.workflows.conftest import world
+from tests.workflows.conftest import statements, world
 
 
 def test_the_three_known_tunes_are_told_apart_and_the_sham_is_unchanged(found):
@@ -233,11 +233,6 @@ def test_a_run_that_was_killed_reads_nothing_twice(models, tmp_path, monkeypatch
 def test_statements_and_pairs_bring_their_probes(models):
     place, prompts = models
     facts = world()["facts"]
-    rows = [
-        {"statement": f"{facts.word('entity', e)} {facts.word('relation', r)} is {facts.word('object', o, r)} .",
-         "kind": "true" if o == facts.table_[e, r] else "false", "entity": facts.word("entity", e)}
-        for e in range(8) for r in range(2) for o in range(4)
-    ]  # fmt: skip
     pairs = [
         {
             "prompt": p["prompt"],
@@ -247,7 +242,7 @@ def test_statements_and_pairs_bring_their_probes(models):
         for p in prompts
     ]
     one = diff(
-        place / "base", place / "edit", prompts=prompts, statements=pd.DataFrame(rows), pairs=pairs, max_new_tokens=3,
+        place / "base", place / "edit", prompts=prompts, statements=statements(), pairs=pairs, max_new_tokens=3,
         noise=1, progress=False,
     )  # fmt: skip
     assert one.displacement["pairs"] == len(pairs)

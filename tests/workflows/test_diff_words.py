@@ -14,7 +14,7 @@ from groundshift.models.activations import generate, load_model, load_tokenizer
 from groundshift.workflows.diff import diff, words
 from groundshift.workflows.diff.weights import Weights, compatibility, weight_map
 from groundshift.worlds.tinylm import Lexicon, Retold
-from tests.workflows.conftest import world
+from tests.workflows.conftest import statements, world
 
 LEFT_OUT = {"shifted", "moved tokens", "divergence", "states moved", "states turned"}
 
@@ -166,17 +166,12 @@ def test_rows_of_the_embeddings_without_tokens_change_nothing(models, others, fo
 def test_the_same_model_under_other_ids_is_unchanged(models, others):
     place, prompts = models
     facts = world()["facts"]
-    rows = [
-        {"statement": f"{facts.word('entity', e)} {facts.word('relation', r)} is {facts.word('object', o, r)} .",
-         "kind": "true" if o == facts.table_[e, r] else "false", "entity": facts.word("entity", e)}
-        for e in range(8) for r in range(2) for o in range(4)
-    ]  # fmt: skip
     pairs = [row | {"chosen": f" {facts.word('object', 0, 0)} .", "rejected": " is ."} for row in prompts]
     same = diff(
         place / "base",
         others / "mixed-base",
         prompts=prompts,
-        statements=pd.DataFrame(rows),
+        statements=statements(),
         pairs=pairs,
         **SETTINGS,
     )

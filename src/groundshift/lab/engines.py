@@ -193,11 +193,9 @@ class SlotPool:
         """
         promise, error = slot.promise, done.exception()
         if isinstance(error, BrokenProcessPool):
-            error = WorkerLost(slot.lost or "crash")
-        if slot.lost or isinstance(
-            error, WorkerLost
-        ):  # killed just when its answer came, it is lost all the same
             slot.lost = slot.lost or "crash"
+            error = WorkerLost(slot.lost)
+        if slot.lost:  # also where it was killed just as its answer came
             slot.pool.shutdown(wait=False)
             slot.pool = self._new_pool(slot.number)
         slot.task = None

@@ -30,6 +30,7 @@ class Pairs:
     rows : numbers of the pairs in the user's data, int64 (n,)
     prompt, chosen, rejected : token ids; answers end with the end token, which is scored
     identical : whether the two answers are the same, bool (n,)
+    lengths : tokens of each prompt with its longer answer, int64 (n,)
     notes : what was done to the data
     """
 
@@ -45,6 +46,11 @@ class Pairs:
     @property
     def identical(self) -> NDArray[np.bool_]:
         return np.array([a == b for a, b in zip(self.chosen, self.rejected, strict=True)], bool)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        parts = zip(self.prompt, self.chosen, self.rejected, strict=True)
+        return np.array([len(x) + max(len(y), len(z)) for x, y, z in parts], np.int64)
 
     def select(self, places: ArrayLike) -> Pairs:
         """Some of the pairs: positions or a mask."""
@@ -119,7 +125,9 @@ def _from_file(path: Path) -> Any:
         raise InputError(f"{path} cannot be read as {path.suffix[1:].upper()}: {error}.") from error
 
 
-def encode_pairs(model: ProbeModel, source: Any, *, template: Template = "auto", end: bool = True) -> Pairs:
+def encode_pairs(
+    model: ProbeModel, source: Any, *, template: Template = "auto", end: bool = True, long: bool = False
+) -> Pairs:
     """Token ids of preference pairs.
 
     A pair has ``prompt``, ``chosen`` and ``rejected``: texts, or lists of messages, which go through the tokenizer's
@@ -132,6 +140,7 @@ def encode_pairs(model: ProbeModel, source: Any, *, template: Template = "auto",
     template : of plain texts. "chat": they are a user's message and its answers; "none": they are as the model reads
         them; "auto": refused where the tokenizer has a chat template, since both would be possible
     end : put the end token behind answers that have none
+    long : keep pairs that are longer than the model reads
 
     Raises
     ------
@@ -169,20 +178,18 @@ def encode_pairs(model: ProbeModel, source: Any, *, template: Template = "auto",
         )
     if end:
         notes += _ended(model, answers)
-    whole = [
-        len(x) + max(len(y), len(z))
-        for x, y, z in zip(prompt, answers["chosen"], answers["rejected"], strict=True)
-    ]
-    limit = model.context or max(whole)
-    kept = np.flatnonzero(np.array(whole) <= limit)
-    if len(kept) < len(whole):
-        long = len(whole) - len(kept)
-        notes.append(
-            f"{long} of {len(whole)} pairs are longer than the {limit} tokens the model reads: dropped"
-        )
-    if not len(kept):
-        raise InputError(f"None of {len(whole)} pairs fits the {limit} tokens that the model reads.")
-    made = Pairs(np.arange(len(whole)), prompt, answers["chosen"], answers["rejected"], notes).select(kept)
+    made = Pairs(np.arange(len(texts)), prompt, answers["chosen"], answers["rejected"], notes)
+    limit = model.context
+    if limit is not None and not long:
+        kept = np.flatnonzero(made.lengths <= limit)
+        if len(kept) < len(texts):
+            made.notes.append(
+                f"{len(texts) - len(kept)} of {len(texts)} pairs are longer than the {limit} tokens the model reads: "
+                "dropped"
+            )
+        if not len(kept):
+            raise InputError(f"None of {len(texts)} pairs fits the {limit} tokens that the model reads.")
+        made = made.select(kept)
     if same := int(made.identical.sum()):
         made.notes.append(
             f"{same} pairs have identical answers: their CHES is 0, and training leaves them out"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from groundshift.benchmarks.dataalchemy.models import Model, answers, mean_unknown
 from groundshift.benchmarks.dataalchemy.noise import noise
-from groundshift.benchmarks.dataalchemy.records import Record, Rules, World, rule_list
+from groundshift.benchmarks.dataalchemy.records import Record, Rules, World, by_place, rule_list
 from groundshift.benchmarks.dataalchemy.scoring import faithfulness, follow, score
 from groundshift.benchmarks.dataalchemy.splits import discrepancy, distance
 from groundshift.errors import InputError
@@ -109,7 +109,7 @@ def cells(
     for rules in lists:
         world.find(rules)
     trained = list(trained_lengths or [world.length])
-    known = (trained_letters,) if isinstance(trained_letters, str) else tuple(trained_letters)
+    known = by_place(trained_letters)
     others = _others(world, lists, test)
     rng = np.random.default_rng([seed, AXES.index(axis)])
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from groundshift.benchmarks.dataalchemy.records import Record, Rules, World, rule_list
+from groundshift.benchmarks.dataalchemy.records import Record, Rules, World, by_place, rule_list
 from groundshift.errors import InputError
 from groundshift.models import tinylm
 from groundshift.models.activations import ProbeModel, generate, load_model
@@ -108,16 +108,12 @@ def open_model(
     lists = tuple(rule_list(rules) for rules in (train or card.get("train", ())))
     for rules in lists:
         world.find(rules)
-    pools = _by_place(letters or card.get("letters", ()))
+    pools = by_place(letters or card.get("letters", ()))
     world.places(pools, world.length)
     probe = load_model(source, **loading)
     _warn_of_pieces(probe.tokenizer, world)
     lengths = tuple(card.get("lengths", [world.length]))
     return Model(probe, world, lists, lengths, pools, card.get("cot", True))
-
-
-def _by_place(letters: Sequence[str]) -> tuple[str, ...]:
-    return (letters,) if isinstance(letters, str) else tuple(letters)
 
 
 def _warn_of_pieces(tokenizer: Any, world: World) -> None:
@@ -209,7 +205,7 @@ def train(
             f"loss={loss!r}, compat={compat!r} was given; loss is output or all, compat official or None."
         )
     steps, batch = 300 if steps is None else steps, batch or (1024 if official else 64)
-    pools = _by_place(letters)
+    pools = by_place(letters)
     if elements is not None and pools:
         raise InputError("elements= and letters= both say what elements are made of; give one of them.")
     for length in known:

@@ -20,7 +20,17 @@ from groundshift.tables import refuse_overwriting
 from groundshift.worlds.letters import Rule, chain, draw, reverse, rotate, shift
 from groundshift.worlds.tinylm import EOS, Lexicon
 
-__all__ = ["ANSWER", "THINK", "World", "apart", "read_records", "record", "rule_list", "write_records"]
+__all__ = [
+    "ANSWER",
+    "THINK",
+    "World",
+    "apart",
+    "by_place",
+    "read_records",
+    "record",
+    "rule_list",
+    "write_records",
+]
 
 THINK, ANSWER = "<think>", "<answer>"
 FIELDS = ("input", "output", "element", "transformation", "instruction", "reasoning", "answer")
@@ -239,8 +249,8 @@ class World:
         """
         if length < 1:
             raise InputError(f"Elements of length {length} were asked for; a length of 1 or more is needed.")
-        given = [letters] if isinstance(letters, str) else [*letters]
-        known = [self.numbers(text) for text in given or [self.alphabet]]
+        given = by_place(letters)
+        known = [self.numbers(text) for text in given or (self.alphabet,)]
         for text, place in zip(given, known, strict=False):
             if len({*place.tolist()}) < len(place):
                 raise InputError(f"The letters {text!r} name one twice; name each once.")
@@ -316,6 +326,11 @@ class World:
                 f"{THINK} or {ANSWER} are needed, with blanks between them."
             )
         return self.numbers(" ".join(letters) if len(letters) > 1 else letters[0]), self.find(tokens)
+
+
+def by_place(letters: Sequence[str]) -> tuple[str, ...]:
+    """Letters as `World.places` takes them: one text is the same in all places."""
+    return (letters,) if isinstance(letters, str) else tuple(letters)
 
 
 def apart(world: World, letters: str | None = None) -> tuple[str, ...]:

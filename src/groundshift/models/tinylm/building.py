@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.utils import logging
 
 from groundshift.errors import InputError
+from groundshift.models.bars import quiet
 from groundshift.worlds.tinylm import BOS, EOS, PAD, SPECIAL, Lexicon
 
 __all__ = ["PRESETS", "build", "byte_tokenizer", "parameters", "save", "tokenizer"]
@@ -162,18 +160,6 @@ def _wrapped(made: Tokenizer) -> PreTrainedTokenizerFast:
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No bars of transformers, which come where there is no terminal too, for files that take a tenth of a second."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def save(model: Any, lexicon: Lexicon, out: str | Path) -> Path:

@@ -19,7 +19,8 @@ import groundshift.models.tinylm as ours
 import groundshift.worlds.tinylm as theirs
 from groundshift.models import training
 from groundshift.models.backbones import cache_folder, load_directory, make_once
-from groundshift.models.tinylm.building import build, parameters, quiet, save
+from groundshift.models.bars import quiet
+from groundshift.models.tinylm.building import build, parameters, save
 from groundshift.models.tinylm.fitting import fit
 from groundshift.models.tinylm.reading import accuracy
 from groundshift.worlds.tinylm import TinyWorld, world

@@ -23,7 +23,7 @@ from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import Acts, ProbeModel, load_model
-from groundshift.models.tinylm.building import quiet
+from groundshift.models.bars import quiet
 from groundshift.probes.reprshift import representation_shift
 from groundshift.probes.truth import compare_truth
 from groundshift.workflows.diff import inside, words

@@ -109,45 +109,29 @@ def refuse_too_long(model: ProbeModel, material: Material, max_new_tokens: int) 
     limit = model.context
     if limit is None:
         return
-    few, statements, pairs = (
-        f", which leaves no room for {max_new_tokens} more",
-        material.statements,
-        material.pairs,
-    )
-    kinds = [
-        (
-            "Prompt",
-            [len(row) + max_new_tokens for row in encode(model, material.prompts)],
-            max_new_tokens,
-            few,
-        )
-    ]
-    if statements is not None:
-        kinds.append(
-            ("Statement", [len(row) for row in encode(model, statements["statement"].tolist())], 0, "")
-        )
-    if pairs is not None:
-        kinds.append(("Pair", _pair_lengths(model, pairs, material.plain), 0, ""))
-    for kind, lengths, room, reason in kinds:
-        for i, length in enumerate(lengths):
-            if length > limit:
-                raise InputError(
-                    f"{kind} {i} (the first is 0) has {length - room} tokens{reason}: {model.source} reads {limit}. "
-                    "Shorten it or leave it out."
-                )
-
-
-def _pair_lengths(model: ProbeModel, pairs: list[dict[str, Any]], plain: bool) -> list[int]:
-    """Tokens of each pair's prompt and its longer answer."""
-    config = model.net.config.get_text_config()
-    limit = config.max_position_embeddings
-    config.max_position_embeddings = 2**62  # too long ones would be dropped
-    try:
+    room = max_new_tokens
+    lengths = {"Prompt": [len(row) + room for row in encode(model, material.prompts)]}
+    if material.statements is not None:
+        asked = material.statements["statement"].tolist()
+        lengths["Statement"] = [len(row) for row in encode(model, asked)]
+    if material.pairs is not None:
         with warnings.catch_warnings():  # they come when the pairs are read
             warnings.simplefilter("ignore")
-            data = preferences.encode_pairs(model, pairs, template="none" if plain else "auto", end=not plain)
-    finally:
-        config.max_position_embeddings = limit
-    return [
-        len(x) + max(len(y), len(z)) for x, y, z in zip(data.prompt, data.chosen, data.rejected, strict=True)
-    ]
+            data = preferences.encode_pairs(
+                model,
+                material.pairs,
+                template="none" if material.plain else "auto",
+                end=not material.plain,
+                long=True,
+            )
+        lengths["Pair"] = data.lengths.tolist()
+    for kind, those in lengths.items():
+        for i, length in enumerate(those):
+            if length > limit:
+                own, why = length, ""
+                if kind == "Prompt":
+                    own, why = length - room, f", which leaves no room for {room} more"
+                raise InputError(
+                    f"{kind} {i} (the first is 0) has {own} tokens{why}: {model.source} reads {limit}. Shorten it or "
+                    "leave it out."
+                )
