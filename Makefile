@@ -42,6 +42,8 @@ docs: .venv/.dev
 
 .venv/.run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	# The pip of an older Python tries versions for a quarter of an hour.
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fast]'
 	touch $@
 
