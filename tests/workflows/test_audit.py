@@ -67,17 +67,28 @@ def test_label_shift_correction_is_recommended_for_a_label_shift():
     assert tried.loc["label-shift correction", "better"]
 
 
-def test_the_json_is_whole_and_the_weights_have_a_row_each(concept, tmp_path):
+def test_weights_are_written_where_they_beat_doing_nothing(tmp_path):
+    """A linear effect that bends beyond the reference: a model of all its rows is wrong where the current rows are."""
+    rng = np.random.default_rng(0)
+    x = np.r_[rng.normal(0, 1, 1500), rng.normal(1.2, 0.6, 1500)]
+    frame = pd.DataFrame({"x": x, "z": rng.normal(size=3000), "when": np.repeat(["a", "b"], 1500)})
+    frame["y"] = np.sin(3 * x) + 0.3 * rng.normal(size=3000)
+    found = audit(frame, domain="when", target="y", reference="a", null_runs=0)
+    tried = found["remedies"].tables["Remedies tried"].set_index("remedy")
+    assert (found.weights is not None) == bool(tried.loc["importance weights", "better"])
+    if found.weights is not None:
+        assert found.weights[:1500].mean() == pytest.approx(1)
+        assert found.weights[1500:].isna().all()
+
+
+def test_the_json_is_whole(concept, tmp_path):
     page = concept.save(tmp_path / "out")
     assert page.stat().st_size > 10_000
     read = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert read["schema"] == 1
     assert [k["name"] for k in read["kinds"]] == list(KINDS)
     assert read["sections"]["power"]["data"]["null"]["runs"] == 2
-    weights = pd.read_csv(tmp_path / "out" / "weights.csv")["weight"]
-    assert len(weights) == 3000
-    assert weights[:1500].mean() == pytest.approx(1)
-    assert weights[1500:].isna().all()
+    assert not (tmp_path / "out" / "weights.csv").exists()  # they do not help against a concept shift
     with pytest.raises(InputError, match="kept"):
         concept.save(tmp_path / "out")
 
@@ -113,13 +124,16 @@ def test_two_files_time_windows_and_embeddings(tmp_path):
     assert "new" in " ".join(files["ingest"].notes)
     dated = frame.drop(columns="domain").assign(day=pd.date_range("2024-01-01", periods=600, freq="6h"))
     windows = audit(dated, time="day", window="54d", target="y", **FAST)
-    assert windows.settings["domains"][0] == "2024-01-01"
+    assert windows.settings["domains"][0] == "2024-01-01 to 2024-02-23 23:59"
     assert len(windows.settings["domains"]) == 3
+    ends = windows["ingest"].data["windows"]
+    assert [w["start"] for w in ends] == ["2024-01-01", "2024-02-24", "2024-04-18"]
     rng = np.random.default_rng(0)
     X = rng.standard_normal((400, 6))
     X[200:] += 0.6
-    np.savez(tmp_path / "e.npz", embedding=X, split=np.repeat(["train", "live"], 200))
+    np.savez(tmp_path / "e.npz", embedding=X, split=np.repeat(["train", "live"], 200), y=X[:, 0] > 0)
     drawn = audit(tmp_path / "e.npz", domain="split", **FAST)
+    assert audit(tmp_path / "e.npz", domain="split", target="y", **FAST).kind("concept").found is False
     assert drawn.found == ("covariate",)
     assert drawn["moved"].data["mmd_p"] < 0.05
     assert drawn.kind("concept").found is None
@@ -171,12 +185,15 @@ def test_columns_that_say_nothing_are_left_out_with_a_reason():
     frame["list"] = [[1, 2]] * len(frame)
     frame.loc[3, "spend"] = np.inf
     found = audit(frame, domain="domain", target="y", **FAST)
-    report = found["ingest"].tables["Columns"].set_index("column")["note"]
-    for name, word in {
-        "row_id": "an id", "code": "another name for it", "constant": "always the same", "empty": "empty",
-        "note": "free text", "list": "lists", "spend": "infinite",
-    }.items():  # fmt: skip
-        assert word in report[name], name
+    report = found["ingest"].tables["Columns"].set_index("column")
+    for name, kind, words in (
+        ("row_id", "id", "that name something"), ("code", "number", "another name for it"),
+        ("constant", "constant", "always 1"), ("empty", "constant", "empty"), ("note", "text", "free text"),
+        ("list", "text", "nested"), ("spend", "number", "infinite"),
+    ):  # fmt: skip
+        assert report.loc[name, "kind"] == kind
+        assert words in f"{report.loc[name, 'why']}; {report.loc[name, 'note']}", name
+    assert found.headline.endswith("Not compared: row_id (id), note (text), list (text).")
 
 
 def test_the_same_rows_twice_are_told():
@@ -224,7 +241,7 @@ def test_a_numeric_target_and_three_classes():
         (lambda t: t, {"domain": "domain", "target": "region", "task": "regression"}, "needs numbers"),
         (lambda t: t, {"domain": "domain", "target": "y", "task": "rank"}, "'auto'"),
         (lambda t: t, {"domain": "age"}, "if it is a time"),
-        (lambda t: t, {"time": "region"}, "no date and no number"),
+        (lambda t: t, {"time": "region"}, "neither dates nor numbers"),
         (lambda t: t.assign(d=pd.Timestamp("2024")), {"time": "d"}, "one value only"),
         (lambda t: t, {"time": "age", "window": "2d"}, "a number, as 100"),
         (lambda t: t, {"domain": "domain", "level": 1.5}, "between 0 and 1"),
@@ -232,7 +249,11 @@ def test_a_numeric_target_and_three_classes():
         (lambda t: t, {"domain": "domain", "target": "y", "classes": 3}, "no target"),
         (lambda t: t, {"domain": "domain", "current": "b.csv"}, "goes with reference"),
         (lambda t: t[["domain"]].assign(c=1), {"domain": "domain"}, "No column can be compared"),
-        (lambda t: t.rename(columns={"age": "usage"}), {"domain": "domain"}, "'usage' twice"),
+        (
+            lambda t: t.rename(columns={"age": "usage"}),
+            {"domain": "domain"},
+            "more than one column called 'usage'",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_the_reason(change, options, words):

@@ -15,7 +15,7 @@ import typer
 
 from groundshift.errors import InputError
 from groundshift.lab.console import Json, Out, Quiet, number, show, table
-from groundshift.tables import refuse_filled
+from groundshift.tables import parse_kinds, refuse_filled
 
 if TYPE_CHECKING:
     from groundshift.workflows.audit import Audit, Kind
@@ -54,6 +54,27 @@ def audit(
     ] = None,
     columns: Annotated[str, typer.Option(help="Columns to compare, as a,b,c; all if left out.")] = "",
     drop: Annotated[str, typer.Option(help="Columns to leave out, as a,b,c.")] = "",
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a column is (number, category, date, period, id, text, constant); can be repeated.",
+            metavar="COLUMN=KIND",
+        ),
+    ] = None,
+    na: Annotated[
+        list[str] | None, typer.Option(help="A word that means missing; can be repeated.", metavar="WORD")
+    ] = None,
+    date_format: Annotated[
+        str | None, typer.Option(help="How dates are written, such as %d.%m.%Y.", metavar="FORMAT")
+    ] = None,
+    day_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--day-first/--month-first",
+            help="Whether 01/02/2024 is the first of February.",
+            show_default=False,
+        ),
+    ] = None,
     classes: Annotated[
         int | None,
         typer.Option(help="Hidden classes whose shares are estimated where there is no target.", metavar="K"),
@@ -101,6 +122,10 @@ def audit(
             current=current,
             columns=_names(columns) or None,
             drop=_names(drop),
+            kinds=parse_kinds(kind or ()),
+            na=na or (),
+            date_format=date_format,
+            day_first=day_first,
             classes=classes,
             level=level,
             max_rows=max_rows,
@@ -151,10 +176,10 @@ def _said(found: Audit, page: Path | None) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    from groundshift.workflows.audit.report import advice, p_text, verdict
+    from groundshift.workflows.audit.report import advice, p_text
 
     rows = [
-        (kind.name, Text(verdict(kind), "bold" if kind.found else ""), _size(kind), p_text(kind.p), _where(kind))
+        (kind.name, Text(kind.status, "bold" if kind.found else ""), _size(kind), p_text(kind.p), _where(kind))
         for kind in found.kinds
     ]  # fmt: skip
     lines = [f"What to do: {advice(found)}", *([] if page is None else [f"The page is at {page.resolve()}"])]

@@ -8,7 +8,7 @@ have shown a shift at all.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,13 +17,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
+from groundshift.tables import Reading, some
 from groundshift.workflows.audit import kind as kind_step
+from groundshift.workflows.audit import losses as losses_step
 from groundshift.workflows.audit import moved as moved_step
 from groundshift.workflows.audit import power as power_step
 from groundshift.workflows.audit import remedies as remedies_step
 from groundshift.workflows.audit import shares as shares_step
 from groundshift.workflows.audit import structure as structure_step
-from groundshift.workflows.audit.models import Design, design, equalised, halves, recalibrated
+from groundshift.workflows.audit.findings import Findings
+from groundshift.workflows.audit.models import design
 from groundshift.workflows.audit.result import KINDS, SCHEMA, Audit, Kind, Section, parse_limit
 from groundshift.workflows.audit.table import LEAST_ROWS, AuditTable, Task, ingest, path_of, read
 
@@ -45,6 +48,10 @@ def audit(
     current: Any = None,
     columns: Sequence[str] | None = None,
     drop: Sequence[str] = (),
+    kinds: Mapping[str, str] | None = None,
+    na: Sequence[str] = (),
+    date_format: str | None = None,
+    day_first: bool | None = None,
     classes: int | None = None,
     level: float = 0.05,
     max_rows: int = 20_000,
@@ -57,16 +64,22 @@ def audit(
 
     Parameters
     ----------
-    data : array (rows, n), frame (pandas, polars, Arrow, Hugging Face data set) or path of a csv, parquet, npy or npz
+    data : array (rows, n), frame (pandas, polars, Arrow, Hugging Face data set) or path of a CSV, Parquet, npy or npz
         file; left out with ``reference`` and ``current``
     domain : column of labels (shop, month), or one label per row; of an npz file the array's name
-    time : column of dates or numbers instead of a domain, cut into windows
-    window : length of a window ("30d", "12h", or a number); by default windows have equally many rows
-    target : column to be predicted, if there is one; rows may have none (labels that are not in yet)
+    time : column of dates, periods or numbers instead of a domain, cut into windows
+    window : length of a window ("30d", "12h", a number, or day, week, month, quarter, year); by default windows have
+        equally many rows
+    target : column to be predicted, if there is one (of an npz file the array's name); rows may have none, or a whole
+        ``current`` table (labels that are not in yet)
     task : "classification", "regression" or "auto"
     reference : the domain that others are compared with; or, with ``current``, a table
     current : a table to compare with ``reference``
     columns, drop : columns to compare, or to leave out
+    kinds : column → number, category, date, period, id, text or constant, where the content would say otherwise
+    na : words that mean "missing" beside an empty cell
+    date_format : how dates are written, as of `datetime.strptime`
+    day_first : whether 01/02/2024 is the first of February; without it such dates are refused as a domain or time
     classes : how many hidden classes the rows mix, to estimate their shares by domain (LLS); with no target only
     level : of the whole verdict: with nothing moved, a shift of any kind is found with at most this probability
     max_rows : models and pairs see at most so many rows, drawn alike from every domain; single columns see all
@@ -99,24 +112,26 @@ def audit(
     _check(level, max_rows, null_runs, classes, target)
     step = _Steps(progress, null_runs)
     step("reading")
-    frame, labels, ordered, base, notes = read(
-        data, domain=domain, time=time, window=window, reference=reference, current=current
-    )
-    table, ingested = ingest(
-        frame, labels, ordered, base, notes, target=target, task=task, columns=columns, drop=drop
-    )
+    reading = Reading(dict(kinds or {}), tuple(na), date_format, day_first)  # type: ignore[arg-type]
+    rows = read(
+        data, domain=domain, time=time, window=window, reference=reference, current=current, target=target,
+        reading=reading,
+    )  # fmt: skip
+    table, ingested = ingest(rows, target=target, task=task, columns=columns, drop=drop)
     rng = np.random.default_rng(np.random.SeedSequence(random_state))
-    found = _Findings.of(table, level, max_rows, rng, step, localise=True, seed=random_state)
-    kinds = kind_step.verdict(
-        found.whole, found.moved, found.related, found.told, found.changed, found.local, level
-    )
-    names = tuple(k.name for k in kinds if k.found)
-    headline = _headline(kinds, table)
+    found = Findings.of(table, level, max_rows, rng, step=step, localise=True, seed=random_state)
+    verdicts = kind_step.verdict(found, level)
+    names = tuple(k.name for k in verdicts if k.found)
+    headline = _headline(verdicts, table)
 
     step("loss")
     loss = None
     if found.changed is not None and remedies:
-        loss = kind_step.losses(found.labelled, found.labelled_X, found.labelled_scores, rng)
+        enough = found.overlap is not None and found.overlap.enough
+        rows_lost = losses_step.losses(
+            found.labelled, found.labelled_X, found.labelled_scores, rng, overlapping=enough
+        )
+        loss = losses_step.section(rows_lost, found.labelled, verdicts[0].found)
     step("remedies")
     tried, why_not = None, "Nothing was tried, as asked."
     if not names:
@@ -144,12 +159,12 @@ def audit(
     return Audit(
         headline=headline,
         found=names,
-        kinds=kinds,
+        kinds=verdicts,
         sections=(
             ingested,
             moved_step.section(found.moved, level),
             structure,
-            kind_step.section(kinds, loss, table, headline),
+            kind_step.section(verdicts, headline, loss),
             remedies_step.section(tried, why_not),
             power_step.section(curves, (alarms, null_runs), len(small), (int(sizes.min()), int(sizes.sum()))),
         ),
@@ -164,7 +179,7 @@ def audit(
             "level": level,
             "seed": random_state,
         },
-        weights=_weights(found, len(frame)),
+        weights=_weights(found, len(rows.labels)) if tried is not None and tried.weights_help else None,
     )
 
 
@@ -183,121 +198,26 @@ class _Steps:
         self.done += 1
 
 
-@dataclass(frozen=True)
-class _Findings:
-    """What steps 2 and 3 found.
-
-    ``whole`` has all rows, ``sample`` those that models see, with equal missingness, ``labelled`` those of them with a
-    label of the target.
-    """
-
-    whole: AuditTable
-    sample: AuditTable
-    scores: NDArray[np.float64]
-    labelled: AuditTable
-    labelled_X: Design
-    labelled_scores: NDArray[np.float64]
-    moved: moved_step.Moved
-    related: structure_step.Correlations
-    told: structure_step.Label | None
-    changed: structure_step.Concept | None
-    local: structure_step.Mechanisms | None
-    unlabelled: shares_step.Unlabelled | None
-
-    @classmethod
-    def of(
-        cls,
-        table: AuditTable,
-        level: float,
-        max_rows: int,
-        rng: np.random.Generator,
-        step: Callable[[str], None],
-        *,
-        localise: bool,
-        seed: int,
-    ) -> _Findings:
-        """Go through the steps; a permuted copy needs no sizes and no mechanisms (``localise``)."""
-        sample = equalised(table.sample(max_rows, rng), rng)
-        first = halves(sample.domain, rng)
-        X = design(sample.values, sample.nominal, sample.names)
-        step("telling domains apart")
-        found = moved_step.moved(table, sample, X, first, level, rng)
-        found = _without_suspects(found, sample, X, first, level, rng)
-        step("correlations")
-        related = structure_step.correlations(sample, found, level, rng)
-        labelled, labelled_X, scores, told, changed = sample, X, found.scores, None, None
-        if len(table.labelled_domains) >= 2:
-            rows = np.flatnonzero(
-                ~np.isnan(np.asarray(sample.target)) & np.isin(sample.domain, table.labelled_domains)
-            )
-            labelled, labelled_X, halved = sample.take(rows), X.take(rows), first[rows]
-            scores = found.scores[rows]
-            if len(rows) < len(sample) or len(table.labelled_domains) < len(table.domains):
-                labelled = _renumbered(labelled)
-                scores = moved_step.tell_apart(labelled, labelled_X, halved, level, rng)[0]
-            scores = recalibrated(scores, labelled.domain, len(labelled.domains))
-            step("the target given the columns")
-            changed = structure_step.concept(labelled, labelled_X, scores, halved, rng, sized=localise)
-            step("the columns given the target")
-            told = structure_step.label(labelled, labelled_X, scores, halved, rng)
-        local = None
-        _, says = kind_step.judge(found, related, told, changed, level)
-        by_label = told is not None and kind_step.explained_by_label(told, says, level)
-        if localise and says["features"] and says["marginals"] and not by_label and len(table.names) > 1:
-            step("mechanisms")
-            local = structure_step.mechanisms(sample, X, found, related, level, seed)
-        unlabelled = shares_step.estimate(sample, X, first, rng) if localise else None
-        return cls(
-            table, sample, found.scores, labelled, labelled_X, scores, found, related, told, changed, local,
-            unlabelled,
-        )  # fmt: skip
-
-
-def _without_suspects(
-    found: moved_step.Moved,
-    table: AuditTable,
-    X: Design,
-    first: NDArray[np.bool_],
-    level: float,
-    rng: np.random.Generator,
-) -> moved_step.Moved:
-    """Tell the domains apart without the columns whose missingness moved: their values may be a selection."""
-    out = kind_step.suspects(found)
-    if not out:
-        return found
-    kept = np.array([name not in out for name in table.names])
-    rest = design(table.values[:, kept], table.nominal[kept], [n for n in table.names if n not in out])
-    _, auc, low, high, p, by_domain = moved_step.tell_apart(table, rest, first, level, rng)
-    return replace(found, auc=auc, low=low, high=high, p=p, by_domain=by_domain)
-
-
-def _renumbered(table: AuditTable) -> AuditTable:
-    """The same rows with the domains that they have, from 0."""
-    codes, domain = np.unique(table.domain, return_inverse=True)
-    names = [table.domains[c] for c in codes]
-    reference = None
-    if table.reference is not None and table.domains[table.reference] in names:
-        reference = names.index(table.domains[table.reference])
-    return replace(table, domain=domain.astype(np.int64), domains=names, reference=reference)
-
-
 def _alarm(table: AuditTable, level: float, rng: np.random.Generator) -> bool:
-    found = _Findings.of(table, level, NULL_ROWS, rng, lambda name: None, localise=False, seed=0)
-    kinds = kind_step.verdict(table, found.moved, found.related, found.told, found.changed, None, level)
-    return any(k.found for k in kinds)
+    return any(k.found for k in kind_step.verdict(Findings.of(table, level, NULL_ROWS, rng), level))
 
 
 def _headline(kinds: Sequence[Kind], table: AuditTable) -> str:
     found = [k for k in kinds if k.found]
     if not found:
         blind = " Whether the target's relation changed cannot be told." if kinds[0].found is None else ""
-        return f"No shift was found between {len(table.domains)} domains.{blind}"
+        return f"No shift was found between {len(table.domains)} domains.{blind}{_not_seen(table)}"
     names = {
         "concept": "concept shift", "label": "label shift", "mechanism": "a changed mechanism",
         "correlation": "correlation shift", "covariate": "covariate shift", "missingness": "a shift of missing values",
     }  # fmt: skip
     listed = " and ".join(names[k.name] for k in found)
     return f"{listed[:1].upper()}{listed[1:]}. {found[0].sentence}"
+
+
+def _not_seen(table: AuditTable) -> str:
+    """What a shift could be in that was not looked at; no headline speaks of it."""
+    return f" Not compared: {some(table.unseen, 6)}." if table.unseen else ""
 
 
 def _with_shares(section: Section, table: AuditTable, classes: int, seed: int) -> Section:
@@ -326,7 +246,7 @@ def _with_shares(section: Section, table: AuditTable, classes: int, seed: int) -
     )
 
 
-def _weights(found: _Findings, rows: int) -> pd.Series[Any] | None:
+def _weights(found: Findings, rows: int) -> pd.Series[Any] | None:
     """Importance weights of the domains before towards the last contrast, for the user's rows."""
     table = found.sample
     if len(table.domains) != 2 and table.reference is None and not table.ordered:
@@ -337,7 +257,7 @@ def _weights(found: _Findings, rows: int) -> pd.Series[Any] | None:
     codes = np.unique(table.domain[after])
     inside = found.scores[before]
     ratio = inside[:, codes].sum(1) / np.maximum(1 - inside[:, codes].sum(1), 1e-6)
-    ratio = np.minimum(ratio * before.sum() / max(after.sum(), 1), kind_step.MOST_WEIGHT)
+    ratio = np.minimum(ratio * before.sum() / max(after.sum(), 1), losses_step.MOST_WEIGHT)
     made = pd.Series(np.nan, index=range(rows), name="weight")
     made.iloc[table.row[before]] = ratio / max(ratio.mean(), 1e-12)
     return made

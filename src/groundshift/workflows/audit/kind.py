@@ -6,27 +6,27 @@ is which of the two conditionals stayed: x given y (label), y given x (covariate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from groundshift.measures.two_sample import simes
-from groundshift.workflows.audit.models import Design, cross_fitted, fit
+from groundshift.tables import some
 from groundshift.workflows.audit.moved import Moved
-from groundshift.workflows.audit.result import KINDS, Kind, Section
-from groundshift.workflows.audit.structure import Concept, Correlations, Label, Mechanisms, row_loss
-from groundshift.workflows.audit.table import AuditTable
+from groundshift.workflows.audit.result import KINDS, Kind, Section, p_words
+from groundshift.workflows.audit.structure import Concept, Correlations, Label
 
-__all__ = ["Contrast", "contrasts", "density_ratio", "judge", "losses", "section", "suspects", "verdict"]
+if TYPE_CHECKING:
+    from groundshift.workflows.audit.findings import Findings
 
-Array = NDArray[np.float64]
-MOST_CONTRASTS = 4
-MOST_WEIGHT = 20.0
+__all__ = ["judge", "section", "suspects", "verdict"]
+
+
+LEAST_SELECTION = 0.01
 
 
 # The verdict ---------------------------------------------------------------------------------------------
@@ -34,16 +34,25 @@ MOST_WEIGHT = 20.0
 
 @dataclass(frozen=True)
 class Evidence:
-    """P-values adjusted for the questions asked (Holm), None where a question cannot be asked."""
+    """P-values adjusted for the questions asked (Holm), None where a question cannot be asked.
+
+    ``dependence`` is the part of ``features`` that correlations alone say.
+    """
 
     features: float
+    dependence: float
     missing: float | None
     label: float | None
     concept: float | None
 
     @classmethod
     def of(
-        cls, features: float, missing: float | None, label: float | None, concept: float | None
+        cls,
+        features: float,
+        dependence: float,
+        missing: float | None,
+        label: float | None,
+        concept: float | None,
     ) -> Evidence:
         """Adjust the p-values that there are."""
         given = {"features": features, "missing": missing, "label": label, "concept": concept}
@@ -51,14 +60,20 @@ class Evidence:
         adjusted = dict(
             zip(asked, multipletests(list(asked.values()), method="holm")[1].tolist(), strict=True)
         )
+        factor = adjusted["features"] / max(features, 1e-300)
         return cls(
-            adjusted["features"], adjusted.get("missing"), adjusted.get("label"), adjusted.get("concept")
-        )
+            adjusted["features"], min(1.0, dependence * factor), adjusted.get("missing"), adjusted.get("label"),
+            adjusted.get("concept"),
+        )  # fmt: skip
 
 
 def suspects(found: Moved) -> list[str]:
-    """Columns whose missingness moved: what is left of them is a selection, and is not held against the domain."""
-    return found.missing.loc[found.missing["moved"].astype(bool), "column"].tolist()
+    """Columns whose missingness moved: what is left of them is a selection, and is not held against the domain.
+
+    A share that moved by less than `LEAST_SELECTION` cannot select enough rows to matter.
+    """
+    moved = found.missing["moved"].astype(bool) & (found.missing["effect"] >= LEAST_SELECTION)
+    return found.missing.loc[moved, "column"].tolist()
 
 
 def judge(
@@ -70,9 +85,9 @@ def judge(
     pairs = related.pairs[~related.pairs["first"].isin(out) & ~related.pairs["second"].isin(out)]
     by_column = simes(columns["p"])
     by_pair = related.p if not out else simes(pairs["p"]) if len(pairs) else 1.0
-    features = min(1.0, 3 * min(found.p, by_column, by_pair))
     evidence = Evidence.of(
-        features,
+        min(1.0, 3 * min(found.p, by_column, by_pair)),
+        min(1.0, 3 * by_pair),
         found.missing_p if len(found.missing) else None,
         told.difference.p if told else None,
         changed.p if changed else None,
@@ -104,318 +119,291 @@ def explained_by_label(told: Label, says: dict[str, bool], level: float) -> bool
     return not by_features or told.bits_y >= told.bits_x
 
 
-def verdict(
-    table: AuditTable,
-    found: Moved,
-    related: Correlations,
-    told: Label | None,
-    changed: Concept | None,
-    local: Mechanisms | None,
-    level: float,
-) -> tuple[Kind, ...]:
-    """Every kind with its size, whether found or not."""
-    evidence, says = judge(found, related, told, changed, level)
-    by_label = told is not None and explained_by_label(told, says, level)
+def verdict(f: Findings, level: float) -> tuple[Kind, ...]:
+    """Every kind with its size and its status.
+
+    A kind whose own question is answered with yes, though another kind accounts for it, is "not separately": beside
+    "not found" stands no small p-value.
+    """
+    evidence, says = judge(f.moved, f.related, f.told, f.changed, level)
+    new_shares = _shares_alone(f, says, level)
+    by_label = new_shares is not None or (f.told is not None and explained_by_label(f.told, says, level))
+    overlap = f.overlap is None or f.overlap.enough
     features = says["features"] and not by_label
-    named = local.named if local is not None and features and says["marginals"] else ()
-    is_found: dict[str, bool | None] = {
-        "concept": None if changed is None else says["concept"] and not by_label,
-        "label": None if told is None else by_label,
+    named = f.local.named if f.local is not None and features and says["marginals"] else ()
+    found: dict[str, bool | None] = {
+        "concept": None if f.changed is None or not overlap else says["concept"] and not by_label,
+        "label": (True if by_label else None) if f.told is None else by_label,
         "mechanism": bool(named),
         "correlation": features and (not says["marginals"] or says["dependence alone"]),
         "covariate": features and says["marginals"] and not named,
         "missingness": says["missingness"],
     }
-    made = {
-        "concept": _concept(table, changed, evidence, is_found["concept"], by_label),
-        "label": _label(table, told, evidence, is_found["label"]),
-        "mechanism": _mechanism(found, local, evidence, named, bool(is_found["mechanism"])),
-        "correlation": _correlation(found, related, evidence, bool(is_found["correlation"])),
-        "covariate": _covariate(found, evidence, says, bool(is_found["covariate"]), by_label),
-        "missingness": _missingness(found, evidence, says["missingness"]),
+    if says["label"] and not any(found.values()):
+        found["label"] = True  # something moved the target, and nothing else is there to have done it
+    causes = [name for name in KINDS if found[name]]
+    doubtful = found["concept"] is None and f.changed is not None and says["concept"]
+
+    def by(*names: str) -> str:
+        return " and ".join(name for name in causes if name in names)
+
+    explained = {
+        "concept": by("label") if says["concept"] and overlap else "",
+        "label": (by("concept", "covariate", "mechanism", "correlation", "missingness") or "another kind")
+        if says["label"] and not found["label"] else "",
+        "mechanism": "",
+        "correlation": by("label", "mechanism", "covariate", "concept") if says["dependence"] else "",
+        "covariate": by("label", "mechanism", "correlation") if says["features"] else "",
+        "missingness": "",
+    }  # fmt: skip
+    parts = {
+        "concept": lambda: _concept(f, evidence, doubtful),
+        "label": lambda: _label(f, evidence, new_shares),
+        "mechanism": lambda: _mechanism(f, evidence, named),
+        "correlation": lambda: _correlation(f, evidence, bool(found["correlation"])),
+        "covariate": lambda: _covariate(f, evidence),
+        "missingness": lambda: _missingness(f, evidence),
     }
-    return tuple(made[name] for name in KINDS)
+    made = []
+    for name in KINDS:
+        measured = parts[name]()
+        reason = "" if found[name] or found[name] is None else explained[name]
+        p = measured.p
+        if found[name] is False and not reason and p <= level:
+            p = float("nan")  # the p-value belongs to a question that another kind has answered
+        made.append(
+            Kind(
+                name, found[name], measured.size, measured.low, measured.high, measured.unit, p, measured.where,
+                measured.sentences[_status(found[name], reason)], reason,
+            )
+        )  # fmt: skip
+    return tuple(made)
 
 
-def _concept(
-    table: AuditTable, changed: Concept | None, evidence: Evidence, found: bool | None, by_label: bool
-) -> Kind:
-    unit = "share of the loss that knowing the domain takes away"
+def _status(found: bool | None, reason: str) -> str:
+    return "unknown" if found is None else "found" if found else "explained" if reason else "none"
+
+
+def _shares_alone(f: Findings, says: dict[str, bool], level: float) -> pd.DataFrame | None:
+    """Estimated shares of the classes, where labels are not in yet and a moved share accounts for all that moved.
+
+    Every domain without labels has to agree that only the shares moved, and one share has to have moved.
+    """
+    u = f.unlabelled
+    if u is None or f.told is not None or not says["features"] or (u.fits["p"] <= level).any():
+        return None
+    moved = (u.shares["low"] > u.shares["before"]) | (u.shares["high"] < u.shares["before"])
+    return u.shares if moved.any() else None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What is known of a kind, and the sentence of each status it may have."""
+
+    unit: str
+    p: float
+    sentences: Mapping[str, str]
+    size: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    where: tuple[str, ...] = ()
+
+
+CONCEPT_UNIT = "share of the loss that knowing the domain saves"
+LABEL_UNIT = "distance between the distributions of the target (0 alike, 1 nothing in common)"
+NO_LABELS = "It takes a target with labels in at least two domains."
+
+
+def _concept(f: Findings, evidence: Evidence, doubtful: bool) -> _Measured:
+    changed, y = f.changed, f.whole.target_name
     if changed is None or evidence.concept is None:
-        text = "Cannot be told: it takes a target with labels in at least two domains."
-        return Kind("concept", None, np.nan, np.nan, np.nan, unit, np.nan, (), text)
-    y = table.target_name
-    if found:
-        along = ", ".join(name for name in changed.where if not name.startswith("("))
-        text = (
-            f"The same columns no longer mean the same {y}: knowing the domain takes {changed.gain:.0%} of the loss "
-            f"away{f'; it shows along {along}' if along else ''}."
-        )
-    elif by_label:
-        text = f"{y} given the columns moved, but only as its overall share did."
+        return _Measured(CONCEPT_UNIT, np.nan, dict.fromkeys(("unknown", "none"), NO_LABELS))
+    along = ", ".join(name for name in changed.where if not name.startswith("("))
+    shown = f"; it shows along {along}" if along else ""
+    if changed.spread == changed.spread:
+        how = f"what they leave open of {y} spreads {changed.spread:.1f} times as much in one domain as in another"
     else:
-        text = f"The columns say the same about {y} in every domain, as far as can be told."
-    return Kind(
-        "concept", found, changed.gain, changed.low, changed.high, unit, evidence.concept, changed.where, text
+        how = f"adding {f.axis} as a feature cuts the loss by {changed.gain:.0%}"
+    same = f"The columns say the same about {y} in every domain, as far as can be told."
+    if f.overlap is not None and not f.overlap.enough:
+        return _Measured(CONCEPT_UNIT, np.nan, {"unknown": _no_overlap(f, doubtful, how + shown)})
+    return _Measured(
+        CONCEPT_UNIT,
+        evidence.concept,
+        {
+            "found": f"The same columns no longer mean the same {y}: {how}{shown}.",
+            "explained": f"{y} given the columns moved only as far as its overall share did.",
+            "none": same,
+        },
+        changed.gain, changed.low, changed.high, changed.where,
+    )  # fmt: skip
+
+
+def _no_overlap(f: Findings, doubtful: bool, how: str) -> str:
+    """What cannot be told with the separating columns, and what holds without them."""
+    if f.overlap is None or f.changed is None:
+        return ""
+    y, without = f.whole.target_name, f.overlap.without
+    named = some(without, 4)
+    with_them = (
+        f"With {named} in the table the domains do not overlap: whether rows of the same values mean the same {y} "
+        "cannot be told."
+    )
+    if not f.overlap.usable:
+        return f"{with_them} No few columns are responsible for that."
+    rest = (
+        f"the relation of the other columns to {y} changed ({how})"
+        if doubtful
+        else f"the other columns say the same about {y} in every domain, as far as can be told"
+    )
+    return f"{with_them} Without {'it' if len(without) == 1 else 'them'} {rest}."
+
+
+def _label(f: Findings, evidence: Evidence, new_shares: pd.DataFrame | None) -> _Measured:
+    told, y = f.told, f.whole.target_name
+    if told is None and new_shares is not None:
+        return _of_shares(f, new_shares)
+    if told is None or evidence.label is None:
+        return _Measured(LABEL_UNIT, np.nan, dict.fromkeys(("unknown", "none"), NO_LABELS))
+    d = told.difference
+    where = f.labelled.domains[d.domain]
+    moved = f"The distribution of {y} moved (most in {where}, by {d.effect:.2f})"
+    rest = (
+        "no more than the columns make it"
+        if told.p_rest > 0.05
+        else "but rows with the same value look different"
+    )
+    alike = (
+        "rows with the same value look as before" if told.p_rest > 0.05 else "no other kind accounts for that"
+    )
+    return _Measured(
+        LABEL_UNIT, evidence.label,
+        {
+            "found": f"{moved}; {alike}.",
+            "explained": f"{moved}, {rest}.",
+            "none": f"The distribution of {y} stayed, as far as can be told.",
+        },
+        d.effect, d.low, d.high, (where,),
+    )  # fmt: skip
+
+
+def _of_shares(f: Findings, shares: pd.DataFrame) -> _Measured:
+    """A label shift in a domain whose labels are not in yet."""
+    y = f.whole.target_name
+    away = (shares["share"] - shares["before"]).abs()
+    by_domain = away.groupby(shares["domain"]).sum() / 2
+    where = str(by_domain.idxmax())
+    rows = shares[shares["domain"] == where]
+    row: Any = rows.iloc[int((rows["share"] - rows["before"]).abs().to_numpy().argmax())]
+    half = float(row["high"] - row["low"]) / 2
+    size = float(by_domain.max())
+    fits = float(f.unlabelled.fits["p"].min()) if f.unlabelled is not None else np.nan
+    text = (
+        f"The columns moved just as another share of {y} would move them ({p_words(fits)} for that): {y} = "
+        f"{row['class']} is estimated at {row['share']:.1%} [{row['low']:.1%}, {row['high']:.1%}] in {where}, where "
+        f"labels are not in yet, against {row['before']:.1%} before. A classifier weighted to the new shares mends it."
+    )
+    return _Measured(
+        LABEL_UNIT, np.nan, {"found": text}, size, max(size - half, 0.0), min(size + half, 1.0), (where,)
     )
 
 
-def _label(table: AuditTable, told: Label | None, evidence: Evidence, found: bool | None) -> Kind:
-    unit = "distance between the distributions of the target"
-    if told is None or evidence.label is None:
-        text = "Cannot be told: it takes a target with labels in at least two domains."
-        return Kind("label", None, np.nan, np.nan, np.nan, unit, np.nan, (), text)
-    d, y = told.difference, table.target_name
-    where = table.domains[d.domain]
-    if found:
-        text = f"The share of {y} moved (most in {where}, by {d.effect:.2f}); rows with the same {y} look as before."
-    elif evidence.label <= 0.05 and told.p_rest > 0.05:
-        text = f"{y} moved (most in {where}, by {d.effect:.2f}), no more than the columns make it."
-    elif evidence.label <= 0.05:
-        text = f"{y} moved (most in {where}, by {d.effect:.2f}), but rows with the same {y} do not look as before."
-    else:
-        text = f"The distribution of {y} stayed, as far as can be told."
-    return Kind("label", found, d.effect, d.low, d.high, unit, evidence.label, (where,), text)
-
-
-def _mechanism(
-    found: Moved, local: Mechanisms | None, evidence: Evidence, named: Sequence[str], is_found: bool
-) -> Kind:
-    unit = "distance between the distributions of the column"
-    if is_found:
-        row: Any = found.columns[found.columns["column"] == named[0]].iloc[0]
+def _mechanism(f: Findings, evidence: Evidence, named: Sequence[str]) -> _Measured:
+    unit = "distance between the distributions of the column (0 alike, 1 nothing in common)"
+    if named:
+        row: Any = f.moved.columns[f.moved.columns["column"] == named[0]].iloc[0]
         text = (
             f"What determines {', '.join(named)} changed: {'they' if len(named) > 1 else 'it'} moved while columns "
             "next to it, which would have had to move along, stayed."
         )
-        return Kind(
-            "mechanism", True, float(row["effect"]), float(row["low"]), float(row["high"]), unit, evidence.features,
-            tuple(named), text,
+        return _Measured(
+            unit, evidence.features, {"found": text}, float(row["effect"]), float(row["low"]), float(row["high"]),
+            tuple(named),
         )  # fmt: skip
     text = "No single column was found to have moved against its neighbours."
-    if local is None:
+    if f.local is None:
         text = "Not looked for: no column moved by itself."
-    return Kind("mechanism", False, 0.0, 0.0, 0.0, unit, evidence.features, (), text)
+    return _Measured(unit, np.nan, {"none": text}, 0.0, 0.0, 0.0)
 
 
-def _correlation(found: Moved, related: Correlations, evidence: Evidence, is_found: bool) -> Kind:
+def _correlation(f: Findings, evidence: Evidence, is_found: bool) -> _Measured:
     unit = "largest change of a correlation, halved"
-    pairs = related.pairs
+    pairs = f.related.pairs
+    p = evidence.features if is_found else evidence.dependence
     if not len(pairs):
-        text = "There are not two numeric columns to be correlated."
-        if is_found:
-            text = "The columns moved together while each by itself stayed."
-        return Kind("correlation", is_found, 0.0, 0.0, 0.0, unit, evidence.features, (), text)
+        return _Measured(
+            unit, p,
+            {
+                "found": "The columns moved together while each by itself stayed.",
+                "explained": "The columns moved together as the other kinds make them.",
+                "none": "There are not two numeric columns to be correlated.",
+            },
+            0.0, 0.0, 0.0,
+        )  # fmt: skip
     top = pairs.iloc[0]
-    size = abs(float(top["change"])) / 2
-    half = float(top["high"] - top["low"]) / 4
+    size, half = abs(float(top["change"])) / 2, float(top["high"] - top["low"]) / 4
     where = tuple(
         f"{a} – {b}"
         for a, b in pairs.loc[pairs["moved"].astype(bool), ["first", "second"]].head(5).to_numpy()
     )
-    if is_found:
-        text = (
-            f"Columns are tied to each other differently, while each by itself stayed: {top['first']} and "
-            f"{top['second']} correlate {top['there']:.2f} in {top['domain']} and {top['elsewhere']:.2f} elsewhere."
-            if where
-            else "The columns moved together, though no column and no single correlation did."
-        )
-    elif where:
-        text = "Correlations moved no more than the other kinds of shift explain."
-    else:
-        text = "Correlations stayed, as far as can be told."
-    return Kind(
-        "correlation",
-        is_found,
-        size,
-        max(size - half, 0.0),
-        min(size + half, 1.0),
-        unit,
-        evidence.features,
-        where,
-        text,
-    )
+    return _Measured(
+        unit, p,
+        {
+            "found": (
+                f"Columns are tied to each other differently, while each by itself stayed: {top['first']} and "
+                f"{top['second']} correlate {top['there']:.2f} in {top['domain']} and {top['elsewhere']:.2f} elsewhere."
+                if where
+                else "The columns moved together, though no column and no single correlation did."
+            ),
+            "explained": "Correlations moved no more than the other kinds of shift explain.",
+            "none": "Correlations stayed, as far as can be told.",
+        },
+        size, max(size - half, 0.0), min(size + half, 1.0), where,
+    )  # fmt: skip
 
 
-def _covariate(
-    found: Moved, evidence: Evidence, says: dict[str, bool], is_found: bool, by_label: bool
-) -> Kind:
-    size, low, high = (max(2 * v - 1, 0.0) for v in (found.auc, found.low, found.high))
-    where = tuple(found.columns.loc[found.columns["moved"].astype(bool), "column"].head(5))
-    if is_found:
-        told = f": {', '.join(where)}" if where else ""
-        text = f"The mix of rows moved{told}. A classifier tells the domains apart with AUC {found.auc:.2f}."
-    elif by_label:
-        text = "The columns moved no more than the share of the target makes them."
-    elif says["features"]:
-        text = "The columns moved, but in the way named above: a single mechanism, or how they are tied together."
-    else:
-        text = "The mix of rows stayed, as far as can be told."
-    return Kind(
-        "covariate",
-        is_found,
-        size,
-        low,
-        high,
-        "2 AUC - 1 of telling the domains apart",
-        evidence.features,
-        where,
-        text,
-    )
+def _covariate(f: Findings, evidence: Evidence) -> _Measured:
+    size, low, high = (max(2 * v - 1, 0.0) for v in (f.moved.auc, f.moved.low, f.moved.high))
+    where = tuple(f.moved.columns.loc[f.moved.columns["moved"].astype(bool), "column"].head(5))
+    listed = f": {', '.join(where)}" if where else ""
+    return _Measured(
+        "2 AUC - 1 of telling the domains apart (0 alike, 1 nothing in common)", evidence.features,
+        {
+            "found": f"The mix of rows moved{listed}. A classifier tells the domains apart with AUC {f.moved.auc:.2f}.",
+            "explained": "The columns moved no more than the kinds named above move them.",
+            "none": "The mix of rows stayed, as far as can be told.",
+        },
+        size, low, high, where,
+    )  # fmt: skip
 
 
-def _missingness(found: Moved, evidence: Evidence, is_found: bool) -> Kind:
+def _missingness(f: Findings, evidence: Evidence) -> _Measured:
     unit = "largest change of a share of missing values"
     if evidence.missing is None:
-        return Kind("missingness", False, 0.0, 0.0, 0.0, unit, 1.0, (), "No value is missing.")
-    top = found.missing.iloc[0]
-    where = tuple(found.missing.loc[found.missing["moved"].astype(bool), "column"].head(5))
-    text = (
-        f"Missing values moved: {', '.join(where)} (most in {top['domain']}, by {top['effect']:.0%} of the rows). What "
-        "is left of these columns may be a selection, and is not judged."
-        if is_found
-        else "As much is missing in every domain, as far as can be told."
-    )
-    return Kind(
-        "missingness", is_found, float(top["effect"]), float(top["low"]), float(top["high"]), unit, evidence.missing,
-        where, text,
+        return _Measured(unit, 1.0, {"none": "No value is missing."}, 0.0, 0.0, 0.0)
+    top = f.moved.missing.iloc[0]
+    where = tuple(f.moved.missing.loc[f.moved.missing["moved"].astype(bool), "column"].head(5))
+    return _Measured(
+        unit, evidence.missing,
+        {
+            "found": (
+                f"Missing values moved: {', '.join(where)} (most in {top['domain']}, by {top['effect']:.1%} of rows). "
+                "What is left of these columns may be a selection, and is not judged."
+            ),
+            "none": "As much is missing in every domain, as far as can be told.",
+        },
+        float(top["effect"]), float(top["low"]), float(top["high"]), where,
     )  # fmt: skip
 
 
-# The loss ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A model of some domains meets another one.
-
-    Attributes
-    ----------
-    before, after : rows of the two sides, bool, shape (rows,)
-    name : of the domain that is met
-    code : its code
-    """
-
-    before: NDArray[np.bool_]
-    after: NDArray[np.bool_]
-    name: str
-    code: int
-
-
-def contrasts(table: AuditTable) -> list[Contrast]:
-    """The reference and each other domain; in time, all that came before and each window; else all others and each.
-
-    Of many, the last `MOST_CONTRASTS` are taken.
-    """
-    present = [int(c) for c in table.labelled_domains]
-    if table.reference is not None and table.reference in present:
-        sides = [([table.reference], c) for c in present if c != table.reference]
-    elif table.ordered:
-        sides = [(present[:n], present[n]) for n in range(1, len(present))]
-    elif len(present) == 2:
-        sides = [(present[:1], present[1])]
-    else:
-        sides = [([o for o in present if o != c], c) for c in present]
-    return [
-        Contrast(np.isin(table.domain, before), table.domain == code, table.domains[code], code)
-        for before, code in sides[-MOST_CONTRASTS:]
-    ]
-
-
-def density_ratio(scores: Array, table: AuditTable, contrast: Contrast) -> Array:
-    """Importance weights p(x | after) / p(x | before) of the rows before, of mean 1, cut off at `MOST_WEIGHT`."""
-    codes = np.unique(table.domain[contrast.before])
-    inside = scores[contrast.before]
-    ratio = inside[:, contrast.code] / np.maximum(inside[:, codes].sum(1), 1e-6)
-    ratio = ratio * contrast.before.sum() / contrast.after.sum()
-    ratio = np.minimum(ratio, MOST_WEIGHT)
-    return ratio / max(ratio.mean(), 1e-12)
-
-
-def losses(table: AuditTable, X: Design, scores: Array, rng: np.random.Generator) -> pd.DataFrame:
-    """How the loss of a model changes when it meets another domain, and what of it x or y alone explains.
-
-    Cai, Namkoong, Yadlowsky (2023): weighting the loss before by the density ratio of x gives what it would be had only
-    x moved; the rest is y given x. Weighting by the ratio of label shares does the same for y.
-
-    Returns a row per contrast: domain, before, after, change with low and high, by columns, by label (of the change:
-    what each alone would bring), rest (after, less what the columns bring) with its interval, effective rows.
-    """
-    classes = len(table.classes) if table.classes is not None else 0
-    y = np.asarray(table.target, dtype=float)
-    rows = []
-    for c in contrasts(table):
-        train, y_train, y_test = X.take(c.before), y[c.before], y[c.after]
-        first = rng.permutation(len(y_train)) < len(y_train) // 2
-        before = row_loss(y_train, cross_fitted(train, y_train, classes, first, rng), classes)
-        after = row_loss(y_test, fit(train, y_train, classes, rng).predict(X.take(c.after)), classes)
-        by_x = density_ratio(scores, table, c)
-        moved_x, error_x = _weighted(before, by_x)
-        share = _share_ratio(y_train, y_test, classes)
-        error = np.hypot(after.std(ddof=1) / np.sqrt(len(after)), before.std(ddof=1) / np.sqrt(len(before)))
-        rest_error = np.hypot(after.std(ddof=1) / np.sqrt(len(after)), error_x)
-        change, rest = after.mean() - before.mean(), after.mean() - moved_x
-        rows.append(
-            {
-                "domain": c.name, "before": before.mean(), "after": after.mean(),
-                "change": change, "low": change - 1.96 * error, "high": change + 1.96 * error,
-                "by columns": moved_x - before.mean(),
-                "by label": _weighted(before, share)[0] - before.mean() if share is not None else np.nan,
-                "by relation": rest, "relation low": rest - 1.96 * rest_error,
-                "relation high": rest + 1.96 * rest_error,
-                "effective rows": by_x.sum() ** 2 / (by_x**2).sum(),
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def _weighted(values: Array, weight: Array) -> tuple[float, float]:
-    mean = float((weight * values).sum() / weight.sum())
-    return mean, float(np.sqrt((weight**2 * (values - mean) ** 2).sum()) / weight.sum())
-
-
-def _share_ratio(before: Array, after: Array, classes: int) -> Array | None:
-    if classes == 0:
-        return None
-    old, new = (np.bincount(v.astype(int), minlength=classes) / len(v) for v in (before, after))
-    return (new / np.maximum(old, 1e-12))[before.astype(int)]
-
-
-def section(kinds: Sequence[Kind], loss: pd.DataFrame | None, table: AuditTable, headline: str) -> Section:
-    """The section of the report."""
+def section(kinds: Sequence[Kind], headline: str, losses: Section | None) -> Section:
+    """The section of the report; ``losses`` holds what a model loses, where there is one."""
     report = pd.DataFrame(
-        [(k.name, {True: "found", False: "not found", None: "cannot tell"}[k.found], k.size, k.low, k.high, k.p, k.unit)
-         for k in kinds],
+        [(k.name, k.status, k.size, k.low, k.high, k.p, k.unit) for k in kinds],
         columns=["kind", "verdict", "size", "low", "high", "p", "what the size is"],
-    )  # fmt: skip
-    tables, figures, notes = {"Kinds of shift": report}, {}, []
-    if loss is not None and len(loss):
-        unit = "log loss" if table.classes is not None else "squared error"
-        tables[f"What a model of the domains before loses in each domain ({unit})"] = loss
-        figures[f"Change of the {unit}, and what the columns alone would have changed"] = lambda ax: _draw(
-            ax, loss, unit
-        )
-        worst = loss.iloc[int(loss["change"].to_numpy().argmax())]
-        if worst["low"] > 0:
-            notes.append(
-                f"Met in {worst['domain']}, a model of {'the reference' if table.reference is not None else 'others'} "
-                f"has a {unit} of {worst['after']:.3g} instead of {worst['before']:.3g}: {worst['by columns']:+.2g} of "
-                f"the change goes with the columns, {worst['by relation']:+.2g} with what they say about "
-                f"{table.target_name}."
-            )
-        else:
-            notes.append("A model loses nothing that can be told from chance when it meets another domain.")
-    return Section("kind", "Which kind of shift is it?", headline, tuple(notes), tables, figures)
-
-
-def _draw(ax: Any, loss: pd.DataFrame, unit: str) -> None:
-    y = np.arange(len(loss))[::-1]
-    ax.axvline(0, color="#9aa5ad", linewidth=1)
-    ax.barh(y + 0.18, loss["by columns"], height=0.3, color="#2f6f8f", label="with the columns")
-    ax.barh(
-        y - 0.18, loss["by relation"], height=0.3, color="#c4622d", label="with their relation to the target"
     )
-    ax.hlines(y - 0.18, loss["relation low"], loss["relation high"], color="#333333", linewidth=1)
-    ax.set_yticks(y, [str(d)[:28] for d in loss["domain"]])
-    ax.set_xlabel(f"change of the {unit}")
-    ax.legend(frameon=False, fontsize=8)
+    more = losses or Section("losses", "", "")
+    return Section(
+        "kind", "Which kind of shift is it?", headline, more.notes, {"Kinds of shift": report, **more.tables},
+        more.figures,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from groundshift.workflows.audit.kind import Contrast, contrasts, density_ratio
+from groundshift.workflows.audit.losses import Contrast, contrasts, density_ratio
 from groundshift.workflows.audit.models import Design, fit
 from groundshift.workflows.audit.result import Section
 from groundshift.workflows.audit.structure import row_loss
@@ -48,6 +48,11 @@ class Tried:
     remedies: pd.DataFrame
     by_domain: pd.DataFrame
     recommended: str | None
+
+    @property
+    def weights_help(self) -> bool:
+        """Whether importance weights beat doing nothing; only then are they written."""
+        return WEIGHTS in set(self.remedies.loc[self.remedies["better"].astype(bool), "remedy"])
 
 
 def new_shares(predicted: Array, old: Array, *, steps: int = 200) -> Array:

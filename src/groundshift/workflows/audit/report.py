@@ -18,7 +18,7 @@ from groundshift import __version__
 from groundshift.pages import drawn, number, stylesheet, templates
 from groundshift.workflows.audit.result import SCHEMA, Audit, Kind, Section
 
-__all__ = ["advice", "p_text", "page", "value_text", "verdict"]
+__all__ = ["advice", "p_text", "page", "value_text"]
 
 MEANING = {
     "concept": "the target given the other columns",
@@ -28,7 +28,7 @@ MEANING = {
     "covariate": "the values that columns take",
     "missingness": "which values are missing",
 }
-SIGNS = {"found": "●", "not found": "○", "cannot tell": "?"}
+SIGNS = {"found": "●", "not found": "○", "explained": "◌", "cannot tell": "?"}
 LONG = 14
 """Rows beyond which a table scrolls in a window of its own."""
 MOST_PLACES = 6
@@ -46,7 +46,14 @@ def page(audit: Audit) -> str:
         headline=first.removesuffix(".") + ".",
         subline=rest,
         css=Markup(stylesheet() + (files(__package__) / "report.css").read_text(encoding="utf-8")),
-        kinds=[_Row(kind, verdict(kind), _interval(kind.low, kind.size, kind.high, reach)) for kind in kinds],
+        kinds=[
+            _Row(
+                kind,
+                "explained" if kind.explained_by else kind.status,
+                _interval(kind.low, kind.size, kind.high, reach),
+            )
+            for kind in kinds
+        ],
         reach=reach,
         sections=[_shown(section) for section in audit.sections],
         advice=advice(audit),
@@ -56,11 +63,6 @@ def page(audit: Audit) -> str:
         SIGNS=SIGNS,
         version=__version__,
     )
-
-
-def verdict(kind: Kind) -> str:
-    """Whether a kind was found, in words."""
-    return "cannot tell" if kind.found is None else "found" if kind.found else "not found"
 
 
 def advice(audit: Audit) -> str:

@@ -33,9 +33,10 @@ class Kind:
     found : True or False; None where the data cannot tell
     size, low, high : effect between 0 and 1, in the unit named, with its 95 % interval; NaN where it cannot be told
     unit : what the size measures
-    p : p-value of "no such shift", adjusted for the kinds that were tested
+    p : p-value of "no such shift", adjusted for the kinds that were tested; NaN where no such question was asked
     where : columns (or domains) that it shows in, the most affected first
     sentence : the finding in words
+    explained_by : the kinds that account for what would otherwise be found; "" where there are none
     """
 
     name: KindName
@@ -47,6 +48,16 @@ class Kind:
     p: float
     where: tuple[str, ...]
     sentence: str
+    explained_by: str = ""
+
+    @property
+    def status(self) -> str:
+        """Found, not separately (explained by another kind), not found, or cannot tell."""
+        if self.found is None:
+            return "cannot tell"
+        if self.explained_by:
+            return f"not separately (explained by {self.explained_by})"
+        return "found" if self.found else "not found"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import ndtri
 from sklearn.linear_model import Ridge
+from sklearn.preprocessing import SplineTransformer
 from statsmodels.stats.multitest import multipletests
 
 from groundshift.measures.two_sample import ENOUGH, Difference, categories_differ, numbers_differ
@@ -31,11 +33,18 @@ __all__ = [
     "label",
     "mechanisms",
     "section",
+    "unknown",
 ]
 
 Array = NDArray[np.float64]
 STRATA = 50
 """Most strata that a numeric target is cut into."""
+MANY_TIES = 0.3
+"""Share of rows with one value beyond which ranks have ties that matter."""
+LEAST_VARIED = 30
+"""Rows of each domain that have another value than the commonest, so that there is a correlation."""
+MOST_KNOTS = 20
+"""Of the splines that say what a numeric target knows of a column."""
 LOCALISE_COLUMNS = 10
 LOCALISE_ROWS = 1000
 
@@ -65,13 +74,17 @@ def correlations(table: AuditTable, found: Moved, level: float, rng: np.random.G
     """Compare correlations of normal scores within domains.
 
     Ranks within a domain take every marginal away. Under the null of one dependence for all domains the scores are
-    exchangeable between domains; the sum of squared changes and the largest change are both permuted. A number of few
-    values has ties, which ranks do not take away: it is left out where it has moved by itself.
+    exchangeable between domains; the sum of squared changes and the largest change are both permuted. Ranks do not take
+    ties away: a column with many of them is left out where it has moved by itself, and one that hardly varies within
+    some domain has no correlation there.
     """
-    ties_moved = table.discrete & np.isin(
-        table.names, found.columns.loc[found.columns["moved"].astype(bool), "column"]
+    by_itself = np.isin(table.names, found.columns.loc[found.columns["moved"].astype(bool), "column"])
+    common = np.array(
+        [_common(table.values[:, j], table.domain, len(table.domains)) for j in range(len(table.names))]
     )
-    used = np.flatnonzero(~table.nominal & ~ties_moved)
+    common = common.reshape(-1, 2)
+    tied = table.discrete | (common[:, 0] > MANY_TIES)
+    used = np.flatnonzero(~table.nominal & ~(tied & by_itself) & (common[:, 1] >= LEAST_VARIED))
     names = [table.names[j] for j in used]
     k = len(table.domains)
     empty = pd.DataFrame(
@@ -154,6 +167,18 @@ def correlations(table: AuditTable, found: Moved, level: float, rng: np.random.G
     return Correlations(pairs, p, matrices, names)
 
 
+def _common(values: Array, domain: NDArray[np.int64], domains: int) -> tuple[float, float]:
+    """The largest share of rows, over domains, that have the domain's commonest value; the fewest that have another."""
+    most, least = 0.0, float(len(values))
+    for code in range(domains):
+        there = values[(domain == code) & ~np.isnan(values)]
+        if not len(there):
+            return 1.0, 0.0
+        top = int(np.unique(there, return_counts=True)[1].max())
+        most, least = max(most, top / len(there)), min(least, float(len(there) - top))
+    return most, least
+
+
 def _permuted(z: Array, draw: Callable[[], Array], most: int) -> float:
     """P-value of the sum of squares and of the largest value together, from at most so many permuted z-values."""
     beyond = np.zeros(2)
@@ -198,7 +223,9 @@ class Concept:
     p : of "y does not depend on the domain once x is known"
     gain, low, high : share of the loss of predicting y from x that knowing the domain takes away
     where : columns along which the relation changed; "(level)" for a change at all x alike
-    gaps : domain, gap (mean residual of y in that domain, in its standard deviations or in probability), low, high, z
+    gaps : domain, gap (mean residual of y in that domain, in its standard deviations or in probability), low, high
+    spread : ratio of the largest to the smallest standard deviation that x leaves open, among domains, where it is what
+        changed; NaN otherwise
     """
 
     p: float
@@ -207,6 +234,7 @@ class Concept:
     high: float
     where: tuple[str, ...]
     gaps: pd.DataFrame
+    spread: float = np.nan
 
 
 def concept(
@@ -219,6 +247,8 @@ def concept(
     sized: bool = True,
 ) -> Concept:
     """Test y ⟂ domain | x by the covariance of two residuals, of y given x and of the domain given x.
+
+    Of a number the size of its residual is tested, too: its mean given x may stay while its spread moves.
 
     Parameters
     ----------
@@ -246,13 +276,28 @@ def concept(
     sources = ["(level)", *["(level of the prediction)"] * level.shape[1], *X.source]
     z, p = _covariances(residual, away, weights)
     p = min(1.0, 2 * min(p, _learnt(X, y, classes, table.domain, residual, away, first, rng)))
+    spread = np.nan
+    if classes == 0 and residual.shape[1]:
+        size = np.abs(residual[:, 0])
+        wide = size - recalibrated(cross_fitted(X, size, 0, first, rng), size, 0)[:, 0]
+        p_wide = _covariances(wide[:, None], away, weights[:, :2])[1]
+        if p_wide < p:
+            by_domain = [residual[table.domain == d, 0].std() for d in range(k)]
+            spread = float(max(by_domain) / max(min(by_domain), 1e-12))
+        p = min(1.0, 2 * min(p, p_wide))
     by_source = (
         pd.Series(np.abs(z).max((0, 1)), index=sources).groupby(level=0).max().sort_values(ascending=False)
     )
     threshold = stats.norm.isf(0.025 / max(z.size, 1))
     where = tuple(str(name) for name in by_source[by_source > threshold].index[:5])
     gain, low, high = _gain(table, X, y, classes, predicted, first, rng) if sized else (np.nan,) * 3
-    return Concept(p, gain, low, high, where, _gaps(table, residual, scores))
+    return Concept(p, gain, low, high, where, _gaps(table, residual), spread)
+
+
+def unknown() -> Concept:
+    """Where the domains overlap in no columns, nothing can be told of y given x."""
+    gaps = pd.DataFrame(columns=["domain", "gap", "low", "high"])
+    return Concept(1.0, np.nan, np.nan, np.nan, (), gaps)
 
 
 def _learnt(
@@ -332,7 +377,7 @@ def row_loss(y: Array, predicted: Array, classes: int) -> Array:
     return -np.log(np.clip(predicted[np.arange(len(y)), y.astype(int)], 1e-6, 1.0))
 
 
-def _gaps(table: AuditTable, residual: Array, scores: Array) -> pd.DataFrame:
+def _gaps(table: AuditTable, residual: Array) -> pd.DataFrame:
     """Mean residual of y by domain, for the class (or number) where it is largest."""
     rows = []
     for code, name in enumerate(table.domains):
@@ -367,44 +412,86 @@ class Label:
 
 
 def label(
-    table: AuditTable, X: Design, scores: Array, first: NDArray[np.bool_], rng: np.random.Generator
+    whole: AuditTable,
+    table: AuditTable,
+    X: Design,
+    scores: Array,
+    first: NDArray[np.bool_],
+    level: float,
+    rng: np.random.Generator,
 ) -> Label:
     """Compare y between domains, and x between domains among rows with the same y.
 
     Parameters
     ----------
-    table : rows with a label only
+    whole : every row with a label; shares and distances are of all of them
+    table : those that models see
     X, scores, first : as for `concept`
+    level : at which x given y is asked once more, with a learnt weight
     """
     y = np.asarray(table.target, dtype=float)
-    k = len(table.domains)
+    every = np.asarray(whole.target, dtype=float)
+    k, classes = len(table.domains), len(table.classes) if table.classes is not None else 0
     if table.classes is not None:
-        difference = categories_differ(y, table.domain)
+        difference = categories_differ(every, whole.domain)
         strata = y.astype(np.int64)
-        counts = np.zeros((len(table.classes), k))
-        np.add.at(counts, (strata, table.domain), 1)
+        counts = np.zeros((classes, k))
+        np.add.at(counts, (every.astype(np.int64), whole.domain), 1)
         shares = pd.DataFrame(counts / np.maximum(counts.sum(0), 1), columns=table.domains)
         shares.insert(0, "class", table.classes)
     else:
-        difference = numbers_differ(y, table.domain)
+        difference = numbers_differ(every, whole.domain)
         cut = int(np.clip(len(y) // 100, 5, STRATA))
         strata = pd.qcut(y, cut, labels=False, duplicates="drop").astype(np.int64)
-        grouped = pd.Series(y).groupby(table.domain)
+        grouped = pd.Series(every).groupby(whole.domain)
         shares = pd.DataFrame({"domain": table.domains, "mean": grouped.mean(), "sd": grouped.std()})
-    indicator = np.eye(strata.max() + 1)[strata]
-    per_stratum = np.maximum(indicator.sum(0), 1)
-
-    def centred(columns: Array) -> Array:
-        return columns - indicator @ ((indicator.T @ columns) / per_stratum[:, None])
-
-    away = centred(np.eye(k)[table.domain])[:, 1 if k == 2 else 0 :]
+    given = _Given.of(y, classes)
+    away = given.residual(np.eye(k)[table.domain])[:, 1 if k == 2 else 0 :]
     logs = np.log(np.clip(scores, 1e-3, 1))
-    weights = centred(np.column_stack([X.linear, X.linear**2, logs]))
-    within = indicator if table.classes is not None and len(table.classes) <= 5 else np.ones((len(y), 1))
-    p_rest = _covariances(away, within, weights)[1]
+    weights = given.residual(np.column_stack([X.linear, X.linear**2, logs]))
+    p_rest = _covariances(away, given.within, weights)[1]
+    if difference.p <= level < p_rest:  # what is about to be called a label shift is asked once more
+        both = X.beside(y, nominal=classes > 0)
+        told = recalibrated(cross_fitted(both, table.domain.astype(float), k, first, rng), table.domain, k)
+        learnt = given.residual(np.log(np.clip(told, 1e-3, 1)))
+        p_rest = min(1.0, 2 * min(p_rest, _covariances(away, np.ones((len(y), 1)), learnt)[1]))
     bits_x = _bits(scores, table.domain)
     bits_y = _bits(_domain_by_label(table, y, strata, first, rng), table.domain)
     return Label(difference, p_rest, shares, bits_y, bits_x)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Columns less what y says of them, and functions of y along which a difference may change its sign.
+
+    A slope of y that changes moves x one way where y is large and the other way where it is small; pooled over y that
+    averages out.
+
+    Attributes
+    ----------
+    basis : orthonormal functions of y: its classes, or splines of a number; shape (rows, functions)
+    within : classes, or 1, the normal score of a number and its square
+    """
+
+    basis: Array
+    within: Array
+
+    @classmethod
+    def of(cls, y: Array, classes: int) -> _Given:
+        """The functions of class codes (``classes`` of them) or, if ``classes`` is 0, of numbers."""
+        if classes:
+            indicator = np.eye(classes)[y.astype(int)]
+            indicator = indicator[:, indicator.any(0)]
+            return cls(indicator / np.sqrt(indicator.sum(0)), indicator)
+        score = ndtri((stats.rankdata(y) - 0.5) / len(y))
+        knots = int(np.clip(len(y) // 100, 5, MOST_KNOTS))
+        splines = SplineTransformer(knots, knots="quantile").fit_transform(score[:, None])
+        left, size, _ = np.linalg.svd(splines, full_matrices=False)
+        return cls(left[:, size > 1e-8 * size[0]], np.column_stack([np.ones(len(y)), score, score**2 - 1]))
+
+    def residual(self, columns: Array) -> Array:
+        """The columns less what y says of them."""
+        return columns - self.basis @ (self.basis.T @ columns)
 
 
 def _domain_by_label(

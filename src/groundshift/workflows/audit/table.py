@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
-from groundshift.tables import open_arrays, read_table, split_domain
+from groundshift.tables import (
+    KEY_NAME,
+    Column,
+    Reading,
+    Table,
+    find_column,
+    open_arrays,
+    open_table,
+    some,
+    typed,
+)
 from groundshift.workflows.audit.result import Section
+from groundshift.workflows.audit.windows import NO_WINDOWS, cut_windows
 
 __all__ = ["AuditTable", "Task", "ingest", "read"]
 
@@ -51,6 +62,9 @@ class AuditTable:
     target_name : its column
     classes : labels of the classes; None for a number
     row : position of each row in the user's table
+    levels : words behind the codes of each nominal feature
+    unseen : columns that a shift could be in though they are not compared, with their kinds
+    axis : what the domains are called
     """
 
     values: Array
@@ -65,6 +79,9 @@ class AuditTable:
     target_name: str
     classes: list[str] | None
     row: Codes
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
+    axis: str = "the domain"
 
     def __len__(self) -> int:
         return len(self.domain)
@@ -101,12 +118,46 @@ class AuditTable:
         counts = np.bincount(self.domain[~np.isnan(self.target)], minlength=len(self.domains))
         return np.flatnonzero(counts >= LEAST_ROWS)
 
+    def within(self, domains: NDArray[Any]) -> AuditTable:
+        """The rows of these domains."""
+        return self.take(np.flatnonzero(np.isin(self.domain, domains)))
+
+    def renumbered(self) -> AuditTable:
+        """The same rows with the domains that they have, from 0."""
+        codes, domain = np.unique(self.domain, return_inverse=True)
+        names = [self.domains[c] for c in codes]
+        was = None if self.reference is None else self.domains[self.reference]
+        reference = names.index(was) if was in names else None
+        return replace(self, domain=domain.astype(np.int64), domains=names, reference=reference)
+
     def permuted(self, rng: np.random.Generator) -> AuditTable:
         """The same rows with their domains dealt out anew: nothing moves between these."""
         return replace(self, domain=rng.permutation(self.domain))
 
 
 # Reading -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The user's rows as they were read.
+
+    Attributes
+    ----------
+    table : features and target, typed
+    labels : the domain of each row, an ordered category where domains are in order of time
+    ordered : whether they are
+    reference : name of the domain that others are compared with, or None
+    windows : name, start and end of each window of time; empty where domains are no windows
+    notes : what was left out, merged or changed
+    """
+
+    table: Table
+    labels: pd.Series[Any]
+    ordered: bool
+    reference: Any
+    windows: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def read(
@@ -117,7 +168,9 @@ def read(
     window: str | None,
     reference: Any,
     current: Any,
-) -> tuple[pd.DataFrame, pd.Series[Any], bool, Any, list[str]]:
+    target: str | None,
+    reading: Reading,
+) -> Rows:
     """The features, the domain of each row, whether domains are windows of time, the reference, and notes.
 
     Raises
@@ -132,8 +185,7 @@ def read(
                 "current was given; it goes with reference, two tables with the same columns, and without other data, "
                 "domain or time."
             )
-        frame, labels, notes = _two_tables(reference, current)
-        return frame, labels, False, "reference", notes
+        return _two_tables(reference, current, target, reading)
     if data is None:
         raise InputError(
             "No data were given: a table with a domain or a time column, or reference and current."
@@ -143,242 +195,294 @@ def read(
             "Name the column whose values are compared: domain (labels, such as a shop or a month), or time (dates or "
             "numbers, cut into windows); exactly one of the two."
         )
-    if time is None:
-        if window is not None:
-            raise InputError("window goes with time; name the column of dates with time.")
-        features, labels = split_domain(*open_arrays(data, domain))
-        if pd.api.types.is_numeric_dtype(labels) and labels.nunique() > max(
-            MOST_DOMAINS, len(labels) / LEAST_ROWS
-        ):
+    if time is None and window is not None:
+        raise InputError("window goes with time; name the column of dates with time.")
+    table, labels = _with_labels(data, domain if time is None else time, reading, target)
+    if time is not None:
+        windows = cut_windows(labels, window)
+        return Rows(
+            table, windows.labels, True, _known(reference, windows.labels), windows.table, windows.notes
+        )
+    distinct = labels.nunique()
+    if distinct > max(MOST_DOMAINS, len(labels) / LEAST_ROWS) and (
+        pd.api.types.is_numeric_dtype(labels) or pd.api.types.is_datetime64_any_dtype(labels)
+    ):
+        what = "numbers" if pd.api.types.is_numeric_dtype(labels) else "dates"
+        raise InputError(
+            f"The domain {labels.name!r} holds {distinct:,} different {what}; if it is a time, name it with time "
+            "instead of domain, and it is cut into windows."
+        )
+    ordered = _is_ordered(labels)
+    return Rows(table, labels, ordered, _known(reference, labels), NO_WINDOWS)
+
+
+def _with_labels(data: Any, named: Any, reading: Reading, target: str | None) -> tuple[Table, pd.Series[Any]]:
+    """The typed table without the column that says the domain, and that column; of an npz file its array."""
+    source, labels = open_arrays(data, named, target=target)
+    table = typed(source, reading)
+    if not isinstance(labels, str):
+        column = pd.Series(np.asarray(labels).reshape(-1), name=getattr(labels, "name", None) or "domain")
+        if len(column) != len(table.frame):
             raise InputError(
-                f"The domain {labels.name!r} holds {labels.nunique():,} different numbers; if it is a time, name it "
-                "with time instead of domain."
+                f"{len(column)} domain labels were given for {len(table.frame)} rows; give one per row."
             )
-        ordered = _is_ordered(labels)
-        return features, labels, ordered, _known(reference, labels), []
-    features, times = split_domain(*open_arrays(data, time))
-    labels, notes = _windows(times, window)
-    return features, labels, True, _known(reference, labels), notes
+        of_labels = typed(pd.DataFrame({str(column.name): column}))
+        labels, read_labels = str(column.name), of_labels.times(str(column.name))
+    else:
+        find_column(labels, table.frame.columns)
+        read_labels = table.times(labels)
+        table = replace(
+            table,
+            frame=table.frame.drop(columns=labels),
+            columns=tuple(c for c in table.columns if c.name != labels),
+        )
+    if read_labels.isna().any():
+        raise InputError(
+            f"{int(read_labels.isna().sum())} of {len(read_labels)} rows have no {labels} (first: row "
+            f"{int(np.flatnonzero(read_labels.isna())[0])}). Leave those rows out."
+        )
+    return table, read_labels
 
 
 def _known(reference: Any, labels: pd.Series[Any]) -> Any:
     if reference is None:
         return None
-    names = labels.astype(str)
-    if str(reference) not in set(names):
-        shown = ", ".join(sorted(names.unique())[:8])
-        raise InputError(f"There is no domain {reference!r} to be the reference; there are {shown}.")
+    names = domain_names(labels)
+    if str(reference) not in names:
+        near = get_close_matches(str(reference), names, 1)
+        hint = f"did you mean {near[0]!r}? There" if near else "there"
+        raise InputError(
+            f"There is no domain {reference!r} to be the reference; {hint} are {some(names, 8)}."
+        )
     return str(reference)
 
 
-def _two_tables(reference: Any, current: Any) -> tuple[pd.DataFrame, pd.Series[Any], list[str]]:
-    before, after = read_table(open_arrays(reference, None)[0]), read_table(open_arrays(current, None)[0])
+def domain_names(labels: pd.Series[Any]) -> list[str]:
+    """The different labels in words, in their order: of time, of a category, of the numbers within words."""
+    if isinstance(labels.dtype, pd.CategoricalDtype):
+        there = set(labels.dropna())
+        return [str(c) for c in labels.cat.categories if c in there]
+    values = labels.dropna().unique()
+    if pd.api.types.is_numeric_dtype(labels) or pd.api.types.is_datetime64_any_dtype(labels):
+        return [_day(v) for v in sorted(values)]
+    return sorted(map(str, values), key=_natural)
+
+
+def _day(value: Any) -> str:
+    return (
+        f"{value:%Y-%m-%d %H:%M:%S}".removesuffix(" 00:00:00")
+        if isinstance(value, pd.Timestamp)
+        else str(value)
+    )
+
+
+def _natural(word: str) -> list[tuple[int, int, str]]:
+    """So that week 10 comes after week 9."""
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", word) if part
+    ]
+
+
+def _two_tables(reference: Any, current: Any, target: str | None, reading: Reading) -> Rows:
+    before, after = (open_table(open_arrays(t, None, target=target)[0]) for t in (reference, current))
+    for frame, which in ((before, "reference"), (after, "current table")):
+        if len(frame) == 0:
+            raise InputError(f"The {which} has no rows.")
+    if target is not None and target not in before.columns:
+        find_column(target, before.columns, "the reference")
+    notes = []
+    if target is not None and target not in after.columns:
+        after = after.assign(**{target: None})
+        notes.append(f"The current table has no column {target}: its labels are not in yet.")
     shared = [name for name in before.columns if name in set(after.columns)]
-    if not shared:
+    if not shared or shared == [target]:
         raise InputError(
-            f"The two tables share no column: the reference has {', '.join(map(str, before.columns[:6]))}, the "
-            f"current one {', '.join(map(str, after.columns[:6]))}."
+            f"The two tables share no column: the reference has {some(before.columns, 6)}, the current one "
+            f"{some(after.columns, 6)}."
         )
-    alone = [str(n) for n in (*before.columns, *after.columns) if n not in shared]
-    notes = [f"Columns of one table only are left out: {', '.join(alone)}."] if alone else []
-    frame = pd.concat([before[shared], after[shared]], ignore_index=True)
+    for frame, where, other in (
+        (before, "the reference", "the current table"),
+        (after, "the current table", "the reference"),
+    ):
+        alone = [name for name in frame.columns if name not in shared]
+        if alone:
+            notes.append(f"Left out, since {other} lacks them: {some(alone)} (of {where}).")
+    pieces, apart = {}, []
+    for name in shared:
+        one, two = before[name], after[name]
+        if one.dtype != two.dtype and not _both_numbers(one, two) and one.notna().any() and two.notna().any():
+            apart.append(name)
+            one, two = one.astype(object), two.astype(object)
+        pieces[name] = pd.concat([one, two], ignore_index=True)
+    table = typed(pd.DataFrame(pieces), _for_columns(reading, shared, before, after))
+    notes += [
+        f"{name} is stored differently in the two tables ({before[name].dtype} and {after[name].dtype}); both were "
+        f"read as {table[name].kind}."
+        for name in apart
+        if str(before[name].dtype) not in ("object", "str") or table[name].kind == "number"
+    ]  # fmt: skip
     labels = pd.Series(["reference"] * len(before) + ["current"] * len(after), name="table")
-    return frame, labels, notes
+    return Rows(table, labels, False, "reference", NO_WINDOWS, tuple(notes))
+
+
+def _both_numbers(one: pd.Series[Any], two: pd.Series[Any]) -> bool:
+    return pd.api.types.is_numeric_dtype(one) and pd.api.types.is_numeric_dtype(two)
+
+
+def _for_columns(
+    reading: Reading, shared: Sequence[str], before: pd.DataFrame, after: pd.DataFrame
+) -> Reading:
+    """Kinds given for a column of one table only are of no use, but no mistake."""
+    either = {*before.columns, *after.columns}
+    kinds = {name: kind for name, kind in reading.kinds.items() if name in shared or name not in either}
+    return replace(reading, kinds=kinds)
 
 
 def _is_ordered(labels: pd.Series[Any]) -> bool:
-    """Dates, periods such as 2024-05, and an ordered categorical are in order; other labels are not."""
-    if pd.api.types.is_datetime64_any_dtype(labels) or isinstance(labels.dtype, pd.PeriodDtype):
-        return True
+    """Dates, periods and an ordered category are in order; other labels are not."""
     if isinstance(labels.dtype, pd.CategoricalDtype):
-        return bool(labels.dtype.ordered)
-    return bool(labels.astype(str).str.fullmatch(r"\d{4}[-/ ]?(Q[1-4]|W?\d{1,2})([-/]\d{1,2})?").all())
-
-
-def _windows(times: pd.Series[Any], window: str | None) -> tuple[pd.Series[Any], list[str]]:
-    """Cut a time into windows: of a given length, or as many as there are rows for, with equally many rows."""
-    if not (pd.api.types.is_numeric_dtype(times) or pd.api.types.is_datetime64_any_dtype(times)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of formats that differ from row to row
-            parsed = pd.to_datetime(times, errors="coerce")
-        if parsed.isna().any():
-            first = times[parsed.isna()].iloc[0]
-            raise InputError(f"The time {times.name!r} holds {first!r}, which is no date and no number.")
-        times = parsed
-    if times.nunique() < 2:
-        raise InputError(f"The time {times.name!r} holds one value only; there is nothing to compare.")
-    dated = pd.api.types.is_datetime64_any_dtype(times)
-    if window is None:
-        count = int(np.clip(len(times) // (4 * LEAST_ROWS), 2, 8))
-        cut = pd.qcut(times, count, duplicates="drop")
-        notes = [f"Time was cut into {cut.cat.categories.size} windows with equally many rows."]
-    else:
-        try:
-            step = pd.Timedelta(re.sub(r"(?<=\d)d\b", "D", window)) if dated else float(window)
-        except ValueError as error:
-            example = "30d or 12h" if dated else "a number, as 100"
-            raise InputError(f"The window {window!r} cannot be read ({error}); write {example}.") from error
-        if step <= type(step)(0):  # type: ignore[operator]
-            raise InputError(f"The window {window!r} is not positive.")
-        start, stop = times.min(), times.max()
-        if (stop - start) / step > 100_000:
-            raise InputError(
-                f"The window {window!r} cuts {start} to {stop} into too many pieces; choose a longer one."
-            )
-        if dated:
-            cut = (times - start) // step
-            names = {
-                k: f"{start + k * step:%Y-%m-%d %H:%M}".removesuffix(" 00:00") for k in sorted(cut.unique())
-            }
-        else:
-            cut = ((times - start) // step).astype(int)
-            names = {k: f"{start + k * step:g}" for k in sorted(cut.unique())}
-        notes = _gaps(sorted(names), [names[k] for k in sorted(names)])
-        cut = pd.Series(
-            pd.Categorical.from_codes(
-                pd.factorize(cut, sort=True)[0], pd.Index(list(names.values())), ordered=True
-            )
-        )
-        return cut.rename(str(times.name)), notes
-    words = [
-        f"{i.left:%Y-%m-%d} to {i.right:%Y-%m-%d}" if dated else f"{i.left:g} to {i.right:g}"
-        for i in cut.cat.categories
-    ]
-    if len(set(words)) < len(words):
-        words = [f"{k + 1}: {word}" for k, word in enumerate(words)]
-    return cut.cat.rename_categories(words).rename(str(times.name)), notes
-
-
-def _gaps(numbers: Sequence[int], names: Sequence[str]) -> list[str]:
-    holes = [f"after {names[k]}" for k in range(len(numbers) - 1) if numbers[k + 1] - numbers[k] > 1]
-    return [f"There are windows without rows {', '.join(holes[:5])}."] if holes else []
+        return bool(labels.cat.ordered)
+    return pd.api.types.is_datetime64_any_dtype(labels)
 
 
 # Making ready --------------------------------------------------------------------------------------------
 
 
 def ingest(
-    frame: pd.DataFrame,
-    labels: pd.Series[Any],
-    ordered: bool,
-    reference: Any,
-    notes: Sequence[str],
+    rows: Rows,
     *,
     target: str | None,
     task: Task,
     columns: Sequence[str] | None,
     drop: Sequence[str],
 ) -> tuple[AuditTable, Section]:
-    """Types, missing values, domains that are too small, columns that say nothing; and the section about them."""
-    notes = list(notes)
-    frame = frame.reset_index(drop=True)
-    frame.columns = [str(name) for name in frame.columns]
-    if frame.columns.duplicated().any():
-        raise InputError(
-            f"The table has the column {frame.columns[frame.columns.duplicated()][0]!r} twice; rename one."
-        )
+    """Features as numbers and codes, domains that are large enough, the target; and the section about them."""
+    table, notes = rows.table, list(rows.notes)
+    names = [c.name for c in table.columns]
     for name in (*(columns or ()), *drop, *((target,) if target else ())):
-        if name not in frame.columns:
-            raise InputError(f"There is no column {name!r}; the columns are {', '.join(frame.columns[:12])}.")
-    goal = frame.pop(target) if target else None
-    if columns is not None:
-        frame = frame[[name for name in columns if name != target]]
-    frame = frame.drop(columns=[name for name in drop if name in frame.columns])
+        find_column(name, names)
+    goal = table.frame[target] if target else None
+    used = [n for n in (columns if columns is not None else names) if n != target and n not in drop]
 
-    codes, domains, kept, more = _domains(labels, ordered, reference)
+    codes, domains, kept, more = _domains(rows.labels, rows.ordered, rows.reference)
     notes += more
-    frame, codes = frame[kept].reset_index(drop=True), codes[kept]
-    row = np.flatnonzero(kept)
+    frame, codes = table.frame.loc[kept, used].reset_index(drop=True), codes[kept]
     if goal is not None:
         goal = goal[kept].reset_index(drop=True)
 
-    told = _duplicates(frame, codes)
+    told = _duplicates(frame[[n for n in used if table[n].kind != "text"]], codes)
     notes += [told] if told else []
+    notes += _units(frame[[n for n in used if table[n].kind in ("id", "category")]], table, codes)
     made, report = [], []
-    for name in frame.columns:
-        column = _column(frame[name], codes, len(domains))
-        missing = float(frame[name].isna().mean())
-        report.append((name, column.kind, missing, column.note))
+    for name in used:
+        column = _feature(frame[name], table[name], codes, len(domains))
+        report.append(
+            (name, table[name].kind, table[name].why, table[name].missing, column.note or "compared")
+        )
         if column.values is not None:
             made.append((name, column))
     if not made and goal is None:
-        left = "; ".join(f"{name}: {note}" for name, _, _, note in report)
-        raise InputError(f"No column can be compared ({left}). Name others with columns.")
+        left = "; ".join(f"{name}: {note}" for name, _, _, _, note in report)
+        raise InputError(
+            f"No column can be compared ({left}). Name others with columns, or say what a column is with --kind "
+            "column=kind (kinds={...} in Python)."
+        )
     values = np.column_stack([np.asarray(c.values) for _, c in made]) if made else np.empty((len(codes), 0))
     classes, y, told = _target(goal, task)
     notes += [told] if told else []
-    table = AuditTable(
+    ready = AuditTable(
         values=values,
         names=[name for name, _ in made],
-        discrete=np.array([c.kind == "labels" or c.few for _, c in made], dtype=bool),
-        nominal=np.array([c.kind == "labels" for _, c in made], dtype=bool),
+        discrete=np.array([c.nominal or c.few for _, c in made], dtype=bool),
+        nominal=np.array([c.nominal for _, c in made], dtype=bool),
         domain=codes,
         domains=domains,
-        ordered=ordered,
-        reference=domains.index(reference) if reference in domains else None,
+        ordered=rows.ordered,
+        reference=domains.index(rows.reference) if rows.reference in domains else None,
         target=y,
         target_name=target or "",
         classes=classes,
-        row=row,
-    )
-    return table, _section(table, report, notes, missing_by_domain(table))
+        row=np.flatnonzero(kept),
+        axis="the table" if rows.reference == "reference" else str(rows.labels.name),
+        levels={name: c.levels for name, c in made if c.nominal},
+        unseen=tuple(
+            f"{name} ({kind})" for name, kind, _, _, note in report if note != "compared" and kind in UNSEEN
+            and note != SAME_DOMAIN
+        ),
+    )  # fmt: skip
+    return ready, _section(ready, rows.windows, report, notes, missing_by_domain(ready))
+
+
+UNSEEN = ("text", "id", "date", "period")
+"""Kinds that are not compared though a shift could be in them; the headline says so."""
+SAME_DOMAIN = "left out: the same within every domain (another name for it)"
+NOT_COMPARED = {
+    "text": "left out: free text is not compared",
+    "id": "left out: a name of rows, not a measurement",
+    "date": "left out: a date moves with time (name it with time to compare windows)",
+    "period": "left out: a period moves with time (name it with domain to compare periods)",
+    "constant": "left out: a constant says nothing",
+}
 
 
 @dataclass(frozen=True)
-class _Column:
-    kind: str
+class _Feature:
+    """A column made ready, or why it is left out; ``levels`` are the words behind its codes."""
+
     note: str = ""
     values: Array | None = None
+    nominal: bool = False
     few: bool = False
+    levels: tuple[str, ...] = ()
 
 
-def _column(column: pd.Series[Any], domain: Codes, domains: int) -> _Column:
-    """A column as numbers, or the reason why it is left out."""
-    there = column.dropna()
-    distinct = (
-        there.nunique() if not there.map(lambda v: isinstance(v, list | dict | np.ndarray)).any() else -1
-    )
-    if distinct < 0:
-        return _Column("nested", "holds lists or arrays; left out")
-    if distinct == 0:
-        return _Column("empty", "empty; left out")
-    if distinct == 1 and there.size == column.size:
-        return _Column("constant", "always the same; left out")
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return _Column("date", "a date; left out (name it with time to compare windows)")
-    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    if not numeric and distinct > max(0.5 * there.size, MOST_LEVELS):
-        return _Column("text", "nearly every value is different (an id, or free text); left out")
-    if pd.api.types.is_integer_dtype(column) and distinct == column.size > 2 * LEAST_ROWS:
-        return _Column("id", "every value is different (an id); left out")
-    per_domain = there.groupby(domain[there.index]).nunique()
-    if len(per_domain) == domains and (per_domain == 1).all() and distinct > 1:
-        return _Column("domain", "the same within every domain (another name for it); left out")
-    if numeric:
-        numbers = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
-        note = ""
+def _feature(column: pd.Series[Any], told: Column, domain: Codes, domains: int) -> _Feature:
+    if told.kind in NOT_COMPARED:
+        return _Feature(NOT_COMPARED[told.kind])
+    there = column.notna()
+    per_domain = column[there].groupby(domain[there]).nunique()
+    if len(per_domain) == domains and (per_domain == 1).all() and column.nunique() > 1:
+        return _Feature(SAME_DOMAIN)
+    if not there.any():
+        return _Feature("left out: empty in the domains that are compared")
+    if told.kind == "number":
+        numbers = column.to_numpy(dtype=float, na_value=np.nan)
         infinite = np.isinf(numbers)
-        if infinite.any():
-            note, numbers = (
-                f"{int(infinite.sum())} infinite values count as missing",
-                np.where(infinite, np.nan, numbers),
-            )
-        return _Column("numbers", note, numbers, few=distinct <= FEW_VALUES)
-    text = column.astype(str).where(column.notna())
-    common = text.value_counts()
+        note = f"compared; {int(infinite.sum())} infinite values count as missing" if infinite.any() else ""
+        return _Feature(note, np.where(infinite, np.nan, numbers), few=column.nunique() <= FEW_VALUES)
+    words = column.astype(str).where(there)
+    common = words.value_counts()
     note = ""
     if len(common) > MOST_LEVELS:
         rare = set(common.index[MOST_LEVELS - 1 :])
-        text = text.where(~text.isin(rare), "(others)")
-        note = f"{len(rare)} rare labels are pooled"
-    codes, _ = pd.factorize(text, sort=True)
-    return _Column("labels", note, np.where(codes < 0, np.nan, codes).astype(float))
-
-
-def _nested(column: pd.Series[Any]) -> bool:
-    return column.dtype == object and bool(
-        column.map(lambda v: isinstance(v, list | dict | np.ndarray)).any()
+        words = words.where(~words.isin(rare), "(others)")
+        note = f"compared; its {len(rare):,} rarest words are pooled"
+    codes, levels = pd.factorize(words, sort=True)
+    return _Feature(
+        note, np.where(codes < 0, np.nan, codes).astype(float), nominal=True, levels=tuple(map(str, levels))
     )
+
+
+def _units(frame: pd.DataFrame, table: Table, codes: Codes) -> list[str]:
+    """Whether the same person or shop has rows in several domains: such rows are no independent draws."""
+    notes = []
+    for name in frame.columns:
+        if table[name].kind == "category" and not KEY_NAME.search(name):
+            continue
+        units = pd.Series(codes).groupby(frame[name].to_numpy())
+        sizes = units.size().to_numpy()
+        if len(sizes) < 2 or sizes.max() < 2 or len(sizes) < 0.01 * len(codes):
+            continue
+        several = int((units.nunique() > 1).sum())
+        if several < 0.02 * len(sizes):
+            continue
+        effective = sizes.sum() ** 2 / (sizes.astype(float) ** 2).sum()
+        notes.append(
+            f"{several:,} of {len(sizes):,} different {name} have rows in more than one domain. Rows of one {name} "
+            f"are alike, so that {int(sizes.sum()):,} rows may tell as little as {effective:,.0f} independent ones; "
+            "p-values and intervals take them as independent."
+        )
+    return notes
 
 
 def _domains(
@@ -386,11 +490,11 @@ def _domains(
 ) -> tuple[Codes, list[str], NDArray[np.bool_], list[str]]:
     """Codes and names of the domains; small ones are merged with their neighbour in time, or left out."""
     notes = []
-    codes, names = pd.factorize(labels, sort=True)
-    words = [str(name) for name in names]
+    words = domain_names(labels)
     if reference == "reference" and set(words) == {"reference", "current"}:
-        words, codes = ["reference", "current"], 1 - codes  # sorted, the current table would come first
-    codes = codes.astype(np.int64)
+        words = ["reference", "current"]  # sorted, the current table would come first
+    place_of = {word: k for k, word in enumerate(words)}
+    codes = labels.map(_day).map(place_of).to_numpy().astype(np.int64)
     if ordered:
         codes, words, merged = _merge(codes, words)
         notes += merged
@@ -444,7 +548,7 @@ def _merge(codes: Codes, words: list[str]) -> tuple[Codes, list[str], list[str]]
     place = np.empty(len(words), dtype=np.int64)
     for n, group in enumerate(groups):
         place[group] = n
-    named = [words[g[0]] if len(g) == 1 else f"{words[g[0]]} … {words[g[-1]]}" for g in groups]
+    named = [_joined(words[g[0]], words[g[-1]]) for g in groups]
     return (
         place[codes],
         named,
@@ -452,9 +556,17 @@ def _merge(codes: Codes, words: list[str]) -> tuple[Codes, list[str], list[str]]
     )
 
 
+def _joined(first: str, last: str) -> str:
+    """The name of neighbours in time: 2024-01-01 to 2024-02-29, or 2024-1 … 2024-2."""
+    if first == last:
+        return first
+    if " to " in first and " to " in last:
+        return f"{first.split(' to ')[0]} to {last.split(' to ')[1]}"
+    return f"{first} … {last}"
+
+
 def _duplicates(frame: pd.DataFrame, codes: Codes) -> str:
     """Whether rows stand again in another domain; tables of a few labels repeat themselves without harm."""
-    frame = frame.loc[:, [not _nested(frame[name]) for name in frame]]
     distinct = frame.nunique()
     if frame.shape[1] < 2 or distinct.astype(float).clip(lower=1).pipe(np.log).sum() < 2 * np.log(len(frame)):
         return ""
@@ -476,12 +588,17 @@ def _target(goal: pd.Series[Any] | None, task: Task) -> tuple[list[str] | None, 
     there = goal.dropna()
     if there.nunique() < 2:
         raise InputError(f"The target {goal.name!r} holds {there.nunique()} value; two or more are needed.")
+    if pd.api.types.is_datetime64_any_dtype(goal):
+        raise InputError(
+            f"The target {goal.name!r} holds dates; a target holds classes or numbers. Say what it is with --kind "
+            f"{goal.name}=category or {goal.name}=number."
+        )
     numeric = pd.api.types.is_numeric_dtype(goal) and not pd.api.types.is_bool_dtype(goal)
     if task == "regression" and not numeric:
-        raise InputError(f"The target {goal.name!r} holds text; task='regression' needs numbers.")
+        raise InputError(f"The target {goal.name!r} holds words; task='regression' needs numbers.")
     whole = numeric and bool((there == there.round()).all())
     if task == "regression" or (task == "auto" and numeric and not (whole and there.nunique() <= FEW_VALUES)):
-        numbers = pd.to_numeric(goal).to_numpy(dtype=float, na_value=np.nan)
+        numbers = goal.to_numpy(dtype=float, na_value=np.nan)
         return None, np.where(np.isinf(numbers), np.nan, numbers), ""
     if there.nunique() > MOST_CLASSES:
         raise InputError(
@@ -489,7 +606,7 @@ def _target(goal: pd.Series[Any] | None, task: Task) -> tuple[list[str] | None, 
             "rare ones, or give task='regression' for numbers."
         )
     codes, names = pd.factorize(goal, sort=True)
-    words = [str(name) for name in names]
+    words = [str(int(n)) if isinstance(n, float) and n == int(n) else str(n) for n in names]
     missing = int((codes < 0).sum())
     told = f"{missing:,} rows have no label of {goal.name}." if missing else ""
     return words, np.where(codes < 0, np.nan, codes).astype(float), told
@@ -511,11 +628,17 @@ def missing_by_domain(table: AuditTable) -> pd.DataFrame:
 
 
 def _section(
-    table: AuditTable, report: list[tuple[str, str, float, str]], notes: list[str], missing: pd.DataFrame
+    table: AuditTable,
+    windows: pd.DataFrame,
+    report: Sequence[tuple[str, str, str, float, str]],
+    notes: list[str],
+    missing: pd.DataFrame,
 ) -> Section:
     sizes = np.bincount(table.domain, minlength=len(table.domains))
-    columns = pd.DataFrame(report, columns=["column", "kind", "missing", "note"])
+    columns = pd.DataFrame(report, columns=["column", "kind", "why", "missing", "note"])
     domains = pd.DataFrame({"domain": table.domains, "rows": sizes})
+    if len(windows):
+        domains = domains.merge(windows, how="left", on="domain")
     if table.target is not None:
         labelled = np.bincount(table.domain[~np.isnan(table.target)], minlength=len(table.domains))
         domains["labelled"] = labelled
@@ -530,7 +653,7 @@ def _section(
         tables["Share of missing values by domain"] = missing
     return Section(
         "ingest",
-        "What was looked at?",
+        "What was read?",
         answer,
         tuple(notes),
         tables,
@@ -538,6 +661,7 @@ def _section(
             "rows": len(table),
             "domains": dict(zip(table.domains, sizes.tolist(), strict=True)),
             "columns": table.names,
+            "windows": domains[["domain", "start", "end"]].to_dict("records") if len(windows) else [],
         },
     )
 

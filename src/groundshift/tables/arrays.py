@@ -1,11 +1,8 @@
-"""A user's table, whatever holds it: numpy, pandas, polars, Arrow, csv or parquet.
-
-The door of every system that takes rows observed under conditions: validation happens here, once.
-"""
+"""Rows observed under conditions, as arrays: the observed condition of each row, numbers, embeddings, images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -15,12 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
+from groundshift.tables.files import find_column, some
+from groundshift.tables.kinds import Reading, read_table, typed
 
 __all__ = [
     "numeric",
     "open_arrays",
     "read_images",
-    "read_table",
     "refuse_filled",
     "refuse_overwriting",
     "split_domain",
@@ -28,64 +26,27 @@ __all__ = [
 ]
 
 
-def read_table(source: Any) -> pd.DataFrame:
-    """A pandas frame from an array (rows, n), a frame (pandas, polars, Arrow) or a path (csv, parquet).
-
-    Columns of an array are named x1, x2, ...
-
-    Raises
-    ------
-    InputError
-        An array that is not two-dimensional, no such file, a format that is neither csv nor parquet.
-
-    Examples
-    --------
-    >>> read_table(np.zeros((2, 3))).columns.tolist()
-    ['x1', 'x2', 'x3']
-    """
-    if isinstance(source, pd.DataFrame):
-        return source
-    if hasattr(source, "to_pandas"):
-        return source.to_pandas()
-    if isinstance(source, np.ndarray):
-        if source.ndim != 2:
-            raise InputError(
-                f"An array of shape {source.shape} was given; a table has shape (rows, columns)."
-            )
-        return pd.DataFrame(source, columns=[f"x{j + 1}" for j in range(source.shape[1])])
-    if not isinstance(source, str | Path):
-        raise InputError(
-            f"A {type(source).__name__} was given; give an array, a table (pandas, polars, Arrow) or the path of "
-            "a csv or parquet file."
-        )
-    path = Path(source)
-    if not path.is_file():
-        raise InputError(f"{path} is no file. Give the path of a csv or parquet file.")
-    name = path.name.removesuffix(".gz")
-    if name.endswith((".parquet", ".pq")):
-        return pd.read_parquet(path)
-    if name.endswith(".csv"):
-        return pd.read_csv(path)
-    raise InputError(f"{path} is neither csv nor parquet; save the table in one of the two.")
-
-
-def split_domain(source: Any, domain: Any) -> tuple[pd.DataFrame, pd.Series[Any]]:
+def split_domain(
+    source: Any, domain: Any, reading: Reading | None = None
+) -> tuple[pd.DataFrame, pd.Series[Any]]:
     """Split a table into its features and the observed condition of each row.
 
     Parameters
     ----------
-    source : anything `read_table` takes
-    domain : column name, or one label per row, shape (rows,)
+    source : anything `groundshift.tables.open_table` takes
+    domain : name of a column, or of a pandas frame's index, or one label per row, shape (rows,)
+    reading : what the user says of how the table is read
 
     Returns
     -------
     features, domain
-        Both with a fresh index 0, 1, ...
+        Both with a fresh index 0, 1, ...; words that are dates or periods become dates, or categories in order of time.
 
     Raises
     ------
     InputError
-        No such column, another number of labels than rows, missing labels.
+        No such column, another number of labels than rows, missing labels, dates whose day and month cannot be told
+        apart.
 
     Examples
     --------
@@ -94,13 +55,15 @@ def split_domain(source: Any, domain: Any) -> tuple[pd.DataFrame, pd.Series[Any]
     >>> features.columns.tolist(), site.tolist()
     (['a', 'b'], ['u', 'v'])
     """
-    frame = read_table(source).reset_index(drop=True)
     if domain is None:
         raise InputError("No domain was given; name the column that holds it, or give one label per row.")
+    if isinstance(source, pd.DataFrame):  # an index is no feature, but may be the domain
+        if isinstance(domain, str) and domain not in source.columns and domain in source.index.names:
+            source = source.reset_index(domain)
+        source = source.reset_index(drop=True)
+    frame = read_table(source, reading)
     if isinstance(domain, str):
-        if domain not in frame.columns:
-            raise InputError(f"There is no column {domain!r}; the columns are {_some(frame.columns)}.")
-        labels = frame.pop(domain)
+        labels = frame.pop(find_column(domain, frame.columns))
     else:
         labels = pd.Series(np.asarray(domain).reshape(-1), name=getattr(domain, "name", None) or "domain")
         if len(labels) != len(frame):
@@ -112,16 +75,31 @@ def split_domain(source: Any, domain: Any) -> tuple[pd.DataFrame, pd.Series[Any]
             f"{int(labels.isna().sum())} of {len(labels)} rows have no domain (first: row "
             f"{int(np.flatnonzero(labels.isna())[0])}). Leave those rows out."
         )
-    return frame, labels
+    return frame, _in_time(labels, reading)
 
 
-def open_arrays(X: Any, domain: Any) -> tuple[Any, Any]:
+def _in_time(labels: pd.Series[Any], reading: Reading | None) -> pd.Series[Any]:
+    """Words that are dates or periods, so that they have their order; all other labels as they are."""
+    if (
+        not len(labels)
+        or pd.api.types.is_numeric_dtype(labels)
+        or isinstance(labels.dtype, pd.CategoricalDtype)
+    ):
+        return labels
+    name = str(labels.name)
+    said = None if reading is None else replace(reading, kinds={})
+    table = typed(pd.DataFrame({name: labels}), said)
+    return table.times(name) if table[name].kind in ("date", "period") else labels
+
+
+def open_arrays(X: Any, domain: Any, *, target: str | None = None) -> tuple[Any, Any]:
     """The arrays behind a .npy or .npz file of embeddings; anything else as it is.
 
     Parameters
     ----------
     X : path of a .npy file with one array (rows, columns), or of a .npz file with exactly one such array
     domain : one label per row, or the name of the .npz file's array of labels
+    target : name of the .npz file's array of targets, which becomes a column beside x1, x2, ...
 
     Raises
     ------
@@ -133,12 +111,13 @@ def open_arrays(X: Any, domain: Any) -> tuple[Any, Any]:
     try:
         loaded = np.load(X, allow_pickle=False)
         arrays = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (ValueError, OSError, BadZipFile) as error:
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise InputError(f"{X} holds no plain arrays that can be read ({error}); save numbers.") from error
     if isinstance(loaded, np.ndarray):
-        if isinstance(domain, str):
+        named = next((name for name in (domain, target) if isinstance(name, str)), None)
+        if named is not None:
             raise InputError(
-                f"{X} holds one array and no column {domain!r}; give one label per row, or a .npz file."
+                f"{X} holds one array and no column {named!r}; give one label per row, or a .npz file."
             )
         return loaded, domain
     tables = [name for name, array in arrays.items() if array.ndim == 2]
@@ -146,11 +125,23 @@ def open_arrays(X: Any, domain: Any) -> tuple[Any, Any]:
         raise InputError(
             f"{X} holds {len(tables)} arrays of shape (rows, columns) (all: {', '.join(arrays)}); one is needed."
         )
+    rows = arrays[tables[0]]
     if isinstance(domain, str):
-        if domain not in arrays:
-            raise InputError(f"{X} holds no array {domain!r}; it holds {', '.join(arrays)}.")
-        domain = arrays[domain]
-    return arrays[tables[0]], domain
+        domain = pd.Series(_of_rows(arrays, domain, len(rows), X), name=domain)
+    if target is None:
+        return rows, domain
+    frame = pd.DataFrame(rows, columns=[f"x{j + 1}" for j in range(rows.shape[1])])
+    return frame.assign(**{target: _of_rows(arrays, target, len(rows), X)}), domain
+
+
+def _of_rows(arrays: dict[str, Any], name: str, rows: int, path: Any) -> Any:
+    if name not in arrays:
+        raise InputError(f"{path} holds no array {name!r}; it holds {', '.join(arrays)}.")
+    if arrays[name].shape != (rows,):
+        raise InputError(
+            f"The array {name!r} of {path} has shape {arrays[name].shape}; ({rows},) is needed, one value per row."
+        )
+    return arrays[name]
 
 
 def numeric(frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -164,14 +155,14 @@ def numeric(frame: pd.DataFrame) -> NDArray[np.float64]:
     numbers = frame.apply(pd.to_numeric, errors="coerce")
     text = [str(name) for name in frame if (numbers[name].isna() & frame[name].notna()).any()]
     if text:
-        raise InputError(f"Columns that hold no numbers: {_some(text)}. Leave them out, or encode them.")
+        raise InputError(f"Columns that hold no numbers: {some(text)}. Leave them out, or encode them.")
     values = numbers.to_numpy(dtype=float)
     bad = ~np.isfinite(values)
     if bad.any():
         rows = np.flatnonzero(bad.any(axis=1))
         raise InputError(
             f"{len(rows)} of {len(values)} rows hold missing or infinite values (columns "
-            f"{_some([str(c) for c in frame.columns[bad.any(axis=0)]])}; first at row {rows[0]}). Fill them, or "
+            f"{some([str(c) for c in frame.columns[bad.any(axis=0)]])}; first at row {rows[0]}). Fill them, or "
             "leave those rows out."
         )
     return values
@@ -202,11 +193,6 @@ def refuse_filled(folder: Path) -> None:
     """Raise `InputError` unless ``folder`` can be made, or is there and empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is kept: it is not an empty folder. Name another.")
-
-
-def _some(names: Sequence[Any] | pd.Index[Any], at_most: int = 8) -> str:
-    shown = ", ".join(map(str, names[:at_most]))
-    return shown if len(names) <= at_most else f"{shown}, ... ({len(names)} in all)"
 
 
 def read_images(folder: str | Path, size: int = 16) -> tuple[NDArray[np.float64], pd.Series[Any]]:

@@ -1,0 +1,129 @@
+"""Steps 2 and 3 of an audit: everything that is asked of the rows before it gets a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundshift.workflows.audit import kind as kind_step
+from groundshift.workflows.audit import moved as moved_step
+from groundshift.workflows.audit import shares as shares_step
+from groundshift.workflows.audit import structure as structure_step
+from groundshift.workflows.audit.models import Design, design, equalised, halves, recalibrated
+from groundshift.workflows.audit.overlap import Overlapping, overlapping
+from groundshift.workflows.audit.table import AuditTable
+
+__all__ = ["Findings"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What steps 2 and 3 found.
+
+    Attributes
+    ----------
+    whole : all rows
+    sample : those that models see, with equal missingness; ``scores`` are their probabilities of the domains
+    labelled, labelled_X, labelled_scores : those of them with a label of the target
+    moved, related : the columns one by one and together; their dependence
+    told, changed : the target's distribution, and the target given the columns; None without labels in two domains
+    overlap : the columns in which the labelled domains overlap
+    local : single mechanisms, where they were looked for
+    unlabelled : shares of the classes in domains whose labels are not in yet
+    """
+
+    whole: AuditTable
+    sample: AuditTable
+    scores: NDArray[np.float64]
+    labelled: AuditTable
+    labelled_X: Design
+    labelled_scores: NDArray[np.float64]
+    moved: moved_step.Moved
+    related: structure_step.Correlations
+    told: structure_step.Label | None
+    changed: structure_step.Concept | None
+    overlap: Overlapping | None
+    local: structure_step.Mechanisms | None
+    unlabelled: shares_step.Unlabelled | None
+
+    @property
+    def axis(self) -> str:
+        """What the domains are called."""
+        return self.whole.axis
+
+    @classmethod
+    def of(
+        cls,
+        table: AuditTable,
+        level: float,
+        max_rows: int,
+        rng: np.random.Generator,
+        *,
+        step: Callable[[str], None] = lambda name: None,
+        localise: bool = False,
+        seed: int = 0,
+    ) -> Findings:
+        """Go through the steps; a permuted copy or a window needs no sizes and no mechanisms (``localise``)."""
+        sample = equalised(table.sample(max_rows, rng), rng)
+        first = halves(sample.domain, rng)
+        X = design(sample.values, sample.nominal, sample.names)
+        step("telling domains apart")
+        found = moved_step.moved(table, sample, X, first, level, rng)
+        found = _without_suspects(found, sample, X, first, level, rng)
+        step("correlations")
+        related = structure_step.correlations(sample, found, level, rng)
+        labelled, labelled_X, scores = sample, X, found.scores
+        told, changed, overlap = None, None, None
+        if len(table.labelled_domains) >= 2:
+            rows = np.flatnonzero(
+                ~np.isnan(np.asarray(sample.target)) & np.isin(sample.domain, table.labelled_domains)
+            )
+            labelled, labelled_X, halved = sample.take(rows), X.take(rows), first[rows]
+            scores = found.scores[rows]
+            if len(rows) < len(sample) or len(table.labelled_domains) < len(table.domains):
+                labelled = labelled.renumbered()
+                scores = moved_step.tell_apart(labelled, labelled_X, halved, level, rng)[0]
+            scores = recalibrated(scores, labelled.domain, len(labelled.domains))
+            step("the target given the columns")
+            overlap = overlapping(labelled, labelled_X, scores, halved, rng)
+            if overlap.usable:
+                changed = structure_step.concept(
+                    labelled, overlap.X, overlap.scores, halved, rng, sized=localise
+                )
+            else:
+                changed = structure_step.unknown()
+            step("the columns given the target")
+            whole = table.labelled().within(table.labelled_domains).renumbered()
+            told = structure_step.label(whole, labelled, labelled_X, scores, halved, level, rng)
+        local = None
+        _, says = kind_step.judge(found, related, told, changed, level)
+        by_label = told is not None and kind_step.explained_by_label(told, says, level)
+        unlabelled = shares_step.estimate(sample, X, first, rng) if localise else None
+        if localise and says["features"] and says["marginals"] and not by_label and len(table.names) > 1:
+            step("mechanisms")
+            local = structure_step.mechanisms(sample, X, found, related, level, seed)
+        return cls(
+            table, sample, found.scores, labelled, labelled_X, scores, found, related, told, changed, overlap, local,
+            unlabelled,
+        )  # fmt: skip
+
+
+def _without_suspects(
+    found: moved_step.Moved,
+    table: AuditTable,
+    X: Design,
+    first: NDArray[np.bool_],
+    level: float,
+    rng: np.random.Generator,
+) -> moved_step.Moved:
+    """Tell the domains apart without the columns whose missingness moved: their values may be a selection."""
+    out = kind_step.suspects(found)
+    if not out:
+        return found
+    kept = np.array([name not in out for name in table.names])
+    rest = design(table.values[:, kept], table.nominal[kept], [n for n in table.names if n not in out])
+    _, auc, low, high, p, by_domain = moved_step.tell_apart(table, rest, first, level, rng)
+    return replace(found, auc=auc, low=low, high=high, p=p, by_domain=by_domain)
