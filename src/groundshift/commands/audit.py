@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,15 @@ from groundshift.tables import parse_kinds, refuse_filled
 
 if TYPE_CHECKING:
     from groundshift.workflows.audit import Audit, Kind
+
+
+class OnUnknown(StrEnum):
+    """What a limit on a kind that cannot be told does."""
+
+    fail = "fail"
+    warn = "warn"
+    ignore = "ignore"
+
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -80,6 +90,9 @@ def audit(
         typer.Option(help="Hidden classes whose shares are estimated where there is no target.", metavar="K"),
     ] = None,
     level: Annotated[float, typer.Option(help="Level of the whole verdict.")] = 0.05,
+    alert: Annotated[
+        float, typer.Option(help="Size from which a kind counts as crossed in the timeline of windows.")
+    ] = 0.0,
     max_rows: Annotated[int, typer.Option(help="Rows that models see at most.")] = 20_000,
     null_runs: Annotated[
         int, typer.Option(help="Copies with permuted domains, to measure false alarms.")
@@ -96,6 +109,12 @@ def audit(
             metavar="KIND[:SIZE]",
         ),
     ] = None,
+    on_unknown: Annotated[
+        OnUnknown,
+        typer.Option(
+            help="What --fail-on does about a kind that cannot be told: fail (exit 3), warn, or ignore."
+        ),
+    ] = OnUnknown.fail,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -128,6 +147,7 @@ def audit(
             day_first=day_first,
             classes=classes,
             level=level,
+            alert=alert,
             max_rows=max_rows,
             null_runs=null_runs,
             remedies=not no_remedies,
@@ -141,7 +161,10 @@ def audit(
     exceeded = found.fails(limits)
     for words in exceeded:
         print(f"groundshift: --fail-on {words}", file=sys.stderr)
-    raise typer.Exit(int(bool(exceeded)))
+    unknown = [] if on_unknown == OnUnknown.ignore else found.unknown(limits)
+    for words in unknown:
+        print(f"groundshift: --fail-on {words}", file=sys.stderr)
+    raise typer.Exit(1 if exceeded else 3 if unknown and on_unknown == OnUnknown.fail else 0)
 
 
 def _names(text: str) -> list[str]:

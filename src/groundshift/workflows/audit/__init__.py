@@ -25,6 +25,7 @@ from groundshift.workflows.audit import power as power_step
 from groundshift.workflows.audit import remedies as remedies_step
 from groundshift.workflows.audit import shares as shares_step
 from groundshift.workflows.audit import structure as structure_step
+from groundshift.workflows.audit import timeline as timeline_step
 from groundshift.workflows.audit.findings import Findings
 from groundshift.workflows.audit.models import design
 from groundshift.workflows.audit.result import KINDS, SCHEMA, Audit, Kind, Section, parse_limit
@@ -54,6 +55,7 @@ def audit(
     day_first: bool | None = None,
     classes: int | None = None,
     level: float = 0.05,
+    alert: float = 0.0,
     max_rows: int = 20_000,
     null_runs: int = 10,
     remedies: bool = True,
@@ -82,6 +84,7 @@ def audit(
     day_first : whether 01/02/2024 is the first of February; without it such dates are refused as a domain or time
     classes : how many hidden classes the rows mix, to estimate their shares by domain (LLS); with no target only
     level : of the whole verdict: with nothing moved, a shift of any kind is found with at most this probability
+    alert : size from which a kind counts as crossed in the timeline of three or more windows
     max_rows : models and pairs see at most so many rows, drawn alike from every domain; single columns see all
     null_runs : copies with permuted domains that are audited, to measure false alarms
     remedies : whether to try what could be done
@@ -109,7 +112,7 @@ def audit(
     >>> audit(table, domain="month", target="churn", null_runs=0, remedies=False).found
     ('concept',)
     """
-    _check(level, max_rows, null_runs, classes, target)
+    _check(level, alert, max_rows, null_runs, classes, target)
     step = _Steps(progress, null_runs)
     step("reading")
     reading = Reading(dict(kinds or {}), tuple(na), date_format, day_first)  # type: ignore[arg-type]
@@ -143,6 +146,7 @@ def audit(
             found.labelled, found.labelled_X, found.labelled_scores, level, rng
         )
 
+    series = timeline_step.timeline(table, level, rng, step)
     curves = power_step.planted(found.whole, level, rng)
     alarms = 0
     small = table.sample(NULL_ROWS, rng)
@@ -165,6 +169,7 @@ def audit(
             moved_step.section(found.moved, level),
             structure,
             kind_step.section(verdicts, headline, loss),
+            *([timeline_step.section(series, table, alert)] if len(series) else []),
             remedies_step.section(tried, why_not),
             power_step.section(curves, (alarms, null_runs), len(small), (int(sizes.min()), int(sizes.sum()))),
         ),
@@ -263,9 +268,13 @@ def _weights(found: Findings, rows: int) -> pd.Series[Any] | None:
     return made
 
 
-def _check(level: float, max_rows: int, null_runs: int, classes: int | None, target: str | None) -> None:
+def _check(
+    level: float, alert: float, max_rows: int, null_runs: int, classes: int | None, target: str | None
+) -> None:
     if not 0 < level < 1:
         raise InputError(f"level is {level}; a number between 0 and 1 is needed, as 0.05.")
+    if not 0 <= alert <= 1:
+        raise InputError(f"alert is {alert}; a size between 0 and 1 is needed.")
     if max_rows < 4 * LEAST_ROWS:
         raise InputError(
             f"max_rows is {max_rows}; at least {4 * LEAST_ROWS} rows are needed to compare anything."

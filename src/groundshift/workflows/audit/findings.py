@@ -63,10 +63,11 @@ class Findings:
         rng: np.random.Generator,
         *,
         step: Callable[[str], None] = lambda name: None,
+        sized: bool = False,
         localise: bool = False,
         seed: int = 0,
     ) -> Findings:
-        """Go through the steps; a permuted copy or a window needs no sizes and no mechanisms (``localise``)."""
+        """Go through the steps; a permuted copy needs no ``sized`` concept, and neither it nor a window mechanisms."""
         sample = equalised(table.sample(max_rows, rng), rng)
         first = halves(sample.domain, rng)
         X = design(sample.values, sample.nominal, sample.names)
@@ -91,7 +92,7 @@ class Findings:
             overlap = overlapping(labelled, labelled_X, scores, halved, rng)
             if overlap.usable:
                 changed = structure_step.concept(
-                    labelled, overlap.X, overlap.scores, halved, rng, sized=localise
+                    labelled, overlap.X, overlap.scores, halved, rng, sized=sized or localise
                 )
             else:
                 changed = structure_step.unknown()

@@ -79,6 +79,22 @@ class _Row:
     interval: Markup
 
 
+def draw_main(ax: Any, audit: Audit) -> None:
+    """The one plot that shows the verdict: kinds over time where there are windows, else each kind's size."""
+    series = next((s for s in audit.sections if s.name == "timeline"), None)
+    if series is not None:
+        next(iter(series.figures.values()))(ax)
+        return
+    kinds = [k for k in audit.kinds if k.size == k.size][::-1]
+    y = range(len(kinds))
+    colours = ["#c4622d" if k.found else "#9aa5ad" for k in kinds]
+    ax.hlines(y, [k.low for k in kinds], [k.high for k in kinds], color=colours, linewidth=2.5)
+    ax.scatter([k.size for k in kinds], y, color=colours, s=30, zorder=3)
+    ax.set_yticks(list(y), [f"{k.name} ({k.status.partition(' (')[0]})" for k in kinds])
+    ax.set_xlim(0, max(0.1, *(1.05 * k.high for k in kinds)) if kinds else 1)
+    ax.set_xlabel("size of the shift, with 95 % interval (0 alike, 1 nothing in common)")
+
+
 # Words for values ----------------------------------------------------------------------------------------
 
 

@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from groundshift.errors import InputError
 from groundshift.tables import refuse_filled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["KINDS", "SCHEMA", "Audit", "Kind", "Section", "p_words", "parse_limit"]
 
@@ -66,7 +69,7 @@ class Section:
 
     Attributes
     ----------
-    name : "ingest", "moved", "structure", "kind", "remedies" or "power"
+    name : "ingest", "moved", "structure", "kind", "timeline", "remedies" or "power"
     question, answer : a plain sentence each
     notes : further sentences
     tables : caption → rows; numbers are numbers, intervals two columns "low" and "high"
@@ -105,6 +108,10 @@ class Audit:
     recommended: str | None
     settings: Mapping[str, Any]
     weights: pd.Series[Any] | None = None
+
+    def __repr__(self) -> str:
+        found = ", ".join(self.found) or "nothing"
+        return f"<Audit of {self.settings.get('data')}: {found} found>"
 
     def __str__(self) -> str:
         return "\n".join([self.headline, "", *(f"{s.question}\n  {s.answer}" for s in self.sections)])
@@ -151,6 +158,41 @@ class Audit:
                     exceeded.append(f"{limit}: {kind.sentence}")
         return exceeded
 
+    def unknown(self, limits: Sequence[str]) -> list[str]:
+        """The limits of which the data cannot tell whether they are exceeded, in words; "any" asks for no kind.
+
+        A limit on a kind that needs labels is unknown without them.
+        """
+        names = {parse_limit(limit)[0]: limit for limit in limits}
+        return [
+            f"{names[k.name]}: cannot tell. {k.sentence}"
+            for k in self.kinds
+            if k.found is None and k.name in names
+        ]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per kind: kind, status, size, low, high, p, where, sentence."""
+        rows = [
+            (k.name, k.status, k.size, k.low, k.high, k.p, ", ".join(k.where), k.sentence) for k in self.kinds
+        ]
+        return pd.DataFrame(rows, columns=["kind", "status", "size", "low", "high", "p", "where", "sentence"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The size of every kind with its interval, or over time where there are windows.
+
+        Parameters
+        ----------
+        ax : matplotlib axes to draw on; by default new ones
+        """
+        from groundshift.workflows.audit.report import draw_main
+
+        if ax is None:
+            from matplotlib.figure import Figure
+
+            ax = Figure(figsize=(7, 3.2), layout="constrained").subplots()
+        draw_main(ax, self)
+        return ax
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON; ``schema`` is `SCHEMA`."""
         return {
@@ -158,7 +200,7 @@ class Audit:
             "headline": self.headline,
             "found": list(self.found),
             "recommended": self.recommended,
-            "kinds": [_plain(vars(kind)) for kind in self.kinds],
+            "kinds": [{**_plain(vars(kind)), "status": kind.status} for kind in self.kinds],
             "sections": {
                 s.name: {
                     "question": s.question,

@@ -143,18 +143,31 @@ def _named(times: pd.Series[Any], starts: pd.Series[Any], ends: dict[Any, Any], 
     }  # fmt: skip
     place = {s: k for k, group in enumerate(groups) for s in group}
     begins = [max(g[0], first) for g in groups]
-    stops = [min(ends[g[-1]], last) - (grain or (pd.Timedelta(1, "us") if dated else 0)) for g in groups]
+    stops = [min(ends[g[-1]], last) for g in groups]
     holes = [k for k in range(len(order) - 1) if ends[order[k]] < order[k + 1]]
     codes = starts.map(place).to_numpy()
     if holes:
         shown = ", ".join(f"after {_moment(ends[order[k]], dated)}" for k in holes[:5])
         notes.append(f"There are windows without rows {shown}.")
-    return _labelled(times, codes, begins, stops, dated, notes, dict.fromkeys(partial, " (partial)"))
+    return _labelled(
+        times,
+        codes,
+        begins,
+        [_last(s) if dated else s for s in stops],
+        dated,
+        notes,
+        dict.fromkeys(partial, " (partial)"),
+    )
 
 
 def _grain(times: pd.Series[Any]) -> pd.Timedelta:
     """A day where every time is midnight, else nothing: what the last moment of a window is."""
     return pd.Timedelta(1, "D") if (times == times.dt.normalize()).all() else pd.Timedelta(0)
+
+
+def _last(end: pd.Timestamp) -> pd.Timestamp:
+    """The day before, where a window ends at midnight."""
+    return end - pd.Timedelta(1, "D") if end == end.normalize() else end
 
 
 def _labelled(
