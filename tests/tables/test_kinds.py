@@ -64,11 +64,14 @@ def forms(tmp_path_factory):
     return {
         "pandas": frame, "csv": place / "t.csv", "gz": place / "t.csv.gz", "tsv": place / "t.tsv",
         "parquet": place / "t.parquet", "arrow": arrow, "polars": pl.read_parquet(place / "t.parquet"),
-        "lazy": pl.scan_parquet(place / "t.parquet"), "strings": frame.astype(object).astype("str").where(frame.notna()),
+        "lazy": pl.scan_parquet(place / "t.parquet"),
+        "strings": frame.astype(object).astype("str").where(frame.notna()),
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["pandas", "csv", "gz", "tsv", "parquet", "arrow", "polars", "lazy", "strings"])
+@pytest.mark.parametrize(
+    "form", ["pandas", "csv", "gz", "tsv", "parquet", "arrow", "polars", "lazy", "strings"]
+)
 def test_kinds_and_values_are_the_same_in_every_format(forms, form):
     table = typed(forms[form])
     assert {c.name: c.kind for c in table.columns} == KINDS
@@ -148,7 +151,8 @@ def test_words_are_read_by_what_they_say(words, kind, first):
 
 def test_periods_are_in_the_order_of_time_however_they_are_written():
     for words in (
-        [f"2024-{m}" for m in range(1, 13)], [f"{m}/2024" for m in range(1, 13)], [f"Q{q} {y}" for y in (2023, 2024) for q in (1, 2, 3, 4)],
+        [f"2024-{m}" for m in range(1, 13)], [f"{m}/2024" for m in range(1, 13)],
+        [f"Q{q} {y}" for y in (2023, 2024) for q in (1, 2, 3, 4)],
         [f"W{w} 2024" for w in range(1, 12)], ["Nov 2023", "Dec 2023", "Jan 2024", "Feb 2024"],
     ):  # fmt: skip
         shuffled = list(np.random.default_rng(0).permutation(words * 3))
@@ -173,7 +177,9 @@ def test_an_order_of_day_and_month_is_never_guessed():
 
 
 def test_the_user_has_the_last_word():
-    frame = pd.DataFrame({"zip": [1010, 1020] * 50, "order": range(100), "score": ["1", "x"] * 50, "m": ["-9", "3"] * 50})
+    frame = pd.DataFrame(
+        {"zip": [1010, 1020] * 50, "order": range(100), "score": ["1", "x"] * 50, "m": ["-9", "3"] * 50}
+    )
     assert typed(frame, Reading({"zip": "category", "order": "number"}))["order"].kind == "number"
     assert typed(frame, Reading({"zip": "category"})).frame["zip"].iloc[0] == "1010"
     assert typed(frame, Reading(na=["-9"])).frame["m"].isna().sum() == 50

@@ -193,7 +193,8 @@ def _open_file(path: Path) -> pd.DataFrame:
 
 def _open_parquet(path: Path) -> pd.DataFrame:
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({_one_line(error)}). Save it again.") from error
     return _of_arrow(table, str(path))
@@ -216,7 +217,22 @@ def _open_csv(path: Path) -> pd.DataFrame:
         raise InputError(
             f"{path} cannot be read as CSV: {_one_line(error)}. {_csv_advice(path, error)}"
         ) from error
-    return _of_arrow(table, str(path))
+    frame = _of_arrow(table, str(path))
+    _refuse_open_quote(path, frame)
+    return frame
+
+
+def _refuse_open_quote(path: Path, frame: pd.DataFrame) -> None:
+    """A quotation mark that is never closed takes the rest of the file into one cell."""
+    last = frame.iloc[-1, -1] if len(frame) else None
+    if not isinstance(last, str) or "\n" not in last:
+        return
+    with pa.input_stream(str(path)) as stream:
+        if stream.read().decode("utf-8").endswith(last):
+            start = last.splitlines()[0][:40]
+            raise InputError(
+                f"{path} has a quotation mark that is never closed, before {start!r} in its last row."
+            )
 
 
 def _header(path: Path) -> tuple[str, list[str]]:
@@ -230,10 +246,12 @@ def _header(path: Path) -> tuple[str, list[str]]:
         raise InputError(f"{path} is encoded as UTF-16; save it as UTF-8.")
     if b"\0" in start:
         raise InputError(f"{path} holds binary data and is no CSV file; save the table as text.")
-    text = start.decode("utf-8-sig", errors="replace")
-    if not text.strip():
+    if not start.strip():
         raise InputError(f"{path} is empty; a header and rows are needed.")
-    first = next(line for line in text.splitlines() if line.strip())
+    try:
+        first = next(line for line in start.splitlines() if line.strip()).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not encoded as UTF-8 (its header is not); save it as UTF-8.") from error
     counts = {d: _outside_quotes(first, d) for d in DELIMITERS}
     delimiter = max(DELIMITERS, key=lambda d: counts[d]) if any(counts.values()) else ","
     try:

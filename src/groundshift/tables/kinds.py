@@ -241,13 +241,14 @@ def _typed_column(raw: pd.Series[Any], name: str, reading: Reading) -> tuple[pd.
     if asked is not None:
         return _as_asked(values, name, asked, reading)
     made, kind, why, ambiguous = _decided(values, name, reading.form)
-    missing_now = float(made.isna().mean()) if not ambiguous else missing
-    there = made.dropna() if kind in ("number", "category", "period", "date") and not ambiguous else made
-    if kind != "text" and len(there) and not ambiguous and there.nunique() == 1 and missing_now == 0:
-        return made, Column(name, "constant", f"always {_word(there.iloc[0])}", missing_now)
-    if not ambiguous and missing_now == 1:
-        return made, Column(name, "constant", "empty", 1.0)
-    return made, Column(name, kind, why, missing_now, ambiguous)
+    if ambiguous:
+        return made, Column(name, kind, why, missing, ambiguous)
+    missing = float(made.isna().mean())
+    if missing == 1:
+        return made, Column(name, "constant", "empty", missing)
+    if kind != "text" and missing == 0 and made.nunique() == 1:
+        return made, Column(name, "constant", f"always {_word(made.iloc[0])}", missing)
+    return made, Column(name, kind, why, missing)
 
 
 def _without(values: pd.Series[Any], na: Sequence[str]) -> pd.Series[Any]:
@@ -317,7 +318,13 @@ def _decided(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
 def _instants(values: pd.Series[Any]) -> pd.Series[Any]:
     if getattr(values.dt, "tz", None) is not None:
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
-    return values.dt.as_unit("us")
+    try:
+        return values.dt.as_unit("us")
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"{values.name} holds dates that are too far away to be told ({error}); take those rows out, or give the "
+            f"column another kind: --kind {values.name}=text."
+        ) from error
 
 
 def _number(values: pd.Series[Any], name: str, note: str = "") -> Decided:
@@ -582,6 +589,7 @@ def _seconds(words: list[str]) -> np.ndarray | None:
 
 def _objects(values: pd.Series[Any], name: str, form: DateForm) -> Decided | None:
     """A column of Python objects that are no words: numbers, dates, times, lists; None if it is one of words."""
+    values = values.where(values.notna(), np.nan)  # of all the ways to be missing one
     present = values.dropna()
     types = {type(v) for v in present}
     if any(issubclass(t, list | dict | set | tuple | np.ndarray) for t in types):
@@ -601,7 +609,9 @@ def _objects(values: pd.Series[Any], name: str, form: DateForm) -> Decided | Non
         )
         return _number(seconds.astype(float), name, "times of day, in seconds")
     if all(issubclass(t, datetime.timedelta | np.timedelta64) for t in types):
-        return _number(pd.to_timedelta(values).dt.total_seconds(), name, "durations, in seconds")
+        seconds = values.map(lambda t: t / np.timedelta64(1, "s") if isinstance(t, np.timedelta64) else t.total_seconds(),
+                             na_action="ignore")  # fmt: skip
+        return _number(seconds.astype(float), name, "durations, in seconds")
     if all(issubclass(t, datetime.date | np.datetime64) for t in types):
         try:
             instants = pd.to_datetime(values, utc=True)
