@@ -246,7 +246,7 @@ def _typed_column(raw: pd.Series[Any], name: str, reading: Reading) -> tuple[pd.
     missing = float(made.isna().mean())
     if missing == 1:
         return made, Column(name, "constant", "empty", missing)
-    if kind != "text" and missing == 0 and made.nunique() == 1:
+    if kind != "text" and missing == 0 and (made == made.iloc[0]).all():
         return made, Column(name, "constant", f"always {_word(made.iloc[0])}", missing)
     return made, Column(name, kind, why, missing)
 
@@ -549,6 +549,9 @@ def _numbers_of(words: list[str]) -> tuple[np.ndarray | None, str]:
         (CLOCK, lambda w: w, "times of day, in seconds"),
     )  # fmt: skip
     for pattern, clean, why in ways:
+        some_words = words[:50]
+        if pattern is None and not all(_is_number(w) for w in some_words):
+            continue
         if pattern is not None and not all(pattern.match(w) for w in words):
             continue
         if pattern in (DURATION, CLOCK):
