@@ -108,8 +108,9 @@ def test_a_column_or_file_nearly_named_right_is_offered(tmp_path):
 
 CELLS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6), st.binary(max_size=4), st.dates(),
-    st.datetimes(), st.times(), st.timedeltas(), st.decimals(allow_nan=False), st.complex_numbers(), st.fractions(), st.uuids(),
-    st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=1), st.integers(), max_size=1),
+    st.datetimes(), st.times(), st.timedeltas(), st.decimals(allow_nan=False), st.complex_numbers(),
+    st.fractions(), st.uuids(), st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=1), st.integers(), max_size=1),
     st.just(np.nan), st.just(pd.NaT), st.just(pd.NA),
 )  # fmt: skip
 DTYPES = (

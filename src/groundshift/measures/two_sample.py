@@ -30,6 +30,8 @@ Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 ENOUGH = 20
 """Permuted values beyond the observed one after which the p-value is clear."""
+LEAST_EXPECTED = 5
+"""Rows expected of a label in a domain below which χ² is not its distribution."""
 KOLMOGOROV = 1.358
 """95 % quantile of the Kolmogorov distribution: half the width of a band around a distribution function."""
 
@@ -118,13 +120,29 @@ def categories_differ(codes: ArrayLike, domain: ArrayLike) -> Difference:
 
 
 def categories_p(codes: ArrayLike, domain: ArrayLike) -> float:
-    """The p-value of `categories_differ` alone."""
-    table, _ = _counts(codes, domain)
+    """The p-value of `categories_differ` alone.
+
+    Labels that are too rare for the χ² distribution (expected in some domain fewer than `LEAST_EXPECTED` times) are
+    pooled; of two labels in two domains that stay too rare the test is Fisher's exact one.
+    """
+    table = _pooled(_counts(codes, domain)[0])
     if min(table.shape) < 2:
         return 1.0
     expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
+    if table.shape == (2, 2) and expected.min() < LEAST_EXPECTED:
+        return float(stats.fisher_exact(table.astype(int)).pvalue)
     freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
     return float(stats.chi2.sf(((table - expected) ** 2 / expected).sum(), freedom))
+
+
+def _pooled(table: Array) -> Array:
+    """Rows of a table of counts that are too rare become one."""
+    if min(table.shape) < 2:
+        return table
+    rare = table.sum(1) * table.sum(0).min() / table.sum() < LEAST_EXPECTED
+    if rare.sum() < 2:
+        return table
+    return np.vstack([table[~rare], table[rare].sum(0)])
 
 
 def _counts(codes: ArrayLike, domain: ArrayLike) -> tuple[Array, Codes]:

@@ -612,8 +612,7 @@ def _objects(values: pd.Series[Any], name: str, form: DateForm) -> Decided | Non
         )
         return _number(seconds.astype(float), name, "times of day, in seconds")
     if all(issubclass(t, datetime.timedelta | np.timedelta64) for t in types):
-        seconds = values.map(lambda t: t / np.timedelta64(1, "s") if isinstance(t, np.timedelta64) else t.total_seconds(),
-                             na_action="ignore")  # fmt: skip
+        seconds = values.map(_seconds_of, na_action="ignore")
         return _number(seconds.astype(float), name, "durations, in seconds")
     if all(issubclass(t, datetime.date | np.datetime64) for t in types):
         try:
@@ -622,6 +621,12 @@ def _objects(values: pd.Series[Any], name: str, form: DateForm) -> Decided | Non
             return None
         return _instants(instants), "date", "dates", ""
     return None
+
+
+def _seconds_of(duration: Any) -> float:
+    if isinstance(duration, np.timedelta64):
+        return float(duration / np.timedelta64(1, "s"))
+    return float(duration.total_seconds())
 
 
 def _word(value: Any) -> str:

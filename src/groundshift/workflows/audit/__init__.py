@@ -140,7 +140,7 @@ def audit(
     if not names:
         why_not = "Nothing: nothing moved that a remedy could mend."
     elif found.changed is None:
-        why_not = "Nothing can be tried without a target that has labels in at least two domains."
+        why_not = remedies_step.without_labels(names, target)
     elif remedies:
         tried = remedies_step.try_remedies(
             found.labelled, found.labelled_X, found.labelled_scores, level, rng
@@ -166,7 +166,7 @@ def audit(
         kinds=verdicts,
         sections=(
             ingested,
-            moved_step.section(found.moved, level),
+            moved_step.section(found.moved, table, level),
             structure,
             kind_step.section(verdicts, headline, loss),
             *([timeline_step.section(series, table, alert)] if len(series) else []),
@@ -184,6 +184,7 @@ def audit(
             "level": level,
             "seed": random_state,
         },
+        untold=_untold(verdicts, table),
         weights=_weights(found, len(rows.labels)) if tried is not None and tried.weights_help else None,
     )
 
@@ -223,6 +224,16 @@ def _headline(kinds: Sequence[Kind], table: AuditTable) -> str:
 def _not_seen(table: AuditTable) -> str:
     """What a shift could be in that was not looked at; no headline speaks of it."""
     return f" Not compared: {some(table.unseen, 6)}." if table.unseen else ""
+
+
+def _untold(kinds: Sequence[Kind], table: AuditTable) -> tuple[str, ...]:
+    """What these data could not tell, the reader's first screen says it beside the verdict."""
+    unknown = [k for k in kinds if k.found is None]
+    sentences = [f"{' and '.join(k.name.capitalize() for k in unknown if k.sentence == s)}: {s}"
+                 for s in dict.fromkeys(k.sentence for k in unknown)]  # fmt: skip
+    if table.unseen:
+        sentences.append(f"Columns that were not compared: {some(table.unseen, 12)}.")
+    return tuple(sentences)
 
 
 def _with_shares(section: Section, table: AuditTable, classes: int, seed: int) -> Section:

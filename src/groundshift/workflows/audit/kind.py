@@ -152,7 +152,7 @@ def verdict(f: Findings, level: float) -> tuple[Kind, ...]:
         "label": (by("concept", "covariate", "mechanism", "correlation", "missingness") or "another kind")
         if says["label"] and not found["label"] else "",
         "mechanism": "",
-        "correlation": by("label", "mechanism", "covariate", "concept") if says["dependence"] else "",
+        "correlation": by("label", "mechanism", "covariate", "concept") if evidence.dependence <= level else "",
         "covariate": by("label", "mechanism", "correlation") if says["features"] else "",
         "missingness": "",
     }  # fmt: skip

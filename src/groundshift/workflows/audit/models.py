@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import rankdata
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -114,7 +115,7 @@ class Fitted:
 
     def predict(self, X: Design) -> Array:
         """Predict rows."""
-        stacked = np.hstack([X.trees, _line(self.line, X.linear)])
+        stacked = X.trees if self.line is None else np.hstack([X.trees, _line(self.line, X.linear)])
         if self.classes == 0:
             return self.trees.predict(stacked)[:, None]
         made = np.zeros((len(stacked), self.classes))
@@ -125,6 +126,8 @@ class Fitted:
 def fit(X: Design, y: Array, classes: int, rng: np.random.Generator, weight: Array | None = None) -> Fitted:
     """Learn class codes (``classes`` of them) or, if ``classes`` is 0, numbers."""
     seed = int(rng.integers(2**31 - 1))
+    if classes and len(np.unique(y)) < 2:  # a rare class that these rows lack
+        return Fitted(None, DummyClassifier().fit(X.trees, y.astype(int)), classes)
     line: Any = (
         Ridge(1.0) if classes == 0 else LogisticRegression(C=1.0, max_iter=200, tol=1e-3, random_state=seed)
     )
@@ -181,6 +184,8 @@ def recalibrated(predicted: Array, y: NDArray[Any], classes: int) -> Array:
     if classes == 0:
         line = Ridge(1e-6).fit(predicted, y)
         return line.predict(predicted)[:, None]
+    if len(np.unique(y)) < 2:
+        return predicted
     logs = np.log(np.clip(predicted, 1e-4, 1.0))
     logs = logs[:, 1:] - logs[:, :1]
     model = LogisticRegression(C=100.0, max_iter=200).fit(logs, y.astype(int))

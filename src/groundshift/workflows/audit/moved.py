@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from groundshift.measures.two_sample import (
@@ -25,6 +26,7 @@ from groundshift.workflows.audit.table import AuditTable
 __all__ = ["Moved", "compare_columns", "compare_missing", "moved", "tell_apart"]
 
 Array = NDArray[np.float64]
+NEARLY = 0.95
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,21 @@ def compare_columns(table: AuditTable, level: float) -> pd.DataFrame:
     """Every column by itself: how far the domain that differs most is from the others."""
     rows = []
     for j, name in enumerate(table.names):
-        test = categories_differ if table.discrete[j] else numbers_differ
-        found = test(table.values[:, j], table.domain)
+        values = table.values[:, j]
+        if _nearly_constant(values):  # a distribution function says nothing of a handful of rows
+            usual = stats.mode(values, nan_policy="omit").mode
+            found = categories_differ(np.where(np.isnan(values), np.nan, values != usual), table.domain)
+        else:
+            found = (categories_differ if table.discrete[j] else numbers_differ)(values, table.domain)
         shift = np.nan if table.nominal[j] else _shift(table.values[:, j], table.domain == found.domain)
         rows.append((name, found.effect, found.low, found.high, shift, found.p, table.domains[found.domain]))
     return _adjusted(rows, ["column", "effect", "low", "high", "shift", "p", "domain"], level)
+
+
+def _nearly_constant(values: Array) -> bool:
+    """Whether nearly all rows have one value; what moves then is the share of the others."""
+    there = values[~np.isnan(values)]
+    return bool(len(there)) and np.unique(there, return_counts=True)[1].max() > NEARLY * len(there)
 
 
 def compare_missing(table: AuditTable, level: float) -> pd.DataFrame:
@@ -160,7 +172,30 @@ def _adjusted(rows: list[tuple[Any, ...]], columns: list[str], level: float) -> 
     return found.sort_values(["moved", "effect"], ascending=False, kind="stable").reset_index(drop=True)
 
 
-def section(found: Moved, level: float) -> Section:
+def only_in_one(table: AuditTable) -> list[str]:
+    """Words of a category that occur in one domain only, where chance would have put some into the others.
+
+    With so many rows of the word in all, none of them outside one domain has a probability below a thousandth had the
+    word been dealt out like the rows.
+    """
+    sentences = []
+    for name, words in table.levels.items():
+        codes = table.values[:, table.names.index(name)]
+        there = ~np.isnan(codes)
+        counts = np.zeros((len(words), len(table.domains)))
+        np.add.at(counts, (codes[there].astype(int), table.domain[there]), 1)
+        sizes = np.maximum(counts.sum(0), 1)
+        for k in np.flatnonzero((counts > 0).sum(1) == 1):
+            at = int(counts[k].argmax())
+            if counts[k, at] * np.log(sizes[at] / sizes.sum()) < np.log(1e-3):
+                share = counts[k, at] / sizes[at]
+                sentences.append(
+                    f"{words[k]} of {name} occurs in {table.domains[at]} only ({share:.1%} of its rows)."
+                )
+    return sentences
+
+
+def section(found: Moved, table: AuditTable, level: float) -> Section:
     """The section of the report."""
     columns = found.columns
     count = int(columns["moved"].sum())
@@ -180,6 +215,7 @@ def section(found: Moved, level: float) -> Section:
     if count:
         top = columns[columns["moved"]].head(3)
         notes.append("Most: " + "; ".join(_said(row) for row in top.itertuples()) + ".")
+    notes += only_in_one(table)
     if found.mmd == found.mmd:
         notes.append(
             f"The maximum mean discrepancy of the features is {found.mmd:.3f} ({p_words(found.mmd_p)})."

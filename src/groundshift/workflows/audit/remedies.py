@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,6 +157,17 @@ def _with_labels(
         model = fit(both, np.r_[y_train, y_test[~held]], classes, rng, weight)
         made[held] = model.predict(test.take(held))
     return made
+
+
+def without_labels(found: Sequence[str], target: str | None) -> str:
+    """What can be said where no remedy can be tried for want of labels."""
+    if "label" in found:
+        return (
+            f"Label-shift correction: multiply the probability that your classifier gives each value of {target} by "
+            "its new share over its old one (both in the table of shares), and let them add up to one. It needs no "
+            "labels; whether it helps can be tried when some are in."
+        )
+    return "Nothing can be tried without a target that has labels in at least two domains."
 
 
 def section(tried: Tried | None, why_not: str) -> Section:

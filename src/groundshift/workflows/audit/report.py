@@ -56,6 +56,8 @@ def page(audit: Audit) -> str:
         ],
         reach=reach,
         sections=[_shown(section) for section in audit.sections],
+        main_caption=_main_caption(audit),
+        main_figure=drawn(lambda ax: draw_main(ax, audit), "main", _main_caption(audit)),
         advice=advice(audit),
         MEANING=MEANING,
         MOST_PLACES=MOST_PLACES,
@@ -63,6 +65,11 @@ def page(audit: Audit) -> str:
         SIGNS=SIGNS,
         version=__version__,
     )
+
+
+def _main_caption(audit: Audit) -> str:
+    windows = any(section.name == "timeline" for section in audit.sections)
+    return "Size of each kind of shift" + (" by window" if windows else "") + ", with 95 % intervals"
 
 
 def advice(audit: Audit) -> str:

@@ -98,6 +98,7 @@ class Audit:
     sections : the six steps
     recommended : name of the remedy that beats doing nothing, or None
     settings : rows, domains, target, level, seed and rule of sampling
+    untold : what these data could not tell, a sentence each
     weights : importance weight of each row of the table (NaN for rows not used), or None without a reference
     """
 
@@ -107,6 +108,7 @@ class Audit:
     sections: tuple[Section, ...]
     recommended: str | None
     settings: Mapping[str, Any]
+    untold: tuple[str, ...] = ()
     weights: pd.Series[Any] | None = None
 
     def __repr__(self) -> str:
@@ -200,6 +202,7 @@ class Audit:
             "headline": self.headline,
             "found": list(self.found),
             "recommended": self.recommended,
+            "untold": list(self.untold),
             "kinds": [{**_plain(vars(kind)), "status": kind.status} for kind in self.kinds],
             "sections": {
                 s.name: {

@@ -43,6 +43,8 @@ MANY_TIES = 0.3
 """Share of rows with one value beyond which ranks have ties that matter."""
 LEAST_VARIED = 30
 """Rows of each domain that have another value than the commonest, so that there is a correlation."""
+MOST_PRODUCTS = 20
+"""Columns up to which all products of two are looked at; beyond, the learnt weight has to find them."""
 MOST_KNOTS = 20
 """Of the splines that say what a numeric target knows of a column."""
 LOCALISE_COLUMNS = 10
@@ -275,7 +277,11 @@ def concept(
     weights = np.column_stack([np.ones(len(y)), level, X.linear])
     sources = ["(level)", *["(level of the prediction)"] * level.shape[1], *X.source]
     z, p = _covariances(residual, away, weights)
-    p = min(1.0, 2 * min(p, _learnt(X, y, classes, table.domain, residual, away, first, rng)))
+    asked = [p, _learnt(X, y, classes, table.domain, residual, away, first, rng)]
+    if 1 < X.linear.shape[1] <= MOST_PRODUCTS:
+        left, right = np.triu_indices(X.linear.shape[1], 1)
+        asked.append(_covariances(residual, away, X.linear[:, left] * X.linear[:, right])[1])
+    p = min(1.0, len(asked) * min(asked))
     spread = np.nan
     if classes == 0 and residual.shape[1]:
         size = np.abs(residual[:, 0])

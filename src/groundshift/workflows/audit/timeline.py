@@ -103,7 +103,8 @@ def draw(ax: Any, series: pd.DataFrame, alert: float) -> None:
         ax.plot(at, rows["size"], color=COLOURS[kind], linewidth=1, alpha=0.6)
         found = rows["found"].fillna(False).to_numpy(dtype=bool)
         ax.scatter(at, rows["size"], s=26, facecolors=np.where(found, COLOURS[kind], "white"),
-                   edgecolors=COLOURS[kind], zorder=3, label=kind)  # fmt: skip
+                   edgecolors=COLOURS[kind], zorder=3)  # fmt: skip
+        ax.plot([], [], color=COLOURS[kind], marker="o", markersize=5, label=kind)
     if alert > 0:
         ax.axhline(alert, color="#333333", linewidth=1, linestyle="--", label="alert")
     ax.set_xticks(x, [d.split(" to ")[0][:16] for d in domains], rotation=40, ha="right")
