@@ -21,6 +21,7 @@ EXTRAS = {
     **dict.fromkeys(("inspect_ai", "nltk", "peft", "rapidfuzz", "tokenizers", "trl"), "lm"),
     "datasets": "hub",
     "distributed": "cluster",
+    "skops": "model",
 }
 """The optional part of the installation that brings a package."""
 

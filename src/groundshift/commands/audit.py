@@ -89,6 +89,26 @@ def audit(
         int | None,
         typer.Option(help="Hidden classes whose shares are estimated where there is no target.", metavar="K"),
     ] = None,
+    prediction: Annotated[
+        str | None, typer.Option(help="Column of what your model predicted: classes, or numbers.")
+    ] = None,
+    proba: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of your model's probabilities: of the last of two classes, or CLASS=COLUMN for each class.",
+            metavar="[CLASS=]COLUMN",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Your model, saved by skops.", metavar="FILE.skops")
+    ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(help="A type that the .skops file may hold; can be repeated.", metavar="TYPE"),
+    ] = None,
+    graph: Annotated[
+        Path | None, typer.Option(help="Causal graph that you know, in DOT.", metavar="FILE.dot")
+    ] = None,
     level: Annotated[float, typer.Option(help="Level of the whole verdict.")] = 0.05,
     alert: Annotated[
         float, typer.Option(help="Size from which a kind counts as crossed in the timeline of windows.")
@@ -122,6 +142,7 @@ def audit(
     """Which structure shifted in my data, by which mechanism, and what to do."""
     from groundshift.workflows.audit import audit as run
     from groundshift.workflows.audit import parse_limit
+    from groundshift.workflows.audit.own_model import parse_proba
 
     limits = fail_on or []
     for limit in limits:
@@ -146,6 +167,11 @@ def audit(
             date_format=date_format,
             day_first=day_first,
             classes=classes,
+            prediction=prediction,
+            proba=parse_proba(proba or ()),
+            model=model,
+            trust=trust or (),
+            graph=None if graph is None else str(graph),
             level=level,
             alert=alert,
             max_rows=max_rows,
@@ -205,7 +231,17 @@ def _said(found: Audit, page: Path | None) -> Any:
         (kind.name, Text(kind.status, "bold" if kind.found else ""), _size(kind), p_text(kind.p), _where(kind))
         for kind in found.kinds
     ]  # fmt: skip
-    lines = [f"What to do: {advice(found)}", *([] if page is None else [f"The page is at {page.resolve()}"])]
+    own = [
+        f"{word}: {section.answer}"
+        for name, word in (("decay", "Your model"), ("graph", "Your graph"))
+        for section in found.sections
+        if section.name == name
+    ]
+    lines = [
+        *own,
+        f"What to do: {advice(found)}",
+        *([] if page is None else [f"The page is at {page.resolve()}"]),
+    ]
     kinds = table(("kind", "verdict", "size [95 % interval]", "p", "where"), rows)
     kinds.columns[2].no_wrap = True
     return Group(Text(found.headline, "bold"), kinds, Text("\n".join(lines)))

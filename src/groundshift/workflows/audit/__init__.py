@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from groundshift.errors import InputError
 from groundshift.tables import Reading, some
+from groundshift.workflows.audit import decay as decay_step
+from groundshift.workflows.audit import graph as graph_step
 from groundshift.workflows.audit import kind as kind_step
 from groundshift.workflows.audit import losses as losses_step
 from groundshift.workflows.audit import moved as moved_step
@@ -27,7 +29,9 @@ from groundshift.workflows.audit import shares as shares_step
 from groundshift.workflows.audit import structure as structure_step
 from groundshift.workflows.audit import timeline as timeline_step
 from groundshift.workflows.audit.findings import Findings
+from groundshift.workflows.audit.graph import KnownMechanisms
 from groundshift.workflows.audit.models import design
+from groundshift.workflows.audit.own_model import OwnLoss, OwnModel, Proba, feature_frame
 from groundshift.workflows.audit.result import KINDS, SCHEMA, Audit, Kind, Section, parse_limit
 from groundshift.workflows.audit.table import LEAST_ROWS, AuditTable, Task, ingest, path_of, read
 
@@ -54,6 +58,11 @@ def audit(
     date_format: str | None = None,
     day_first: bool | None = None,
     classes: int | None = None,
+    prediction: str | None = None,
+    proba: Proba | None = None,
+    model: Any = None,
+    trust: Sequence[str] = (),
+    graph: Any = None,
     level: float = 0.05,
     alert: float = 0.0,
     max_rows: int = 20_000,
@@ -83,6 +92,13 @@ def audit(
     date_format : how dates are written, as of `datetime.strptime`
     day_first : whether 01/02/2024 is the first of February; without it such dates are refused as a domain or time
     classes : how many hidden classes the rows mix, to estimate their shares by domain (LLS); with no target only
+    prediction : column of what your model predicted: classes, or numbers. Its loss is then what is explained
+    proba : column of probabilities, of the last of two classes in their order; or class → column; or a column per class
+    model : your model instead: a callable on a frame of the columns (without target, domain and time), a fitted
+        scikit-learn estimator, or the path of one that skops saved. It gives classes, probabilities or numbers
+    trust : types that a .skops file may hold beside those that skops knows
+    graph : causal graph that you know (DOT text, path of a .dot file, edges as "a->b; b->y", networkx DiGraph): its
+        mechanisms are tested, and what their changes did to the target is told
     level : of the whole verdict: with nothing moved, a shift of any kind is found with at most this probability
     alert : size from which a kind counts as crossed in the timeline of three or more windows
     max_rows : models and pairs see at most so many rows, drawn alike from every domain; single columns see all
@@ -98,7 +114,8 @@ def audit(
     Raises
     ------
     InputError
-        Columns that are not there, fewer than two domains with fifty rows, a target of one value, and the like.
+        Columns that are not there, fewer than two domains with fifty rows, a target of one value, predictions that do
+        not fit the target, a model that cannot be applied, a graph with a cycle, and the like.
 
     Examples
     --------
@@ -113,6 +130,8 @@ def audit(
     ('concept',)
     """
     _check(level, alert, max_rows, null_runs, classes, target)
+    own = OwnModel.given(prediction, proba, model, trust, target)
+    known = None if graph is None else graph_step.parents_of(graph)
     step = _Steps(progress, null_runs)
     step("reading")
     reading = Reading(dict(kinds or {}), tuple(na), date_format, day_first)  # type: ignore[arg-type]
@@ -120,16 +139,27 @@ def audit(
         data, domain=domain, time=time, window=window, reference=reference, current=current, target=target,
         reading=reading,
     )  # fmt: skip
-    table, ingested = ingest(rows, target=target, task=task, columns=columns, drop=drop)
+    unused = () if own is None else own.columns
+    table, ingested = ingest(rows, target=target, task=task, columns=columns, drop=(*drop, *unused))
+    if known is not None:
+        graph_step.check_graph(known, table, rows.table.frame.columns)
+    lost: OwnLoss | None = None
+    if own is not None:
+        step("your model")
+        features = feature_frame(data, reference, current, reading, str(target))
+        apart = {*unused, domain if isinstance(domain, str) else None, time}
+        lost = own.losses(rows.table.frame, table, features, [str(n) for n in features if n not in apart])
     rng = np.random.default_rng(np.random.SeedSequence(random_state))
-    found = Findings.of(table, level, max_rows, rng, step=step, localise=True, seed=random_state)
+    found = Findings.of(table, level, max_rows, rng, step=step, localise=True, graph=known, seed=random_state)
     verdicts = kind_step.verdict(found, level)
     names = tuple(k.name for k in verdicts if k.found)
     headline = _headline(verdicts, table)
 
     step("loss")
-    loss = None
-    if found.changed is not None and remedies:
+    loss, decay = None, []
+    if lost is not None:
+        decay = [decay_step.section(lost, found, verdicts, rng)]
+    elif found.changed is not None and remedies:
         enough = found.overlap is not None and found.overlap.enough
         rows_lost = losses_step.losses(
             found.labelled, found.labelled_X, found.labelled_scores, rng, overlapping=enough
@@ -168,7 +198,9 @@ def audit(
             ingested,
             moved_step.section(found.moved, table, level),
             structure,
+            *([graph_step.section(found.local)] if isinstance(found.local, KnownMechanisms) else []),
             kind_step.section(verdicts, headline, loss),
+            *decay,
             *([timeline_step.section(series, table, alert)] if len(series) else []),
             remedies_step.section(tried, why_not),
             power_step.section(curves, (alarms, null_runs), len(small), (int(sizes.min()), int(sizes.sum()))),
@@ -181,6 +213,12 @@ def audit(
             "domains": table.domains,
             "reference": None if table.reference is None else table.domains[table.reference],
             "target": target,
+            **({} if lost is None else {"your model": lost.how}),
+            **(
+                {}
+                if known is None
+                else {"graph": "; ".join(f"{p}->{n}" for n, given in known.items() for p in given)}
+            ),
             "level": level,
             "seed": random_state,
         },

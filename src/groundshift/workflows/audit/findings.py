@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from groundshift.workflows.audit import graph as graph_step
 from groundshift.workflows.audit import kind as kind_step
 from groundshift.workflows.audit import moved as moved_step
 from groundshift.workflows.audit import shares as shares_step
@@ -65,9 +66,13 @@ class Findings:
         step: Callable[[str], None] = lambda name: None,
         sized: bool = False,
         localise: bool = False,
+        graph: graph_step.Parents | None = None,
         seed: int = 0,
     ) -> Findings:
-        """Go through the steps; a permuted copy needs no ``sized`` concept, and neither it nor a window mechanisms."""
+        """Go through the steps; a permuted copy needs no ``sized`` concept, and neither it nor a window mechanisms.
+
+        With a known ``graph`` its mechanisms are tested; without one they are looked for.
+        """
         sample = equalised(table.sample(max_rows, rng), rng)
         first = halves(sample.domain, rng)
         X = design(sample.values, sample.nominal, sample.names)
@@ -99,11 +104,15 @@ class Findings:
             step("the columns given the target")
             whole = table.labelled().within(table.labelled_domains).renumbered()
             told = structure_step.label(whole, labelled, labelled_X, scores, halved, level, rng)
-        local = None
+        local: structure_step.Mechanisms | None = None
         _, says = kind_step.judge(found, related, told, changed, level)
         by_label = told is not None and kind_step.explained_by_label(told, says, level)
         unlabelled = shares_step.estimate(sample, X, first, rng) if localise else None
-        if localise and says["features"] and says["marginals"] and not by_label and len(table.names) > 1:
+        if localise and graph is not None:
+            step("mechanisms of the graph")
+            suspects = kind_step.suspects(found)
+            local = graph_step.known_mechanisms(graph, table, sample, suspects, level, rng)
+        elif localise and says["features"] and says["marginals"] and not by_label and len(table.names) > 1:
             step("mechanisms")
             local = structure_step.mechanisms(sample, X, found, related, level, seed)
         return cls(

@@ -16,6 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from groundshift.measures.two_sample import simes
 from groundshift.tables import some
+from groundshift.workflows.audit.graph import KnownMechanisms
 from groundshift.workflows.audit.moved import Moved
 from groundshift.workflows.audit.result import KINDS, Kind, Section, p_words
 from groundshift.workflows.audit.structure import Concept, Correlations, Label
@@ -130,13 +131,16 @@ def verdict(f: Findings, level: float) -> tuple[Kind, ...]:
     by_label = new_shares is not None or (f.told is not None and explained_by_label(f.told, says, level))
     overlap = f.overlap is None or f.overlap.enough
     features = says["features"] and not by_label
-    named = f.local.named if f.local is not None and features and says["marginals"] else ()
+    known = f.local if isinstance(f.local, KnownMechanisms) else None
+    named = f.local.named if f.local is not None and (known or (features and says["marginals"])) else ()
     found: dict[str, bool | None] = {
         "concept": None if f.changed is None or not overlap else says["concept"] and not by_label,
         "label": (True if by_label else None) if f.told is None else by_label,
-        "mechanism": bool(named),
-        "correlation": features and (not says["marginals"] or says["dependence alone"]),
-        "covariate": features and says["marginals"] and not named,
+        "mechanism": bool(named) or (None if known and known.untold else False),
+        "correlation": features
+        and not (known and named)
+        and (not says["marginals"] or says["dependence alone"]),
+        "covariate": features and says["marginals"] and (not named or bool(known and known.roots)),
         "missingness": says["missingness"],
     }
     if says["label"] and not any(found.values()):
@@ -309,6 +313,8 @@ def _of_shares(f: Findings, shares: pd.DataFrame) -> _Measured:
 
 
 def _mechanism(f: Findings, evidence: Evidence, named: Sequence[str]) -> _Measured:
+    if isinstance(f.local, KnownMechanisms):
+        return _Measured(**f.local.measured())
     unit = "distance between the distributions of the column (0 alike, 1 nothing in common)"
     if named:
         row: Any = f.moved.columns[f.moved.columns["column"] == named[0]].iloc[0]
