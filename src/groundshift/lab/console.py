@@ -109,4 +109,6 @@ def margin_text(claim: Mapping[str, Any]) -> str:
         return f"within ±{number(claim['margin'])}"
     if claim["kind"] == "identity":
         return f"= {number(claim['margin'])}"
+    if claim["kind"] == "rate":
+        return f"< {number(claim['margin'])} + {number(claim['slack'])}"
     return f"{claim['direction']} {number(claim['margin'])}"

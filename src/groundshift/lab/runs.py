@@ -144,6 +144,8 @@ def _definition(run: Run) -> dict[str, Any]:
 
 def _plain_claim(claim: Any) -> dict[str, Any]:
     plain = asdict(claim)
+    if claim.kind != "rate":  # so that a run that began before there were rates goes on
+        del plain["slack"], plain["trials"]
     if plain["control"]:
         plain["control"].update({side: repr(plain["control"][side]) for side in ("low", "high")})
     return plain

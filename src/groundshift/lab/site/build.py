@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
+from groundshift.lab.console import margin_text
 from groundshift.lab.execute import load_study
 from groundshift.lab.identity import canonical_json
 from groundshift.lab.registry import System, systems
@@ -107,6 +108,7 @@ def _own(out: Path) -> dict[str, str]:
 def _templates() -> Environment:
     env = templates("groundshift.lab", "site")
     env.globals.update(SIGNS=SIGNS, WORDS=WORDS)
+    env.filters["margin_text"] = margin_text
     return env
 
 
