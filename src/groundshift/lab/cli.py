@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from groundshift.errors import InputError, MissingPart
 from groundshift.lab.console import Json, Quiet, Store, claims_table, margin_text, show, table
-from groundshift.lab.registry import system, systems
+from groundshift.lab.registry import command_name, system_of, systems
 
 __all__ = ["app", "main"]
 
@@ -110,16 +110,16 @@ def show_(slug: Slug, as_json: Json = False) -> None:
 
     from groundshift.lab.planning import plan
 
-    about, plans = system(slug), {}
+    study, plans = _study(slug), {}
+    about = system_of(study)
     for scale in ("quick", "cpu"):
-        plans[scale] = plan(slug, scale=scale)
-    study = _study(slug)
+        plans[scale] = plan(study, scale=scale)
     text = [
         f"[bold]{about.title}[/]",
         (f"{about.url} ({about.venue}), " if about.arxiv else "") + f"room: {about.room}",
         f"\n{about.promise}\n",
         f"On your own data:  {about.use}",
-        f"Its study:         groundshift run {slug}   "
+        f"Its study:         groundshift run {command_name(study)}   "
         f"({plans['cpu'].cells} cells, at most {study.budget_s:.0f} s on two cores)\n",
         "[bold]Claims[/]",
         *(
@@ -467,6 +467,8 @@ def _status(store: Path, slug: str | None) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Entry point of the command ``groundshift``."""
+    if "" not in sys.path:  # a study of the user's own lies where they are; last, so that it hides nothing
+        sys.path.append("")
     try:
         app()
     except ModuleNotFoundError as error:

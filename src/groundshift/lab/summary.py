@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
 from groundshift.lab.claims import Verdict, sensitivity
+from groundshift.lab.registry import command_name
 from groundshift.lab.runs import Run, open_run
 from groundshift.lab.store import _dump
 
@@ -73,7 +74,7 @@ def results(
     table = this.table()
     if not len(table):
         raise InputError(
-            f"{this.store.folder} holds no results; run `groundshift run {this.study.slug}` first."
+            f"{this.store.folder} holds no results; run `groundshift run {command_name(this.study)}` first."
         )
     return Results(table)
 
@@ -98,7 +99,8 @@ def summarise(run: Run) -> Summary:
         "version": run.study.version,
         "scale": run.scale,
         "settings": asdict(run.settings),
-        "command": f"groundshift run {run.study.slug} --scale {run.scale}",
+        "ref": run.study.ref,
+        "command": f"groundshift run {command_name(run.study)} --scale {run.scale}",
         "cells": {
             "planned": len(run.cells),
             "done": len(records),
@@ -160,7 +162,7 @@ def publish(run: Run, out: str | os.PathLike[str] = "results") -> Path:
     summary = summarise(run)
     if not len(summary.table):
         raise InputError(
-            f"{run.store.folder} holds no results; run `groundshift run {run.study.slug}` first."
+            f"{run.store.folder} holds no results; run `groundshift run {command_name(run.study)}` first."
         )
     folder = Path(out) / run.study.slug
     folder.mkdir(parents=True, exist_ok=True)
