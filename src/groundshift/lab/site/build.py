@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
-from groundshift.lab.console import margin_text
+from groundshift.lab.console import held_text, margin_text
 from groundshift.lab.execute import load_study
 from groundshift.lab.identity import canonical_json
 from groundshift.lab.registry import System, system_of, systems
@@ -118,7 +118,7 @@ def _own(out: Path) -> dict[str, str]:
 def _templates() -> Environment:
     env = templates("groundshift.lab", "site")
     env.globals.update(SIGNS=SIGNS, WORDS=WORDS)
-    env.filters["margin_text"] = margin_text
+    env.filters.update(margin_text=margin_text, held_text=held_text)
     return env
 
 
