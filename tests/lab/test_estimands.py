@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from groundshift.errors import InputError
-from groundshift.lab.estimands import measures_of, per_replicate, support_of
+from groundshift.lab.estimands import form_of, measures_of, per_replicate, support_of
 
 RNG = np.random.default_rng(0)
 TABLE = pd.DataFrame(
@@ -144,3 +144,11 @@ def test_bad_expressions_are_refused(expression, message):
 )
 def test_where_an_expression_lies_when_its_measures_are_shares(expression, support):
     assert support_of(expression) == (support if support is None else pytest.approx(support))
+
+
+def test_the_form_of_an_expression_leaves_the_expression_as_it_is():
+    expression = "highest(mean(f1|a, stage='raw'), -quantile(auc|b, q=0.9)) - mean(f1|b)"
+    before = per_replicate(expression, TABLE)
+    assert form_of(expression) == "highest(mean(f1), -quantile(auc)) - mean(f1)"
+    assert per_replicate(expression, TABLE) == before
+    assert measures_of(expression) == {("f1", "a"), ("auc", "b"), ("f1", "b")}

@@ -29,6 +29,7 @@ __all__ = [
     "gather",
     "judge",
     "judge_all",
+    "p_value",
     "sensitivity",
 ]
 
@@ -222,7 +223,7 @@ def gather(claim: Claim, table: pd.DataFrame, alpha: float = 0.05) -> Evidence:
         return evidence
     level = 1 - (2 * alpha if claim.kind == "equivalence" else alpha)
     low, high = _interval(x, claim.estimand, claim.unit, level)
-    return replace(evidence, low=low, high=high, p=_p_value(claim, x))
+    return replace(evidence, low=low, high=high, p=p_value(claim, x))
 
 
 def _values(expression: str, table: pd.DataFrame, paired_by: str) -> np.ndarray:
@@ -265,7 +266,8 @@ def _interval(x: np.ndarray, estimand: str, unit: str, level: float) -> tuple[fl
     return t_interval(x, level) if unit == "seed" else bootstrap_interval(x, level)
 
 
-def _p_value(claim: Claim, x: np.ndarray) -> float:
+def p_value(claim: Claim, x: np.ndarray) -> float:
+    """P value of a claim about a mean, from its replicates."""
     from groundshift.measures.intervals import equivalence_p, one_sided_p
     from groundshift.measures.rates import are_outcomes, outcome_p
 

@@ -125,14 +125,12 @@ def show_(
 
     from rich.text import Text
 
-    from groundshift.lab.planning import plan
     from groundshift.lab.runs import open_run
     from groundshift.lab.summary import known_summary
 
-    run, plans = open_run(slug, store=store), {}
+    run = open_run(slug, store=store)
     study, about = run.study, system_of(run.study)
-    for scale in ("quick", "cpu"):
-        plans[scale] = plan(study, scale=scale, store=store)
+    cells = {scale: len(open_run(study, scale=scale).cells) for scale in ("quick", "cpu")}
     known = known_summary(run, results)
     measured = {claim["id"]: claim for claim in known.data["claims"]} if known else {}
     text = [
@@ -141,7 +139,7 @@ def show_(
         f"\n{about.promise}\n",
         f"On your own data:  {about.use}",
         f"Its study:         groundshift run {command_name(study)}   "
-        f"({plans['cpu'].cells} cells, at most {study.budget_s:.0f} s on two cores)\n",
+        f"({cells['cpu']} cells, at most {study.budget_s:.0f} s on two cores)\n",
         "[bold]Claims[/]",
         *(
             f"  {c.id:3} {c.text}\n      paper: {c.paper}\n      margin {margin_text(asdict(c))}, "
@@ -154,7 +152,7 @@ def show_(
         "system": vars(about),
         "claims": [asdict(c) for c in study.claims],
         "measured": list(measured.values()),
-        "cells": {scale: p.cells for scale, p in plans.items()},
+        "cells": cells,
         "budget_s": study.budget_s,
     }
     show(data, Text.from_markup("\n".join(text)), as_json=as_json)
@@ -165,18 +163,19 @@ def plan_(
     slugs: Slugs,
     scale: Scale = "cpu",
     store: Store = Path("runs"),
+    results: Published = Path("results"),
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Number of cells, time, and the smallest effects that the planned seeds can detect."""
+    """Number of cells, time, the smallest effects that could be shown, and how often each control would pass."""
     from dataclasses import asdict
 
     from groundshift.lab.planning import plan
     from groundshift.lab.settings import parse_overrides
 
+    changes = parse_overrides(overrides or ())
     plans = [
-        plan(slug, scale=scale, store=store, overrides=parse_overrides(overrides or ()))
-        for slug in _named(slugs)
+        plan(slug, scale=scale, store=store, results=results, overrides=changes) for slug in _named(slugs)
     ]
     rows = [(p.study, p.cells, p.done, p.failed, float(p.seconds)) for p in plans]
     show(
@@ -185,12 +184,41 @@ def plan_(
         as_json=as_json,
     )
     power = [
-        (p.study, claim, *found, "margin too small" if claim in p.too_small else "")
+        (p.study, claim, spread, least, _power_note(claim in p.too_small, least))
         for p in plans
-        for claim, found in p.detectable.items()
+        for claim, (spread, least) in p.detectable.items()
     ]
     if power:
         show(None, table(("study", "claim", "spread", "detectable beyond margin", ""), power), quiet=as_json)
+    controls = [
+        (p.study, claim, c.replicates, _percent(c.right), _percent(c.wrong))
+        for p in plans
+        for claim, c in p.controls.items()
+    ]
+    if controls:
+        columns = ("study", "claim of the control", "replicates", "passes when right", "passes when wrong")
+        show(None, table(columns, controls), quiet=as_json)
+    for p in plans:
+        show(None, _pilot_text(p), quiet=as_json or not p.pilot)
+
+
+def _pilot_text(plan: Any) -> str:
+    """What a plan was reckoned from, and what is wrong with the study's controls."""
+    claims: dict[str, list[str]] = {}
+    for claim, control in plan.controls.items():
+        for warning in control.warnings:
+            claims.setdefault(warning, []).append(claim)
+    lines = [f"{plan.study}: what can be detected, and how the controls fare, is reckoned from {plan.pilot}."]
+    lines += [f"{plan.study} {', '.join(names)}: {warning}." for warning, names in claims.items()]
+    return "\n".join(lines)
+
+
+def _power_note(too_small: bool, least: float) -> str:
+    return "" if not too_small else "too few replicates" if least == float("inf") else "margin too small"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.0f} %"
 
 
 @app.command("run")

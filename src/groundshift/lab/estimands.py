@@ -14,6 +14,7 @@ walked; nothing is ever passed to ``eval``.
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import math
 import operator
@@ -29,7 +30,7 @@ from groundshift.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["NoRows", "evaluate", "measures_of", "per_replicate", "support_of"]
+__all__ = ["NoRows", "evaluate", "form_of", "measures_of", "per_replicate", "support_of"]
 
 AGGREGATES: dict[str, Callable[..., Any]] = {
     "mean": np.mean,
@@ -86,6 +87,20 @@ def measures_of(expression: str) -> set[tuple[str, str | None]]:
         if isinstance(node, ast.Call) and _name(node.func) not in FUNCTIONS:
             found.add(_selection(node))
     return found
+
+
+def form_of(expression: str) -> str:
+    """An expression without the methods and rows that it reads: what kind of quantity it is.
+
+    >>> form_of("mean(f1|a, stage='raw') - mean(f1|b)")
+    'mean(f1) - mean(f1)'
+    """
+
+    bare = copy.deepcopy(_parse(expression))  # the parsed tree is kept and shared
+    for node in ast.walk(bare):
+        if isinstance(node, ast.Call) and _name(node.func) not in FUNCTIONS:
+            node.args, node.keywords = [ast.Name(_selection(node)[0])], []
+    return ast.unparse(bare)
 
 
 def support_of(expression: str) -> tuple[float, float] | None:

@@ -23,7 +23,16 @@ from groundshift.lab.store import _dump
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Results", "Summary", "known_summary", "publish", "published", "results", "summarise"]
+__all__ = [
+    "Results",
+    "Summary",
+    "known_summary",
+    "publish",
+    "published",
+    "published_summary",
+    "results",
+    "summarise",
+]
 
 SUMMARY_VERSION = 1
 
@@ -176,12 +185,11 @@ def known_summary(run: Run, results: str | os.PathLike[str] = "results") -> Summ
     """The summary of a run where it is finished, else the one that is published in ``results``, else None."""
     if run.finished:
         return summarise(run)
-    path = Path(results) / run.study.slug / "summary.json"
-    if not path.is_file():
-        return None
-    summary = _read(path)
-    plan = {"version": run.study.version, "scale": run.scale}
-    return summary if _pick(summary.data, *plan) == plan else None
+    summary, plan = (
+        published_summary(results, run.study.slug),
+        {"version": run.study.version, "scale": run.scale},
+    )
+    return summary if summary is not None and _pick(summary.data, *plan) == plan else None
 
 
 def claim_row(verdict: Verdict) -> dict[str, Any]:
@@ -255,6 +263,12 @@ def _write(path: Path, summary: Summary) -> None:
 def published(folder: str | os.PathLike[str]) -> dict[str, Summary]:
     """The published summaries in a folder, by slug, each with its replications."""
     return {path.parent.name: _read(path) for path in sorted(Path(folder).glob("*/summary.json"))}
+
+
+def published_summary(folder: str | os.PathLike[str], slug: str) -> Summary | None:
+    """The published summary of one study, None where there is none."""
+    path = Path(folder) / slug / "summary.json"
+    return _read(path) if path.is_file() else None
 
 
 def _read(path: Path) -> Summary:
