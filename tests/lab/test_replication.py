@@ -241,3 +241,10 @@ def test_failed_cells_of_a_replication_are_told_with_the_command_that_shows_them
     assert f"groundshift failures {REF} --root 5" in done.output
     assert "mischief" in call("failures", *words).stdout
     assert call("replicate", *words, "--retry", "failed", "--quiet").exit_code == 0
+
+
+def test_at_quick_scale_nothing_can_hold(tmp_path):
+    base = go(tmp_path, scale="quick")
+    out = call("replicate", REF, "--scale", "quick", "--store", tmp_path).stdout
+    assert "no verdicts" in out
+    assert held(summarise(base).data) == {"1": [], "2": [], "3": []}

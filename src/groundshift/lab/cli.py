@@ -333,7 +333,9 @@ def _show_replication(slug: str, summary: Mapping[str, Any], base: Any, as_json:
     before = {(c["id"], c["version"]): c["verdict"] for c in base["claims"]} if base else {}
     compared = [c for c in summary["claims"] if (c["id"], c["version"]) in before]
     held = sum(c["verdict"] == before[c["id"], c["version"]] for c in compared)
-    if not base:
+    if summary["scale"] == "quick":
+        verdict = "Quick scale gives no verdicts, so that there is none to hold."
+    elif not base:
         verdict = "There is no verdict to compare with: the study was neither run here nor published."
     elif base["digest"] == summary["digest"]:
         verdict = "Every output is that of the run itself: the root seed changes nothing, and this is no replication."

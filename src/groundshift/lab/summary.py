@@ -154,12 +154,13 @@ def _replicated(data: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) ->
     """A summary with what came of its claims at other root seeds.
 
     Only replications of the same version and scale count, and of them claims that have not changed since. One whose
-    outputs are all the same is none: its root seed changes nothing.
+    outputs are all the same is none: its root seed changes nothing. At quick scale there is no verdict to hold.
     """
     again = [
         other
         for other in sorted(others, key=lambda other: other["root"])
         if _pick(other, "version", "scale") == _pick(data, "version", "scale")
+        and data["scale"] != "quick"
         and other["digest"] != data["digest"]
     ]
     same = ("id", "version", "estimand", "margin")
