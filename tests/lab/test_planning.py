@@ -5,12 +5,13 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import tests.lab.dummy as dummy
 from groundshift.lab import open_run, planning, publish
-from groundshift.lab.claims import Claim, Control, control_evidence
+from groundshift.lab.claims import Claim, Control, control_evidence, judge_all
 from groundshift.lab.cli import app
 from groundshift.lab.driver import run
 from groundshift.lab.planning import plan, simulate_control
@@ -234,6 +235,13 @@ def test_what_outcomes_can_show_is_planned_with_exact_tests(store, tmp_path, mon
     assert made.detectable["2"][1] == math.inf  # none of five shows no rate below .1
     assert set(made.too_small) == {"1", "2"}
     many = plan(REF, store=tmp_path, overrides={"seeds": 200})
-    assert many.detectable["1"][1] == pytest.approx(detectable_rate(200, 0.8, ">"))
+    assert many.detectable["1"][1] == pytest.approx(detectable_rate(200, 0.8, ">", 0.025))
     assert many.detectable["2"][1] == pytest.approx(detectable_rate(200, 0.1, "<"))
     assert many.too_small == ()
+    few = {
+        seeds: plan(REF, store=tmp_path, overrides={"seeds": seeds}).detectable["1"][1] for seeds in (16, 17)
+    }
+    assert (few[16], few[17] < 0.2) == (math.inf, True)
+    for seeds, word in ((16, "inconclusive"), (17, "shown")):  # and so it is judged
+        rows = {"seed": range(seeds), "method": "careful", "measure": "far", "value": 0.0, "severity": 0.0}
+        assert judge_all([seen], pd.DataFrame(rows))[0].word == word

@@ -248,3 +248,33 @@ def test_at_quick_scale_nothing_can_hold(tmp_path):
     out = call("replicate", REF, "--scale", "quick", "--store", tmp_path).stdout
     assert "no verdicts" in out
     assert held(summarise(base).data) == {"1": [], "2": [], "3": []}
+
+
+def test_published_numbers_are_judged_again_without_a_run(store, tmp_path):
+    """Where the rules of judging have changed, so that both verdicts of a claim follow the same ones."""
+    folder = publish(open_run(REF, store=store), tmp_path / "results")
+    before = json.loads((folder / "summary.json").read_text())
+    old = [{**claim, "verdict": "inconclusive", "p": 0.5, "low": 0.0} for claim in before["claims"]]
+    (folder / "summary.json").write_text(json.dumps({**before, "claims": old}))
+    words = ["publish", REF, "--judge-again", "--store", tmp_path / "none", "--out", tmp_path / "results"]
+    assert call(*words).exit_code == 0
+    assert json.loads((folder / "summary.json").read_text()) == before
+    assert held(published(tmp_path / "results")["dummy"].data)["1"] == [(77, "shown")]
+
+
+@pytest.mark.parametrize("change", ["margin", "seeds", "nothing published"])
+def test_other_claims_or_cells_are_not_judged_again(store, tmp_path, monkeypatch, change):
+    out = tmp_path / "results"
+    publish(open_run(REF, store=store), out if change != "nothing published" else tmp_path / "other")
+    if change == "margin":
+        moved = replace(dummy.study.claims[0], margin=0.1, version=2)
+        monkeypatch.setattr(dummy, "study", replace(dummy.study, claims=(moved, *dummy.study.claims[1:])))
+    if change == "seeds":
+        monkeypatch.setattr(
+            dummy,
+            "study",
+            replace(dummy.study, scales={**dummy.study.scales, "cpu": dummy.Settings(seeds=9)}),
+        )
+    result = call("publish", REF, "--judge-again", "--store", tmp_path / "none", "--out", out)
+    assert isinstance(result.exception, InputError)
+    assert ("nothing to judge" if "nothing" in change else "run it again") in str(result.exception)

@@ -480,13 +480,20 @@ def publish(
     scale: Scale = "cpu",
     store: Store = Path("runs"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of published results.")] = Path("results"),
+    again: Annotated[
+        bool, typer.Option("--judge-again", help="Run nothing: judge the published numbers by today's rules.")
+    ] = False,
 ) -> None:
     """Write what runs and their replications came to into results/, from which the site can be made anywhere."""
     from groundshift.lab.runs import open_run
+    from groundshift.lab.summary import judge_again
     from groundshift.lab.summary import publish as publish_run
 
     for slug in _named(slugs):
         run = open_run(slug, scale=scale, store=store)
+        if again:
+            show(None, f"{slug}: {judge_again(run, out)}")
+            continue
         folder = publish_run(run, out)
         show(None, f"{slug}: {folder}")
         for replication in run.replications():

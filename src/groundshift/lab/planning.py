@@ -147,10 +147,14 @@ def _detectable(claim: Claim, values: np.ndarray, n: int) -> tuple[float, bool]:
     elif not are_outcomes(values, support):
         least = smallest_detectable(float(values.std(ddof=1)), n)
         return least, abs(claim.margin) < least
-    elif support == (0, 1) and claim.kind != "equivalence":
-        least = detectable_rate(n, claim.margin, claim.direction)
-    else:  # differences that were all alike: would as many more of them show it?
-        least = 0.0 if p_value(claim, np.full(n, values[0])) < 0.05 else math.inf
+    else:
+        alpha = (
+            0.05 if claim.kind == "equivalence" else 0.025
+        )  # as the verdict's interval, which is two-sided
+        if support == (0, 1) and claim.kind != "equivalence":
+            least = detectable_rate(n, claim.margin, claim.direction, alpha)
+        else:  # differences that were all alike: would as many of them show it?
+            least = 0.0 if p_value(claim, np.full(n, values[0])) < alpha else math.inf
     return least, least == math.inf
 
 

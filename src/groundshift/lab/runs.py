@@ -77,8 +77,11 @@ class Run:
         table = self.store.table()
         return table[table["key"].isin([cell.key for cell in self.cells])] if len(table) else table
 
-    def planned_table(self) -> pd.DataFrame:
-        """The long table of everything planned, with NaN for what has failed or not run."""
+    def planned_table(self, measured: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The long table of everything planned, with NaN for what has failed or not run.
+
+        ``measured`` is the long table to take the values from, by default the store's.
+        """
         import pandas as pd
 
         planned = pd.DataFrame(
@@ -96,7 +99,7 @@ class Run:
             for measure in cell.measures
             for name in self.study.measure(measure).gives
         )
-        measured = self.store.table()
+        measured = self.store.table() if measured is None else measured
         if not len(measured):
             return planned.assign(value=float("nan"))
         return planned.merge(measured[["key", "measure", "value"]], on=["key", "measure"], how="left")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
-from groundshift.lab.claims import Verdict, sensitivity
+from groundshift.lab.claims import Verdict, judge_all, sensitivity
 from groundshift.lab.registry import command_name
 from groundshift.lab.runs import Run, _pick, open_run
 from groundshift.lab.store import _dump
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Results",
     "Summary",
+    "judge_again",
     "known_summary",
     "publish",
     "published",
@@ -253,6 +254,37 @@ def publish(run: Run, out: str | os.PathLike[str] = "results") -> Path:
         summary.table.to_parquet(folder / "cells.parquet", index=False, compression="zstd")
     for replication in again:
         _write(folder / "replications" / str(replication.root) / "summary.json", _measured(replication))
+    return folder
+
+
+def judge_again(run: Run, out: str | os.PathLike[str] = "results") -> Path:
+    """Judge the published numbers of a run by today's rules and publish that; its claims and cells stay as they are.
+
+    Raises
+    ------
+    InputError
+        Nothing is published, or other claims or cells than the study has today.
+    """
+    folder = Path(out) / run.study.slug
+    known = published_summary(out, run.study.slug)
+    if known is None:
+        raise InputError(f"{folder} holds no published run; there is nothing to judge.")
+    table = run.planned_table(known.table)
+    rows = [
+        claim_row(verdict) for verdict in judge_all(run.study.claims, table, alpha=run.alpha, scale=run.scale)
+    ]
+    same = ("id", "version", "estimand", "margin", "kind")
+    if (
+        known.data["scale"] != run.scale
+        or table["value"].isna().any()
+        or ([_pick(row, *same) for row in rows] != [_pick(row, *same) for row in known.data["claims"]])
+    ):
+        raise InputError(
+            f"{folder} holds other claims, cells or another scale than {command_name(run.study)} has today; run it "
+            "again and publish that."
+        )
+    data = json.loads((folder / "summary.json").read_text())
+    _write(folder / "summary.json", Summary({**data, "claims": rows}, known.table))
     return folder
 
 
