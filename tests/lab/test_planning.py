@@ -188,6 +188,15 @@ def test_published_results_are_a_pilot_too(store, tmp_path):
     assert (quick.controls["1"].pilot, quick.controls["1"].replicates) == (2, 5)
 
 
+def test_a_pilot_of_fewer_seeds_than_are_planned_serves(store, tmp_path, monkeypatch):
+    publish(open_run(REF, store=store), tmp_path / "results")
+    scales = {**dummy.study.scales, "cpu": dummy.Settings(seeds=12)}
+    monkeypatch.setattr(dummy, "study", replace(dummy.study, scales=scales))
+    made = plan(REF, store=tmp_path / "runs", results=tmp_path / "results")
+    assert made.pilot == "the published results at scale cpu (60 cells)"
+    assert (made.controls["1"].replicates, made.controls["1"].pilot) == (12, 5)
+
+
 def test_results_of_another_version_are_no_pilot(store, tmp_path, monkeypatch):
     publish(open_run(REF, store=store), tmp_path / "results")
     monkeypatch.setattr(dummy, "study", replace(dummy.study, version=2))

@@ -101,36 +101,35 @@ def _pilot(this: Run, store: str | os.PathLike[str], results: str | os.PathLike[
     """What the largest pilot is called, and its table; an empty name where there is none."""
     from groundshift.lab.summary import published_summary
 
-    name, table, most = "", None, 0
-    for run in [this] + [open_run(this.study, scale=scale, store=store) for scale in this.study.scales]:
-        cells = len(run.store.done())
-        if cells > most:
-            name, table, most = (
-                f"the run at scale {run.store.folder.name} in the store",
-                run.planned_table(),
-                cells,
-            )
+    runs = [this] + [open_run(this.study, scale=scale, store=store) for scale in this.study.scales]
+    pilots = [(f"the run at scale {run.store.folder.name} in the store", run.planned_table()) for run in runs]
     known = published_summary(results, this.study.slug)
-    if (
-        known is not None
-        and known.data["version"] == this.study.version
-        and known.data["cells"]["done"] > most
-    ):
-        name, table = f"the published results at scale {known.data['scale']}", known.table
-        most = known.data["cells"]["done"]
-    return (f"{name} ({most} cells)" if name else ""), table
+    if known is not None and known.data["version"] == this.study.version:
+        scale = known.data["scale"]
+        planned = open_run(this.study, scale=scale, store=store).planned_table(known.table)
+        pilots.append((f"the published results at scale {scale}", planned))
+    cells = [table.loc[table["value"].notna(), "key"].nunique() for _, table in pilots]
+    most = int(np.argmax(cells))
+    name, table = pilots[most]
+    return (f"{name} ({cells[most]} cells)" if cells[most] else ""), table
 
 
 def _replicates(claim: Claim, estimand: str, table: pd.DataFrame) -> np.ndarray:
     return np.array(list(per_replicate(estimand, table, claim.paired_by).values()), dtype=float)
 
 
+def _measured(claim: Claim, estimand: str, table: pd.DataFrame) -> np.ndarray:
+    """The replicates that a pilot has, which may be fewer than are planned."""
+    values = _replicates(claim, estimand, table)
+    return values[np.isfinite(values)]
+
+
 def _power(this: Run, measured: pd.DataFrame) -> dict[str, tuple[float, float, bool]]:
     """By claim: the pilot's spread, what could be detected, and whether the margin is too small for that."""
     planned, found = this.planned_table(), {}
     for claim in this.study.claims:
-        values = _replicates(claim, claim.estimand, measured)
-        if not claim.deterministic and len(values) > 1 and np.isfinite(values).all():
+        values = _measured(claim, claim.estimand, measured)
+        if not claim.deterministic and len(values) > 1:
             n = len(_replicates(claim, claim.estimand, planned))
             found[claim.id] = float(values.std(ddof=1)), *_detectable(claim, values, n)
     return found
@@ -166,10 +165,9 @@ def _controls(this: Run, measured: pd.DataFrame) -> dict[str, ControlPower]:
     for claim in this.study.claims:
         if claim.control is None:
             continue
-        values = _replicates(claim, claim.estimand, measured)
-        control_values = _replicates(claim, claim.control.estimand, measured)
-        enough = len(control_values) > 1 and len(values) > 0
-        if enough and np.isfinite(control_values).all() and np.isfinite(values).all():
+        values = _measured(claim, claim.estimand, measured)
+        control_values = _measured(claim, claim.control.estimand, measured)
+        if len(control_values) > 1 and len(values) > 0:
             n = len(_replicates(claim, claim.control.estimand, planned))
             rng = stream(this.study.root_seed, f"{this.study.slug}/plan/{claim.control.estimand}")
             found[claim.id] = simulate_control(claim, values, control_values, n, rng)

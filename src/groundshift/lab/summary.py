@@ -187,11 +187,9 @@ def known_summary(run: Run, results: str | os.PathLike[str] = "results") -> Summ
     """The summary of a run where it is finished, else the one that is published in ``results``, else None."""
     if run.finished:
         return summarise(run)
-    summary, plan = (
-        published_summary(results, run.study.slug),
-        {"version": run.study.version, "scale": run.scale},
-    )
-    return summary if summary is not None and _pick(summary.data, *plan) == plan else None
+    summary = published_summary(results, run.study.slug)
+    here = {"version": run.study.version, "scale": run.scale}
+    return summary if summary is not None and _pick(summary.data, *here) == here else None
 
 
 def claim_row(verdict: Verdict) -> dict[str, Any]:

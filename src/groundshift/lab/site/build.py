@@ -128,6 +128,7 @@ def _hash(study: Study, summary: Summary, about: System) -> str:
         site / "study.html.j2",
         site / "base.html.j2",
         site / "drawings.py",
+        files("groundshift.lab") / "console.py",
         files("groundshift") / "pages.py",
     )
     sources = [part.read_text() for part in parts]
