@@ -80,7 +80,7 @@ def alarms(table: pd.DataFrame) -> Drawing:
     """False alarms by method, with the level as a line."""
     drawing, axes = _drawing("Where nothing moved: share of tables with any flag", (6.6, 3.0))
     ax = axes[0, 0]
-    rows = table[table["measure"] == "alarms"]
+    rows = table[table["measure"] == "detected"]
     null = rows[(rows["world"] == "unshifted") | ((rows["kind"] == "none") & (rows["method"] != "audit"))]
     means = null.groupby("method")["value"].agg(["mean", "sem"]).reindex(list(LABELS))
     ax.bar(

@@ -42,7 +42,7 @@ from scipy.special import ndtr
 
 from groundshift.errors import InputError
 
-__all__ = ["Planted", "ShiftedTable", "shifted_table"]
+__all__ = ["Change", "Planted", "ShiftedTable", "cascade", "shifted_table"]
 
 Planted = Literal["concept", "offset", "label", "mechanism", "correlation", "covariate", "missingness"]
 Target = Literal["binary", "classes", "continuous"]
@@ -224,4 +224,68 @@ def _with_missing(rng: np.random.Generator, frame: pd.DataFrame, more: float) ->
     return frame.assign(
         income=frame["income"].mask(rng.random(len(frame)) < 0.03 + more),
         usage=frame["usage"].mask(rng.random(len(frame)) < 0.03 + more * older),
+    )
+
+
+# A cascade with one changed mechanism --------------------------------------------------------------------
+
+Change = Literal["slope", "sign", "spread", "product", "offset", "upstream slope", "upstream offset", "none"]
+CascadeTarget = Literal["continuous", "count", "seven classes"]
+
+
+def cascade(
+    rng: np.random.Generator,
+    change: Change,
+    rows: int = 500,
+    *,
+    target: CascadeTarget = "continuous",
+    noise: float = 1.0,
+) -> ShiftedTable:
+    """Two domains of a → b → c → y, a → d → y in which one mechanism changed; names and order of columns are drawn.
+
+    slope, sign : y follows c less (0.9 becomes 0.1), or the other way; offset : y rises by 0.8; spread : the noise of
+    y grows by six tenths; product : half of c · d is added. upstream slope, upstream offset : c follows b less, or
+    rises by 0.6, while y given the columns stays.
+
+    Parameters
+    ----------
+    rows : of each domain
+    target : y itself, counts drawn around exp(y / 2), or its sevenths over both domains together
+    noise : standard deviation of the noise of y
+
+    Examples
+    --------
+    >>> table = cascade(np.random.default_rng(0), "slope", rows=100)
+    >>> table.kinds, table.frame.shape
+    (('concept',), (200, 6))
+    """
+    if change not in get_args(Change) or target not in get_args(CascadeTarget):
+        raise InputError(
+            f"{change!r} of a {target!r} target was asked for; changes are {', '.join(get_args(Change))}, targets "
+            f"{', '.join(get_args(CascadeTarget))}."
+        )
+    parts = [
+        _cascade(rng, which, rows, noise).assign(domain=d) for which, d in (("none", "d1"), (change, "d2"))
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    if target == "count":
+        frame["y"] = rng.poisson(np.exp(np.clip(frame["y"] / 2, -4, 3)))
+    elif target == "seven classes":
+        frame["y"] = "level " + pd.qcut(frame["y"], 7, labels=False).astype(str)
+    names = dict(zip("abcd", rng.permutation(["alpha", "beta", "gamma", "delta"]), strict=True))
+    frame = frame.rename(columns=names)[[*rng.permutation(list(names.values())), "y", "domain"]]
+    upstream = change.startswith("upstream")
+    kinds = () if change == "none" else ("mechanism",) if upstream else ("concept",)
+    return ShiftedTable(frame, kinds, {"mechanism": (names["c"],)} if upstream else {})
+
+
+def _cascade(rng: np.random.Generator, change: str, rows: int, noise: float) -> pd.DataFrame:
+    a, e = rng.normal(size=rows), rng.normal(size=(4, rows))
+    b = 0.8 * a + 0.6 * e[0]
+    c = (0.3 if change == "upstream slope" else 0.8) * b + 0.6 * e[1] + 0.6 * (change == "upstream offset")
+    d = 0.7 * a + 0.7 * e[2]
+    along = {"slope": 0.1, "sign": -0.9}.get(change, 0.9)
+    y = along * c - 0.6 * d + 0.5 * c * d * (change == "product") + 0.8 * (change == "offset")
+    return pd.DataFrame(
+        {"a": a, "b": b, "c": c, "d": d, "y": y + noise * (1.6 if change == "spread" else 1) * e[3]}
     )
