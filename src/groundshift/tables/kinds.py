@@ -303,7 +303,8 @@ def _decided(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
     if isinstance(dtype, pd.IntervalDtype):
         return values.astype(str).where(values.notna()), "category", "intervals", ""
     if pd.api.types.is_datetime64_any_dtype(dtype):
-        return _instants(values), "date", "dates", ""
+        aware = getattr(values.dt, "tz", None) is not None
+        return _instants(values), "date", "dates with offsets, read as UTC" if aware else "dates", ""
     if pd.api.types.is_timedelta64_dtype(dtype):
         return _number(values.dt.total_seconds(), name, "durations, in seconds")
     if pd.api.types.is_bool_dtype(dtype):
