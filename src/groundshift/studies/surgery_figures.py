@@ -60,13 +60,13 @@ def sparse_coverage(table: pd.DataFrame) -> Drawing:
     at = np.arange(len(regimes))
     ax.plot(at, regimes["posterior"], "o", color=BLUE, label="posterior")
     ax.plot(at, regimes["bootstrap"], "x", color=ORANGE, label="bootstrap of the rows")
-    ax.set_xticks(at, [f"{rows:,}" for _, _, rows in regimes.index], rotation=90, fontsize=7)
+    ax.set_xticks(at, [f"{rows:,.0f}" for _, _, rows in regimes.index], rotation=90, fontsize=7)
     for (graph, values), group in regimes.groupby(level=["graph", "values"]):
         middle = np.mean([regimes.index.get_loc(place) for place in group.index])
         ax.text(
             middle,
             1.0,
-            f"{graph}\n{values} values",
+            f"{graph}\n{values:g} values",
             fontsize=7,
             ha="center",
             transform=ax.get_xaxis_transform(),
