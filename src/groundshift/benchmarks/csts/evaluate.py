@@ -113,7 +113,7 @@ class Evaluation:
             ("pattern specificity", self.pattern_specificity, self.truth_pattern_specificity),
             ("segments, ratio to truth", self.segmentation_ratio, 1.0),
             ("median length, ratio to truth", self.length_ratio, 1.0),
-            (f"relaxed MAE{on}", *both("relaxed_mae")),
+            (f"relaxed MAE, cluster means{on}", *both("relaxed_mae")),
         ]
         if self.rows < 1 or (self.truth_rows or 1) < 1:
             rows.insert(2, ("rows that have a correlation", self.rows, self.truth_rows))
