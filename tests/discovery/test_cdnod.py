@@ -112,6 +112,7 @@ def test_a_kernel_that_is_cut_is_told(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert driving_force(y, x, domain).kept > 0.999
+    monkeypatch.setattr("groundshift.discovery.cdnod.DENSE_ROWS", 300)
     monkeypatch.setattr("groundshift.discovery.cdnod.FACTOR_WORK", 0)
     with pytest.warns(UserWarning, match=r"kernel of the parents only \d+% is kept"):
         assert driving_force(y, x, domain).kept < 0.9

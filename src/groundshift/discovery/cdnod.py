@@ -55,9 +55,9 @@ MIN_DOMAINS = 5
 GRID = 100
 """Points of time at which a drifting mechanism is compared."""
 DENSE_ROWS = 2000
-"""Most rows whose kernel is held as a whole."""
-FACTOR_WORK = 10**10
-"""Rows × rank² of the largest factor of a kernel: all of it up to 2,000 rows, rank 1,000 at 10,000."""
+"""Most rows whose kernel is held as a whole where its rank is high."""
+FACTOR_WORK = 2 * 10**9
+"""Rows × rank² of the largest factor of a kernel of more rows: rank 632 at 5,000 rows, 141 at 100,000."""
 FACTOR_KEPT = 0.99
 """Share of a kernel that its factor should keep; the user is told of less."""
 BLOCK = 2 * 10**7
@@ -138,7 +138,7 @@ def module_gram(
     Without causes, of P(y | c): K_c (K_c + λI)⁻¹ K_y (K_c + λI)⁻¹ K_c. With causes, of P(y | x, c) embedded with the
     pooled x, so that only the mechanism moves: T⁻² K_c [K_x³ ∘ (A K_y A)] K_c with A = (K_x ∘ K_c + λI)⁻¹ and K_x³
     the matrix power. Both are computed from factors K_x ≈ L_x L_xᵀ, K_y ≈ L_y L_yᵀ, so that K_x³ = P Pᵀ with
-    P = L_x L_xᵀL_x. Several causes need many columns of L_x: as many are taken as the kernel has, within `FACTOR_WORK`.
+    P = L_x L_xᵀL_x. Several causes need many columns of L_x: see `_factor`.
     """
     if causes is None:
         return _marginal(_factor(effect, width), context, ridge)
@@ -177,12 +177,19 @@ def _blocks(count: int, numbers_each: int) -> Iterator[slice]:
 
 
 def _rank(rows: int) -> int:
-    return max(100, int(np.sqrt(FACTOR_WORK / rows)))
+    """Most columns of a factor."""
+    return max(100, rows // 4 if rows <= DENSE_ROWS else int(np.sqrt(FACTOR_WORK / rows)))
 
 
 def _factor(values: Array, width: float) -> Array:
+    """L with K ≈ LLᵀ; of few columns where they are enough, else whole up to `DENSE_ROWS` rows."""
     kernel = ProductKernel(values / width, None)
-    return factor(kernel.against, len(values), _rank(len(values)), 1e-6)
+    left = factor(kernel.against, len(values), _rank(len(values)), 1e-6)
+    if len(values) > DENSE_ROWS or _kept(left) >= 1 - 2e-6:
+        return left
+    gram = kernel.gram()
+    gram[np.diag_indices_from(gram)] += 1e-9
+    return linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
 
 
 def _kept(left: Array) -> float:
