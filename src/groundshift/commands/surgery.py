@@ -48,9 +48,12 @@ def do_(
         list[str] | None, typer.Option(help="For a continuous column: age=5, or edges age=0,30,60,99.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="Pseudo-count in every cell; biases the effect.")] = 0.0,
-    support: Annotated[str, typer.Option(help="Where cells are empty: error or bounds.")] = "error",
+    support: Annotated[
+        str, typer.Option(help="Where cells have no rows: error, or bounds between which the answer lies.")
+    ] = "error",
     complete: Complete = False,
-    draws: Annotated[int, typer.Option(help="Bootstrap draws; 0 for no intervals.")] = 1000,
+    ci: Annotated[str, typer.Option(help="How intervals are made: posterior or bootstrap.")] = "posterior",
+    draws: Annotated[int, typer.Option(help="Draws behind the intervals; 0 for no intervals.")] = 1000,
     level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     out: Annotated[
         Path | None,
@@ -75,7 +78,7 @@ def do_(
         "alpha": alpha,
         "support": support,
         "complete": complete,
-        "ci": "bootstrap" if draws else None,
+        "ci": ci if draws else None,
         "draws": draws,
         "level": level,
         "bins": _bins(bins or []),

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from groundshift.benchmarks.csts.indices import swc
+from groundshift.benchmarks.csts.degrade import degrade, shift_ends
+from groundshift.benchmarks.csts.indices import score_clusterings, swc
 from groundshift.benchmarks.csts.labels import (
     as_segments,
+    as_the_truth,
     cluster_correlations,
     data_correlation,
     label_table,
@@ -16,12 +18,14 @@ from groundshift.benchmarks.csts.labels import (
     models,
     read_clusterings,
     read_labels,
+    refuse_undefined,
     relaxed_mae,
     segment_correlations,
     within_tolerance,
 )
 from groundshift.benchmarks.csts.layout import read_list
 from groundshift.errors import InputError
+from groundshift.shifts.sampling import downsample, keep_segments, select_rows, thin
 from groundshift.worlds.segments import Segments
 
 TWO = Segments.from_lengths([40, 60], [1, 2])
@@ -155,6 +159,78 @@ def test_labels_are_read_from_anything(kind: str, tmp_path) -> None:
     found = as_segments(source, 100)
     assert found.end.tolist() == [40, 100]
     assert found.cluster.tolist() == ([0, 1] if kind == "text" else [1, 2])
+
+
+def test_text_labels_keep_their_names() -> None:
+    words = np.where(TWO.row_labels() == 1, "wake", "rem")
+    table = pd.DataFrame({"start": [0, 40], "end": [39, 99], "cluster": ["wake", "rem"]})
+    for source in (
+        words,
+        words.tolist(),
+        pd.Series(words),
+        pd.Series(words, dtype="category"),
+        table,
+        pl.from_pandas(table),
+    ):
+        found = as_segments(source, 100)
+        assert (found.cluster.tolist(), found.names, found.labels) == (
+            [1, 0],
+            ("rem", "wake"),
+            ["wake", "rem"],
+        )
+    for _, left in (
+        select_rows(found, np.arange(30, 60)), keep_segments(found, [0, 1]), thin(found, 0.5, np.random.default_rng(0)),
+        downsample(np.zeros((100, 2)), found, 10), downsample(np.zeros((100, 2)), found, 10, row_ids=np.arange(100)),
+        (None, shift_ends(found, 5)), (None, degrade(found, "wrong", severity=1)),
+    ):  # fmt: skip
+        assert left.names == found.names
+    assert degrade(found, "wrong", severity=1).labels == ["rem", "wake"]
+    assert as_segments(words, names=("nrem", "wake", "rem")).cluster.tolist() == [1, 2]
+    assert as_segments(found, names=("wake",)).labels == ["wake", "rem"]
+    assert as_segments([3, 3, 5]).labels == [3, 5]
+    with pytest.raises(InputError, match="no pattern ids"):
+        label_table(np.random.default_rng(0).normal(size=(100, 3)), found)
+    with pytest.raises(InputError, match="1 of 3 cluster labels are missing"):
+        as_segments(np.array(["a", None, "b"], dtype=object))
+    with pytest.raises(InputError, match="2 names"):
+        Segments.from_lengths([2, 2], [0, 2], ("a", "b"))
+
+
+def test_named_labels_are_compared_by_name_or_not_at_all() -> None:
+    truth = as_segments(np.repeat(["b", "c", "b", "c"], 50))
+    same = as_segments(np.repeat(["b", "c", "b", "c"], 50), names=("a", "c"))
+    assert as_the_truth(same, truth).cluster.tolist() == truth.cluster.tolist()
+    data = np.random.default_rng(0).normal(size=(200, 2))
+    more = np.repeat(["b", "c", "a", "c"], 50)  # numbered alone, c would be 2 here and 1 in the truth
+    scores = score_clusterings(data, truth, {"same": same, "more": more})
+    assert scores["jaccard"].tolist() == [1.0, 1.0, 0.75]
+    for other in ([0, 1] * 100, Segments.from_lengths([200], [1])):
+        with pytest.raises(InputError, match=r"called b, c, those of the clustering .*same labels"):
+            as_the_truth(other, truth)
+
+
+def test_where_no_segment_has_a_correlation_the_advice_works() -> None:
+    data = np.random.default_rng(0).normal(size=(100, 4))
+    names = ["a", "b", "c", "d"]
+    refuse_undefined(data, TWO, names)
+    data[:, 2] = 7
+    with pytest.raises(
+        InputError, match=r"c is constant everywhere.*drop_columns=\['c'\] \(--drop-columns c\)"
+    ):
+        refuse_undefined(data, TWO, names)
+    data[:40, 2], data[:40, 3] = 6, 5
+    with pytest.raises(InputError, match=r"c is constant in 2 of 2 segments.*--drop-columns c\)"):
+        refuse_undefined(data, TWO, names)
+    data[40:, 3] = 1
+    with pytest.raises(InputError, match=r"c and d are constant in 2 of 2.*drop_columns=\['c', 'd'\]"):
+        refuse_undefined(data, TWO, names)
+    data[:, :2] = 0
+    with pytest.raises(InputError, match="other columns"):
+        refuse_undefined(data, TWO, names)
+    with pytest.raises(InputError, match="longest of 2 has 2 rows"):
+        refuse_undefined(data, Segments.from_lengths([2, 2], [0, 1]), names)
+    with pytest.raises(InputError, match=r"constant in column 2.*np.delete\(data, \[2\], axis=1\)"):
+        segment_correlations(np.column_stack([np.arange(100.0), np.arange(100.0) ** 2, np.ones(100)]), TWO)
 
 
 def test_exclusive_ends_and_stacked_clusterings() -> None:

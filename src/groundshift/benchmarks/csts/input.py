@@ -6,6 +6,7 @@ Time, id and row-number columns are recognised and left out: what is not a varia
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -29,7 +30,9 @@ class Series(NamedTuple):
     notes: list[str]
 
 
-def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -> Series:
+def read_series(
+    source: Any, *, missing: Literal["refuse", "keep"] = "refuse", drop_columns: Sequence[str] = ()
+) -> Series:
     """Read a multivariate series.
 
     Parameters
@@ -37,6 +40,7 @@ def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -
     source : array of shape (rows, n), table (pandas, polars, Arrow), or path of a csv or parquet file
     missing : "refuse" or "keep"
         What to do with values that are NaN or infinite.
+    drop_columns : columns to leave out, by name
 
     Returns
     -------
@@ -62,6 +66,11 @@ def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -
             )
         source = pd.DataFrame(source, columns=[f"x{j + 1}" for j in range(source.shape[1])])
     frame = read_table(source)
+    if unknown := [name for name in drop_columns if name not in frame.columns]:
+        raise InputError(
+            f"There is no column {unknown[0]!r} to leave out; the columns are {', '.join(map(str, frame.columns))}."
+        )
+    frame = frame.drop(columns=list(drop_columns))
     notes: list[str] = []
     if isinstance(frame.index, pd.DatetimeIndex):
         notes += _time_notes(frame.index)
