@@ -66,7 +66,7 @@ def hardly_varies(within: float, groups: int) -> bool:
 
     X₁ is then nearly X₂, and X₁ ⟂ Y₂ | X₂ looks true whatever made the two depend. With a cause common to the records
     of a group, an arrow out of such a variable was drawn in 63 % to 99 % of tables of 300 groups with a share below
-    0.05, and in 2 % to 4 % where groups times the share reached 80.
+    0.05, and in at most 4 % where groups times the share reached 80.
     """
     return within < LITTLE_WITHIN or (within < SOME_WITHIN and groups * within < ENOUGH_WITHIN)
 
