@@ -79,7 +79,8 @@ def fit(
     d = model.diagnostics_
     notes = [
         f"The discriminator beats chance by {d['gain']:.2f} nats; mixing {classes} classes explains "
-        f"{d['explained']:.0%} of it. Good restarts differ by {d['spread']:.2f} in L1.",
+        f"{d['explained']:.0%} of it{' (they smooth its noise)' if d['explained'] > 1 else ''}. Random starts that "
+        f"predict held-out cells as well differ by {d['spread']:.2f} in L1.",
         *(
             f"Class {k}: rows {', '.join(map(str, rows))} show it best."
             for k, rows in enumerate(model.anchors_.tolist())
