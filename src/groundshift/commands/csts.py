@@ -117,7 +117,10 @@ def describe(
         drop_columns=left_out,
     )  # fmt: skip
     if plot is not None:
-        _draw(csts.plot_series(data, csts.as_segments(labels, end=_end(end)), drop_columns=left_out), plot)
+        _draw(
+            csts.plot_series(data, csts.as_segments(labels, end=_end(end), data=data), drop_columns=left_out),
+            plot,
+        )
     show(json.loads(found.to_json()), str(found), as_json=as_json)
 
 
@@ -168,8 +171,8 @@ def evaluate(
     from groundshift.benchmarks import csts
 
     _writable(plot)
-    mine = csts.as_segments(labels, end=_end(end))
-    true = None if truth is None else csts.as_segments(truth, end=_end(end))
+    mine = csts.as_segments(labels, end=_end(end), data=data)
+    true = None if truth is None else csts.as_segments(truth, end=_end(end), data=data)
     found = csts.evaluate(
         mine, data, true, distance=distance, map_distance=map_distance,
         tolerance="official" if tolerance == "official" else _number("--tolerance", tolerance),
@@ -197,7 +200,7 @@ def indices(
 
     _writable(plot)
     series = csts.read_series(data, drop_columns=_names(drop_columns))
-    true = csts.as_segments(truth, rows=len(series.values), end=_end(end))
+    true = csts.as_segments(truth, rows=len(series.values), end=_end(end), data=data)
     csts.refuse_undefined(series.values, true, series.variates)
     worse = csts.degradations(true, per_kind=per_kind, seed=seed, nested=False)
     scores = csts.score_clusterings(series.values, true, worse)
@@ -239,7 +242,7 @@ def blame(
     """One series, one clustering, the truth: is it the data, the algorithm or the index?"""
     from groundshift.benchmarks import csts
 
-    mine, true = (csts.as_segments(path, end=_end(end)) for path in (labels, truth))
+    mine, true = (csts.as_segments(path, end=_end(end), data=data) for path in (labels, truth))
     found = csts.evaluate(mine, data, true, drop_columns=_names(drop_columns))
     who = csts.blame_of(found)
     show({"blames": who}, f"To blame: {who}.\n\n{found}", as_json=as_json)

@@ -304,3 +304,45 @@ def test_labels_whose_indices_drift_are_read_by_their_lengths():
     assert read_labels(table, end="length", rows=9).end.tolist() == [4, 9]
     with pytest.raises(InputError, match="no column 'length'"):
         read_labels(table.drop(columns="length"), end="length")
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory):
+    """A series with a column of times in CSV, and its two segments by time and by row."""
+    place = tmp_path_factory.mktemp("dated")
+    rng = np.random.default_rng(0)
+    times = pd.date_range("2024-05-01", periods=600, freq="10min")
+    frame = pd.DataFrame(rng.normal(size=(600, 3)), columns=list("abc")).assign(time=times)
+    frame.to_csv(place / "s.csv", index=False)
+    return place / "s.csv", frame, times
+
+
+def test_segments_may_start_and_end_at_times(dated):
+    path, frame, times = dated
+    rows = read_labels(pd.DataFrame({"start": [0, 300], "end": [299, 599], "cluster": [0, 1]}))
+    for moments in (times, times.strftime("%Y-%m-%d %H:%M:%S"), times.strftime("%d %B %Y %H:%M")):
+        table = pd.DataFrame({"start": moments[[0, 300]], "end": moments[[299, 599]], "cluster": [0, 1]})
+        for data in (path, frame):
+            found = as_segments(table, 600, data=data)
+            assert found.start.tolist() == rows.start.tolist()
+            assert found.end.tolist() == rows.end.tolist()
+    half_open = pd.DataFrame(
+        {"start": times[[0, 300]], "end": [times[300], times[599] + times.freq], "cluster": [0, 1]}
+    )
+    assert as_segments(half_open, 600, end="exclusive", data=path).end.tolist() == [300, 600]
+
+
+def test_times_that_the_series_lacks_are_refused(dated):
+    path, frame, times = dated
+    table = pd.DataFrame({"start": times[[0, 300]], "end": times[[299, 599]], "cluster": [0, 1]})
+    with pytest.raises(InputError, match="no series was given"):
+        as_segments(table, 600)
+    with pytest.raises(InputError, match="no column of dates"):
+        as_segments(table, 600, data=frame.drop(columns="time"))
+    later = {name: table[name] + pd.Timedelta("400D") for name in ("start", "end")}
+    with pytest.raises(InputError, match="holds no row of the series"):
+        as_segments(table.assign(**later), data=path)
+    with pytest.raises(InputError, match="go back"):
+        as_segments(table, data=frame.iloc[::-1])
+    with pytest.raises(InputError, match="leaves a gap"):
+        as_segments(table.assign(start=[times[0], times[310]]), data=path)

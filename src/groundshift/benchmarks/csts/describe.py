@@ -162,7 +162,7 @@ def describe(
     """
     missing: Literal["keep", "refuse"] = "keep" if dropna else "refuse"
     values, variates, notes = read_series(data, missing=missing, drop_columns=drop_columns)
-    segments = as_segments(labels, len(values), end=end)
+    segments = as_segments(labels, len(values), end=end, data=data)
     warnings: list[str] = []
     if dropna:
         values, segments = _drop_missing(values, segments, notes)

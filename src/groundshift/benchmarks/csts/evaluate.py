@@ -189,7 +189,7 @@ def evaluate(
     values, variates, _ = read_series(data, drop_columns=drop_columns)
     for name in (distance, map_distance):
         distance_called(name)  # a wrong name is refused before an algorithm runs
-    true = None if truth is None else as_segments(truth, rows=len(values))
+    true = None if truth is None else as_segments(truth, rows=len(values), data=data)
     if true is not None:
         refuse_undefined(values, true, variates, FEWEST_ROWS)
     result = _labels_of(algorithm_or_labels, values)

@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
-from groundshift.tables import read_table
+from groundshift.tables import read_table, typed
 
-__all__ = ["Series", "read_series"]
+__all__ = ["Series", "read_series", "read_times"]
 
 ID_NAMES = {"subject_id", "old id", "original_index", "id"}
 TIME_NAMES = {"datetime", "date", "time", "timestamp", "ts", "epoch"}
@@ -97,6 +97,21 @@ def read_series(
     if missing == "refuse":
         _refuse_missing(values, [str(name) for name in variates])
     return Series(values, tuple(str(name) for name in variates), notes)
+
+
+def read_times(source: Any) -> pd.Series[Any] | None:
+    """The times of a series' rows as datetime64, or None if no column (nor the index) holds them.
+
+    Raises
+    ------
+    InputError
+        Dates whose day and month cannot be told apart.
+    """
+    if isinstance(source, np.ndarray):
+        return None
+    table = typed(source)
+    dated = table.of("date")
+    return table.times(dated[0]) if dated else None
 
 
 def _role(column: pd.Series[Any], name: str) -> str:

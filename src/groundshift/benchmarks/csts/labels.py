@@ -18,8 +18,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from groundshift.benchmarks.csts.input import read_times
 from groundshift.errors import InputError
-from groundshift.tables import read_table
+from groundshift.tables import read_table, typed
 from groundshift.worlds.correlation_patterns import Pattern, n_variates_of
 from groundshift.worlds.correlation_patterns import patterns as all_patterns
 from groundshift.worlds.segments import Segments
@@ -241,7 +242,12 @@ def label_table(
 
 
 def read_labels(
-    source: Any, *, end: End = "inclusive", rows: int | None = None, names: Sequence[str] = ()
+    source: Any,
+    *,
+    end: End = "inclusive",
+    rows: int | None = None,
+    names: Sequence[str] = (),
+    data: Any = None,
 ) -> Segments:
     """Segments of a label table: columns "start idx", "end idx", "cluster_id" (or start, end, cluster).
 
@@ -257,11 +263,12 @@ def read_labels(
         Rows of the data that the labels speak of.
     names : sequence of str
         Text labels that have a number already: the first is 0.
+    data : table or path of the series, whose column of times is looked up where segments start and end at times
 
     Raises
     ------
     InputError
-        For gaps, overlaps, lengths that do not fit, and labels of other data.
+        For gaps, overlaps, lengths that do not fit, labels of other data, and times that the data do not have.
 
     Examples
     --------
@@ -282,6 +289,8 @@ def read_labels(
             f"columns given are {', '.join(map(str, table.columns))}."
         )
     start, last, cluster = (table[name].to_numpy() for name in columns)
+    if end != "length" and _are_times(table[columns[0]]):
+        start, last = _rows_of_times(table[list(columns[:2])], data, end)
     if end == "length":
         if "length" not in table:
             raise InputError("end='length' was asked for; the labels have no column 'length'.")
@@ -298,6 +307,44 @@ def read_labels(
     return _of_length(Segments(start, stop, *_as_ids(cluster, names)), rows)
 
 
+def _are_times(column: pd.Series[Any]) -> bool:
+    return not pd.api.types.is_numeric_dtype(column) and typed(column.to_frame()).columns[0].kind in (
+        "date",
+        "constant",
+    )
+
+
+def _rows_of_times(moments: pd.DataFrame, data: Any, end: End) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last row of each segment that starts and ends at times (or, exclusive, the row after the last)."""
+    table = typed(moments)
+    start, last = (table.times(name).to_numpy() for name in moments.columns)
+    times = None if data is None else read_times(data)
+    if times is None:
+        raise InputError(
+            f"The segments start and end at times ({moments.iloc[0, 0]!s} …), and "
+            + (
+                "no series was given to look them up in."
+                if data is None
+                else "the series has no column of dates."
+            )
+            + " Give the series with its column of dates, or row numbers for start and end."
+        )
+    rows = times.to_numpy()
+    if (np.diff(rows) < np.timedelta64(0)).any():
+        raise InputError(
+            f"The times of the series ({times.name}) go back; sort its rows before segments are looked up."
+        )
+    side: Literal["left", "right"] = "left" if end == "exclusive" else "right"
+    first, after = np.searchsorted(rows, start), np.searchsorted(rows, last, side=side)
+    if (empty := np.flatnonzero(after <= first)).size:
+        i = int(empty[0])
+        raise InputError(
+            f"Segment {i} ({moments.iloc[i, 0]!s} to {moments.iloc[i, 1]!s}) holds no row of the series, which runs "
+            f"from {times.min()} to {times.max()}."
+        )
+    return first.astype(np.int64), (after - (end == "inclusive")).astype(np.int64)
+
+
 def read_clusterings(source: Any) -> dict[str, Segments]:
     """The clusterings stacked in one degraded label file, by their description, in order of kind and number."""
     table = read_table(source)
@@ -310,7 +357,12 @@ def read_clusterings(source: Any) -> dict[str, Segments]:
 
 
 def as_segments(
-    labels: Any, rows: int | None = None, *, end: End = "inclusive", names: Sequence[str] = ()
+    labels: Any,
+    rows: int | None = None,
+    *,
+    end: End = "inclusive",
+    names: Sequence[str] = (),
+    data: Any = None,
 ) -> Segments:
     """Segments of whatever says them: Segments, a label table or file, or one label per row.
 
@@ -328,7 +380,7 @@ def as_segments(
     if isinstance(labels, str | Path) or hasattr(labels, "columns"):
         table = read_table(labels)
         if _label_columns(table) is not None:
-            return read_labels(table, end=end, rows=rows, names=names)
+            return read_labels(table, end=end, rows=rows, names=names, data=data)
         named = [name for name in CLUSTER_NAMES if name in table]
         if not named and table.shape[1] != 1:
             raise InputError(
