@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from groundshift.commands.reading import DateFormat, DayFirst, Na, reading_of, table_of
 from groundshift.errors import InputError
 from groundshift.lab.console import Json, show
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from groundshift.tables import Reading
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +28,13 @@ app = typer.Typer(
 
 Data = Annotated[Path, typer.Argument(help="Table, a csv or parquet file.", metavar="DATA")]
 Domain = Annotated[str, typer.Option(help="Column with the domain or time of each row.")]
-Kind = Annotated[str, typer.Option(help="What that column is: time, domain or auto.")]
+Kind = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="How the domain is taken (time, domain or auto), or what a column is, as COLUMN=KIND; can be repeated.",
+        metavar="KIND|COLUMN=KIND",
+    ),
+]
 Drop = Annotated[str, typer.Option(help="Columns to leave out, as id,name.")]
 DropNa = Annotated[bool, typer.Option("--dropna", help="Leave out rows with missing values.")]
 Discrete = Annotated[
@@ -45,7 +54,10 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 def fit(
     data: Data,
     domain: Domain,
-    kind: Kind = "auto",
+    kind: Kind = None,
+    na: Na = None,
+    date_format: DateFormat = None,
+    day_first: DayFirst = None,
     test: Annotated[
         str, typer.Option(help="Independence test: auto, kci, kci-lowrank, rcit, fisherz, gtest.")
     ] = "auto",
@@ -79,12 +91,13 @@ def fit(
     for file in (out, dot):
         if file is not None:
             refuse_overwriting(file)
-    table = _table(data, drop, dropna)
+    how, reading = _reading(kind, na, date_format, day_first)
+    table = _table(data, reading, drop, dropna)
     model = CDNOD(
         test=test,
         alpha=alpha,
         max_cond=max_cond,
-        kind=kind,  # type: ignore[arg-type]
+        kind=how,  # type: ignore[arg-type]
         groups=_groups(group),
         discrete=_names(discrete),
         random_state=seed,
@@ -113,7 +126,10 @@ def direction(
     domain: Domain,
     x: Annotated[str, typer.Option(help="One of two adjacent variables whose mechanisms change.")],
     y: Annotated[str, typer.Option(help="The other.")],
-    kind: Kind = "auto",
+    kind: Kind = None,
+    na: Na = None,
+    date_format: DateFormat = None,
+    day_first: DayFirst = None,
     dropna: DropNa = False,
     discrete: Discrete = "",
     group: Groups = None,
@@ -124,13 +140,14 @@ def direction(
     from groundshift.discovery.cdnod import independent_change_score
 
     groups = _groups(group)
-    table = _columns(data, domain, {"--x": [x], "--y": [y]}, groups, dropna)
+    how, reading = _reading(kind, na, date_format, day_first)
+    table = _columns(data, reading, domain, {"--x": [x], "--y": [y]}, groups, dropna)
     score, told = _with_warnings(
         lambda: independent_change_score(
             table[groups.get(x, [x])],
             table[groups.get(y, [y])],
             table[domain],
-            kind=kind,  # type: ignore[arg-type]
+            kind=how,  # type: ignore[arg-type]
             discrete=[name for name in _names(discrete) if name in table.columns],
             random_state=seed,
         )
@@ -148,7 +165,10 @@ def force(
     domain: Domain,
     of: Annotated[str, typer.Option("--of", help="Variable whose mechanism changes.")],
     given: Annotated[str, typer.Option(help="Its causes, as a,b; none if left out.")] = "",
-    kind: Kind = "auto",
+    kind: Kind = None,
+    na: Na = None,
+    date_format: DateFormat = None,
+    day_first: DayFirst = None,
     dropna: DropNa = False,
     discrete: Discrete = "",
     group: Groups = None,
@@ -165,14 +185,15 @@ def force(
     if out is not None:
         refuse_overwriting(out)
     groups, causes = _groups(group), _names(given)
-    table = _columns(data, domain, {"--of": [of], "--given": causes}, groups, dropna)
+    how, reading = _reading(kind, na, date_format, day_first)
+    table = _columns(data, reading, domain, {"--of": [of], "--given": causes}, groups, dropna)
     parents = [column for name in causes for column in groups.get(name, [name])]
     found, told = _with_warnings(
         lambda: driving_force(
             table[groups.get(of, [of])],
             table[parents] if parents else None,
             table[domain],
-            kind=kind,  # type: ignore[arg-type]
+            kind=how,  # type: ignore[arg-type]
             discrete=[name for name in _names(discrete) if name in table.columns],
         )
     )
@@ -211,43 +232,47 @@ def _with_warnings(call: Callable[[], Any]) -> tuple[Any, list[str]]:
     return result, list(dict.fromkeys(str(w.message) for w in told if issubclass(w.category, UserWarning)))
 
 
-def _table(data: Path, drop: str, dropna: bool) -> pd.DataFrame:
-    from groundshift.tables import read_table
+def _reading(
+    kind: list[str] | None, na: list[str] | None, date_format: str | None, day_first: bool | None
+) -> tuple[str, Reading]:
+    """How the domain is taken, and how the table is read: --kind says both."""
+    of_domain = [word for word in kind or [] if "=" not in word]
+    if len(of_domain) > 1:
+        raise InputError(f"--kind says of the domain both {of_domain[0]} and {of_domain[1]}; give one.")
+    of_columns = [word for word in kind or [] if "=" in word]
+    return (of_domain or ["auto"])[0], reading_of(of_columns, na, date_format, day_first)
 
-    table = read_table(data)
-    names = _names(drop)
-    unknown = [name for name in names if name not in table.columns]
-    if unknown:
-        raise InputError(
-            f"There is no column {unknown[0]!r} to drop; the columns are {', '.join(map(str, table.columns))}."
-        )
+
+def _table(data: Path, reading: Reading, drop: str, dropna: bool) -> pd.DataFrame:
+    from groundshift.tables import find_column
+
+    table = table_of(data, reading)
+    names = [find_column(name, table.columns) for name in _names(drop)]
     table = table.drop(columns=names)
     return table.dropna() if dropna else table
 
 
 def _columns(
-    data: Path, domain: str, asked: dict[str, list[str]], groups: dict[str, list[str]], dropna: bool
+    data: Path,
+    reading: Reading,
+    domain: str,
+    asked: dict[str, list[str]],
+    groups: dict[str, list[str]],
+    dropna: bool,
 ) -> pd.DataFrame:
     """The columns of some variables, groups among them, and the domain; each is in one variable only."""
-    from groundshift.tables import read_table
+    from groundshift.tables import find_column
 
-    table = read_table(data)
-    chosen: dict[str, str] = {domain: "--domain"}
+    table = table_of(data, reading)
+    chosen: dict[str, str] = {find_column(domain, table.columns): "--domain"}
     for option, names in asked.items():
         for name in names:
             for column in groups.get(name, [name]):
-                if column not in table.columns:
-                    raise InputError(
-                        f"There is no column {column!r}; the columns are {', '.join(map(str, table.columns))}."
-                    )
+                find_column(column, table.columns)
                 if column in chosen:
                     raise InputError(
                         f"{option} {name} takes {column}, which {chosen[column]} has; name another."
                     )
                 chosen[column] = f"{option} {name}"
-    if domain not in table.columns:
-        raise InputError(
-            f"There is no column {domain!r}; the columns are {', '.join(map(str, table.columns))}."
-        )
     table = table[list(chosen)]
     return table.dropna() if dropna else table
