@@ -189,7 +189,12 @@ def _said(found: Audit, page: Path | None) -> Any:
         (kind.name, Text(kind.status, "bold" if kind.found else ""), _size(kind), p_text(kind.p), _where(kind))
         for kind in found.kinds
     ]  # fmt: skip
-    lines = [f"What to do: {advice(found)}", *([] if page is None else [f"The page is at {page.resolve()}"])]
+    untold = [f"Could not be told. {words}" for words in found.untold]
+    lines = [
+        f"What to do: {advice(found)}",
+        *untold,
+        *([] if page is None else [f"The page is at {page.resolve()}"]),
+    ]
     kinds = table(("kind", "verdict", "size [95 % interval]", "p", "where"), rows)
     kinds.columns[2].no_wrap = True
     return Group(Text(found.headline, "bold"), kinds, Text("\n".join(lines)))
