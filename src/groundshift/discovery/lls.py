@@ -558,7 +558,12 @@ def _read(X: Any, domain: Any) -> tuple[Any, pd.Series[Any]]:
     if _is_folder(X):
         return read_images(X)
     if sparse.issparse(X):
-        return _features(X), split_domain(pd.DataFrame(index=range(X.shape[0])), domain)[1]
+        if isinstance(domain, str):
+            raise InputError(
+                f"A sparse matrix has no column {domain!r}, as its columns have no names; give one label per row."
+            )
+        # The labels are read as those of any table, whose one column stands for the matrix.
+        return _features(X), split_domain(np.zeros((X.shape[0], 1)), domain)[1]
     frame, labels = split_domain(*open_arrays(X, domain))
     return numeric(frame), labels
 

@@ -66,15 +66,15 @@ def read_series(
             )
         source = pd.DataFrame(source, columns=[f"x{j + 1}" for j in range(source.shape[1])])
     frame = read_table(source)
+    if len(frame) == 0:
+        raise InputError("The series has no rows.")
     if unknown := [name for name in drop_columns if name not in frame.columns]:
         raise InputError(
             f"There is no column {unknown[0]!r} to leave out; the columns are {', '.join(map(str, frame.columns))}."
         )
     frame = frame.drop(columns=list(drop_columns))
     notes: list[str] = []
-    if isinstance(frame.index, pd.DatetimeIndex):
-        notes += _time_notes(frame.index)
-    roles = {name: _role(frame[name], str(name)) for name in frame.columns}
+        roles = {name: _role(frame[name], str(name)) for name in frame.columns}
     text = [name for name, role in roles.items() if role == "text"]
     variates = [name for name, role in roles.items() if role == "variate"]
     if text:
@@ -151,12 +151,12 @@ def _as_time(column: pd.Series[Any]) -> pd.Series[Any]:
         return pd.to_datetime(column, errors="coerce", utc=True)
 
 
-def _time_notes(times: pd.Series[Any] | pd.DatetimeIndex) -> list[str]:
+def _time_notes(times: pd.Series[Any]) -> list[str]:
     """Does time run evenly? Numbers are taken in their own unit, timestamps in seconds."""
     if pd.api.types.is_numeric_dtype(times.dtype):
         steps, unit = np.diff(times.to_numpy(dtype=float)), "units"
     else:
-        stamps = pd.DatetimeIndex(times if isinstance(times, pd.DatetimeIndex) else _as_time(times))
+        stamps = pd.DatetimeIndex(_as_time(times))
         steps, unit = np.diff(stamps.as_unit("ns").asi8) / 1e9, "s"
     if not len(steps):
         return []
