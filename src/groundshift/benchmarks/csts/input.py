@@ -74,7 +74,7 @@ def read_series(
         )
     frame = frame.drop(columns=list(drop_columns))
     notes: list[str] = []
-        roles = {name: _role(frame[name], str(name)) for name in frame.columns}
+    roles = {name: _role(frame[name], str(name)) for name in frame.columns}
     text = [name for name, role in roles.items() if role == "text"]
     variates = [name for name, role in roles.items() if role == "variate"]
     if text:
