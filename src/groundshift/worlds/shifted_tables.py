@@ -31,7 +31,7 @@ label, missingness.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -72,11 +72,13 @@ class ShiftedTable:
     frame : features, the target "y" and the label "domain", rows in the order of the domains
     kinds : the kinds of shift in it, "offset" counted as "concept"; empty where every severity is 0
     where : kind → columns that it shows in, for the kinds that concern a few columns
+    names : of a cascade, what a, b, c and d are called in the frame
     """
 
     frame: pd.DataFrame
     kinds: tuple[str, ...]
     where: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def shifted_table(
@@ -276,7 +278,7 @@ def cascade(
     frame = frame.rename(columns=names)[[*rng.permutation(list(names.values())), "y", "domain"]]
     upstream = change.startswith("upstream")
     kinds = () if change == "none" else ("mechanism",) if upstream else ("concept",)
-    return ShiftedTable(frame, kinds, {"mechanism": (names["c"],)} if upstream else {})
+    return ShiftedTable(frame, kinds, {"mechanism": (names["c"],)} if upstream else {}, names)
 
 
 def _cascade(rng: np.random.Generator, change: str, rows: int, noise: float) -> pd.DataFrame:
