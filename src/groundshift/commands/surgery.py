@@ -59,7 +59,7 @@ def do_(
     complete: Complete = False,
     ci: Annotated[str, typer.Option(help="How intervals are made: posterior or bootstrap.")] = "posterior",
     draws: Annotated[int, typer.Option(help="Draws behind the intervals; 0 for no intervals.")] = 1000,
-    level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Write the result to this json file; refused if it exists."),
