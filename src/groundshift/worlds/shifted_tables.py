@@ -132,9 +132,9 @@ def shifted_table(
     kinds = tuple(dict.fromkeys("concept" if name == "offset" else name for name in planted))
     frame = pd.concat(parts, ignore_index=True)
     location, scale = frame.pop(LOCATION).to_numpy(), frame.pop(SCALE).to_numpy()
-    chances = [name for name in frame if name.startswith(CHANCE)]
+    chances = [] if target == "continuous" else [f"{CHANCE}{k}" for k in range(len(CUTS[target]) + 1)]
     probability = np.column_stack([frame.pop(name) for name in chances]) if chances else None
-    where = {name: WHERE[name] for name in planted if name in WHERE}
+    where = {str(name): WHERE[name] for name in planted if name in WHERE}
     return ShiftedTable(frame, kinds, where, location, scale, probability)
 
 

@@ -19,8 +19,8 @@ from sklearn.linear_model import LogisticRegression
 from groundshift.workflows.audit.models import Design, fit
 
 __all__ = [
-    "LEAST_PROBABILITY",
     "LEARNERS",
+    "LEAST_PROBABILITY",
     "HeldOut",
     "Temperature",
     "calibrated",
@@ -217,7 +217,7 @@ def folds(y: NDArray[np.generic], count: int, rng: np.random.Generator) -> Codes
 def held_out(
     X: Design,
     y: Codes,
-    current: Design,
+    current: Design | None,
     classes: int,
     fold: Codes,
     rng: np.random.Generator,
@@ -227,6 +227,12 @@ def held_out(
 
     A mean over the models of the folds, or a model of all rows, is surer than each of them, and calibration learnt on
     the rows with labels would not fit it; predictions of the single models obey the same calibration.
+
+    Parameters
+    ----------
+    X, y : rows with labels, and their class codes
+    current : rows without labels, if there are some
+    fold : of each row with labels
     """
     options = []
     for name, learner in learners.items():
@@ -235,7 +241,7 @@ def held_out(
         for k in range(int(fold.max()) + 1):
             predict = learner(X.take(fold != k), y[fold != k], classes, rng)
             raw[fold == k] = predict(X.take(fold == k))
-            others.append(predict(current))
+            others.append(np.empty((0, classes)) if current is None else predict(current))
         options.append(calibrated(name, raw, y, np.array(others)))
     return min(options, key=lambda option: option.loss)
 

@@ -228,7 +228,9 @@ def _checked(reference: ArrayLike, y: ArrayLike, current: ArrayLike) -> tuple[Ar
                 "class probabilities, not scores."
             )
     if not np.isin(codes, np.arange(p.shape[1])).all():
-        raise InputError(f"Labels must be class codes 0 … {p.shape[1] - 1}; {np.unique(codes)[:5]} were given.")
+        raise InputError(
+            f"Labels must be class codes 0 … {p.shape[1] - 1}; {np.unique(codes)[:5]} were given."
+        )
     sizes = np.bincount(codes.astype(np.int64), minlength=p.shape[1])
     if sizes.min() < LEAST_OF_CLASS:
         raise InputError(
