@@ -32,7 +32,7 @@ label, missingness.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -84,9 +84,9 @@ class ShiftedTable:
     frame: pd.DataFrame
     kinds: tuple[str, ...]
     where: Mapping[str, tuple[str, ...]]
-    location: Array
-    scale: Array
-    probability: Array | None
+    location: Array = field(default_factory=lambda: np.empty(0))
+    scale: Array = field(default_factory=lambda: np.empty(0))
+    probability: Array | None = None
 
 
 def shifted_table(

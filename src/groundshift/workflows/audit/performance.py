@@ -16,7 +16,7 @@ Sugiyama 2009).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,7 @@ __all__ = [
     "Overlap",
     "Performance",
     "estimate_performance",
+    "metric_values",
     "overlap",
     "own_predictions",
     "row_losses",
@@ -303,7 +304,7 @@ def estimate_performance(
     sides = overlap(X_reference, X_current, rng) if not few else None
     reason = few or ("" if sides is None else sides.reason)
     if sides is None or reason:
-        known = tuple(Estimate(name, value) for name, value in _values(y, p, classes).items())
+        known = tuple(Estimate(name, value) for name, value in metric_values(y, p, classes).items())
         effective, outside, separating = (
             (np.nan, np.nan, ()) if sides is None else (sides.effective_rows, sides.outside, sides.separating)
         )
@@ -316,7 +317,7 @@ def estimate_performance(
         ),
         np.column_stack([_features(X_current, q, classes), sides.features(1), *[m.current for m in metrics]]),
     )
-    weighted = _values(y, p, classes, sides.weights)
+    weighted = metric_values(y, p, classes, sides.weights)
     estimates = tuple(_estimate(m, weights, weighted[m.name], confidence) for m in metrics)
     return Performance(
         estimates, sides.effective_rows, sides.outside, sides.separating, second, True, "", confidence
@@ -579,7 +580,7 @@ def _of_numbers(
     for name, observed in {"squared error": error**2, "absolute error": np.abs(error)}.items():
         learner, expected, new = _direct(observed, *beside, fold, rng)
         names.append(learner)
-        dispersion = float(((observed / expected - 1) ** 2).mean())
+        dispersion = float(((observed - expected) ** 2).sum() / (expected**2).sum())
         mean = float(observed.mean())
         metrics.append(
             _Metric(
@@ -637,25 +638,34 @@ def _loss_model(name: str, X: Design, loss: Array, rng: np.random.Generator) -> 
 
 
 def own_predictions(
-    X: Design, y: ArrayLike, current: Design, classes: int, rng: np.random.Generator
+    X: Design,
+    y: ArrayLike,
+    current: Design,
+    classes: int,
+    rng: np.random.Generator,
+    learners: Sequence[str] = ("linear", "boosting"),
 ) -> tuple[Array, Array, str]:
     """Predictions for `estimate_performance` where the user has no model: a linear model or boosting.
+
+    Parameters
+    ----------
+    learners : "linear", "boosting" or both; cross-validation chooses
 
     Returns
     -------
     Held-out predictions of the reference, predictions of the current rows by a model of the whole reference, and the
-    learner, "linear" or "boosting", chosen by cross-validation.
+    learner.
     """
     target = np.asarray(y, dtype=float)
     fold = folds(target, FOLDS, rng)
     best: tuple[float, Array, str] | None = None
-    for name in ("linear", "boosting"):
+    for name in learners:
         made = np.empty((len(target), max(classes, 1)))
         for k in range(FOLDS):
             made[fold == k] = _own_model(name, X.take(fold != k), target[fold != k], classes, rng)(
                 X.take(fold == k)
             )
-        loss = next(iter(_values(target, made, classes).values()))
+        loss = next(iter(metric_values(target, made, classes).values()))
         if best is None or loss < best[0]:
             best = loss, made, name
     assert best is not None
@@ -674,7 +684,7 @@ def _own_model(name: str, X: Design, y: Array, classes: int, rng: np.random.Gene
 # The door ------------------------------------------------------------------------------------------------
 
 
-def _values(y: Array, predicted: Array, classes: int, weights: Array | None = None) -> dict[str, float]:
+def metric_values(y: Array, predicted: Array, classes: int, weights: Array | None = None) -> dict[str, float]:
     """Every metric of rows with labels, the rows weighted."""
     if not classes:
         error = y - predicted[:, 0]

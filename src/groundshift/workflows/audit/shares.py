@@ -15,7 +15,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from groundshift.errors import InputError
-from groundshift.workflows.audit.calibration import Temperature, folds, held_out, temperature
+from groundshift.workflows.audit.calibration import (
+    HeldOut,
+    Temperature,
+    folds,
+    held_out,
+    temperature,
+)
 from groundshift.workflows.audit.models import Design
 from groundshift.workflows.audit.result import Section, p_words
 from groundshift.workflows.audit.table import AuditTable
@@ -25,6 +31,7 @@ __all__ = [
     "Unlabelled",
     "adapted",
     "estimate",
+    "estimate_shares",
     "label_shares",
     "maximum_likelihood_shares",
     "with_unlabelled",
@@ -54,6 +61,8 @@ class Shares:
     share, low, high : among the rows without labels, with the interval, shape (classes,)
     draws : shares in bootstrap draws of both sets of rows, shape (draws, classes)
     probabilities : of the rows without labels, calibrated and adapted to the new shares, shape (rows, classes)
+    p : p-value of "every class looks as it did, and only the shares moved"; NaN where no columns were given
+    learner : of the probabilities, "logistic" or "boosting", chosen by cross-validation; "" where they were given
     """
 
     before: Array
@@ -62,6 +71,8 @@ class Shares:
     high: Array
     draws: Array
     probabilities: Array
+    p: float = np.nan
+    learner: str = ""
 
     def __repr__(self) -> str:
         told = ", ".join(
@@ -105,7 +116,8 @@ def maximum_likelihood_shares(
     """
     old = np.maximum(old, 1e-12)
     count = np.ones(len(probabilities)) if counts is None else counts
-    shares = (old if start is None else np.maximum(start, 1e-12)) / 1.0
+    shares = np.maximum(old if start is None else start, 1e-12)
+    shares = _newton(probabilities / old, shares / shares.sum(), count)
     for _ in range(steps):
         ratio = shares / old
         density = np.maximum(probabilities @ ratio, 1e-300)
@@ -114,6 +126,31 @@ def maximum_likelihood_shares(
         if change < tolerance:
             break
     return shares / shares.sum()
+
+
+def _newton(likelihood: Array, shares: Array, count: Array, steps: int = 8) -> Array:
+    """Steps towards the maximum while they lead upwards; EM alone is slow where classes are hard to tell apart.
+
+    Parameters
+    ----------
+    likelihood : of each row under each class, up to a factor of the row, shape (rows, classes)
+    """
+    k = likelihood.shape[1]
+    sum_stays = np.ones((1, k))
+    density = np.maximum(likelihood @ shares, 1e-300)
+    for _ in range(steps):
+        ratio = likelihood / density[:, None]
+        curvature = (ratio * count[:, None]).T @ ratio
+        curvature += 1e-9 * np.trace(curvature) * np.eye(k)
+        system = np.block([[curvature, sum_stays.T], [sum_stays, np.zeros((1, 1))]])
+        moved = shares + np.linalg.solve(system, np.r_[count @ ratio, 0.0])[:k]
+        moved = np.maximum(moved, 1e-9)
+        moved /= moved.sum()
+        new = np.maximum(likelihood @ moved, 1e-300)
+        if count @ np.log(new / density) <= 1e-9:
+            break
+        shares, density = moved, new
+    return shares
 
 
 def adapted(probabilities: Array, old: Array, new: Array) -> Array:
@@ -170,38 +207,123 @@ def label_shares(
             f"confidence={confidence} and draws={draws} were given; the first lies between 0 and 1, the second is at "
             "least 1."
         )
-    scaling = temperature(reference, y)
-    share, made, _, _ = _drawn(reference, y, current, scaling, draws, rng)
-    low, high = np.quantile(made, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    old = scaling(reference).mean(0)
-    told = np.mean([adapted(scaling(p), old, share) for p in current], 0)
-    return Shares(np.bincount(y, minlength=len(share)) / len(y), share, low, high, made, told)
+    return _shares(reference, y, current, temperature(reference, y), None, confidence, draws, rng)
 
 
-def _drawn(
-    reference: Array, y: Codes, current: Array, scaling: Temperature, draws: int, rng: np.random.Generator
-) -> tuple[Array, Array, Array, Array]:
-    """Shares of the rows as they are and in bootstrap draws, with how often each draw has each row."""
-    n, m = len(y), current.shape[1]
-    stacked = current.reshape(-1, current.shape[2])
-    share = maximum_likelihood_shares(scaling(stacked), scaling(reference).mean(0))
-    of_reference = rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float)
-    of_current = rng.multinomial(m, np.full(m, 1 / m), size=draws).astype(float)
-    made = np.array(
+def estimate_shares(
+    y_reference: ArrayLike,
+    X_reference: Design,
+    X_current: Design,
+    classes: int,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Shares:
+    """The same with a classifier of our own: a logistic model or boosting, whichever predicts better.
+
+    If every class k looks in the current rows as in the reference, then the mean of any f over them is Σₖ qₖ E[f | k].
+    The columns, their squares and the probabilities have to obey this with the q that EM finds: the largest deviation
+    is compared with that of bootstrap draws of both sets of rows.
+
+    Parameters
+    ----------
+    y_reference : class codes 0 … classes - 1, shape (rows,)
+    X_reference, X_current : columns of both, made ready together by `models.design`
+
+    Raises
+    ------
+    InputError
+        As `label_shares`.
+    """
+    y = np.asarray(y_reference)
+    _checked(
+        np.full((len(X_reference.linear), max(classes, 1)), 1 / max(classes, 1)),
+        y,
+        [[1.0] + [0.0] * (classes - 1)],
+    )
+    codes = y.astype(np.int64)
+    model = _classifier(codes, X_reference, X_current, classes, rng)
+    columns = _moments(X_reference), _moments(X_current)
+    return replace(
+        _shares(model.raw, codes, model.raw_current, model.scaling, columns, confidence, DRAWS, rng),
+        learner=model.learner,
+    )
+
+
+def _classifier(y: Codes, X: Design, current: Design, classes: int, rng: np.random.Generator) -> HeldOut:
+    count = int(np.clip(MOST_PREDICTED // max(len(current.linear), 1), 2, FOLDS))
+    return held_out(X, y, current, classes, folds(y, count, rng), rng)
+
+
+def _moments(X: Design) -> Array:
+    return np.hstack([X.linear, X.linear**2])
+
+
+def _shares(
+    reference: Array,
+    y: Codes,
+    current: Array,
+    scaling: Temperature,
+    columns: tuple[Array, Array] | None,
+    confidence: float,
+    draws: int,
+    rng: np.random.Generator,
+) -> Shares:
+    """Shares of the rows as they are and in bootstrap draws of both sets, and whether the columns agree with them."""
+    (n, k), m = reference.shape, current.shape[1]
+    stacked = scaling(current.reshape(-1, k))
+    calibrated = scaling(reference)
+    old = calibrated.mean(0)
+    share = maximum_likelihood_shares(stacked, old)
+    of_reference, of_current = (
+        rng.multinomial(r, np.full(r, 1 / r), size=draws).astype(float) for r in (n, m)
+    )
+    raw = current.reshape(-1, k)
+    drawn = np.array(
         [
             maximum_likelihood_shares(
-                again(stacked),
-                counts @ again(reference) / n,
-                start=share,
-                counts=np.tile(others, len(current)),
+                again(raw), own @ again(reference) / n, start=share, counts=np.tile(other, len(current)),
                 tolerance=1e-5,
             )
-            for again, counts, others in zip(
+            for again, own, other in zip(
                 scaling.redrawn(reference, y, of_reference), of_reference, of_current, strict=True
             )
         ]
+    )  # fmt: skip
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    now = stacked.reshape(len(current), m, k)
+    p = np.nan
+    if columns is not None:
+        p = _agreement(
+            np.hstack([calibrated, columns[0]]), np.hstack([now.mean(0), columns[1]]), y, np.vstack([share, drawn]),
+            np.vstack([np.ones(n), of_reference]), np.vstack([np.ones(m), of_current]),
+        )  # fmt: skip
+    told = np.mean([adapted(one, old, share) for one in now], axis=0)
+    return Shares(np.bincount(y, minlength=k) / n, share, low, high, drawn, told, p)
+
+
+def _agreement(
+    before: Array, after: Array, y: Codes, shares: Array, of_reference: Array, of_current: Array
+) -> float:
+    """P-value of "the means of the current rows are those of the classes, mixed by the shares".
+
+    Parameters
+    ----------
+    before, after : what has to agree, shape (rows, features)
+    shares, of_reference, of_current : of each draw, and how often it has each row; the rows as they are come first
+    """
+    indicator = np.eye(shares.shape[1])[y]
+    away = np.array(
+        [
+            other @ after / other.sum()
+            - q @ ((indicator * own[:, None]).T @ before / np.maximum(own @ indicator, 1)[:, None])
+            for q, own, other in zip(shares, of_reference, of_current, strict=True)
+        ]
     )
-    return share, made, of_reference, of_current
+    error = away[1:].std(0)
+    used = error > 1e-9
+    largest = np.abs(away[0, used] / error[used]).max(initial=0.0)
+    drawn = np.abs((away[1:, used] - away[0, used]) / error[used]).max(1, initial=0.0)
+    return float((1 + (drawn >= largest).sum()) / len(away))
 
 
 def _checked(reference: ArrayLike, y: ArrayLike, current: ArrayLike) -> tuple[Array, Codes, Array]:
@@ -264,10 +386,6 @@ def estimate(
 ) -> Unlabelled | None:
     """Shares of the classes in every domain without labels, and whether a label shift explains its columns.
 
-    If every class k looks in a domain without labels as among the labelled rows, then the mean of any f over its rows
-    is Σₖ qₖ E[f | k]. The columns, their squares and the probabilities have to obey this with the q that EM finds: the
-    largest deviation is compared with that of bootstrap draws of both sets of rows.
-
     Parameters
     ----------
     first : not read; folds take the place of halves here
@@ -286,50 +404,23 @@ def estimate(
         return None
     unlabelled = np.setdiff1d(np.arange(len(table.domains)), table.labelled_domains)
     new = np.flatnonzero(np.isin(table.domain, unlabelled))
-    count = int(np.clip(MOST_PREDICTED // len(new), 2, FOLDS))
-    model = held_out(X.take(labelled), codes, X.take(new), k, folds(codes, count, rng), rng)
-    columns = np.hstack([X.linear, X.linear**2])
-    indicator = np.eye(k)[codes]
+    known, current = X.take(labelled), X.take(new)
+    model = _classifier(codes, known, current, k, rng)
     shares, fits = [], []
     for code in unlabelled:
         rows = table.domain[new] == code
-        share, draws, of_reference, of_current = _drawn(
-            model.raw, codes, model.raw_current[:, rows], model.scaling, DRAWS, rng
-        )
-        low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+        columns = _moments(known), _moments(current.take(rows))
+        told = _shares(model.raw, codes, model.raw_current[:, rows], model.scaling, columns, 0.95, DRAWS, rng)
         shares += [
-            (table.domains[code], name, float((codes == c).mean()), share[c], low[c], high[c])
-            for c, name in enumerate(table.classes)
+            (table.domains[code], name, *values)
+            for name, *values in zip(table.classes, told.before, told.share, told.low, told.high, strict=True)
         ]
-        before = np.hstack([model.reference, columns[labelled]])
-        after = np.hstack([model.current[:, rows].mean(0), columns[new[rows]]])
-        away = np.array(
-            [
-                other @ after / other.sum()
-                - q @ ((indicator * own[:, None]).T @ before / np.maximum(own @ indicator, 1)[:, None])
-                for q, own, other in zip(
-                    np.vstack([share, draws]),
-                    np.vstack([np.ones(len(codes)), of_reference]),
-                    np.vstack([np.ones(rows.sum()), of_current]),
-                    strict=True,
-                )
-            ]
-        )
-        fits.append((table.domains[code], _largest_p(away)))
+        fits.append((table.domains[code], told.p))
     return Unlabelled(
         pd.DataFrame(shares, columns=["domain", "class", "before", "share", "low", "high"]),
         pd.DataFrame(fits, columns=["domain", "p"]),
         model.learner,
     )
-
-
-def _largest_p(away: Array) -> float:
-    """P-value of the largest deviation of the first row from 0, among those of the others from the first."""
-    error = away[1:].std(0)
-    used = error > 1e-9
-    largest = np.abs(away[0, used] / error[used]).max(initial=0.0)
-    drawn = np.abs((away[1:, used] - away[0, used]) / error[used]).max(1, initial=0.0)
-    return float((1 + (drawn >= largest).sum()) / len(away))
 
 
 def with_unlabelled(section: Section, found: Unlabelled, target: str, level: float) -> Section:
