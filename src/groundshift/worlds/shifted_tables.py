@@ -8,6 +8,7 @@ A column is a monotone transform of its latent variable (normal, log-normal, gam
 region and the irrelevant columns are independent of everything. The target is a cut of score = w · (age, tenure, usage)
 + effect of the region + logistic noise; no, one or two thresholds make it continuous, binary or three classes. Income,
 spend, tickets and plan do not enter it. Of income and of usage 3 % of the values are missing completely at random.
+With ``uneven`` the noise grows with the age, so that some rows are harder to predict than others.
 
 What a planted shift of severity s does to a domain, and what stays exactly as it is:
 
@@ -38,7 +39,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
 from groundshift.errors import InputError
 
@@ -61,6 +62,8 @@ COVARIANCE = np.array([[1.0, 0.5, 0.27], [0.5, 1.0, 0.36], [0.27, 0.36, 1.0]])
 REGIONS = {"north": 0.8, "south": 0.0, "east": -0.4, "west": 0.4}
 """What a region adds to the score."""
 MOST = 2.0
+LOCATION, SCALE, CHANCE = "(location)", "(scale)", "(probability)"
+"""Columns of a draft that are the truth, taken out before anybody sees it."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,18 @@ class ShiftedTable:
     kinds : the kinds of shift in it, "offset" counted as "concept"; empty where every severity is 0
     where : kind → columns that it shows in, for the kinds that concern a few columns
     names : of a cascade, what a, b, c and d are called in the frame
+    location, scale : of the score's logistic distribution given the row with no value missing, shape (rows,); of a
+        continuous target before rows are selected by it
+    probability : of each class given the row with no value missing, in its domain, shape (rows, classes); None for a
+        continuous target
     """
 
     frame: pd.DataFrame
     kinds: tuple[str, ...]
     where: Mapping[str, tuple[str, ...]]
+    location: Array = field(default_factory=lambda: np.empty(0))
+    scale: Array = field(default_factory=lambda: np.empty(0))
+    probability: Array | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -89,6 +99,7 @@ def shifted_table(
     *,
     target: Target = "binary",
     irrelevant: int = 1,
+    uneven: float = 0.0,
 ) -> ShiftedTable:
     """Draw the domains; the first has no shift, the last all of it, those between their part on the way.
 
@@ -97,6 +108,7 @@ def shifted_table(
     shifts : what is planted → severity from 0 (none) to 2; 1 is a large one
     rows : of each domain
     irrelevant : heavy-tailed columns that nothing depends on
+    uneven : how the noise of the score grows with the age: its scale is exp(uneven · latent age)
 
     Raises
     ------
@@ -116,13 +128,16 @@ def shifted_table(
     parts = []
     for d in range(domains):
         severity = {str(name): s * d / (domains - 1) for name, s in shifts.items()}
-        part = _domain(rng, severity, rows, target, irrelevant)
+        part = _domain(rng, severity, rows, target, irrelevant, uneven)
         parts.append(part.assign(domain=f"d{d + 1:0{width}d}"))
     planted = [name for name, s in shifts.items() if s > 0]
     kinds = tuple(dict.fromkeys("concept" if name == "offset" else name for name in planted))
-    return ShiftedTable(
-        pd.concat(parts, ignore_index=True), kinds, {name: WHERE[name] for name in planted if name in WHERE}
-    )
+    frame = pd.concat(parts, ignore_index=True)
+    location, scale = frame.pop(LOCATION).to_numpy(), frame.pop(SCALE).to_numpy()
+    chances = [] if target == "continuous" else [f"{CHANCE}{k}" for k in range(len(CUTS[target]) + 1)]
+    probability = np.column_stack([frame.pop(name) for name in chances]) if chances else None
+    where = {str(name): WHERE[name] for name in planted if name in WHERE}
+    return ShiftedTable(frame, kinds, where, location, scale, probability)
 
 
 def _check(shifts: Mapping[Planted, float], rows: int, domains: int, target: Target) -> None:
@@ -141,27 +156,42 @@ def _check(shifts: Mapping[Planted, float], rows: int, domains: int, target: Tar
 
 
 def _domain(
-    rng: np.random.Generator, severity: Mapping[str, float], rows: int, target: Target, irrelevant: int
+    rng: np.random.Generator,
+    severity: Mapping[str, float],
+    rows: int,
+    target: Target,
+    irrelevant: int,
+    uneven: float,
 ) -> pd.DataFrame:
     """Rows of one domain: drawn in batches, selected, cut to length."""
     kept: list[pd.DataFrame] = []
     while sum(map(len, kept)) < rows:
-        kept.append(_batch(rng, severity, 2 * rows + 100, target, irrelevant))
+        kept.append(_batch(rng, severity, 2 * rows + 100, target, irrelevant, uneven))
     frame = pd.concat(kept, ignore_index=True).iloc[:rows]
     return _with_missing(rng, frame, 0.27 * severity.get("missingness", 0.0))
 
 
 def _batch(
-    rng: np.random.Generator, severity: Mapping[str, float], draws: int, target: Target, irrelevant: int
+    rng: np.random.Generator,
+    severity: Mapping[str, float],
+    draws: int,
+    target: Target,
+    irrelevant: int,
+    uneven: float,
 ) -> pd.DataFrame:
     z = _latent(rng, draws, severity.get("mechanism", 0.0), 0.7 - 0.7 * severity.get("correlation", 0.0))
     region = rng.choice(list(REGIONS), draws, p=[0.4, 0.3, 0.2, 0.1])
     w = _weights(severity.get("concept", 0.0) * np.pi / 2)
     score = w @ np.array([z[name] for name in SCORE]) + pd.Series(region).map(REGIONS).to_numpy(dtype=float)
-    score += 1.5 * severity.get("offset", 0.0) + rng.logistic(size=draws)
-    y, scaled = _target(score, target)
+    offset, scale = 1.5 * severity.get("offset", 0.0), np.exp(uneven * z["age"])
+    truth = {LOCATION: score + offset, SCALE: scale}
+    y, scaled = _target(score + (offset + scale * rng.logistic(size=draws)), target)
+    by_label = 1.5 * severity.get("label", 0.0)
+    if target != "continuous":
+        chances = _probability(truth[LOCATION], scale, target, by_label)
+        truth |= {f"{CHANCE}{k}": p for k, p in enumerate(chances.T)}
     kept = _selected(rng, 2 * severity.get("covariate", 0.0), np.tanh((z["age"] + z["spend"]) / 2))
-    kept &= _selected(rng, 1.5 * severity.get("label", 0.0), scaled)
+    kept &= _selected(rng, by_label, scaled)
     columns: dict[str, Any] = {
         "age": 42 + 13 * z["age"],
         "income": np.exp(10.4 + 0.5 * z["income"]),
@@ -174,7 +204,7 @@ def _batch(
     }
     for k in range(irrelevant):
         columns[f"other{k + 1}"] = rng.standard_t(3, draws)
-    return pd.DataFrame({**columns, "y": y})[kept]
+    return pd.DataFrame({**columns, "y": y, **truth})[kept]
 
 
 def _latent(rng: np.random.Generator, draws: int, mechanism: float, correlation: float) -> dict[str, Array]:
@@ -214,6 +244,14 @@ def _target(score: Array, target: Target) -> tuple[NDArray[Any], Array]:
         return score, np.tanh(score / 2)
     y = np.digitize(score, cuts)
     return y, y / len(cuts)
+
+
+def _probability(location: Array, scale: Array, target: Target, by_label: float) -> Array:
+    """P(y | x) of the classes among the rows that a selection by y keeps, shape (rows, classes)."""
+    cuts = np.r_[-np.inf, CUTS[target], np.inf]
+    probability = np.diff(expit((cuts - location[:, None]) / scale[:, None]), axis=1)
+    probability *= np.exp(by_label * (np.arange(len(cuts) - 1) / len(CUTS[target]) - 1))
+    return probability / probability.sum(1, keepdims=True)
 
 
 def _selected(rng: np.random.Generator, strength: float, by: Array) -> NDArray[np.bool_]:
@@ -278,7 +316,7 @@ def cascade(
     frame = frame.rename(columns=names)[[*rng.permutation(list(names.values())), "y", "domain"]]
     upstream = change.startswith("upstream")
     kinds = () if change == "none" else ("mechanism",) if upstream else ("concept",)
-    return ShiftedTable(frame, kinds, {"mechanism": (names["c"],)} if upstream else {}, names)
+    return ShiftedTable(frame, kinds, {"mechanism": (names["c"],)} if upstream else {}, names=names)
 
 
 def _cascade(rng: np.random.Generator, change: str, rows: int, noise: float) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from groundshift.workflows.audit import remedies as remedies_step
 from groundshift.workflows.audit import shares as shares_step
 from groundshift.workflows.audit import structure as structure_step
 from groundshift.workflows.audit import timeline as timeline_step
+from groundshift.workflows.audit import unlabelled as unlabelled_step
 from groundshift.workflows.audit.findings import Findings
 from groundshift.workflows.audit.models import design
 from groundshift.workflows.audit.result import KINDS, SCHEMA, Audit, Kind, Section, parse_limit
@@ -146,6 +147,8 @@ def audit(
             found.labelled, found.labelled_X, found.labelled_scores, level, rng
         )
 
+    step("performance without labels")
+    unseen = unlabelled_step.performances(found.sample, rng)
     series = timeline_step.timeline(table, level, rng, step)
     curves = power_step.planted(found.whole, level, rng)
     alarms = 0
@@ -169,6 +172,7 @@ def audit(
             moved_step.section(found.moved, table, level),
             structure,
             kind_step.section(verdicts, headline, loss),
+            *([unlabelled_step.section(unseen, str(target), label_shift="label" in names)] if unseen else []),
             *([timeline_step.section(series, table, alert)] if len(series) else []),
             remedies_step.section(tried, why_not),
             power_step.section(curves, (alarms, null_runs), len(small), (int(sizes.min()), int(sizes.sum()))),
