@@ -504,16 +504,15 @@ claims = (
         paper="none",
     ),
     Claim(
-        "3a", "Strong covariate shift: the estimate is nearer than the loss on the reference (relative error, "
-        "difference)",
+        "3a", "Strong covariate shift: the estimate is nearer than the loss on the reference (relative error, less)",
         _ahead("error|reference_loss", STRONGEST), 0.03, _even("error|reference_loss"), paper="none",
     ),
     Claim(
-        "3b", "and than importance weights (difference)", _ahead("weighted_error|estimated", STRONGEST), 0.05,
+        "3b", "and than importance weights (less)", _ahead("weighted_error|estimated", STRONGEST), 0.05,
         _even("weighted_error|estimated"), paper="none",
     ),
     Claim(
-        "3c", "and than a calibrated score, or a model of the loss, by itself (difference)",
+        "3c", "and than a calibrated score, or a model of the loss, by itself (less)",
         _ahead("error|confidence_alone", STRONGEST), 0.02, _even("error|confidence_alone"), paper="none",
     ),
     Claim(
@@ -592,6 +591,6 @@ study = Study(
             draw.errors, "measure in ['error', 'weighted_error', 'l1']",
         ),
     ),
-    root_seed=11,  # a pilot drew from another root
+    root_seed=12,  # a pilot drew from another root
     preload=("numpy", "scipy.stats", "pandas", "sklearn.ensemble"),
 )  # fmt: skip
