@@ -43,6 +43,8 @@ def margin_of(claim):
     every = " (every seed)" if claim["kind"] == "bound" else ""
     if claim["kind"] == "equivalence":
         return f"±{margin}"
+    if claim["kind"] == "rate":
+        return f"< {margin} + {number(claim['slack'])}"
     return f"= {margin}" if claim["kind"] == "identity" else f"{claim['direction']} {margin}{every}"
 
 

@@ -4,7 +4,7 @@
 2. Chains of parallel wires, where dense matrices grow exponentially.
 3. P(C | do(S)) of one joint table: ours against y0's identified formula, evaluated on the same array.
 4. 10,000 bootstrap tables as one batched contraction, against one by one.
-5. One million rows, from frame to answer with intervals.
+5. One million rows, from frame to answer with intervals from 1,000 draws.
 
 Run: OMP_NUM_THREADS=1 python speed/surgery.py
 """
@@ -130,7 +130,7 @@ def main() -> None:
     for kind, data in (("numbers", frame), ("text", text)):
         began = time.perf_counter()
         surgery.interventional(FRONT_DOOR, data, "S", "C", random_state=0)
-        print(f"1,000,000 rows of {kind}, with 1,000 bootstrap draws: {time.perf_counter() - began:.2f} s")
+        print(f"1,000,000 rows of {kind}, with 1,000 posterior draws: {time.perf_counter() - began:.2f} s")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Reading a wide CSV file: the typed table beside pandas, in seconds and in memory. Prints the ratios of one run.
 
-    python speed/tables.py [--rows 500000]
+python speed/tables.py [--rows 500000]
 """
 
 import argparse
@@ -34,7 +34,9 @@ def measured(reader: str, path: str) -> tuple[float, float, float]:
         "print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,"
         " frame.memory_usage(deep=True).sum() / 2**20)"
     )
-    said = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    ).stdout
     return tuple(map(float, said.split()))  # type: ignore[return-value]
 
 

@@ -54,10 +54,63 @@ def test_direction_and_force(table, tmp_path):
     assert len(pd.read_csv(out)) == 20
 
 
+@pytest.fixture
+def doses(tmp_path):
+    """A dose in words, a reading with gaps, a vector, and a code for the site."""
+    rng = np.random.default_rng(0)
+    site = np.repeat(np.arange(20), 30)
+    high = rng.random(600) < rng.uniform(0.1, 0.9, 20)[site]
+    response = np.where(high, rng.normal(0, 2, 20)[site], 0) + 0.5 * rng.standard_normal(600)
+    frame = pd.DataFrame({"dose": np.where(high, "high", "low"), "response": response, "site": site})
+    frame = frame.assign(
+        level=high.astype(int), px=rng.standard_normal(600) + site % 3, py=rng.standard_normal(600)
+    )
+    frame.loc[5, "response"] = np.nan
+    frame.assign(place=7 * site % 20).to_csv(tmp_path / "doses.csv", index=False)
+    return tmp_path / "doses.csv"
+
+
+def test_labels_groups_and_gaps_are_taken_by_every_verb(doses):
+    shared = ("--domain", "site", "--kind", "domain", "--dropna", "--json")
+    components = []
+    for dose, more in (("dose", ()), ("level", ("--discrete", "level"))):
+        found = json.loads(call("force", doses, "--of", "response", "--given", dose, *more, *shared))
+        components.append([row["1"] for row in found["components"]])
+    np.testing.assert_allclose(*components)
+    score = json.loads(call("direction", doses, "--x", "dose", "--y", "response", *shared))
+    assert set(score["delta"]) == {"dose", "response"}
+    group = ("--group", "p=px,py")
+    assert len(json.loads(call("force", doses, "--of", "p", *group, *shared))["components"]) == 20
+    assert set(json.loads(call("direction", doses, "--x", "p", "--y", "dose", *group, *shared))["delta"]) == {
+        "p", "dose",
+    }  # fmt: skip
+    model = json.loads(call("fit", doses, *group, "--discrete", "level", "--drop", "dose,place", *shared))
+    assert {row["variable"] for row in model["changing"]} == {"p", "level", "response"}
+    for verb in (
+        ("force", doses, "--of", "response"),
+        ("direction", doses, "--x", "dose", "--y", "response"),
+    ):
+        with pytest.raises(InputError, match="1 of 600 rows have missing values"):
+            call(*verb, "--domain", "site", "--kind", "domain")
+    with pytest.raises(InputError, match="hip=hip_x,hip_y"):
+        call("force", doses, "--of", "p", "--group", "p", *shared)
+    with pytest.raises(InputError, match="takes site, which --domain has"):
+        call("force", doses, "--of", "site", *shared)
+
+
+def test_functions_of_other_columns_are_told(doses):
+    said = call(
+        "fit", doses, "--domain", "site", "--kind", "domain", "--dropna", "--drop", "level,px,py",
+        "--discrete", "place",
+    )  # fmt: skip
+    assert "! place and site are functions of each other" in said
+    assert said.count("functions of each other") == 1
+
+
 def test_wrong_names_are_told(table):
     with pytest.raises(InputError, match="'shop'"):
         call("fit", table, "--domain", "shop")
-    with pytest.raises(InputError, match="to drop"):
+    with pytest.raises(InputError, match="no column 'zz'"):
         call("fit", table, "--domain", "site", "--drop", "zz")
     with pytest.raises(InputError, match="'zz'"):
         call("direction", table, "--domain", "site", "--x", "zz", "--y", "dose")

@@ -155,6 +155,55 @@ def test_a_segment_without_correlation_is_refused_or_left_out_on_request(tmp_pat
     assert "1 of 3 segments have no correlation and were left out" in call(*words, "--drop-undefined")
 
 
+def test_every_verb_leaves_out_a_constant_column_as_it_says(files, tmp_path):
+    data, labels = files
+    pd.read_parquet(data).assign(dose=1.0, note="x").to_csv(tmp_path / "mine.csv", index=False)
+    mine = tmp_path / "mine.csv"
+    verbs = {
+        "describe": ("--labels", labels, "--plot", tmp_path / "d.png"),
+        "evaluate": ("--labels", labels, "--truth", labels, "--plot", tmp_path / "e.png"),
+        "indices": ("--truth", labels, "--per-kind", 3),
+        "blame": ("--labels", labels, "--truth", labels),
+        "cluster": ("--algorithm", "change-points", "--clusters", 4, "--out", tmp_path / "found.csv"),
+    }
+    for verb, words in verbs.items():
+        with pytest.raises(InputError, match="dose is constant everywhere") as refused:
+            call(verb, mine, *words, "--drop-columns", "note")
+        advised = re.search(r"--drop-columns (\S+)\)", str(refused.value))[1]
+        assert call(verb, mine, *words, "--drop-columns", f"note,{advised}")
+    with pytest.raises(InputError, match="no column 'zz' to leave out"):
+        call("describe", mine, "--labels", labels, "--drop-columns", "zz")
+
+
+def test_names_of_clusters_come_back(files, tmp_path):
+    data, labels = files
+    table = pd.read_parquet(labels)
+    words = {0: "ash", 2: "birch", 13: "cedar", 25: "date"}
+    named = pd.DataFrame(
+        {"start": table["start idx"], "end": table["end idx"], "cluster": table["cluster_id"].map(words)}
+    )
+    named.to_csv(tmp_path / "named.csv", index=False)
+    found = json.loads(call("describe", data, "--labels", tmp_path / "named.csv", "--json"))
+    assert [row["cluster"] for row in found["clusters"]] == list(words.values())
+    call("degrade", tmp_path / "named.csv", "--severity", 0.3, "--out", tmp_path / "worse.csv")
+    assert set(pd.read_csv(tmp_path / "worse.csv")["cluster"]) <= set(words.values())
+    scores = call(
+        "evaluate",
+        data,
+        "--labels",
+        labels,
+        "--truth",
+        tmp_path / "named.csv",
+        "--plot",
+        tmp_path / "p.png",
+        "--json",
+    )
+    assert json.loads(scores)["mapping"] == {str(k): [name] for k, name in words.items()}
+    assert "segments                              12       12" in call(
+        "evaluate", data, "--labels", labels, "--truth", labels
+    )
+
+
 def test_rows_with_missing_values_are_refused_or_left_out_on_request(files, tmp_path):
     data, labels = files
     table = pd.read_parquet(data)

@@ -38,7 +38,7 @@ def test_do_prints_plots_and_writes(study, tmp_path):
         "--diagram", diagram,
     )  # fmt: skip
     assert "P(cancer | do(smoking)) = Σ_{smoking′, tar}" in said
-    assert "5,000 rows; 95% bootstrap intervals" in said
+    assert "5,000 rows; 95% intervals from 1,000 posterior draws" in said
     row = json.loads(out.read_text(encoding="utf-8"))["table"][-1]
     assert row["p"] == pytest.approx(0.747, abs=0.04)
     assert row["naive"] == pytest.approx(0.81, abs=0.03)
@@ -58,6 +58,29 @@ def test_one_setting_against_another(study):
         "do", study, "--graph", with_age, "--do", "smoking=yes", "--target", "cancer", "--bins", "age=0,50,120",
     )  # fmt: skip
     assert "P(age)" in said
+
+
+@pytest.mark.parametrize(
+    ("do", "versus"), [("smoking", ()), ("smoking=yes", ()), ("smoking=yes", ("--versus", "smoking=no"))]
+)
+def test_bounds_are_printed(study, tmp_path, do, versus):
+    table = pd.read_csv(study)
+    table[(table["smoking"] == "yes") | (table["tar"] == 0)].to_csv(tmp_path / "gap.csv", index=False)
+    args = ("do", tmp_path / "gap.csv", "--graph", GRAPH, "--do", do, "--target", "cancer", *versus)
+    with pytest.raises(InputError, match="--support bounds"):
+        call(*args)
+    said = call(*args, "--support", "bounds")
+    heading = next(line.split() for line in said.splitlines() if "lower" in line.split())
+    assert heading[-2:] == ["lower", "upper"]
+    row = json.loads(call(*args, "--support", "bounds", "--json"))["effect" if "=" in do else "table"][-1]
+    assert row["low"] <= row["lower"] < row["upper"] <= row["high"]
+
+
+def test_intervals_can_be_a_bootstrap(study):
+    args = ("do", study, "--graph", GRAPH, "--do", "smoking", "--target", "cancer")
+    assert "1,000 bootstrap draws" in call(*args, "--ci", "bootstrap")
+    with pytest.raises(InputError, match="'posterior', 'bootstrap'"):
+        call(*args, "--ci", "normal")
 
 
 def test_identify_and_draw(tmp_path):

@@ -88,7 +88,43 @@ def test_mechanisms_equal_the_equations_written_out(kind):
     )
 
 
-def test_large_domains_use_factors_and_give_the_same():
+@pytest.mark.parametrize("causes", [3, 4])
+def test_many_causes_keep_their_kernel(causes):
+    rng = np.random.default_rng(0)
+    domain = np.repeat(np.arange(5), 60)
+    X = standardise(rng.standard_normal((300, causes)) + 0.3 * domain[:, None])
+    y = standardise(np.tanh(X).sum(1, keepdims=True) * (1 + domain[:, None]) + rng.standard_normal((300, 1)))
+    context = _Context.make(pd.Series(domain), "domain", 1.0)
+    squared = ((X[:, None] - X[None]) ** 2).sum(2)
+    K_x = np.exp(-0.5 * squared / 0.4**2)
+    K_y = np.exp(-0.5 * (y - y.T) ** 2 / 0.4**2)
+    A = np.linalg.inv(K_x * (domain[:, None] == domain) + 0.1 * np.eye(300))
+    joint = np.linalg.matrix_power(K_x, 3) * (A @ K_y @ A)
+    mechanism = context.between @ joint @ context.between.T / 300**2
+    found = module_gram(y, X, context, width=0.4, ridge=0.1)
+    np.testing.assert_allclose(found, mechanism, atol=1e-3 * abs(mechanism).max())
+
+
+def test_a_kernel_that_is_cut_is_told(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((600, 4))
+    y, domain = x.sum(1) + rng.standard_normal(600), np.repeat(np.arange(6), 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert driving_force(y, x, domain).kept > 0.999
+    monkeypatch.setattr("groundshift.discovery.cdnod.DENSE_ROWS", 300)
+    monkeypatch.setattr("groundshift.discovery.cdnod.FACTOR_WORK", 0)
+    with pytest.warns(UserWarning, match=r"kernel of the parents only \d+% is kept"):
+        assert driving_force(y, x, domain).kept < 0.9
+    table = pd.DataFrame(x, columns=list("abcd")).assign(y=y * (1 + domain), site=domain)
+    known = [(cause, "y") for cause in "abcd"]
+    with pytest.warns(UserWarning, match="kernel of the causes of y only"):
+        model = CDNOD(kind="domain", max_cond=0, required=known).fit(table, domain="site")
+    assert any("is kept" in words for words in model.warnings_)
+
+
+def test_large_domains_use_factors_and_give_the_same(monkeypatch):
+    monkeypatch.setattr("groundshift.discovery.cdnod.DENSE_ROWS", 300)
     world = changing_pair(np.random.default_rng(0), domains=3, rows=400)
     X = standardise(world.data)
     context = _Context.make(pd.Series(world.domain), "domain", 1.0)
@@ -219,6 +255,173 @@ def test_random_graphs_run_through_all_phases():
     assert len(model.tests_) > 10
     assert model.plot().figure
     assert model.plot_driving_forces().axes
+
+
+# What no test can see -----------------------------------------------------------------------------------
+
+
+def sites(rows=600, count=12):
+    rng = np.random.default_rng(0)
+    site = np.repeat([f"s{k}" for k in range(count)], rows // count)
+    moved = np.repeat(rng.standard_normal(count), rows // count)
+    return rng, site, moved, rng.standard_normal((4, rows))
+
+
+def determined(kind):
+    """A table with a column that is a function of others, and the links that must not be cut for it."""
+    rng, site, moved, e = sites()
+    a = e[0] + moved
+    if kind == "square":
+        return {"a": a, "square": a**2, "z": a + 0.5 * e[1]}, site, {"a-site", "a-z"}
+    if kind == "cube":
+        return {"a": a, "cube": a**3, "z": a + 0.5 * e[1]}, site, {"a-site", "a-z"}
+    if kind == "code":
+        letter = rng.choice(list("abcdef"), 600)
+        code = pd.Series(letter).map(dict(zip("abcdef", [3, 0, 5, 1, 4, 2], strict=True))).to_numpy()
+        z = np.array([0.0, 2, -1, 1, -2, 3])[code] + e[1]
+        return (
+            {"letter": letter, "code": code, "z": z, "w": e[2]},
+            site,
+            {"code-letter", "code-z", "letter-z"},
+        )
+    if kind == "total":
+        return {"a": a, "b": e[1], "total": a + e[1], "z": np.tanh(a + e[1]) + 0.5 * e[2]}, site, {"total-z"}
+    if kind == "site code":
+        place = {f"s{k}": f"r{5 * k % 12}" for k in range(12)}
+        return (
+            {"a": a, "b": 0.8 * a + 0.6 * e[1], "place": pd.Series(site).map(place)},
+            site,
+            {"a-site", "a-b"},
+        )
+    t = np.arange(600)
+    a = 1.5 * np.sin(t / 50) + e[0]
+    return {"a": a, "b": 0.8 * a + 0.5 * e[1], "hours": 24.0 * t}, t, {"a-site", "a-b"}
+
+
+@pytest.mark.parametrize("kind", ["square", "cube", "code", "total", "site code", "hours"])
+def test_a_function_of_other_columns_cuts_no_true_edge_and_is_told(kind):
+    columns, site, links = determined(kind)
+    with pytest.warns(UserWarning, match="function"):
+        model = CDNOD(phases=(1, 2)).fit(pd.DataFrame(columns).assign(site=site), domain="site")
+    found = {"-".join(sorted(edge)) for edge in model.graph_.edges}
+    assert links <= found
+    function = {"site code": "place"}.get(kind, kind)
+    row = model.functions_.set_index("variable").loc[[function]]
+    assert row["of"].iloc[0] in {"a", "letter", "a, b", "site"}
+    told = [words for words in model.to_dict()["warnings"] if function in words]
+    assert told
+    assert told[0] in str(model)
+
+
+def test_what_stands_for_each_other_is_left_undecided():
+    columns, site, _ = determined("code")
+    with pytest.warns(
+        UserWarning, match="letter and code are functions of each other.*Leave out letter or code"
+    ):
+        model = CDNOD(phases=(1, 2)).fit(pd.DataFrame(columns).assign(site=site), domain="site")
+    doubtful = model.edges_[model.edges_["doubtful"]]
+    assert {frozenset(pair) for pair in doubtful[["cause", "effect"]].to_numpy()} == {
+        frozenset(("letter", "z")), frozenset(("code", "z")),
+    }  # fmt: skip
+    assert not model.changing_["doubtful"].any()
+    void = model.tests_[model.tests_["determined"] != ""]
+    assert (void["p_value"] > 0.05).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = CDNOD(phases=(1, 2)).fit(
+            pd.DataFrame(columns).drop(columns="code").assign(site=site), domain="site"
+        )
+    assert alone.functions_.empty
+    assert {"letter", "z"} <= set(alone.edges_[["cause", "effect"]].to_numpy().ravel())
+
+
+def test_a_square_is_not_taken_for_what_it_is_a_square_of():
+    columns, site, _ = determined("square")
+    with pytest.warns(UserWarning, match="square is a function of a"):
+        model = CDNOD(phases=(1, 2)).fit(pd.DataFrame(columns).assign(site=site), domain="site")
+    assert set(model.graph_.edges) == {("site", "a"), ("a", "square"), ("a", "z")}
+    assert not model.edges_["doubtful"].any()
+
+
+def test_dependence_without_a_path_is_told():
+    _, site, _, e = sites()
+    x = e[0]
+    twin = x + 0.06 * e[1]  # not a function, but nearly: each parts the other from z
+    table = pd.DataFrame({"x": x, "twin": twin, "z": x + twin + e[2], "w": e[3], "site": site})
+    with pytest.warns(UserWarning, match=r"no path joins them: .*z .*leave out columns"):
+        model = CDNOD(phases=(1, 2)).fit(table, domain="site")
+    assert "z" in set(model.unexplained_[["x", "y"]].to_numpy().ravel())
+    assert (model.unexplained_["p_value"] < 1e-6).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_told_where_all_is_well(seed):
+    world = changing_graph(np.random.default_rng(seed), 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = CDNOD(phases=(1, 2), random_state=0).fit(world.data, domain=world.domain)
+    assert model.warnings_ == []
+    assert model.functions_.empty
+    assert model.unexplained_.empty
+    assert (model.tests_["determined"] == "").all()
+
+
+# The same columns everywhere ----------------------------------------------------------------------------
+
+
+def labelled_table():
+    """The dose is a word, and what it does changes from site to site."""
+    rng = np.random.default_rng(0)
+    site = np.repeat(np.arange(20), 30)
+    share, effect = rng.uniform(0.1, 0.9, 20)[site], rng.normal(0, 2, 20)[site]
+    high = rng.random(600) < share
+    response = np.where(high, effect, 0) + 0.5 * rng.standard_normal(600)
+    return pd.DataFrame({"dose": np.where(high, "high", "low"), "response": response, "site": site})
+
+
+def test_scores_and_forces_take_what_fit_takes():
+    table = labelled_table()
+    with_fit = CDNOD(kind="domain", required=[("dose", "response")], random_state=0).fit(table, domain="site")
+    alone = driving_force(table["response"], table[["dose"]], table["site"], kind="domain")
+    pd.testing.assert_frame_equal(
+        with_fit.driving_force_["response"].components, alone.components, check_names=False
+    )
+    coded = driving_force(
+        table["response"].to_numpy(), (table["dose"] == "high").astype(float).to_numpy(), table["site"].to_numpy(),
+        kind="domain", discrete=["parents"],
+    )  # fmt: skip
+    np.testing.assert_allclose(coded.components, alone.components)
+    of_label = driving_force(table["dose"], None, table["site"], kind="domain")
+    pd.testing.assert_frame_equal(
+        with_fit.driving_force_["dose"].components, of_label.components, check_names=False
+    )
+    score = independent_change_score(
+        table["dose"], table["response"], table["site"], kind="domain", random_state=0
+    )
+    assert set(score.delta) == {"x", "y"}
+    for bad, words in (
+        (table.assign(response=np.nan), "missing values"),
+        (table.assign(response=1.0), "Constant"),
+        (table.assign(site=0), "at least two domains"),
+    ):
+        with pytest.raises(InputError, match=words):
+            driving_force(bad["response"], bad["dose"], bad["site"])
+        with pytest.raises(InputError, match=words):
+            independent_change_score(bad["dose"], bad["response"], bad["site"])
+    with pytest.raises(InputError, match="same rows; y has 600, parents has 599"):
+        driving_force(table["response"], table["dose"][:-1], table["site"])
+
+
+def test_a_force_over_time_does_not_depend_on_the_order_of_rows():
+    rng = np.random.default_rng(0)
+    t = np.arange(300.0)
+    x = rng.standard_normal(300)
+    y = np.sin(t / 30) * x + 0.3 * rng.standard_normal(300)
+    sorted_ = driving_force(y, x, t, kind="time")
+    order = rng.permutation(300)
+    with pytest.warns(UserWarning, match="sorted"):
+        shuffled = driving_force(y[order], x[order], t[order], kind="time")
+    np.testing.assert_allclose(shuffled.components, sorted_.components, atol=1e-8)
 
 
 # Bad input ----------------------------------------------------------------------------------------------

@@ -1,9 +1,12 @@
 """Causal de Finetti: agreement with tests called directly, abstention, more records, bad input."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from causallearn.utils.cit import CIT
+from scipy import stats
 from sklearn.base import clone
 
 from groundshift.discovery.definetti import CausalDeFinetti, bivariate, multivariate, pooled_g_test
@@ -34,7 +37,9 @@ def test_p_values_equal_causal_learns_kci_on_the_three_index_sets():
         cit = CIT(np.column_stack([X[:, a], Y[:, a], X[:, b], Y[:, b]]), "kci")
         expected = [cit(0, 3, [2]), cit(1, 2, [3]), cit(0, 1, [])]
         np.testing.assert_allclose(found.orders[order], expected, atol=1e-12)
-    np.testing.assert_allclose([found.p_x_to_y, found.p_y_to_x, found.p_none], found.orders.mean(0))
+    # The Cauchy combination of the two orders.
+    expected = stats.cauchy.sf(stats.cauchy.isf(found.orders).mean(0))
+    np.testing.assert_allclose([found.p_x_to_y, found.p_y_to_x, found.p_none], expected)
 
 
 def test_the_g_test_is_that_of_causal_learn_on_full_strata():
@@ -52,6 +57,26 @@ def test_pooled_test_keeps_its_level_and_gains_from_records():
         worlds = [binary_pair(rng(3, s), 300, records) for s in range(40)]
         power[records] = np.mean([pooled_g_test(list(w.y), list(w.x)) < 0.05 for w in worlds])
     assert power[6] > power[2] + 0.2
+
+
+# The level of its tests ---------------------------------------------------------------------------------
+
+
+def test_alpha_is_the_level_at_which_a_pair_is_rejected():
+    found = [bivariate(w.x, w.y) for w in (binary_pair(rng(7, s), 500) for s in range(400))]
+    rejected = np.mean([f.p_x_to_y <= 0.05 for f in found])
+    assert 0.025 < rejected < 0.085  # four standard errors about 0.05
+    assert np.mean([f.decision == "x → y" for f in found]) > 0.33
+    assert np.mean([f.decision == "y → x" for f in found]) < 0.05
+
+
+def test_alpha_is_the_level_over_draws_from_larger_groups():
+    models = []
+    for seed in range(150):
+        world = binary_pair(rng(8, seed), 300, 4)
+        models.append(CausalDeFinetti(random_state=0).fit(long_table(world.x, world.y), domain="patient"))
+    assert 0.005 < np.mean([m.pair_.p_x_to_y <= 0.05 for m in models]) < 0.12
+    assert np.mean([m.decision_ == "dose → pain" for m in models]) > 0.3  # a single draw decides 0.18
 
 
 # What it is for -----------------------------------------------------------------------------------------
@@ -86,6 +111,21 @@ def test_graphs_of_three_variables():
     assert right >= 6
 
 
+@pytest.mark.parametrize(("variables", "groups", "graphs"), [(3, 2000, 100), (5, 6000, 30)])
+def test_where_sinks_depend_on_each_other_no_false_arrow_is_drawn(variables, groups, graphs):
+    """Two variables pass as sinks at once and depend: one of them was none, and what enters it is not told."""
+    false = doubtful = right = edges = 0
+    for seed in range(graphs):
+        samples, true = binary_graph(rng(11, seed), groups, variables)
+        found = multivariate(samples)
+        false += bool(found.edges - true)
+        doubtful += bool(found.unoriented)
+        right, edges = right + len(found.edges & true), edges + len(true)
+    assert doubtful > 0.3 * graphs
+    assert false <= 0.1 * graphs
+    assert right > 0.55 * edges
+
+
 def test_without_a_sink_it_says_so_and_argmax_goes_on():
     samples, _ = binary_graph(rng(0), 6000, shared=True)
     found = multivariate(samples)
@@ -94,6 +134,45 @@ def test_without_a_sink_it_says_so_and_argmax_goes_on():
     forced = multivariate(samples, rule="argmax")
     assert forced.forced
     assert not forced.open
+
+
+def patients(kind, seed, groups=600, error=0.0):
+    """A group's own trait, measured with an error, and something that the trait drives: no cause within a record."""
+    draw = rng(12, seed)
+    if kind == "labels":
+        trait = draw.random((groups, 1)) < 0.4
+        return trait ^ (draw.random((groups, 2)) < error), trait ^ (draw.random((groups, 2)) < 0.25)
+    trait = draw.standard_normal((groups, 1))
+    return trait + error * draw.standard_normal((groups, 2)), trait + draw.standard_normal((groups, 2))
+
+
+@pytest.mark.parametrize("kind", ["labels", "numbers"])
+@pytest.mark.parametrize("error", [0.0, 0.003, 0.02])
+def test_what_hardly_varies_within_a_group_identifies_nothing(kind, error):
+    for seed in range(3):
+        sex, weight = patients(kind, seed, error=error)
+        table = long_table(sex.astype(float), weight.astype(float), ("sex", "weight"))
+        model = CausalDeFinetti(random_state=0).fit(table, domain="patient")
+        assert re.search("undecided: sex .* hardly varies within a group", model.decision_)
+        assert not model.graph_.edges
+        assert model.variation_["within"].idxmin() == "sex"
+        assert bivariate(sex.astype(float), weight.astype(float)).flat == ("x",)
+        with pytest.warns(UserWarning, match="sex .* answers nevertheless"):
+            always = CausalDeFinetti(rule="argmax", random_state=0).fit(table, domain="patient")
+        assert always.decision_ == "sex → weight"
+
+
+def test_in_a_graph_what_hardly_varies_gets_no_arrow_and_the_rest_is_told():
+    world = binary_pair(rng(0), 4000)
+    sex = np.repeat(rng(1).integers(0, 2, (4000, 1)), 2, axis=1)
+    follows = world.y ^ (sex & (rng(2).random(sex.shape) < 0.7))
+    found = multivariate(np.stack([sex, world.x, follows]).transpose(0, 2, 1), names=["sex", "x", "y"])
+    assert found.flat == [0]
+    assert found.edges == {(1, 2)}
+    assert found.unoriented == [(0, 2)]
+    table = long_table(world.x, follows).assign(sex=sex.ravel())
+    decision = CausalDeFinetti(random_state=0).fit(table, domain="patient").decision_
+    assert "sex (0.0% of its variance) hardly varies within a group" in decision
 
 
 def test_dependence_that_groups_do_not_tell_stays_open():
@@ -164,6 +243,8 @@ def small():
         (lambda t: t.assign(dose=np.resize(["u", "v", "w"], len(t))), {"test": "kci"}, "dose holds text of 3"),
         (lambda t: t.assign(dose=[f"n{k}" for k in range(len(t))]), {}, "dose holds text of 120"),
         (lambda t: t, {"variables": ["dose", "zz"]}, "'zz'"),
+        (lambda t: t.assign(dose=t["dose"].where(t.index != 3, np.inf)), {}, "dose holds 1 infinite"),
+        (lambda t: t.assign(dose=(t["dose"] / 0.0 - 1).astype(object)), {}, "dose holds"),
         (lambda t: t, {"alpha": 0}, "between 0 and 1"),
         (lambda t: t, {"rule": "guess"}, "argmax"),
         (lambda t: t, {"records": 3}, "'all'"),
@@ -198,5 +279,13 @@ def test_arrays_of_a_wrong_shape():
         multivariate(np.zeros((3, 3, 10)))
     with pytest.raises(InputError, match="text of 3 values"):
         bivariate(np.resize(["u", "v", "w"], (30, 2)), rng(0).standard_normal((30, 2)))
-    with pytest.raises(InputError, match="missing"):
-        bivariate(np.array([[1.0, np.nan]] * 4), np.ones((4, 2)))
+    with pytest.raises(InputError, match="text of 15 values"):
+        multivariate(np.resize([f"n{k}" for k in range(15)], (3, 2, 40)))
+    whole = rng(0).standard_normal((3, 40, 2))
+    for bad, words in ((np.nan, "missing"), (-np.inf, "x[13] holds 1 infinite|x holds 1 infinite")):
+        x = whole[0].copy()
+        x[7, 1] = bad
+        with pytest.raises(InputError, match=words):
+            bivariate(x, whole[1])
+        with pytest.raises(InputError, match=words):
+            multivariate(np.stack([x, *whole[1:]]).transpose(0, 2, 1))

@@ -5,7 +5,7 @@ import pytest
 from causallearn.utils.cit import CIT
 from scipy.stats import chi2_contingency
 
-from groundshift.discovery.independence import TESTS, factor, g_test, independence_test
+from groundshift.discovery.independence import TESTS, factor, g_test, independence_test, is_function
 from groundshift.errors import InputError
 
 QUESTIONS = [(0, 1, ()), (0, 2, ()), (0, 2, (1,)), (0, 3, (1,)), (1, 3, (0, 2)), (0, 2, (1, 3))]
@@ -124,3 +124,52 @@ def test_a_function_of_ones_own_and_an_unknown_name():
     with pytest.raises(InputError, match="rows were given"):
         independence_test("kci", [np.zeros(4), np.zeros(5)])
     assert "rcit" in TESTS
+
+
+# Functions ----------------------------------------------------------------------------------------------
+
+
+def columns_of(rows, seed):
+    rng = np.random.default_rng([rows, seed])
+    a, b, noise = rng.standard_normal((3, rows))
+    label = rng.integers(0, 6, rows)
+    return rng, a, b, noise, label, np.array([3, 0, 5, 1, 4, 2])[label]
+
+
+@pytest.mark.parametrize("rows", [200, 1500])
+@pytest.mark.parametrize("seed", range(3))
+def test_functions_are_seen_whatever_their_form(rows, seed):
+    _, a, b, _, label, code = columns_of(rows, seed)
+    for values, given in (
+        (a**2, [a]), (a**3, [a]), (np.exp(2 * a), [a]), (np.sin(3 * a), [a]), (a + b, [a, b]), (a, [b, a + b]),
+        (np.digitize(a, [-1, 0, 1]).astype(float), [a]), (np.column_stack([a**2, a + b]), [a, b]),
+    ):  # fmt: skip
+        assert is_function(values, given)
+    assert is_function(code, [label], discrete=True, given_discrete=[True])
+    assert is_function(code, [label], discrete=True, given_discrete=[False])
+    assert is_function(np.array([3.0, 9, 1, 4, 2, 7])[label], [label], given_discrete=[True])
+    assert is_function(a * (1 + label), [a, label], given_discrete=[False, True])
+
+
+@pytest.mark.parametrize("rows", [200, 1500])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_has_noise_or_loses_something_is_no_function(rows, seed):
+    rng, a, b, noise, label, _ = columns_of(rows, seed)
+    for values, given in (
+        (a, [b]), (a + 0.1 * noise, [a]), (a + b, [a]), (a, [a**2]), (a + b + 0.15 * noise, [a, b]),
+        ((a > 0) ^ (rng.random(rows) < 0.1), [a]), (np.column_stack([a, b]), [a]),
+        (rng.poisson(3, rows).astype(float), [a]),
+    ):  # fmt: skip
+        assert not is_function(np.asarray(values, dtype=float), given)
+    assert not is_function(a + 3 * label, [label], given_discrete=[True])
+    assert not is_function(label, [label // 2], discrete=True, given_discrete=[True])
+
+
+def test_a_test_knows_which_columns_are_functions_of_others():
+    _, a, b, noise, label, code = columns_of(300, 0)
+    ask = independence_test("kci-lowrank", [a, b, a + b, label, code, a + noise], discrete=[3, 4])
+    assert ask.determined(2, [1, 0])
+    assert ask.determined(0, [1, 2])
+    assert ask.determined(3, [4])
+    assert not ask.determined(5, [0])
+    assert not ask.determined(0, [1])

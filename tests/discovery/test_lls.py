@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import sparse
 from scipy.optimize import minimize
 from sklearn.base import clone
+from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -107,6 +110,63 @@ def test_without_anchors_words_are_harder():
     assert error[0.0] < 0.12 < error[0.4]
 
 
+# Which factorisation ------------------------------------------------------------------------------------
+
+
+def sites(seed, classes=4, sizes=(900, 600, 400, 250, 150, 90)):
+    """Short texts of hidden topics at six sites of unequal size: TF-IDF, and its labels, sites and proportions."""
+    rng = np.random.default_rng(seed)
+    Q = draw_priors(rng, classes, len(sizes))
+    vocabulary = 120
+    p = 0.9 * rng.dirichlet(np.full(vocabulary, 0.1), classes) + 0.1 * rng.dirichlet(np.ones(vocabulary))
+    site = np.repeat(np.arange(len(sizes)), sizes)
+    topic = np.concatenate([rng.choice(classes, n, p=q / q.sum()) for n, q in zip(sizes, Q.T, strict=True)])
+    texts = [" ".join(f"w{w}" for w in rng.choice(vocabulary, 20, p=p[t])) for t in topic]
+    return TfidfVectorizer().fit_transform(texts), site, topic, Q
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_unequal_sites_of_texts_are_told_as_well_as_by_anchors(seed):
+    X, site, topic, Q = sites(seed)
+    X = TruncatedSVD(16, random_state=0).fit_transform(X)
+    accuracy = {}
+    for factoriser in ("nmf", "anchors"):
+        model = LatentLabelShift(len(Q), factoriser=factoriser, folds=3, random_state=0).fit(X, domain=site)
+        accuracy[factoriser] = matched_accuracy(topic, model.labels_, len(Q))
+    assert accuracy["nmf"] > 0.88
+    assert accuracy["nmf"] > accuracy["anchors"] - 0.02
+
+
+def test_updates_from_the_anchors_stop_before_they_fit_noise():
+    error = {"nmf": [], "anchors": []}
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        drawn = words(rng, draw_priors(rng, 4, 12, 3.0, 6.0))
+        for factoriser, errors in error.items():
+            found = factorise(drawn.X[:, 0], drawn.domain, 4, factoriser=factoriser, random_state=0)
+            errors.append(matched_l1(drawn.prior, found.class_prior))
+    assert np.mean(error["nmf"]) < 0.06
+    assert np.mean(error["nmf"]) < np.mean(error["anchors"])
+
+
+def test_a_random_start_is_taken_where_it_predicts_held_out_cells_clearly_better():
+    rng = np.random.default_rng(2)  # rare words: the anchors found are noise
+    drawn = words(rng, draw_priors(rng, 4, 12, 3.0, 6.0), 300)
+    found = factorise(drawn.X[:, 0], drawn.domain, 4, random_state=0)
+    anchors = factorise(drawn.X[:, 0], drawn.domain, 4, factoriser="anchors")
+    assert (found.start, anchors.start) == ("random", "anchors")
+    assert matched_l1(drawn.prior, found.class_prior) < 0.3 < matched_l1(drawn.prior, anchors.class_prior)
+
+
+def test_the_spread_sees_starts_that_differ():
+    rng = np.random.default_rng(1)
+    drawn = words(rng, draw_priors(rng, 4, 12, 3.0, 6.0), 100)  # sixty words, a hundred rows: nothing is sure
+    assert factorise(drawn.X[:, 0], drawn.domain, 4, random_state=0).spread > 0.3
+    rng = np.random.default_rng(1)
+    drawn = words(rng, draw_priors(rng, 4, 12, 3.0, 6.0), 5000)
+    assert factorise(drawn.X[:, 0], drawn.domain, 4, random_state=0).spread < 0.1
+
+
 # What it is for -----------------------------------------------------------------------------------------
 
 
@@ -146,6 +206,53 @@ def test_a_style_that_follows_the_domain_is_warned_of():
     drawn = world(style_follows_domain=0.6)
     with pytest.warns(UserWarning, match="explains only"):
         LatentLabelShift(3, random_state=0).fit(drawn.X, domain=drawn.domain)
+
+
+def test_rows_that_are_no_mixture_and_noisy_outputs_are_warned_of():
+    drawn = world(style_follows_domain=0.2)
+    with pytest.warns(UserWarning, match="no mixture of 3 classes"):
+        model = LatentLabelShift(3, folds=3, random_state=0).fit(drawn.X, domain=drawn.domain)
+    assert model.diagnostics_["outside"] > 0.5
+    drawn = world(1, rows=80)
+    with pytest.warns(UserWarning, match="outputs are noisy"):
+        model = LatentLabelShift(3, folds=3, random_state=0).fit(drawn.X, domain=drawn.domain)
+    assert model.diagnostics_["explained"] > 1.25
+
+
+def test_a_domain_ten_times_as_large_does_not_silence_the_discriminator():
+    drawn = world(rows=1500)
+    kept = (drawn.domain == 0) | (np.random.default_rng(0).random(len(drawn.domain)) < 0.1)
+    model = LatentLabelShift(3, folds=3, random_state=0).fit(drawn.X[kept], domain=drawn.domain[kept])
+    assert model.diagnostics_["gain"] > 0.1
+    assert matched_accuracy(drawn.label[kept], model.labels_, 3) > 0.75
+    assert matched_l1(drawn.prior, model.class_prior_.to_numpy()) < 0.25
+
+
+def test_sparse_matrices_are_read():
+    X, site, topic, Q = sites(2, sizes=(300,) * 6)
+    assert sparse.issparse(X)
+    model = LatentLabelShift(len(Q), folds=2, random_state=0).fit(X, domain=site)
+    assert matched_accuracy(topic, model.labels_, len(Q)) > 0.85
+    assert model.n_features_in_ == X.shape[1]
+    assert matched_accuracy(topic, model.predict(sparse.coo_matrix(X), domain=site), len(Q)) > 0.85
+    assert model.predict(X).shape == topic.shape
+    logistic = LatentLabelShift(len(Q), discriminator="logistic", folds=2, random_state=0)
+    assert matched_accuracy(topic, logistic.fit(X, domain=site).labels_, len(Q)) > 0.85
+    f = exact_discriminator(Q, np.eye(len(Q))[topic], np.full(6, 1 / 6))
+    given = LatentLabelShift(len(Q), discriminator="precomputed", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        given.fit(sparse.csr_array(f), domain=site)
+        assert choose_n_classes(X, domain=site, at_most=6, discriminator="logistic")[0] >= 3
+    for bad, domain, told in (
+        (np.nan, site, "missing or infinite"),
+        (1.0, "site", "no column 'site'"),
+        (1.0, site[1:], "1799 domain"),
+    ):
+        spoilt = X.copy()
+        spoilt.data[3] = bad
+        with pytest.raises(InputError, match=told):
+            LatentLabelShift(4).fit(spoilt, domain=domain)
 
 
 def test_domains_of_unequal_size_are_weighted():
@@ -218,10 +325,14 @@ def test_a_network_of_torch():
         )  # fmt: skip
 
     drawn = world()
-    model = LatentLabelShift(3, discriminator=build, folds=3, random_state=0).fit(
-        drawn.X, domain=drawn.domain
-    )
+    network = LatentLabelShift(3, discriminator=build, folds=2, random_state=0)
+    model = network.fit(drawn.X, domain=drawn.domain)
     assert matched_accuracy(drawn.label, model.labels_, 3) > 0.6
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        few = clone(network).set_params(allow_unidentified=True)
+        few.fit(sparse.csr_array(drawn.X[::20]), domain=drawn.domain[::20])
+    assert few.probabilities_.shape == (120, 3)
 
 
 def test_the_number_of_classes():

@@ -448,7 +448,7 @@ def test_a_cell_without_rows_is_named_and_bounded(seed):
     gap = (upper - lower).reshape(3, 2)[:, 0]
     for s in range(3):
         assert by_setting.get(f"S={s}", 0.0) == pytest.approx(gap[s], abs=1e-12)
-    assert "only bounds" in str(found)
+    assert "lies between lower and upper" in str(found)
 
 
 def test_cells_that_carry_no_weight_do_no_harm():
@@ -476,6 +476,115 @@ def test_pseudo_counts_are_reported_beside_what_they_change():
     full = surgery.interventional(FRONT_DOOR, counts + 3, "S", "C", alpha=1, ci=None).table
     plain = surgery.interventional(FRONT_DOOR, counts + 3, "S", "C", ci=None).table
     np.testing.assert_allclose(full["unsmoothed"], plain["p"])
+
+
+# Intervals -----------------------------------------------------------------------------------------------
+
+
+def sparse_table(draw, graph, values, rows):
+    """A network, its counts, and the truth of P(target | do)."""
+    if graph == "front door":
+        network, do, target = worlds.front_door(draw, (values,) * 4), "S", "C"
+    else:
+        parents = {"Z": "", "X": "Z", "Y": "ZX"}
+        network = worlds.with_tables(draw, parents, dict.fromkeys("ZXY", values), concentration=0.7)
+        do, target = "X", "Y"
+    joint = network.joint()
+    counts = draw.multinomial(rows, joint.ravel() / joint.sum()).reshape(joint.shape)
+    return surgery.Model(network.text, network.hidden), counts, do, target, network.intervened(do, [target])
+
+
+@pytest.mark.parametrize(
+    ("graph", "values", "rows"), [("front door", 5, 1500), ("back door", 5, 1500), ("back door", 3, 1500)]
+)
+def test_intervals_cover_what_they_say_on_sparse_tables(graph, values, rows):
+    draw = rng(25, values, rows)
+    held = []
+    for seed in range(120):
+        model, counts, do, target, truth = sparse_table(draw, graph, values, rows)
+        found = surgery.interventional(
+            model, counts, do, target, support="bounds", draws=200, random_state=seed
+        ).table
+        inside = (found["low"] <= truth.ravel()) & (truth.ravel() <= found["high"])
+        held.append(inside.mean())
+    assert 0.93 < np.mean(held) < 0.97
+
+
+def test_differences_are_covered_too():
+    draw = rng(26)
+    held = []
+    for seed in range(120):
+        model, counts, do, target, truth = sparse_table(draw, "back door", 3, 600)
+        found = surgery.effect(
+            model, counts, {do: 1}, target, versus={do: 0}, support="bounds", draws=200, random_state=seed
+        ).table
+        assert found["difference"].between(found["low"] - 1e-12, found["high"] + 1e-12).all()
+        held.append(((found["low"] <= truth[1] - truth[0]) & (truth[1] - truth[0] <= found["high"])).mean())
+    assert 0.93 < np.mean(held) < 0.97
+
+
+def test_a_value_that_was_not_seen_is_not_impossible():
+    counts = {("a", "yes"): 12, ("b", "yes"): 400, ("b", "no"): 400}
+    found = surgery.interventional("X->Y", counts, "X", "Y", random_state=0).table.set_index(["X", "Y"])
+    assert found.loc[("a", "yes"), "p"] == 1
+    # Of 12 rows that all say yes; the exact interval of Clopper and Pearson begins at 0.735.
+    assert 0.7 < found.loc[("a", "yes"), "low"] < 0.95
+    assert 0.05 < found.loc[("a", "no"), "high"] < 0.3
+    assert found.loc[("b", "no"), "low"] == pytest.approx(0.465, abs=0.01)
+    drawn = surgery.interventional("X->Y", counts, "X", "Y", ci="bootstrap", random_state=0).table
+    assert (drawn["low"] == drawn["high"]).sum() == 2
+
+
+def test_posterior_draws_are_dirichlet():
+    counts = np.array([[7, 2, 1], [4, 0, 30]])
+    found = surgery.interventional("X->Y", counts, "X", "Y", draws=40_000, random_state=0)
+    for prior, drawn in (
+        (1 / 3, found.drawn),
+        (2.0, surgery.interventional("X->Y", counts, "X", "Y", alpha=2, draws=40_000, random_state=0).drawn),
+    ):
+        shape = counts + prior
+        mean = shape / shape.sum(1, keepdims=True)
+        np.testing.assert_allclose(drawn.mean(0), mean, atol=0.003)
+        variance = mean * (1 - mean) / (shape.sum(1, keepdims=True) + 1)
+        np.testing.assert_allclose(drawn.var(0), variance, rtol=0.06)
+        assert abs(np.corrcoef(drawn[:, 0, 0], drawn[:, 1, 0])[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize("ci", ["posterior", "bootstrap"])
+def test_draws_come_a_few_at_a_time_where_tables_are_large(ci, monkeypatch):
+    counts = np.array([[[9, 1], [2, 7]], [[3, 3], [1, 6]]])
+    at_once = surgery.interventional(FRONT_DOOR, counts, "S", "C", ci=ci, draws=4000, random_state=0)
+    monkeypatch.setattr("groundshift.discovery.surgery.estimates.CELLS_AT_ONCE", 100)
+    few = surgery.interventional(FRONT_DOOR, counts, "S", "C", ci=ci, draws=4000, random_state=0)
+    assert few.drawn.shape == at_once.drawn.shape
+    np.testing.assert_allclose(few.drawn.mean(0), at_once.drawn.mean(0), atol=0.02)
+
+
+@pytest.mark.parametrize("alpha", [0, 1])
+def test_bounds_are_told_wherever_they_are_asked_for(alpha):
+    counts = np.array([[[5, 1], [2, 2]], [[0, 0], [1, 6]]])  # T=0 never meets S=1, and S=0 needs it
+    found = surgery.interventional(
+        FRONT_DOOR, counts, "S", "C", alpha=alpha, support="bounds", random_state=0
+    )
+    table = found.table
+    assert (table["upper"] - table["lower"] > 0.1).tolist() == [True, True, False, False]
+    plain = surgery.interventional(FRONT_DOOR, counts, "S", "C", support="bounds", ci=None).table
+    np.testing.assert_allclose(table[["lower", "upper"]], plain[["lower", "upper"]])
+    if not alpha:
+        assert (table["low"] <= table["lower"]).all()
+        assert (table["upper"] <= table["high"]).all()
+    lower, upper = (
+        plain.pivot(index="S", columns="C", values=name).to_numpy() for name in ("lower", "upper")
+    )
+    one = surgery.effect(
+        FRONT_DOOR, counts, {"S": 1}, "C", versus={"S": 0}, alpha=alpha, support="bounds", random_state=0
+    )
+    np.testing.assert_allclose(one.table["lower"], lower[1] - upper[0])
+    np.testing.assert_allclose(one.table["upper"], upper[1] - lower[0])
+    now = surgery.effect(FRONT_DOOR, counts, {"S": 1}, "C", support="bounds", ci=None).table
+    np.testing.assert_allclose(now["lower"], lower[1] - now["versus"])
+    whole = surgery.interventional(FRONT_DOOR, counts + 1, "S", "C", support="bounds", ci=None).table
+    np.testing.assert_allclose(whole["lower"], whole["upper"])  # nothing is open
 
 
 # Counterfactuals ----------------------------------------------------------------------------------------
@@ -597,7 +706,7 @@ def test_bad_queries_are_refused(do, target, words):
         (lambda t: t, {"draws": 3}, "20 or more"),
         (lambda t: t, {"level": 95}, "between 0 and 1"),
         (lambda t: t, {"support": "guess"}, "bounds"),
-        (lambda t: t, {"ci": "normal"}, "bootstrap"),
+        (lambda t: t, {"ci": "normal"}, "'posterior', 'bootstrap' or None"),
         (lambda t: np.ones((2, 2)) / 4, {}, "in the order S, T, C"),
         (lambda t: np.ones((2, 2, 2)) / 4, {}, "sums to 2|0 or more|whole numbers"),
         (lambda t: np.full((2, 2, 2), -1.0), {}, "at least 0"),

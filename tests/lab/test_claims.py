@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from groundshift.errors import InputError
 from groundshift.lab.claims import Claim, Control, ControlEvidence, Evidence, judge, judge_all
-from groundshift.measures import intervals
+from groundshift.measures import intervals, rates
 
 FINITE = st.floats(-10, 10, allow_nan=False)
 
@@ -79,7 +79,7 @@ def test_what_can_never_be_shown(low, width, margin, p, n, planned, ok, kind, di
         assert word != "shown"
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)  # a busy machine is no fault
 @given(values=st.lists(FINITE, min_size=6, max_size=6), shift=st.floats(0.1, 50))
 def test_a_larger_effect_never_turns_shown_into_not_shown(values, shift):
     order = ("not shown", "inconclusive", "shown")
@@ -175,3 +175,231 @@ def test_intervals_agree_with_scipy():
         )
     )
     assert intervals.sign_flip_p([1.0] * 5, 0.0) == pytest.approx(1 / 32)
+
+
+# Outcomes: replicates that are 0 or 1 ---------------------------------------------------------------------
+
+
+def two(values, other=0.0):
+    return pd.concat([table(values), table([other] * len(values), method="b")])
+
+
+def test_five_of_five_do_not_show_a_share_above_four_fifths():
+    (verdict,) = judge_all([claim(margin=0.8)], table([1.0] * 5))
+    assert verdict.evidence.p == pytest.approx(0.8**5)
+    assert (verdict.evidence.low, verdict.evidence.high) == (pytest.approx(0.025**0.2), 1.0)
+    assert verdict.word == "inconclusive"
+
+
+@pytest.mark.parametrize("kind", ["effect", "boundary"])
+@pytest.mark.parametrize("unit", ["seed", "group"])
+@pytest.mark.parametrize(("hits", "direction", "margin"), [(19, ">", 0.7), (1, "<", 0.3), (12, ">", 0.5)])
+def test_zeros_and_ones_take_the_exact_binomial_interval_and_p_value(kind, unit, hits, direction, margin):
+    from scipy.stats import binomtest
+
+    values = np.arange(20) < hits
+    (verdict,) = judge_all(
+        [claim(kind=kind, unit=unit, direction=direction, margin=margin)], table(values.astype(float))
+    )
+    reference = binomtest(hits, 20, margin, {">": "greater", "<": "less"}[direction])
+    exact = binomtest(hits, 20).proportion_ci(0.95, "exact")
+    assert (verdict.evidence.low, verdict.evidence.high) == pytest.approx((exact.low, exact.high))
+    assert verdict.evidence.p == pytest.approx(reference.pvalue)
+
+
+def test_the_share_may_be_written_the_other_way_round():
+    (verdict,) = judge_all([claim(estimand="1 - mean(x|a)", direction="<", margin=0.2)], table([1.0] * 5))
+    assert verdict.evidence.p == pytest.approx(0.8**5)
+    assert verdict.evidence.low == 0.0
+
+
+def test_one_win_and_no_loss_show_no_advantage():
+    """A difference of two shares may be -1 as well, so that 0 and 1 are not its only outcomes."""
+    (verdict,) = judge_all([claim(margin=0.0, estimand="mean(x|a) - mean(x|b)")], two([1, 0, 0, 0, 0.0]))
+    assert verdict.evidence.p == pytest.approx(intervals.one_sided_p([1, 0, 0, 0, 0.0], 0.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "direction", "margin", "p"),
+    [
+        (1.0, "effect", ">", 0.3, 0.65),  # +1 in 65 %, else -1: a mean of .3
+        (0.0, "effect", "<", 0.1, 0.9),
+        (0.0, "effect", ">", -0.1, 0.9),
+        (0.0, "effect", ">", 0.1, 1.0),
+        (0.0, "equivalence", ">", 0.02, 0.98),
+    ],
+)
+def test_differences_that_are_alike_in_every_replicate_do_not_give_a_p_value_of_nothing(
+    values, kind, direction, margin, p
+):
+    (verdict,) = judge_all(
+        [claim(kind=kind, direction=direction, margin=margin, estimand="mean(x|a) - mean(x|b)")],
+        two([values] * 5),
+    )
+    assert verdict.evidence.p == pytest.approx(p**5)
+    assert verdict.word != "shown"
+
+
+def test_forty_equal_replicates_show_an_equivalence_within_a_tenth():
+    equal = claim(kind="equivalence", margin=0.1, estimand="mean(x|a) - mean(x|b)")
+    (verdict,) = judge_all([equal], two([0.0] * 40))
+    assert (verdict.evidence.low, verdict.evidence.high) == pytest.approx(
+        (0.05 ** (1 / 40) - 1, 1 - 0.05 ** (1 / 40))
+    )
+    assert verdict.word == "shown"
+    (verdict,) = judge_all([equal], two([0.0] * 20))
+    assert verdict.word == "inconclusive"
+
+
+def test_slopes_and_correlations_are_no_outcomes():
+    data = pd.concat([table([float(k)] * 5).assign(severity=float(k)) for k in range(4)])
+    (verdict,) = judge_all([claim(kind="trend", estimand="spearman(x|a)", margin=0.9)], data)
+    assert verdict.word == "shown"
+
+
+@pytest.mark.parametrize(("seeds", "ok"), [(5, False), (40, True)])
+def test_a_control_of_zeros_and_ones_takes_the_exact_interval_too(seeds, ok):
+    control = Control("never above a tenth", "mean(x|b)", high=0.1)
+    rng = np.random.default_rng(0)
+    data = pd.concat([table(9 + rng.random(seeds)), table([0.0] * seeds, method="b")])
+    (verdict,) = judge_all([claim(control=control)], data)
+    assert verdict.evidence.control.ok is ok
+
+
+def test_exact_bounds_cover_where_t_intervals_do_not():
+    """Of 20 replicates at a rate of .95, the exact interval holds the rate in 95 % of runs or more."""
+    from scipy.stats import binom
+
+    ends = {hits: (np.arange(20) < hits).astype(float) for hits in range(21)}
+    exact = [rates.outcome_interval(x, (0, 1)) for x in ends.values()]
+    student = [intervals.t_interval(x) for x in ends.values()]
+    held = [
+        sum(binom.pmf(hits, 20, 0.95) for hits, (low, high) in enumerate(found) if low <= 0.95 <= high)
+        for found in (exact, student)
+    ]
+    assert held[0] >= 0.95
+    assert held[1] < 0.75
+
+
+# Rates that must stay below a level -----------------------------------------------------------------------
+
+
+def rate(**changes):
+    return claim(**{"kind": "rate", "margin": 0.05, "slack": 0.03, **changes})
+
+
+def alarms(hits, n=200):
+    return table((np.arange(n) < hits).astype(float))
+
+
+@pytest.mark.parametrize(
+    ("hits", "word"),
+    [(0, "shown"), (9, "shown"), (10, "inconclusive"), (22, "inconclusive"), (24, "not shown")],
+)
+def test_a_rate_is_judged_by_its_one_sided_clopper_pearson_bounds(hits, word):
+    from scipy.stats import binomtest
+
+    (verdict,) = judge_all([rate()], alarms(hits))
+    bounds = binomtest(hits, 200).proportion_ci(0.9, "exact")  # two one-sided bounds of 95 %
+    assert (verdict.evidence.low, verdict.evidence.high) == pytest.approx((bounds.low, bounds.high))
+    assert verdict.evidence.p == pytest.approx(binomtest(hits, 200, 0.08, "less").pvalue)
+    assert (verdict.word, verdict.evidence.mean) == (word, hits / 200)
+    assert (verdict.word == "shown") == (bounds.high < 0.08)
+    assert (verdict.word == "not shown") == (bounds.low > 0.08)
+
+
+def test_a_replicate_may_be_the_share_of_a_known_number_of_trials():
+    shares = np.repeat([0.0, 0.1, 0.3], [15, 3, 2])  # 9 of 200
+    (verdict,) = judge_all([rate(trials=10)], table(shares))
+    (single,) = judge_all([rate()], alarms(9))
+    assert (verdict.evidence.low, verdict.evidence.high, verdict.evidence.p) == pytest.approx(
+        (single.evidence.low, single.evidence.high, single.evidence.p)
+    )
+
+
+def test_rates_join_holms_adjustment():
+    both = judge_all(
+        [rate(), rate(id="2", estimand="mean(y|a)")], pd.concat([alarms(9), alarms(0).assign(measure="y")])
+    )
+    assert both[0].p_adjusted == pytest.approx(both[0].evidence.p)
+    assert both[1].p_adjusted == pytest.approx(2 * both[1].evidence.p)
+    three = judge_all([rate(id=str(i)) for i in range(3)], alarms(9))
+    assert {verdict.word for verdict in three} == {"inconclusive"}  # three times .03
+
+
+def test_a_failed_control_a_missing_replicate_or_too_few_never_show_a_rate():
+    control = Control("sees a planted shift", "mean(x|b)", low=0.8)
+    seen = pd.concat([alarms(0), table([0.0] * 200, method="b")])
+    assert judge_all([rate(control=control)], seen)[0].word == "inconclusive"
+    assert (
+        judge_all([rate()], table([0.0] * 199 + [math.nan]))[0].reason
+        == "199 valid replicates of 200 planned"
+    )
+    assert judge_all([rate(n=201)], alarms(0))[0].word == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("values", "trials", "message"),
+    [
+        ([0.0, 0.5, 1.0], 1, r"gave 0\.5.*must be 0 or 1.*trials="),
+        ([0.0, 0.1, 0.25], 10, r"gave 0\.25.*0/10, 1/10"),
+        ([0.0, 2.0], 1, "gave 2"),
+        ([0.0, -1.0], 1, "gave -1"),
+        ([0.0, 0.5, math.nan], 1, r"gave 0\.5"),
+    ],
+)
+def test_values_that_are_no_outcomes_are_refused_in_words(values, trials, message):
+    with pytest.raises(InputError, match=message):
+        judge_all([rate(trials=trials)], table(values))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"slack": 0.0}, "slack above 0"),
+        ({"slack": -0.1}, "slack above 0"),
+        ({"slack": math.nan}, "slack above 0"),
+        ({"margin": 0.99}, "below 1"),
+        ({"margin": -0.1}, "at least 0"),
+        ({"trials": 0}, "trials"),
+        ({"trials": 2.5}, "trials"),
+        ({"kind": "effect"}, "belongs to a rate"),
+        ({"kind": "effect", "slack": 0.0, "trials": 3}, "belongs to a rate"),
+    ],
+)
+def test_bad_rates_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        rate(**changes)
+
+
+def test_a_rate_has_one_direction():
+    assert rate().direction == "<"
+
+
+def test_null_rates_are_rarely_shown():
+    """A rate that lies exactly at level and slack is shown, or refused, in at most 5 % of runs (a sum)."""
+    from scipy.stats import binom
+
+    two_of_a_hundred = rate(trials=100, n=2)
+    chance = dict.fromkeys(("shown", "not shown", "inconclusive"), 0.0)
+    for hits in range(60):
+        (verdict,) = judge_all([two_of_a_hundred], table([min(hits, 100) / 100, max(hits - 100, 0) / 100]))
+        chance[verdict.word] += binom.pmf(hits, 200, 0.08)
+    assert 0.02 < chance["shown"] <= 0.05
+    assert 0.02 < chance["not shown"] <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "can never fail"),
+        ({"low": 0.5, "high": 0.4}, "can never pass"),
+        ({"low": math.nan}, "can never pass"),
+        ({"estimand": "0.5", "high": 1.0}, "same number whatever"),
+        ({"estimand": "mean(x|b) - mean(x|b)", "high": 0.1}, "same number whatever"),
+        ({"estimand": "0 * mean(x|b)", "high": 0.1}, "same number whatever"),
+    ],
+)
+def test_what_is_no_control_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        Control("c", **{"estimand": "mean(x|b)", **changes})

@@ -13,6 +13,7 @@ import pytest
 
 import tests.lab.dummy as dummy
 from groundshift.errors import InputError
+from groundshift.lab import runs
 from groundshift.lab.checking import verify
 from groundshift.lab.driver import run
 from groundshift.lab.planning import plan
@@ -358,3 +359,15 @@ def test_a_script_without_a_main_guard_may_drive_a_run(tmp_path):
         [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True
     )
     assert done.stdout.strip() == "72", done.stderr
+
+
+def test_a_run_that_began_before_there_were_rates_goes_on(tmp_path):
+    """What is frozen of other claims is what was frozen then; of a rate, its slack and trials are frozen too."""
+    this = go(tmp_path, scale="quick")
+    assert not {"slack", "trials"} & set(this.store.definition()["claims"][0])
+    fields = {"id", "text", "estimand", "margin", "control", "kind", "direction", "tolerance", "paired_by", "unit",
+              "paper", "same", "n", "required", "version"}  # fmt: skip
+    assert set(this.store.definition()["claims"][0]) == fields
+    rate = replace(dummy.study.claims[1], kind="rate", slack=0.1, margin=0.1, control=None, version=2)
+    frozen = runs._plain_claim(rate)
+    assert (frozen["slack"], frozen["trials"]) == (0.1, 1)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from groundshift.errors import InputError
-from groundshift.lab.estimands import measures_of, per_replicate
+from groundshift.lab.estimands import form_of, measures_of, per_replicate, support_of
 
 RNG = np.random.default_rng(0)
 TABLE = pd.DataFrame(
@@ -115,3 +115,40 @@ def test_what_an_expression_reads():
 def test_bad_expressions_are_refused(expression, message):
     with pytest.raises(InputError, match=message):
         per_replicate(expression, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("expression", "support"),
+    [
+        ("mean(f1|a, stage='raw')", (0, 1)),
+        ("quantile(f1|a, q=0.9)", (0, 1)),
+        ("1 - mean(f1|a)", (0, 1)),
+        ("highest(mean(f1|a), median(f1|b))", (0, 1)),
+        ("mean(f1|a) * mean(f1|b)", (0, 1)),
+        ("mean(f1|a) - mean(f1|b)", (-1, 1)),
+        ("abs(mean(f1|a) - mean(f1|b))", (0, 1)),
+        ("abs(mean(f1|a) - 0.2)", (0, 0.8)),
+        ("abs(mean(f1|a) - 2)", (1, 2)),
+        ("lowest(mean(f1|a), 0.5 - mean(f1|b))", (-0.5, 0.5)),
+        ("-mean(f1|a) + 2", (1, 2)),
+        ("mean(f1|a) - mean(f1|a)", (0, 0)),
+        ("slope(f1|a) - slope(f1|a)", (0, 0)),
+        ("0.3", (0.3, 0.3)),
+        ("slope(f1|a)", None),
+        ("1 - spearman(f1|a)", None),
+        ("log(mean(f1|a))", None),
+        ("mean(f1|a) / mean(f1|b)", None),
+        ("count(f1|a)", None),
+        ("abs(std(f1|a))", None),
+    ],
+)
+def test_where_an_expression_lies_when_its_measures_are_shares(expression, support):
+    assert support_of(expression) == (support if support is None else pytest.approx(support))
+
+
+def test_the_form_of_an_expression_leaves_the_expression_as_it_is():
+    expression = "highest(mean(f1|a, stage='raw'), -quantile(auc|b, q=0.9)) - mean(f1|b)"
+    before = per_replicate(expression, TABLE)
+    assert form_of(expression) == "highest(mean(f1), -quantile(auc)) - mean(f1)"
+    assert per_replicate(expression, TABLE) == before
+    assert measures_of(expression) == {("f1", "a"), ("auc", "b"), ("f1", "b")}

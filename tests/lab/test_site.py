@@ -221,3 +221,28 @@ def test_a_folder_that_is_not_a_site_is_refused(runs, tmp_path):
 def test_no_results_are_said_plainly(house, tmp_path):
     with pytest.raises(InputError, match="holds no results"):
         report(tmp_path, tmp_path / "site")
+
+
+def test_a_rate_is_shown_with_its_level_and_slack_and_without_a_dot_for_every_trial(house, runs, tmp_path):
+    from groundshift.lab import open_run
+
+    folder = publish(open_run("tests.lab.dummy:study", store=runs), tmp_path / "results")
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["claims"][0] |= {"kind": "rate", "direction": "<", "margin": 0.05, "slack": 0.03, "trials": 1}
+    summary["claims"][0] |= {
+        "valid": 200,
+        "planned": 200,
+        "values": [0.0] * 191 + [1.0] * 9,
+        "mean": 0.045,
+        "low": 0.0237,
+        "high": 0.0772,
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    house.setattr(registry, "systems", lambda: {"dummy": system("dummy")})
+    house.setattr(build, "systems", lambda: {"dummy": system("dummy"), "idle": system("idle")})
+    page = read(report(tmp_path / "results", tmp_path / "site").parent)
+    assert "&lt; 0.05 + 0.03" in page
+    (drawn,) = re.findall(r'<svg class="strip"[^>]*200 values.*?</svg>', page)
+    assert drawn.count('class="margin"') == 2
+    assert 'class="value"' not in drawn
+    assert "9 of 200 trials" in page

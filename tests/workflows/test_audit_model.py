@@ -1,4 +1,4 @@
-"""The audit sees the user's own model, and the graph that they know: sizes against closed forms, and what is refused."""
+"""The audit sees the user's own model, and the graph that they know: sizes by closed forms, and what is refused."""
 
 import json
 
@@ -231,7 +231,6 @@ def test_a_concept_decay_is_put_down_to_the_relation_from_the_command_line(pipel
     (loss,) = tables["Loss of your model (log loss), and what its change goes with"]
     assert loss["by relation low"] > 0
     assert loss["by columns low"] < 0 < loss["by columns high"]
-    assert "plan = pro" in tables["Weak segments in june"][0]["segment"]
     nodes = {
         t["node"]: t["changed"] for t in read_back["sections"]["graph"]["tables"]["Mechanisms of your graph"]
     }
@@ -346,10 +345,11 @@ def test_the_mechanism_that_changed_is_named_by_the_graph(change):
     )
     found = audit(frame, reference="may", graph="a -> b; a -> y; b -> y; c -> y", **FAST)
     tests = found["graph"].tables["Mechanisms of your graph"].set_index("node")["changed"]
-    planted = {"slope": "b", "a": "a", "by_b": "y"}.get(next(iter(change), ""), None)
+    planted = {"slope": "b", "a": "a", "by_b": "y"}.get(next(iter(change), ""))
     assert list(tests[tests == "changed"].index) == ([planted] if planted else [])
     kinds = {"b": ("mechanism",), "a": ("covariate",), "y": ("concept",), None: ()}[planted]
-    assert found.found == kinds
+    assert set(kinds) <= set(found.found)
+    assert ("mechanism" in found.found) == (planted == "b")
     if planted == "b":
         assert found.kind("mechanism").where == ("b",)
         assert found.kind("mechanism").low > 0

@@ -184,3 +184,42 @@ def test_same_seed_same_table_and_wide_ones():
 def test_what_cannot_be_drawn_is_refused(shifts, options, message):
     with pytest.raises(InputError, match=message):
         draw(shifts, 10, **options)
+
+
+# The truth behind the target -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["binary", "classes"])
+@pytest.mark.parametrize("shifts", [{"covariate": 1.0}, {"label": 1.5}, {"concept": 1.0, "offset": 0.5}])
+def test_probabilities_are_those_of_the_labels(target, shifts):
+    """Rows that are told a probability have the class as often, in each domain and wherever the columns lie."""
+    table = draw(shifts, target=target, uneven=0.5)
+    assert table.probability.shape == (2 * ROWS, 2 if target == "binary" else 3)
+    np.testing.assert_allclose(table.probability.sum(1), 1)
+    for domain in ("d1", "d2"):
+        inside = (table.frame["domain"] == domain).to_numpy()
+        y, old = table.frame["y"][inside].to_numpy(), table.frame["age"][inside].to_numpy() > 42
+        for k, p in enumerate(table.probability[inside].T):
+            tenth = np.digitize(p, np.quantile(p, np.linspace(0, 1, 11)[1:-1]))
+            for group in range(10):
+                for rows in (tenth == group, (tenth == group) & old):
+                    error = np.sqrt((p[rows] * (1 - p[rows])).sum())
+                    assert abs((y[rows] == k).sum() - p[rows].sum()) <= 4.5 * error
+
+
+def test_a_continuous_target_is_logistic_about_its_location():
+    table = draw({"covariate": 1.0, "offset": 1.0}, target="continuous", uneven=0.5)
+    assert table.probability is None
+    for domain in ("d1", "d2"):
+        inside = (table.frame["domain"] == domain).to_numpy()
+        noise = (table.frame["y"].to_numpy() - table.location)[inside] / table.scale[inside]
+        assert stats.kstest(noise, "logistic").pvalue > 0.001
+
+
+def test_the_truth_is_not_in_the_table_and_draws_nothing():
+    even, uneven = draw({"label": 1.0}, 200), draw({"label": 1.0}, 200, uneven=0.3)
+    assert list(even.frame.columns) == [*even.frame.columns[:9], "y", "domain"]
+    assert not [c for c in uneven.frame if "(" in c]
+    assert np.array_equal(even.scale, np.ones(400))
+    assert uneven.scale.std() > 0
+    pd.testing.assert_series_equal(even.frame["age"][:200], uneven.frame["age"][:200])

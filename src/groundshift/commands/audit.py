@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from groundshift.commands.reading import DateFormat, DayFirst, Kinds, Na
 from groundshift.errors import InputError
 from groundshift.lab.console import Json, Out, Quiet, number, show, table
 from groundshift.tables import parse_kinds, refuse_filled
@@ -64,27 +65,10 @@ def audit(
     ] = None,
     columns: Annotated[str, typer.Option(help="Columns to compare, as a,b,c; all if left out.")] = "",
     drop: Annotated[str, typer.Option(help="Columns to leave out, as a,b,c.")] = "",
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What a column is (number, category, date, period, id, text, constant); can be repeated.",
-            metavar="COLUMN=KIND",
-        ),
-    ] = None,
-    na: Annotated[
-        list[str] | None, typer.Option(help="A word that means missing; can be repeated.", metavar="WORD")
-    ] = None,
-    date_format: Annotated[
-        str | None, typer.Option(help="How dates are written, such as %d.%m.%Y.", metavar="FORMAT")
-    ] = None,
-    day_first: Annotated[
-        bool | None,
-        typer.Option(
-            "--day-first/--month-first",
-            help="Whether 01/02/2024 is the first of February.",
-            show_default=False,
-        ),
-    ] = None,
+    kind: Kinds = None,
+    na: Na = None,
+    date_format: DateFormat = None,
+    day_first: DayFirst = None,
     classes: Annotated[
         int | None,
         typer.Option(help="Hidden classes whose shares are estimated where there is no target.", metavar="K"),
@@ -237,9 +221,11 @@ def _said(found: Audit, page: Path | None) -> Any:
         for section in found.sections
         if section.name == name
     ]
+    untold = [f"Could not be told. {words}" for words in found.untold]
     lines = [
         *own,
         f"What to do: {advice(found)}",
+        *untold,
         *([] if page is None else [f"The page is at {page.resolve()}"]),
     ]
     kinds = table(("kind", "verdict", "size [95 % interval]", "p", "where"), rows)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from groundshift.commands.reading import DateFormat, DayFirst, Na, reading_of, table_of
 from groundshift.errors import InputError
 from groundshift.lab.console import Json, show
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from groundshift.tables import Reading
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,8 +28,24 @@ app = typer.Typer(
 
 Data = Annotated[Path, typer.Argument(help="Table, a csv or parquet file.", metavar="DATA")]
 Domain = Annotated[str, typer.Option(help="Column with the domain or time of each row.")]
-Kind = Annotated[str, typer.Option(help="What that column is: time, domain or auto.")]
+Kind = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="How the domain is taken (time, domain or auto), or what a column is, as COLUMN=KIND; can be repeated.",
+        metavar="KIND|COLUMN=KIND",
+    ),
+]
 Drop = Annotated[str, typer.Option(help="Columns to leave out, as id,name.")]
+DropNa = Annotated[bool, typer.Option("--dropna", help="Leave out rows with missing values.")]
+Discrete = Annotated[
+    str, typer.Option(help="Numeric columns that hold labels, as site,code; text does anyway.")
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group", help="Columns of one vector-valued variable, as hip=hip_x,hip_y; may be repeated."
+    ),
+]
 Plot = Annotated[Path | None, typer.Option(help="Also draw to this file (.png, .svg or .pdf).")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 
@@ -30,14 +54,19 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 def fit(
     data: Data,
     domain: Domain,
-    kind: Kind = "auto",
+    kind: Kind = None,
+    na: Na = None,
+    date_format: DateFormat = None,
+    day_first: DayFirst = None,
     test: Annotated[
         str, typer.Option(help="Independence test: auto, kci, kci-lowrank, rcit, fisherz, gtest.")
     ] = "auto",
     alpha: Annotated[float, typer.Option(help="Edges stay while p is at most this.")] = 0.05,
     max_cond: Annotated[int, typer.Option(help="Most variables in a conditioning set.")] = 2,
     drop: Drop = "",
-    dropna: Annotated[bool, typer.Option("--dropna", help="Leave out rows with missing values.")] = False,
+    dropna: DropNa = False,
+    discrete: Discrete = "",
+    group: Groups = None,
     bootstrap: Annotated[
         int, typer.Option(help="Draw rows anew so many times, and count how often edges come back.")
     ] = 0,
@@ -62,10 +91,20 @@ def fit(
     for file in (out, dot):
         if file is not None:
             refuse_overwriting(file)
-    table = _table(data, drop, dropna)
-    model = CDNOD(test=test, alpha=alpha, max_cond=max_cond, kind=kind, random_state=seed)  # type: ignore[arg-type]
-    model.fit(table, domain=domain)
-    text, result = str(model), model.to_dict()
+    how, reading = _reading(kind, na, date_format, day_first)
+    table = _table(data, reading, drop, dropna)
+    model = CDNOD(
+        test=test,
+        alpha=alpha,
+        max_cond=max_cond,
+        kind=how,  # type: ignore[arg-type]
+        groups=_groups(group),
+        discrete=_names(discrete),
+        random_state=seed,
+    )
+    _, told = _with_warnings(lambda: model.fit(table, domain=domain))
+    text = "\n".join([str(model), *(f"! {words}" for words in told if words not in model.warnings_)])
+    result = model.to_dict() | {"warnings": told}
     if bootstrap:
         again = model.bootstrap(table, domain=domain, draws=bootstrap)
         result["bootstrap"] = again.to_dict("records")
@@ -87,24 +126,37 @@ def direction(
     domain: Domain,
     x: Annotated[str, typer.Option(help="One of two adjacent variables whose mechanisms change.")],
     y: Annotated[str, typer.Option(help="The other.")],
-    kind: Kind = "auto",
+    kind: Kind = None,
+    na: Na = None,
+    date_format: DateFormat = None,
+    day_first: DayFirst = None,
+    dropna: DropNa = False,
+    discrete: Discrete = "",
+    group: Groups = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Which of two variables is the effect? Mechanisms change independently in the causal direction only."""
     from groundshift.discovery.cdnod import independent_change_score
 
-    table = _columns(data, [x, y, domain])
-    score = independent_change_score(
-        table[x],
-        table[y],
-        table[domain],
-        kind=kind,  # type: ignore[arg-type]
-        random_state=seed,
+    groups = _groups(group)
+    how, reading = _reading(kind, na, date_format, day_first)
+    table = _columns(data, reading, domain, {"--x": [x], "--y": [y]}, groups, dropna)
+    score, told = _with_warnings(
+        lambda: independent_change_score(
+            table[groups.get(x, [x])],
+            table[groups.get(y, [y])],
+            table[domain],
+            kind=how,  # type: ignore[arg-type]
+            discrete=[name for name in _names(discrete) if name in table.columns],
+            random_state=seed,
+        )
     )
     cause, effect = (x, y) if score.effect == "y" else (y, x)
+    delta = {name: score.delta[side] for name, side in ((x, "x"), (y, "y"))}
     text = f"{cause} → {effect}" if score.decided else f"undecided between {x} → {y} and {y} → {x}"
-    show({**score._asdict(), "effect": effect}, f"{text}: {score.reason}", as_json=as_json)
+    text = "\n".join([f"{text}: {score.reason}", *(f"! {words}" for words in told)])
+    show({**score._asdict(), "effect": effect, "delta": delta, "warnings": told}, text, as_json=as_json)
 
 
 @app.command()
@@ -113,7 +165,13 @@ def force(
     domain: Domain,
     of: Annotated[str, typer.Option("--of", help="Variable whose mechanism changes.")],
     given: Annotated[str, typer.Option(help="Its causes, as a,b; none if left out.")] = "",
-    kind: Kind = "auto",
+    kind: Kind = None,
+    na: Na = None,
+    date_format: DateFormat = None,
+    day_first: DayFirst = None,
+    dropna: DropNa = False,
+    discrete: Discrete = "",
+    group: Groups = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Write the curve to this csv file; refused if it exists."),
@@ -126,13 +184,18 @@ def force(
 
     if out is not None:
         refuse_overwriting(out)
-    causes = [name for name in given.split(",") if name]
-    table = _columns(data, [of, *causes, domain])
-    found = driving_force(
-        table[of],
-        table[causes] if causes else None,
-        table[domain],
-        kind=kind,  # type: ignore[arg-type]
+    groups, causes = _groups(group), _names(given)
+    how, reading = _reading(kind, na, date_format, day_first)
+    table = _columns(data, reading, domain, {"--of": [of], "--given": causes}, groups, dropna)
+    parents = [column for name in causes for column in groups.get(name, [name])]
+    found, told = _with_warnings(
+        lambda: driving_force(
+            table[groups.get(of, [of])],
+            table[parents] if parents else None,
+            table[domain],
+            kind=how,  # type: ignore[arg-type]
+            discrete=[name for name in _names(discrete) if name in table.columns],
+        )
     )
     if out is not None:
         found.components.to_csv(out)
@@ -141,31 +204,75 @@ def force(
     )
     records = found.components.reset_index().to_dict("records")
     text = f"{found.components.to_string(float_format='{:.3f}'.format)}\n{share}"
-    show({"components": records, "shares": found.eigenvalues[:6].tolist()}, text, as_json=as_json)
+    text = "\n".join([text, *(f"! {words}" for words in told)])
+    shares = found.eigenvalues[:6].tolist()
+    show({"components": records, "shares": shares, "warnings": told}, text, as_json=as_json)
 
 
-def _table(data: Path, drop: str, dropna: bool):  # type: ignore[no-untyped-def]
-    from groundshift.tables import read_table
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
-    table = read_table(data)
-    names = [name for name in drop.split(",") if name]
-    unknown = [name for name in names if name not in table.columns]
-    if unknown:
-        raise InputError(
-            f"There is no column {unknown[0]!r} to drop; the columns are {', '.join(table.columns)}."
-        )
+
+def _groups(parts: list[str] | None) -> dict[str, list[str]]:
+    """``hip=hip_x,hip_y`` parts as a dictionary."""
+    made = {}
+    for part in parts or []:
+        name, sign, members = part.partition("=")
+        if not sign or not _names(members):
+            raise InputError(f"--group {part} names no columns; write it as hip=hip_x,hip_y.")
+        made[name.strip()] = _names(members)
+    return made
+
+
+def _with_warnings(call: Callable[[], Any]) -> tuple[Any, list[str]]:
+    """What a call returns, and the words of its warnings."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        result = call()
+    return result, list(dict.fromkeys(str(w.message) for w in told if issubclass(w.category, UserWarning)))
+
+
+def _reading(
+    kind: list[str] | None, na: list[str] | None, date_format: str | None, day_first: bool | None
+) -> tuple[str, Reading]:
+    """How the domain is taken, and how the table is read: --kind says both."""
+    of_domain = [word for word in kind or [] if "=" not in word]
+    if len(of_domain) > 1:
+        raise InputError(f"--kind says of the domain both {of_domain[0]} and {of_domain[1]}; give one.")
+    of_columns = [word for word in kind or [] if "=" in word]
+    return (of_domain or ["auto"])[0], reading_of(of_columns, na, date_format, day_first)
+
+
+def _table(data: Path, reading: Reading, drop: str, dropna: bool) -> pd.DataFrame:
+    from groundshift.tables import find_column
+
+    table = table_of(data, reading)
+    names = [find_column(name, table.columns) for name in _names(drop)]
     table = table.drop(columns=names)
     return table.dropna() if dropna else table
 
 
-def _columns(data: Path, names: list[str]):  # type: ignore[no-untyped-def]
-    from groundshift.tables import numeric, read_table
+def _columns(
+    data: Path,
+    reading: Reading,
+    domain: str,
+    asked: dict[str, list[str]],
+    groups: dict[str, list[str]],
+    dropna: bool,
+) -> pd.DataFrame:
+    """The columns of some variables, groups among them, and the domain; each is in one variable only."""
+    from groundshift.tables import find_column
 
-    table = read_table(data)
-    unknown = [name for name in names if name not in table.columns]
-    if unknown:
-        raise InputError(f"There is no column {unknown[0]!r}; the columns are {', '.join(table.columns)}.")
-    numeric(table[names[:-1]])
-    if table[names[-1]].isna().any():
-        raise InputError(f"Rows without a domain ({names[-1]}); leave them out.")
-    return table
+    table = table_of(data, reading)
+    chosen: dict[str, str] = {find_column(domain, table.columns): "--domain"}
+    for option, names in asked.items():
+        for name in names:
+            for column in groups.get(name, [name]):
+                find_column(column, table.columns)
+                if column in chosen:
+                    raise InputError(
+                        f"{option} {name} takes {column}, which {chosen[column]} has; name another."
+                    )
+                chosen[column] = f"{option} {name}"
+    table = table[list(chosen)]
+    return table.dropna() if dropna else table

@@ -36,6 +36,7 @@ End = Annotated[
 DropNa = Annotated[
     bool, typer.Option("--dropna", help="Leave out rows with missing values, with their labels.")
 ]
+DropColumns = Annotated[str, typer.Option(help="Columns of the data to leave out, as dose,note.")]
 Plot = Annotated[Path | None, typer.Option(help="Also draw to this file (.png, .svg or .pdf).")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 
@@ -102,6 +103,7 @@ def describe(
     drop_undefined: Annotated[
         bool, typer.Option("--drop-undefined", help="Leave out segments that have no correlation.")
     ] = False,
+    drop_columns: DropColumns = "",
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
@@ -109,11 +111,16 @@ def describe(
     from groundshift.benchmarks import csts
 
     _writable(plot)
+    left_out = _names(drop_columns)
     found = csts.describe(
-        data, labels, end=_end(end), dropna=dropna, on_undefined="drop" if drop_undefined else "raise"
-    )
+        data, labels, end=_end(end), dropna=dropna, on_undefined="drop" if drop_undefined else "raise",
+        drop_columns=left_out,
+    )  # fmt: skip
     if plot is not None:
-        _draw(csts.plot_series(data, csts.as_segments(labels, end=_end(end))), plot)
+        _draw(
+            csts.plot_series(data, csts.as_segments(labels, end=_end(end), data=data), drop_columns=left_out),
+            plot,
+        )
     show(json.loads(found.to_json()), str(found), as_json=as_json)
 
 
@@ -137,7 +144,7 @@ def degrade(
     _writable(plot)
     truth = csts.as_segments(labels, end=_end(end))
     worse = csts.degrade(truth, kind, severity=severity, seed=seed)  # type: ignore[arg-type]
-    table = pd.DataFrame({"start": worse.start, "end": worse.end - 1, "cluster": worse.cluster})
+    table = pd.DataFrame({"start": worse.start, "end": worse.end - 1, "cluster": worse.labels})
     table.to_csv(out, index=False)
     if plot is not None:
         _draw(csts.plot_degradations(truth, {f"{kind}, severity {severity:g}": worse}), plot)
@@ -156,6 +163,7 @@ def evaluate(
         str, typer.Option(help="0.1, or 'official' to compare with published figures.")
     ] = "0.1",
     end: End = "inclusive",
+    drop_columns: DropColumns = "",
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
@@ -163,16 +171,16 @@ def evaluate(
     from groundshift.benchmarks import csts
 
     _writable(plot)
-    mine = csts.as_segments(labels, end=_end(end))
-    true = None if truth is None else csts.as_segments(truth, end=_end(end))
+    mine = csts.as_segments(labels, end=_end(end), data=data)
+    true = None if truth is None else csts.as_segments(truth, end=_end(end), data=data)
     found = csts.evaluate(
         mine, data, true, distance=distance, map_distance=map_distance,
         tolerance="official" if tolerance == "official" else _number("--tolerance", tolerance),
+        drop_columns=_names(drop_columns),
     )  # fmt: skip
     if plot is not None:
-        _draw(
-            csts.plot_series(data, mine if true is None else true, found=None if true is None else mine), plot
-        )
+        shown, beside = (mine, None) if true is None else (true, mine)
+        _draw(csts.plot_series(data, shown, found=beside, drop_columns=_names(drop_columns)), plot)
     show(json.loads(found.to_json()), str(found), as_json=as_json)
 
 
@@ -183,6 +191,7 @@ def indices(
     per_kind: Annotated[int, typer.Option(help="Degraded clusterings of each of the three kinds.")] = 15,
     seed: Seed = 0,
     end: End = "inclusive",
+    drop_columns: DropColumns = "",
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
@@ -190,8 +199,9 @@ def indices(
     from groundshift.benchmarks import csts
 
     _writable(plot)
-    series = csts.read_series(data)
-    true = csts.as_segments(truth, rows=len(series.values), end=_end(end))
+    series = csts.read_series(data, drop_columns=_names(drop_columns))
+    true = csts.as_segments(truth, rows=len(series.values), end=_end(end), data=data)
+    csts.refuse_undefined(series.values, true, series.variates)
     worse = csts.degradations(true, per_kind=per_kind, seed=seed, nested=False)
     scores = csts.score_clusterings(series.values, true, worse)
     if plot is not None:
@@ -227,14 +237,15 @@ def diagnose(
 @app.command()
 def blame(
     data: Data, labels: Labels, truth: Annotated[Path, typer.Option(help="The true labels.")], end: End = "inclusive",
-    as_json: Json = False,
+    drop_columns: DropColumns = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """One series, one clustering, the truth: is it the data, the algorithm or the index?"""
     from groundshift.benchmarks import csts
 
-    mine, true = (csts.as_segments(path, end=_end(end)) for path in (labels, truth))
-    who = csts.blame(mine, data, true)
-    show({"blames": who}, f"To blame: {who}.\n\n{csts.evaluate(mine, data, true)}", as_json=as_json)
+    mine, true = (csts.as_segments(path, end=_end(end), data=data) for path in (labels, truth))
+    found = csts.evaluate(mine, data, true, drop_columns=_names(drop_columns))
+    who = csts.blame_of(found)
+    show({"blames": who}, f"To blame: {who}.\n\n{found}", as_json=as_json)
 
 
 @app.command()
@@ -245,6 +256,7 @@ def cluster(
     ],
     algorithm: Annotated[Algorithm, typer.Option(help="Which algorithm.")] = Algorithm.ticc_gaussianised,
     clusters: Annotated[int, typer.Option(help="Clusters to look for.")] = 8,
+    drop_columns: DropColumns = "",
     seed: Seed = 0,
 ) -> None:
     """Cluster the rows of my series by correlation structure."""
@@ -256,7 +268,9 @@ def cluster(
     if out.exists():
         raise InputError(f"{out} exists and is kept; name another file.")
     run = _algorithm(algorithm, clusters, seed)
-    found = Segments.from_row_labels(run(csts.read_series(data).values))
+    series = csts.read_series(data, drop_columns=_names(drop_columns))
+    csts.refuse_undefined(series.values, Segments.from_lengths([len(series.values)], [0]), series.variates)
+    found = Segments.from_row_labels(run(series.values))
     pd.DataFrame({"start": found.start, "end": found.end - 1, "cluster": found.cluster}).to_csv(
         out, index=False
     )
@@ -314,6 +328,10 @@ def _algorithm(name: Algorithm, clusters: int, seed: int) -> Any:
         Algorithm.fast_ticc: lambda X: clusterers.FastTICC(clusters).fit_predict(X),
     }
     return made[name]
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _numbers(option: str, text: str) -> list[int]:

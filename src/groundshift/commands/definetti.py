@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from groundshift.commands.reading import DateFormat, DayFirst, Kinds, Na, reading_of, table_of
 from groundshift.lab.console import Json, show
 
 app = typer.Typer(
@@ -35,6 +36,10 @@ def fit(
     alpha: Annotated[float, typer.Option(help="Level of every test.")] = 0.05,
     test: Annotated[str, typer.Option(help="auto, gtest, kci, kci-lowrank, rcit or fisherz.")] = "auto",
     rule: Annotated[str, typer.Option(help="abstain, or argmax to answer always.")] = "abstain",
+    kind: Kinds = None,
+    na: Na = None,
+    date_format: DateFormat = None,
+    day_first: DayFirst = None,
     every: Annotated[
         bool, typer.Option("--all-records", help="Use all records of a group (two discrete variables).")
     ] = False,
@@ -62,7 +67,7 @@ def fit(
         records="all" if every else 2,
         variables=named or None,
         random_state=seed,
-    ).fit(data, domain=domain)
+    ).fit(table_of(data, reading_of(kind, na, date_format, day_first)), domain=domain)
     result = model.to_dict()
     if out is not None:
         out.write_text(json.dumps(result, indent=1, default=str) + "\n")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from groundshift.commands.reading import DateFormat, DayFirst, Kinds, Na, reading_of, table_of
 from groundshift.errors import InputError
 from groundshift.lab.console import Json, show
 
@@ -47,11 +48,18 @@ def do_(
     bins: Annotated[
         list[str] | None, typer.Option(help="For a continuous column: age=5, or edges age=0,30,60,99.")
     ] = None,
+    kind: Kinds = None,
+    na: Na = None,
+    date_format: DateFormat = None,
+    day_first: DayFirst = None,
     alpha: Annotated[float, typer.Option(help="Pseudo-count in every cell; biases the effect.")] = 0.0,
-    support: Annotated[str, typer.Option(help="Where cells are empty: error or bounds.")] = "error",
+    support: Annotated[
+        str, typer.Option(help="Where cells have no rows: error, or bounds between which the answer lies.")
+    ] = "error",
     complete: Complete = False,
-    draws: Annotated[int, typer.Option(help="Bootstrap draws; 0 for no intervals.")] = 1000,
-    level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    ci: Annotated[str, typer.Option(help="How intervals are made: posterior or bootstrap.")] = "posterior",
+    draws: Annotated[int, typer.Option(help="Draws behind the intervals; 0 for no intervals.")] = 1000,
+    level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Write the result to this json file; refused if it exists."),
@@ -75,25 +83,26 @@ def do_(
         "alpha": alpha,
         "support": support,
         "complete": complete,
-        "ci": "bootstrap" if draws else None,
+        "ci": ci if draws else None,
         "draws": draws,
         "level": level,
         "bins": _bins(bins or []),
         "random_state": seed,
     }
     model = surgery.Model(graph, _names(hidden))
+    table = table_of(data, reading_of(kind, na, date_format, day_first))
     settings = _settings(do)
     found: surgery.Effect | surgery.Interventional
     if isinstance(settings, dict):
         other = _settings(versus) if versus else None
         if isinstance(other, list):
             raise InputError(f"--versus {' '.join(other)} names no value; write it as S=0.")
-        found = surgery.effect(model, data, settings, _names(target), versus=other, **options)
+        found = surgery.effect(model, table, settings, _names(target), versus=other, **options)
         inside = found.interventional
     else:
         if versus:
             raise InputError("--versus compares with a setting, so --do needs a value too, as S=1.")
-        found = inside = surgery.interventional(model, data, settings, _names(target), **options)
+        found = inside = surgery.interventional(model, table, settings, _names(target), **options)
     if out is not None:
         out.write_text(
             json.dumps(found.to_dict(), indent=1, default=str, ensure_ascii=False) + "\n", encoding="utf-8"

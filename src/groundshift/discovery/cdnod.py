@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import networkx as nx
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import linalg
 from scipy.signal import find_peaks
 from sklearn.base import BaseEstimator
@@ -54,6 +54,14 @@ MIN_DOMAINS = 5
 """Fewest domains for a verdict from independent changes."""
 GRID = 100
 """Points of time at which a drifting mechanism is compared."""
+DENSE_ROWS = 2000
+"""Most rows whose kernel is held as a whole where its rank is high."""
+FACTOR_WORK = 2 * 10**9
+"""Rows × rank² of the largest factor of a kernel of more rows: rank 632 at 5,000 rows, 141 at 100,000."""
+FACTOR_KEPT = 0.99
+"""Share of a kernel that its factor should keep; the user is told of less."""
+BLOCK = 2 * 10**7
+"""Numbers in the largest intermediate array."""
 
 
 # Phases 3 and 4: a mechanism as a function of C ---------------------------------------------------------
@@ -112,11 +120,11 @@ def _ridge_solve(context: _Context, values: Array | None, ridge: float, right: A
 
 def _solve(kernel: ProductKernel, rows: NDArray[np.int64], ridge: float, right: Array) -> Array:
     part = ProductKernel(kernel.values[rows], None if kernel.labels is None else kernel.labels[rows])
-    if len(rows) <= 300:
+    if len(rows) <= DENSE_ROWS:
         gram = part.gram()
         gram[np.diag_indices_from(gram)] += ridge
         return linalg.solve(gram, right, assume_a="pos", check_finite=False)
-    left = factor(part.against, len(rows), 300, 1e-6)
+    left = factor(part.against, len(rows), _rank(len(rows)), 1e-6)
     inner = left.T @ left
     inner[np.diag_indices_from(inner)] += ridge
     return (right - left @ linalg.solve(inner, left.T @ right, assume_a="pos", check_finite=False)) / ridge
@@ -129,25 +137,64 @@ def module_gram(
 
     Without causes, of P(y | c): K_c (K_c + λI)⁻¹ K_y (K_c + λI)⁻¹ K_c. With causes, of P(y | x, c) embedded with the
     pooled x, so that only the mechanism moves: T⁻² K_c [K_x³ ∘ (A K_y A)] K_c with A = (K_x ∘ K_c + λI)⁻¹ and K_x³
-    the matrix power. Both are computed from factors K_x ≈ L_x L_xᵀ, K_y ≈ L_y L_yᵀ: the second is ΨΨᵀ/T² with
-    Ψ(c) = Σ_i k(c, c_i) (L_x L_xᵀL_x)_i ⊗ (A L_y)_i.
+    the matrix power. Both are computed from factors K_x ≈ L_x L_xᵀ, K_y ≈ L_y L_yᵀ, so that K_x³ = P Pᵀ with
+    P = L_x L_xᵀL_x. Several causes need many columns of L_x: see `_factor`.
     """
-    rows = len(effect)
-    left_y = _factor(effect, width)
     if causes is None:
-        embedded = context.between @ _ridge_solve(context, None, ridge, left_y)
-        return embedded @ embedded.T
-    left_x = _factor(causes, width)
+        return _marginal(_factor(effect, width), context, ridge)
+    return _mechanism(_factor(effect, width), _factor(causes, width), causes / width, context, ridge)
+
+
+def _marginal(left: Array, context: _Context, ridge: float) -> Array:
+    embedded = context.between @ _ridge_solve(context, None, ridge, left)
+    return embedded @ embedded.T
+
+
+def _mechanism(left_y: Array, left_x: Array, causes: Array, context: _Context, ridge: float) -> Array:
     power = left_x @ (left_x.T @ left_x)
-    regressed = _ridge_solve(context, causes / width, ridge, left_y)
-    features = np.einsum("ti,ij,ik->tjk", context.between, power, regressed, optimize=True)
-    features = features.reshape(len(context.points), -1) / rows
-    return features @ features.T
+    regressed = _ridge_solve(context, causes, ridge, left_y)
+    return _mixed_gram(context.between, power, regressed) / len(causes) ** 2
+
+
+def _mixed_gram(between: Array, a: Array, b: Array) -> Array:
+    """k (A Aᵀ ∘ B Bᵀ) kᵀ for k = ``between`` (points, rows), A and B (rows, ranks), the cheaper of two ways."""
+    points, rows = between.shape
+    made = np.zeros((points, points))
+    if points * a.shape[1] * b.shape[1] <= rows * (a.shape[1] + b.shape[1]):
+        # ΨΨᵀ with Ψ(c) = Σ_i k(c, c_i) A_i ⊗ B_i
+        for some in _blocks(a.shape[1], rows * b.shape[1]):
+            features = np.einsum("ti,ij,ik->tjk", between, a[:, some], b, optimize=True).reshape(points, -1)
+            made += features @ features.T
+        return made
+    for some in _blocks(rows, rows):
+        made += between[:, some] @ ((a[some] @ a.T) * (b[some] @ b.T)) @ between.T
+    return made
+
+
+def _blocks(count: int, numbers_each: int) -> Iterator[slice]:
+    size = max(1, BLOCK // numbers_each)
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _rank(rows: int) -> int:
+    """Most columns of a factor."""
+    return max(100, rows // 4 if rows <= DENSE_ROWS else int(np.sqrt(FACTOR_WORK / rows)))
 
 
 def _factor(values: Array, width: float) -> Array:
+    """L with K ≈ LLᵀ; of few columns where they are enough, else whole up to `DENSE_ROWS` rows."""
     kernel = ProductKernel(values / width, None)
-    return factor(kernel.against, len(values), 100, 1e-6)
+    left = factor(kernel.against, len(values), _rank(len(values)), 1e-6)
+    if len(values) > DENSE_ROWS or _kept(left) >= 1 - 2e-6:
+        return left
+    gram = kernel.gram()
+    gram[np.diag_indices_from(gram)] += 1e-9
+    return linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
+
+
+def _kept(left: Array) -> float:
+    """Share of a kernel's trace that its factor keeps; 1 but for the last digits where nothing was left out."""
+    return float((left**2).sum() / len(left))
 
 
 def gaussianised(gram: Array) -> Array:
@@ -171,12 +218,12 @@ def dependence(a: Array, b: Array, *, normalised: bool = True) -> float:
     return product / scale if scale > 0 else 0.0
 
 
-def overlap(causes: Array, context: _Context, *, width: float) -> float:
+def overlap(left: Array, context: _Context) -> float:
     """How much of the pooled causes each domain covers, from 0 to 1: the lower quartile over domains.
 
-    A domain's share is that of an effective sample: 1 / (1 + χ²) of its kernel density under the pooled rows.
+    A domain's share is that of an effective sample: 1 / (1 + χ²) of its kernel density under the pooled rows; ``left``
+    is the factor of the kernel of the causes.
     """
-    left = _factor(causes, width)
     weights = context.between / np.maximum(context.between.sum(1), 1e-12)[:, None]
     local = np.maximum((weights @ left) @ left.T, 0)
     ratio = local / np.maximum(left @ left.mean(0), 1e-12)
@@ -197,6 +244,8 @@ class ChangeScore(NamedTuple):
     stability : share of random subsets of 70 % of the domains that choose the same effect
     p_value : permutation p-value of dependence in the chosen direction; small where no direction is independent
     overlap : see `overlap`; the smallest over the hypotheses
+    kept : share of the kernel of the causes that its factor keeps, the smallest over the hypotheses; below 1 with many
+        causes and many rows
     """
 
     effect: str
@@ -207,6 +256,7 @@ class ChangeScore(NamedTuple):
     stability: float
     p_value: float
     overlap: float
+    kept: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -231,10 +281,11 @@ def _compare(
     rule: _Rule,
 ) -> ChangeScore:
     """Score hypotheses {effect: (effect, causes)} by the dependence of P(causes) and P(effect | causes)."""
+    left = {name: _factor(causes, width) for name, (_, causes) in hypotheses.items()}
     grams = {
         name: (
-            module_gram(causes, None, context, width=width, ridge=ridge),
-            module_gram(effect, causes, context, width=width, ridge=ridge),
+            _marginal(left[name], context, ridge),
+            _mechanism(_factor(effect, width), left[name], causes / width, context, ridge),
         )
         for name, (effect, causes) in hypotheses.items()
     }
@@ -259,13 +310,22 @@ def _compare(
         dependence(a, b[np.ix_(s, s)], normalised=normalised) >= delta[effect] - 1e-12 for s in shuffled
     )
     p_value = (1 + exceed) / (1 + rule.permutations)
-    cover = min(overlap(causes, context, width=width) for _, causes in hypotheses.values())
+    cover = min(overlap(one, context) for one in left.values())
     reason = _why_undecided(context, rule, margin, stability, p_value, cover)
     words = (
         f"Δ {delta[effect]:.3g} against {delta[second]:.3g}, margin {margin:.2f}, stable in {stability:.0%}"
     )
+    least = min(left, key=lambda name: _kept(left[name]))
     return ChangeScore(
-        effect, not reason, reason or words, delta, float(margin), stability, float(p_value), cover
+        effect,
+        not reason,
+        reason or words,
+        delta,
+        float(margin),
+        stability,
+        float(p_value),
+        cover,
+        _kept(left[least]),
     )
 
 
@@ -295,26 +355,30 @@ def _why_undecided(
 
 
 def independent_change_score(
-    x: ArrayLike,
-    y: ArrayLike,
-    domain: ArrayLike,
+    x: Any,
+    y: Any,
+    domain: Any,
     *,
     kind: Kind = "auto",
+    time_width: float | Literal["learned"] = "learned",
     width: float = 0.4,
     ridge: float = 0.1,
     normalised: bool = True,
+    discrete: Sequence[str] = (),
     random_state: Any = None,
 ) -> ChangeScore:
     """Which of two adjacent variables with changing mechanisms is the effect? (phase 3)
 
     Parameters
     ----------
-    x, y : shape (rows,) or (rows, d)
+    x, y : numbers or labels, as `CDNOD.fit` takes them: arrays of shape (rows,) or (rows, d), series or frames
     domain : label or time of each row, shape (rows,)
     kind : "time", "domain" or "auto"
+    time_width : kernel width of a time in its standard deviations, or "learned" from x and y
     width : of the Gaussian kernels, in standard deviations
     ridge : λ of the regressions on C
     normalised : divide by the traces, as in the papers; the authors' code does not
+    discrete : names of numeric columns that hold labels ("x" and "y" for arrays)
     random_state : seeds subsets and permutations
 
     Returns
@@ -331,16 +395,67 @@ def independent_change_score(
     >>> score.effect, score.decided
     ('y', True)
     """
-    columns = [standardise(np.asarray(v, dtype=float).reshape(len(np.asarray(v)), -1)) for v in (x, y)]
-    times = pd.Series(np.asarray(domain))
-    found = _kind_of(times, kind)
-    if found == "time":
-        order = np.argsort(times.to_numpy(), kind="stable")
-        columns, times = [c[order] for c in columns], times.iloc[order].reset_index(drop=True)
-    context = _Context.make(times, found, _time_width(columns, times, found))
-    a, b = columns
+    values, context = _read({"x": x, "y": y}, domain, kind, discrete, time_width)
+    a, b = values["x"], values["y"]
     rng = check_random_state(random_state)
-    return _compare({"y": (b, a), "x": (a, b)}, context, width, ridge, normalised, rng, _Rule())
+    score = _compare({"y": (b, a), "x": (a, b)}, context, width, ridge, normalised, rng, _Rule())
+    _warn_of_kernels({"x and y": score.kept})
+    return score
+
+
+def _read(
+    variables: Mapping[str, Any],
+    domain: Any,
+    kind: Kind,
+    discrete: Sequence[str],
+    time_width: float | Literal["learned"],
+) -> tuple[dict[str, Array], _Context]:
+    """Variables as numbers, shape (rows, d) each, and C, by the same rules as in `CDNOD.fit`."""
+    parts: dict[str, pd.DataFrame] = {}
+    for name, values in variables.items():
+        part = _frame_of(values, name)
+        taken = {column for other in parts.values() for column in other}
+        parts[name] = part.rename(columns={c: f"{name}.{c}" for c in part if c in taken})
+    if len({len(part) for part in parts.values()}) > 1:
+        sizes = ", ".join(f"{name} has {len(part)}" for name, part in parts.items())
+        raise InputError(f"All variables need the same rows; {sizes}.")
+    frame, labels = split_domain(pd.concat(parts.values(), axis=1), domain)
+    found = _kind_of(labels, kind)
+    frame, labels = _in_order(frame, labels, found)
+    table = _Variables.make(frame, {}, discrete, str(labels.name), fewest=1)
+    context = _Context.make(labels, found, _context_width(table, labels, found, time_width))
+    place = {name: k for k, name in enumerate(table.names)}
+    numbers = {
+        name: np.column_stack([table.numbers(place[str(column)]) for column in part])
+        for name, part in parts.items()
+    }
+    return numbers, context
+
+
+def _frame_of(values: Any, name: str) -> pd.DataFrame:
+    values = values.to_pandas() if hasattr(values, "to_pandas") else values
+    if isinstance(values, pd.Series):
+        values = values.to_frame(name if values.name is None else str(values.name))
+    if not isinstance(values, pd.DataFrame):
+        array = np.asarray(values)
+        if array.ndim not in (1, 2):
+            raise InputError(f"{name} has shape {array.shape}; (rows,) or (rows, columns) is needed.")
+        columns = [name] if array.ndim == 1 else [f"{name}{k + 1}" for k in range(array.shape[1])]
+        values = pd.DataFrame(array.reshape(len(array), -1), columns=columns)
+    return values.reset_index(drop=True).rename(columns=str)
+
+
+def _warn_of_kernels(kept: Mapping[str, float]) -> list[str]:
+    """Say which kernels were cut; returns the words."""
+    told = [
+        f"Of the kernel of {of} only {share:.0%} is kept: so many columns need more memory than is taken for so many "
+        "rows. Phases 3 and 4 are rough there; take fewer causes or fewer rows."
+        for of, share in kept.items()
+        if share < FACTOR_KEPT
+    ]
+    for words in told:
+        warnings.warn(words, stacklevel=4)
+    return told
 
 
 # Phase 4 -------------------------------------------------------------------------------------------------
@@ -355,31 +470,36 @@ class DrivingForce:
     components : one row per domain or point of time, columns "1", "2"; scale and sign mean nothing
     eigenvalues : all, largest first, for a scree plot; shares of their sum
     change_points : labels after which the first component makes its largest steps (time only)
+    kept : share of the kernel of the parents that its factor keeps; below 1 with many parents and many rows
     """
 
     components: pd.DataFrame
     eigenvalues: Array
     change_points: list[Any] = field(default_factory=list)
+    kept: float = 1.0
 
 
 def driving_force(
-    y: ArrayLike,
-    parents: ArrayLike | None,
-    domain: ArrayLike,
+    y: Any,
+    parents: Any,
+    domain: Any,
     *,
     kind: Kind = "auto",
+    time_width: float | Literal["learned"] = "learned",
     width: float = 0.4,
     ridge: float = 1.0,
     linear: bool = False,
+    discrete: Sequence[str] = (),
 ) -> DrivingForce:
     """The curve along which P(y | parents) moved (phase 4, kernel nonstationarity visualisation).
 
     Parameters
     ----------
-    y : shape (rows,) or (rows, d)
-    parents : shape (rows,) or (rows, d), or None for a variable without parents
-    domain, kind, width, ridge : see `independent_change_score`
+    y : numbers or labels, as in `independent_change_score`
+    parents : the same, or None for a variable without parents; a column each in an array or frame
+    domain, kind, time_width, width, ridge : see `independent_change_score`
     linear : take the components of the Gram matrix itself and not of a Gaussian kernel on it
+    discrete : names of numeric columns that hold labels ("y", "parents" or "parents1", "parents2", ... for arrays)
 
     Examples
     --------
@@ -390,21 +510,22 @@ def driving_force(
     >>> bool(abs(np.corrcoef(force.components["1"], world.forces[1])[0, 1]) > 0.8)
     True
     """
-    y = standardise(np.asarray(y, dtype=float).reshape(len(np.asarray(y)), -1))
-    causes = None
-    if parents is not None:
-        causes = standardise(np.asarray(parents, dtype=float).reshape(len(y), -1))
-    times = pd.Series(np.asarray(domain))
-    found = _kind_of(times, kind)
-    columns = [y] if causes is None else [y, causes]
-    context = _Context.make(times, found, _time_width(columns, times, found))
-    return _driving_force(y, causes, context, width, ridge, linear)
+    variables = {"y": y} if parents is None else {"y": y, "parents": parents}
+    values, context = _read(variables, domain, kind, discrete, time_width)
+    found = _driving_force(values["y"], values.get("parents"), context, width, ridge, linear)
+    _warn_of_kernels({"the parents": found.kept})
+    return found
 
 
 def _driving_force(
     y: Array, causes: Array | None, context: _Context, width: float, ridge: float, linear: bool
 ) -> DrivingForce:
-    gram = module_gram(y, causes, context, width=width, ridge=ridge)
+    kept = 1.0
+    if causes is None:
+        gram = _marginal(_factor(y, width), context, ridge)
+    else:
+        left = _factor(causes, width)
+        gram, kept = _mechanism(_factor(y, width), left, causes / width, context, ridge), _kept(left)
     gram = gram if linear else gaussianised(gram)
     gram = gram - gram.mean(0)
     gram = gram - gram.mean(1)[:, None]
@@ -420,7 +541,7 @@ def _driving_force(
         size = np.abs(np.diff(curves[:, 0]))
         peaks = find_peaks(size, height=3 * np.median(size), distance=5)[0]
         steps = [context.labels[i] for i in peaks[np.argsort(-size[peaks])[:3]]]
-    return DrivingForce(frame, values / max(values.sum(), 1e-300), sorted(steps))
+    return DrivingForce(frame, values / max(values.sum(), 1e-300), sorted(steps), kept)
 
 
 # C ------------------------------------------------------------------------------------------------------
@@ -467,8 +588,16 @@ def _as_numbers(times: pd.Series[Any]) -> Array:
     return np.asarray(times, dtype=float)
 
 
-def _time_width(columns: Sequence[Array], times: pd.Series[Any], kind: str) -> float:
-    return learn_time_width(np.column_stack(columns), _as_numbers(times)) if kind == "time" else 1.0
+def _context_width(
+    table: _Variables, labels: pd.Series[Any], kind: str, given: float | Literal["learned"]
+) -> float:
+    """Kernel width of C: given, or learnt from the columns that hold numbers."""
+    if kind == "domain":
+        return 1.0
+    if given != "learned":
+        return float(given)
+    continuous = [v for v, is_label in zip(table.values, table.labelled, strict=True) if not is_label]
+    return learn_time_width(np.column_stack(continuous), _as_numbers(labels)) if continuous else 0.4
 
 
 def learn_time_width(X: Array, times: Array) -> float:
@@ -522,6 +651,53 @@ def _log_likelihood(eigenvalues: Array, energy: Array, rest: float, rows: int, n
     )
 
 
+# What no test can see ------------------------------------------------------------------------------------
+
+
+class _Guarded:
+    """A test whose "independent" counts only where the conditions determine neither side.
+
+    Given a function of itself a column is independent of everything; PC would cut true edges on such answers.
+    ``void`` holds them: (i, j, conditions) -> the side or sides that the conditions determine.
+    """
+
+    method = "guarded"
+
+    def __init__(self, ask: IndependenceTest, alpha: float) -> None:
+        self.ask, self.alpha = ask, alpha
+        self.void: dict[tuple[int, int, tuple[int, ...]], tuple[int, ...]] = {}
+
+    def __call__(self, i: int, j: int, given: Collection[int] | None = None) -> float:
+        p = self.ask(i, j, given)
+        if not given or p <= self.alpha:
+            return p
+        i, j = sorted((int(i), int(j)))
+        key = (i, j, tuple(sorted(int(k) for k in given)))
+        determined = tuple(side for side in (i, j) if self.ask.determined(side, key[2]))
+        if determined:
+            self.void[key] = determined
+        return 0.0 if determined else p
+
+    def links(self, i: int, j: int, given: tuple[int, ...]) -> list[set[frozenset[int]]]:
+        """The edges from the conditions of a void answer that would explain why i and j depend on each other."""
+        ends = [j if side == i else i for side in self.void[i, j, given]]
+        return [{frozenset((k, end)) for k in given} for end in ends]
+
+    def functions(self) -> dict[int, list[tuple[int, ...]]]:
+        """Column -> the smallest sets of conditions that were seen to determine it."""
+        found: dict[int, list[tuple[int, ...]]] = {}
+        for given, side in sorted(
+            {(key[2], side) for key, sides in self.void.items() for side in sides}, key=_by_size
+        ):
+            if not any(set(smaller) <= set(given) for smaller in found.get(side, [])):
+                found.setdefault(side, []).append(given)
+        return found
+
+
+def _by_size(item: tuple[tuple[int, ...], int]) -> tuple[int, tuple[int, ...], int]:
+    return len(item[0]), item[0], item[1]
+
+
 # Phases 1 and 2, and the whole --------------------------------------------------------------------------
 
 
@@ -561,15 +737,23 @@ class CDNOD(BaseEstimator):
     graph_ : networkx.DiGraph
         Variables and C under the name of the domain. An undirected edge is a pair of arrows with ``oriented`` False.
     edges_ : DataFrame
-        One row per edge: cause, effect, oriented, reason, margin, p_value (the largest over conditioning sets).
+        One row per edge: cause, effect, oriented, reason, margin, p_value (the largest over conditioning sets), and
+        doubtful: whether it is undecided because columns are functions of each other.
     changing_ : DataFrame
-        By variable: changing, p_value (the largest over conditioning sets).
+        By variable: changing, p_value (the largest over conditioning sets), doubtful.
     driving_force_ : dict of str to DrivingForce
         For every changing variable.
     changes_ : list of ChangeScore
         Every decision of phase 3, made or not.
     tests_ : DataFrame
-        Every question asked: x, y, given, p_value.
+        Every question asked: x, y, given, p_value, and which of x and y is a function of what is given, so that the
+        answer cuts no edge ("" for neither).
+    functions_ : DataFrame
+        Columns that are functions of others, as far as the rows tell: variable, of.
+    unexplained_ : DataFrame
+        Pairs that clearly depend on each other though no path joins them: x, y, p_value, separated_by.
+    warnings_ : list of str
+        What of this the user should know, and what to do; also given as warnings.
     kind_, time_width_, variables_
     assumptions_ : list of str
         Under which the arrows mean causes.
@@ -642,18 +826,25 @@ class CDNOD(BaseEstimator):
         kind = _kind_of(labels, self.kind)
         frame, labels = _in_order(frame, labels, kind)
         table = _Variables.make(frame, self.groups or {}, self.discrete, str(labels.name))
-        context = _Context.make(labels, kind, self._width(table, labels, kind))
+        context = _Context.make(labels, kind, _context_width(table, labels, kind, self.time_width))
         self.kind_, self.time_width_ = kind, context.width if kind == "time" else None
         self.variables_ = table.names
         self._names = [*table.names, str(labels.name)]
         self._table, self._context = table, context
-        ask = self._skeleton(table, context, len(frame))
+        guarded = self._skeleton(table, context, len(frame))
+        self._prune(guarded)
+        self._doubts(guarded)
         self._orient()
         rng = check_random_state(self.random_state)
         if 3 in self.phases:
             self._orient_by_independent_changes(table, context, rng)
-        self._describe(ask)
+        self._describe(guarded)
         self.driving_force_ = self._forces(table, context) if 4 in self.phases else {}
+        kept = {
+            f"the causes of {' or '.join(score.delta)}": score.kept for score in getattr(self, "changes_", [])
+        }
+        kept |= {f"the causes of {name}": force.kept for name, force in self.driving_force_.items()}
+        self.warnings_ += _warn_of_kernels(kept)
         return self
 
     def _check(self) -> None:
@@ -664,17 +855,9 @@ class CDNOD(BaseEstimator):
         if self.undecided not in ("abstain", "smallest"):
             raise InputError(f"undecided may be 'abstain' or 'smallest'; {self.undecided!r} was given.")
 
-    def _width(self, table: _Variables, labels: pd.Series[Any], kind: str) -> float:
-        if kind == "domain":
-            return 1.0
-        if self.time_width != "learned":
-            return float(self.time_width)
-        continuous = [v for v, is_label in zip(table.values, table.labelled, strict=True) if not is_label]
-        return _time_width(continuous, labels, kind) if continuous else 0.4
-
     # Phase 1
 
-    def _skeleton(self, table: _Variables, context: _Context, rows: int) -> IndependenceTest:
+    def _skeleton(self, table: _Variables, context: _Context, rows: int) -> _Guarded:
         """PC-stable on the variables and C; what stays next to C is a changing mechanism."""
         from causallearn.utils.PCUtils.SkeletonDiscovery import skeleton_discovery
 
@@ -693,12 +876,13 @@ class CDNOD(BaseEstimator):
             discrete=is_label | ({c} if context.kind == "domain" else set()),
             widths={c: context.width} if context.kind == "time" else None,
         )
+        guarded = _Guarded(ask, self.alpha)
         self._knowledge = self._background()
         shape_only = np.zeros((rows, c + 1))
         self._causal_graph = skeleton_discovery(
             shape_only,
             self.alpha,
-            ask,
+            guarded,
             stable=True,
             background_knowledge=self._knowledge,
             show_progress=False,
@@ -706,7 +890,100 @@ class CDNOD(BaseEstimator):
             max_k=self.max_cond,
         )
         self._causal_graph.test = None  # what follows copies the graph, and need not copy the kernels
-        return ask
+        return guarded
+
+    def _prune(self, guarded: _Guarded) -> None:
+        """Take a void answer after all where it agrees with the rest: z and a function of x part, given x, if z is next
+        to x.
+
+        That edge must not itself hang on a void answer to a question as small. Where x and y are functions of each
+        other, it does: both keep their edges, for no test can tell which of the two z depends on.
+        """
+        from causallearn.utils.PCUtils.Helper import append_value
+
+        graph = self._causal_graph
+        edges = {frozenset((i, j)) for i in range(len(self._names)) for j in map(int, graph.neighbors(i))}
+        smallest: dict[frozenset[int], int] = {}
+        for i, j, given in guarded.void:
+            pair = frozenset((i, j))
+            smallest[pair] = min(len(given), smallest.get(pair, len(given)))
+        gone = set()
+        for i, j, given in guarded.void:
+            sound = {pair for pair in edges if smallest.get(pair, len(given) + 1) > len(given)}
+            if any(links <= sound for links in guarded.links(i, j, given)):
+                gone.add(frozenset((i, j)))
+        for i, j in map(sorted, gone & edges):
+            graph.G.remove_edge(graph.G.get_edge(graph.G.nodes[i], graph.G.nodes[j]))
+        for i, j, given in guarded.void:
+            if frozenset((i, j)) not in edges - gone:  # what parts them, for colliders
+                append_value(graph.sepset, i, j, given)
+                append_value(graph.sepset, j, i, given)
+        self._doubtful = {
+            frozenset((i, j))
+            for i, j, given in guarded.void
+            if any(links & (edges - gone) for links in guarded.links(i, j, given))
+        } & (edges - gone)
+
+    def _doubts(self, guarded: _Guarded) -> None:
+        """What the skeleton leaves open: functions of other columns, and dependence without a path."""
+        names, graph = self._names, self._causal_graph
+        rows = [
+            (names[side], ", ".join(names[k] for k in given))
+            for side, sets in guarded.functions().items()
+            for given in sets
+        ]
+        self.functions_ = pd.DataFrame(rows, columns=["variable", "of"])
+        groups: dict[frozenset[int], list[int]] = {}
+        for side, sets in guarded.functions().items():
+            for given in sets:
+                groups.setdefault(frozenset((side, *given)), []).append(side)
+        self.warnings_ = [self._in_words(group, sides) for group, sides in groups.items()]
+        joined = nx.Graph()
+        joined.add_nodes_from(range(len(names)))
+        joined.add_edges_from((i, int(j)) for i in range(len(names)) for j in graph.neighbors(i))
+        part = {v: k for k, group in enumerate(nx.connected_components(joined)) for v in group}
+        ends = list(itertools.combinations(range(len(names)), 2))
+        found = []
+        for i, j in ends:
+            p = guarded.ask.asked.get((i, j, ()), 1.0)
+            if part[i] != part[j] and p <= self.alpha / len(ends):
+                parted = sorted({k for given in graph.sepset[i, j] or [] for k in given})
+                found.append((names[i], names[j], p, ", ".join(names[k] for k in parted)))
+        self.unexplained_ = pd.DataFrame(found, columns=["x", "y", "p_value", "separated_by"])
+        if found:
+            pairs = "; ".join(f"{x} – {y} (p = {p:.2g}, parted given {given})" for x, y, p, given in found)
+            self.warnings_.append(
+                f"These depend on each other, but no path joins them: {pairs}. An edge is missing, perhaps because a "
+                "column is nearly a function of others; leave out columns that repeat others, or take more rows."
+            )
+        for words in self.warnings_:
+            warnings.warn(words, stacklevel=3)
+
+    def _in_words(self, group: frozenset[int], sides: Sequence[int]) -> str:
+        """That ``sides`` are functions of the others of a group, and which edges this leaves undecided."""
+
+        def named(some: Collection[int], last: str = "and") -> str:
+            *first, end = (self._names[k] for k in sorted(some))
+            return f"{', '.join(first)} {last} {end}" if first else end
+
+        if len(sides) == 1:
+            what, given = (
+                f"{named(sides)} is a function of {named(group - set(sides))}",
+                named(group - set(sides)),
+            )
+        elif len(group) == 2:
+            what, given = f"{named(group)} are functions of each other", "one of them"
+        else:
+            what, given = f"Each of {named(sides)} is a function of the others of {named(group)}", "those"
+        words = f"{what}, as far as the rows tell: given {given}, no test sees what else it depends on."
+        edges = sorted(
+            " – ".join(self._names[k] for k in sorted(pair))
+            for pair in self._doubtful
+            if len(pair & group) == 1
+        )
+        if not edges:
+            return f"{words} No edge is left undecided by that."
+        return f"{words} Undecided, and therefore kept: {'; '.join(edges)}. Leave out {named(group, 'or')}."
 
     def _background(self) -> Any:
         from causallearn.graph.GraphNode import GraphNode
@@ -828,21 +1105,24 @@ class CDNOD(BaseEstimator):
 
     # What came out
 
-    def _describe(self, ask: IndependenceTest) -> None:
+    def _describe(self, guarded: _Guarded) -> None:
         names, graph = self._names, self._causal_graph
         c = len(names) - 1
         strength: dict[frozenset[int], float] = {}
-        for (i, j, _), p in ask.asked.items():
-            strength[frozenset((i, j))] = max(p, strength.get(frozenset((i, j)), 0.0))
-        questions = [
-            (names[i], names[j], ", ".join(names[k] for k in z), p) for (i, j, z), p in ask.asked.items()
-        ]
-        self.tests_ = pd.DataFrame(questions, columns=["x", "y", "given", "p_value"])
+        questions = []
+        for (i, j, z), p in guarded.ask.asked.items():
+            void = guarded.void.get((i, j, z), ())
+            if not void:
+                strength[frozenset((i, j))] = max(p, strength.get(frozenset((i, j)), 0.0))
+            given, determined = (", ".join(names[k] for k in some) for some in (z, void))
+            questions.append((names[i], names[j], given, p, determined))
+        self.tests_ = pd.DataFrame(questions, columns=["x", "y", "given", "p_value", "determined"])
         beside = {int(v) for v in graph.neighbors(c)}
         self.changing_ = pd.DataFrame(
             {
                 "changing": [v in beside for v in range(c)],
                 "p_value": [strength.get(frozenset((v, c)), np.nan) for v in range(c)],
+                "doubtful": [frozenset((v, c)) in self._doubtful for v in range(c)],
             },
             index=pd.Index(names[:-1], name="variable"),
         )
@@ -854,8 +1134,9 @@ class CDNOD(BaseEstimator):
             oriented = not graph.is_undirected(i, j)
             cause, effect = (j, i) if graph.is_fully_directed(j, i) else (i, j)
             reason, margin = self._reasons.get(pair, (self._why_open(pair), np.nan))
-            rows.append((names[cause], names[effect], oriented, reason, margin, strength.get(pair, np.nan)))
-        columns = ["cause", "effect", "oriented", "reason", "margin", "p_value"]
+            p, doubtful = strength.get(pair, np.nan), pair in self._doubtful
+            rows.append((names[cause], names[effect], oriented, reason, margin, p, doubtful))
+        columns = ["cause", "effect", "oriented", "reason", "margin", "p_value", "doubtful"]
         self.edges_ = pd.DataFrame(rows, columns=columns)
         self.graph_ = nx.DiGraph()
         self.graph_.add_nodes_from(names)
@@ -897,6 +1178,9 @@ class CDNOD(BaseEstimator):
             "changing": self.changing_.reset_index().to_dict("records"),
             "edges": self.edges_.astype(object).where(self.edges_.notna(), None).to_dict("records"),
             "changes": [score._asdict() for score in getattr(self, "changes_", [])],
+            "functions": self.functions_.to_dict("records"),
+            "unexplained": self.unexplained_.to_dict("records"),
+            "warnings": self.warnings_,
             "assumptions": self.assumptions_,
         }
 
@@ -1010,7 +1294,7 @@ class CDNOD(BaseEstimator):
             lines = [f"no mechanism changes with {self._names[-1]}"]
         for row in self.edges_.itertuples():
             lines.append(f"{row.cause} {'→' if row.oriented else '—'} {row.effect}  ({row.reason})")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"! {words}" for words in self.warnings_)])
 
 
 @dataclass(frozen=True)
@@ -1023,7 +1307,12 @@ class _Variables:
 
     @classmethod
     def make(
-        cls, frame: pd.DataFrame, groups: Mapping[str, Sequence[str]], discrete: Sequence[str], domain: str
+        cls,
+        frame: pd.DataFrame,
+        groups: Mapping[str, Sequence[str]],
+        discrete: Sequence[str],
+        domain: str,
+        fewest: int = 2,
     ) -> _Variables:
         known = [str(c) for c in frame.columns]
         frame = frame.set_axis(known, axis=1)
@@ -1051,7 +1340,7 @@ class _Variables:
             names.append(name)
             values.append(frame[list(members)].to_numpy(dtype=float))
             labelled.append(False)
-        if len(names) < 2:
+        if len(names) < fewest:
             raise InputError(f"{len(names)} variable was given; at least two are needed besides the domain.")
         return cls(names, values, labelled)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
@@ -22,6 +22,14 @@ from scipy import stats
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
+from groundshift.discovery.grouped import (
+    MOST_LEVELS,
+    combined_p,
+    hardly_varies,
+    pooled_g_test,
+    share_within,
+    within_records,
+)
 from groundshift.discovery.independence import independence_test
 from groundshift.errors import InputError
 from groundshift.shifts.marginals import gaussianise
@@ -32,7 +40,6 @@ __all__ = ["CausalDeFinetti", "Multivariate", "Pair", "bivariate", "multivariate
 Test = str | Callable[..., float]
 Rule = Literal["abstain", "argmax"]
 FEW_GROUPS = 50
-MOST_LEVELS = 10
 
 
 # Two variables -------------------------------------------------------------------------------------------
@@ -45,12 +52,13 @@ class Pair:
     Attributes
     ----------
     decision : "x → y", "y → x", "none" or "undecided"
-    p_x_to_y : p-value of X₁ ⟂ Y₂ | X₂, true if x → y; the mean over both orders of the records
+    p_x_to_y : p-value of X₁ ⟂ Y₂ | X₂, true if x → y; combined over both orders of the records
     p_y_to_x : p-value of Y₁ ⟂ X₂ | Y₂, true if y → x
     p_none : p-value of X₁ ⟂ Y₁, true without an edge
-    orders : the three p-values for each order of the records, shape (2, 3)
+    orders : the three p-values for each order of the records (and each draw of two), shape (2 · draws, 3)
     strength : log10 of the p-value of the chosen direction over that of the other; 0 if none is chosen
     groups : number of groups
+    flat : "x" or "y" where it hardly varies within a group, so that no arrow is drawn
     """
 
     decision: str
@@ -60,6 +68,7 @@ class Pair:
     orders: NDArray[np.float64]
     strength: float
     groups: int
+    flat: tuple[str, ...] = ()
 
 
 def bivariate(
@@ -73,13 +82,13 @@ def bivariate(
     test : "auto", "gtest", or any test of `groundshift.discovery.independence`; "auto" is "gtest" for at most ten
         values and else the kernel test, on ranks made normal
     alpha : level of the three tests
-    rule : "abstain" says "undecided" unless exactly one structure fits; "argmax" takes the largest p-value, as the
-        authors do
+    rule : "abstain" says "undecided" unless exactly one structure fits and both variables vary within groups;
+        "argmax" takes the largest p-value, as the authors do
 
     Raises
     ------
     InputError
-        Arrays that are not (groups, 2), constant or equal variables, missing values.
+        Arrays that are not (groups, 2), constant or equal variables, missing or infinite values.
 
     Examples
     --------
@@ -90,20 +99,30 @@ def bivariate(
     """
     x, y = _checked_pair(x, y)
     name = _test_for([x, y], test)
+    flat = [v for v, values in (("x", x), ("y", y)) if hardly_varies(share_within(values), len(x))]
+    return _decide(_orders(x, y, name), alpha, rule, len(x), flat)
+
+
+def _orders(x: NDArray[Any], y: NDArray[Any], name: Test) -> NDArray[np.float64]:
+    """The three p-values for both orders of the records, shape (2, 3)."""
     X, Y = (_prepared(v, name) for v in (x, y))
     orders = []
     for first, second in ((0, 1), (1, 0)):
         columns = [X[:, first], Y[:, first], X[:, second], Y[:, second]]
         ask = independence_test(name, np.column_stack(columns))
         orders.append([ask(0, 3, [2]), ask(1, 2, [3]), ask(0, 1)])
-    return _decide(np.array(orders), alpha, rule, len(x))
+    return np.array(orders)
 
 
-def _decide(orders: NDArray[np.float64], alpha: float, rule: Rule, groups: int) -> Pair:
-    p_xy, p_yx, p_0 = (float(p) for p in orders.mean(0))
-    if p_0 <= alpha < p_xy and p_yx <= alpha:
+def _decide(
+    orders: NDArray[np.float64], alpha: float, rule: Rule, groups: int, flat: Sequence[str] = ()
+) -> Pair:
+    p_xy, p_yx, p_0 = (float(p) for p in combined_p(orders))
+    if rule == "argmax":
+        flat = ()
+    if p_0 <= alpha < p_xy and p_yx <= alpha and not flat:
         decision = "x → y"
-    elif p_0 <= alpha < p_yx and p_xy <= alpha:
+    elif p_0 <= alpha < p_yx and p_xy <= alpha and not flat:
         decision = "y → x"
     elif min(p_xy, p_yx, p_0) > alpha:
         decision = "none"
@@ -113,7 +132,7 @@ def _decide(orders: NDArray[np.float64], alpha: float, rule: Rule, groups: int) 
         decision = "undecided"
     ratio = float(np.log10(max(p_xy, 1e-300)) - np.log10(max(p_yx, 1e-300)))
     strength = {"x → y": ratio, "y → x": -ratio}.get(decision, 0.0)
-    return Pair(decision, p_xy, p_yx, p_0, orders, strength, groups)
+    return Pair(decision, p_xy, p_yx, p_0, orders, strength, groups, tuple(flat))
 
 
 # More variables ------------------------------------------------------------------------------------------
@@ -128,9 +147,10 @@ class Multivariate:
     edges : (cause, effect) by number
     layers : sinks first; variables of a layer have no edge between them
     open : variables that no sink could be found among
-    unoriented : pairs of one layer that depend within a record: an edge whose direction the groups do not tell
+    unoriented : pairs that depend within a record: an edge whose direction the groups do not tell
     tests : (first, second, given, p-value) in words
-    forced : layers taken although every test rejected
+    forced : layers taken although a test rejected each of their variables
+    flat : variables that hardly vary within a group; no arrow leaves or enters them
     """
 
     edges: frozenset[tuple[int, int]]
@@ -139,6 +159,7 @@ class Multivariate:
     unoriented: list[tuple[int, int]]
     tests: list[tuple[str, str, str, float]]
     forced: list[int] = field(default_factory=list)
+    flat: list[int] = field(default_factory=list)
 
 
 def multivariate(
@@ -151,17 +172,27 @@ def multivariate(
 ) -> Multivariate:
     """The causal graph of several variables from two records of many groups.
 
-    1. Layers of sinks: X_j is a sink of U if X_{j;1} ⟂ X_{k;2} | {X_{m;1}: m in U, m ≠ j} for every other k in U.
-    2. Edges: j → k for j in a layer above that of k, unless X_{j;1} ⟂ X_{k;1} given all others above k.
+    1. Layers of sinks: X_j is a sink of U if X_{j;1} ⟂ X_{k;2} | {X_{m;1}: m in U, m ≠ j} for every other k in U
+       (Bonferroni over k, so that a sink is refused at the level ``alpha``). Of sinks that depend on each other given
+       the rest of U one was none: those that depend on no other go first, else the one with the largest smallest
+       p-value, and the others are tested again without it.
+    2. Edges: j — k for j in a layer above that of k, unless X_{j;1} ⟂ X_{k;1} given all others above k. It is an arrow
+       j → k only if every question of step 1 whether j is a sink beside k was answered by no.
 
-    Where no variable passes as a sink, "abstain" leaves those variables open and "argmax" takes the one with the
-    largest smallest p-value, and flags it. All p-values are means over both orders of the records.
+    Where no variable passes as a sink, "abstain" leaves those variables open. "argmax" takes the one with the largest
+    smallest p-value, flags it, and draws every edge as an arrow. Variables that hardly vary within a group are given
+    everywhere and get no arrows, except with "argmax". Every p-value is combined over both orders of the records.
 
     Parameters
     ----------
     samples : shape (variables, 2, groups)
     test, alpha, rule : see `bivariate`
     names : for the tests in words
+
+    Raises
+    ------
+    InputError
+        Samples of another shape, missing or infinite values.
 
     Examples
     --------
@@ -175,107 +206,99 @@ def multivariate(
         raise InputError(
             f"Samples of shape {samples.shape} were given; (at least 2 variables, 2 records, groups) are needed."
         )
-    d = len(samples)
-    names = list(names or [f"x{k + 1}" for k in range(d)])
-    name = _test_for([samples[v].T for v in range(d)], test)
-    columns = [_prepared(samples[v].T, name)[:, r] for r in (0, 1) for v in range(d)]
-    ask = independence_test(name, np.column_stack(columns))
-    if name == "gtest":
-        _warn_of_thin_strata(np.stack(columns[:d]))
-    tests: list[tuple[str, str, str, float]] = []
+    names = list(names or [f"x{k + 1}" for k in range(len(samples))])
+    for name, values in zip(names, samples, strict=True):
+        _refuse_gaps(name, values)
+    test, groups = _test_for([values.T for values in samples], test), samples.shape[2]
+    flat = [v for v, values in enumerate(samples) if hardly_varies(share_within(values.T), groups)]
+    return _structure([samples], test, alpha, rule, names, flat)
 
-    def p_across(j: int, k: int, given: Sequence[int]) -> float:
-        """X_{j;1} ⟂ X_{k;2} | given of record 1; mean over both orders."""
-        p = (ask(j, d + k, list(given)) + ask(d + j, k, [d + m for m in given])) / 2
-        tests.append((f"{names[j]}[1]", f"{names[k]}[2]", ", ".join(f"{names[m]}[1]" for m in given), p))
-        return p
 
-    def p_within(j: int, k: int, given: Sequence[int]) -> float:
-        """X_{j;1} ⟂ X_{k;1} | given of the same record; mean over both records."""
-        p = (ask(j, k, list(given)) + ask(d + j, d + k, [d + m for m in given])) / 2
-        tests.append((f"{names[j]}[1]", f"{names[k]}[1]", ", ".join(f"{names[m]}[1]" for m in given), p))
-        return p
-
-    layers: list[list[int]] = []
-    forced: list[int] = []
-    U = list(range(d))
-    while len(U) > 1:
-        weakest = {j: min(p_across(j, k, [m for m in U if m != j]) for k in U if k != j) for j in U}
-        sinks = [j for j in U if weakest[j] >= alpha]
-        if not sinks and rule == "abstain":
-            break
-        if not sinks:
-            sinks = [max(weakest, key=weakest.__getitem__)]
-            forced.append(len(layers))
-        layers.append(sinks)
-        U = [j for j in U if j not in sinks]
-    left_open = U if len(U) > 1 else []
-    if len(U) == 1:
-        layers.append(U)
-    stack = [*layers, left_open] if left_open else layers
-    edges, unoriented = set(), []
+def _structure(
+    draws: list[NDArray[Any]], test: Test, alpha: float, rule: Rule, names: list[str], flat: list[int]
+) -> Multivariate:
+    """`multivariate` from several draws of two records, each of shape (variables, 2, groups)."""
+    ask = _Questions(draws, test, names)
+    flat = flat if rule == "abstain" else []
+    layers, left_open, forced, not_rejected = _layers(ask, flat, alpha, rule)
+    stack = [*layers, left_open, flat]
+    edges: set[tuple[int, int]] = set()
+    unoriented: set[tuple[int, int]] = set()
     for n, layer in enumerate(stack):
         above = list(itertools.chain.from_iterable(stack[n + 1 :]))
-        for k in layer:
-            edges |= {(j, k) for j in above if p_within(j, k, [m for m in above if m != j]) < alpha}
-        if layer is not left_open:
-            pairs = itertools.combinations(layer, 2)
-            unoriented += [(j, k) for j, k in pairs if p_within(j, k, above) < alpha]
-    return Multivariate(frozenset(edges), layers, left_open, unoriented, tests, forced)
+        for j, k in itertools.product(above, layer):
+            if ask.within(j, k, [m for m in above if m != j]) < alpha:
+                told = j not in flat and (rule == "argmax" or (j, k) not in not_rejected)
+                (edges if told else unoriented).add((j, k))
+    for j, k in itertools.combinations(flat, 2):
+        if ask.within(j, k, [m for m in flat if m not in (j, k)]) < alpha:
+            unoriented.add((j, k))
+    pairs = sorted((min(pair), max(pair)) for pair in unoriented)
+    return Multivariate(frozenset(edges), layers, left_open, pairs, ask.tests, forced, flat)
 
 
-# More than two records -----------------------------------------------------------------------------------
+def _layers(
+    ask: _Questions, flat: list[int], alpha: float, rule: Rule
+) -> tuple[list[list[int]], list[int], list[int], set[tuple[int, int]]]:
+    """Layers of sinks, what stays open, forced layers, and (j, k) where j passed once as a sink beside k."""
+    layers: list[list[int]] = []
+    forced: list[int] = []
+    not_rejected: set[tuple[int, int]] = set()
+    U = [v for v in range(ask.d) if v not in flat]
+    while len(U) > 1:
+        others = {j: [m for m in U if m != j] for j in U}
+        p = {(j, k): ask.across(j, k, others[j] + flat) for j in U for k in others[j]}
+        not_rejected |= {pair for pair, value in p.items() if value >= alpha}
+        weakest = {j: min(p[j, k] for k in others[j]) for j in U}
+        passed = [j for j in U if weakest[j] * (len(U) - 1) >= alpha]
+        if not passed and rule == "abstain":
+            break
+        if not passed:
+            passed = [max(weakest, key=weakest.__getitem__)]
+            forced.append(len(layers))
+        rest = [m for m in U if m not in passed] + flat
+        dependent = [pair for pair in itertools.combinations(passed, 2) if ask.within(*pair, rest) < alpha]
+        doubtful = list(itertools.chain.from_iterable(dependent))
+        layer = [j for j in passed if j not in doubtful] or [max(doubtful, key=weakest.__getitem__)]
+        not_rejected |= {(k, j) for pair in dependent for j in pair for k in pair if j in layer}
+        layers.append(layer)
+        U = [j for j in U if j not in layer]
+    if len(U) == 1:
+        layers.append(U)
+        U = []
+    return layers, U, forced, not_rejected
 
 
-def pooled_g_test(x: Sequence[NDArray[np.int64]], y: Sequence[NDArray[np.int64]]) -> float:
-    """P-value of X_a ⟂ Y_b | X_b over all ordered pairs of records of all groups.
+class _Questions:
+    """P-values of independence within a record and across the two of a group, combined over orders and draws."""
 
-    Every group gives one vector: over its ordered pairs (a, b), the mean of the products of the residuals of X_a and
-    Y_b given X_b, for each level of X_a, Y_b and X_b. Groups are independent, so the sum over groups has the covariance
-    of its terms, and its quadratic form is χ². (The generalised covariance measure of Shah and Peters, 2020, with the
-    group as unit.)
+    def __init__(self, draws: list[NDArray[Any]], test: Test, names: list[str]) -> None:
+        self.d, self.names = len(names), names
+        self.tests: list[tuple[str, str, str, float]] = []
+        self.asks = []
+        for draw in draws:
+            columns = [_prepared(draw[v].T, test)[:, record] for record in (0, 1) for v in range(self.d)]
+            self.asks.append(independence_test(test, np.column_stack(columns)))
+        if test == "gtest":
+            _warn_of_thin_strata(np.stack(columns[: self.d]))
 
-    Parameters
-    ----------
-    x, y : one array of codes (records,) per group; two or more records each
+    def across(self, j: int, k: int, given: Sequence[int]) -> float:
+        """X_{j;1} ⟂ X_{k;2} | given of record 1."""
+        return self._p(j, k, given, ((0, self.d), (self.d, 0)), 2)
 
-    Examples
-    --------
-    >>> from groundshift.worlds.exchangeable_groups import binary_pair
-    >>> world = binary_pair(np.random.default_rng(0), 1500, records=6)
-    >>> pooled_g_test(list(world.x), list(world.y)) > 0.05 > pooled_g_test(list(world.y), list(world.x))
-    True
-    """
-    group = np.repeat(np.arange(len(x)), [len(v) for v in x])
-    X, Y = np.concatenate(list(x)), np.concatenate(list(y))
-    levels_x, levels_y = int(X.max()) + 1, int(Y.max()) + 1
-    counts = np.array([len(v) for v in x])
-    of_x = np.zeros((len(x), levels_x))
-    np.add.at(of_x, (group, X), 1)
-    # The other records of the group: for record b, the shares of the levels of X_a over a ≠ b.
-    others = (of_x[group] - np.eye(levels_x)[X]) / (counts[group] - 1)[:, None]
-    indicators_y = np.eye(levels_y)[Y]
-    weight = 1.0 / counts[group]
-    terms = []
-    for z in range(levels_x):
-        at = z == X
-        share = weight * at
-        total = share.sum()
-        if total == 0:
-            continue
-        residual_x = others - (share @ others) / total
-        residual_y = indicators_y - (share @ indicators_y) / total
-        product = np.einsum("r,ri,rj->rij", share, residual_x[:, 1:], residual_y[:, 1:])
-        summed = np.zeros((len(x), *product.shape[1:]))
-        np.add.at(summed, group, product)
-        terms.append(summed.reshape(len(x), -1))
-    U = np.concatenate(terms, axis=1)
-    covariance = U.T @ U
-    freedom = int(np.linalg.matrix_rank(covariance, hermitian=True))
-    if freedom == 0:
-        return 1.0
-    statistic = float(U.sum(0) @ np.linalg.pinv(covariance, hermitian=True) @ U.sum(0))
-    return float(stats.chi2.sf(statistic, freedom))
+    def within(self, j: int, k: int, given: Sequence[int]) -> float:
+        """X_{j;1} ⟂ X_{k;1} | given of the same record."""
+        return self._p(j, k, given, ((0, 0), (self.d, self.d)), 1)
+
+    def _p(
+        self, j: int, k: int, given: Sequence[int], orders: tuple[tuple[int, int], ...], record: int
+    ) -> float:
+        p = float(
+            combined_p([ask(a + j, b + k, [a + m for m in given]) for ask in self.asks for a, b in orders])
+        )
+        conditions = ", ".join(f"{self.names[m]}[1]" for m in given)
+        self.tests.append((f"{self.names[j]}[1]", f"{self.names[k]}[{record}]", conditions, p))
+        return p
 
 
 # A table of records --------------------------------------------------------------------------------------
@@ -287,7 +310,7 @@ class CausalDeFinetti(BaseEstimator):
     Parameters
     ----------
     alpha : float
-        Level of every test.
+        Level of every test; p-values are combined over orders and draws of the records so that it holds.
     test : "auto", "gtest", "kci", "kci-lowrank", "rcit", "fisherz" or a function ``(x, y, z) -> p``
         "auto" is "gtest" where every variable has at most ten values, else the kernel test on ranks made normal.
     rule : "abstain" or "argmax"
@@ -295,7 +318,7 @@ class CausalDeFinetti(BaseEstimator):
     records : 2 or "all"
         Two records of each group, drawn at random, or (for two discrete variables) all of them.
     draws : int
-        Times two records are drawn from larger groups; p-values are medians over draws.
+        Times two records are drawn from larger groups; p-values are combined over draws.
     variables : sequence of str, optional
         Columns to use; all but the group's by default.
     random_state : int, RandomState or None
@@ -311,7 +334,8 @@ class CausalDeFinetti(BaseEstimator):
     tests_ : DataFrame
         Every test in words, with its p-value.
     variation_ : DataFrame
-        By variable: p-value of X₁ ⟂ X₂ within groups; small where something of it varies between groups.
+        By variable: p-value of X₁ ⟂ X₂, small where something of it varies between groups, and the share of its
+        variance within groups, without which it tells no direction.
     power_note_ : str
         How many groups the observed effect would need.
     groups_ : int
@@ -358,7 +382,7 @@ class CausalDeFinetti(BaseEstimator):
         Raises
         ------
         InputError
-            No group with two records, constant or equal variables, text with the kernel test.
+            No group with two records, constant or equal variables, infinite values, text with the kernel test.
         """
         self._check()
         frame, group = split_domain(X, domain)
@@ -401,6 +425,8 @@ class CausalDeFinetti(BaseEstimator):
             raise InputError(
                 f"{frame.shape[1]} variable was given; at least two are needed besides the group."
             )
+        for column in frame:
+            _refuse_infinite(str(column), frame[column])
         whole = frame.notna().all(axis=1)
         if not whole.all():
             warnings.warn(f"{int((~whole).sum())} records with missing values are left out.", stacklevel=3)
@@ -417,7 +443,7 @@ class CausalDeFinetti(BaseEstimator):
         frame, group = frame[sizes >= 2].reset_index(drop=True), group[sizes >= 2].reset_index(drop=True)
         if group.nunique() < FEW_GROUPS:
             warnings.warn(
-                f"{group.nunique()} groups tell next to nothing (200 decide one binary pair in twenty-five).",
+                f"{group.nunique()} groups tell next to nothing (200 decide one binary pair in five).",
                 stacklevel=3,
             )
         coded = frame.apply(
@@ -444,10 +470,19 @@ class CausalDeFinetti(BaseEstimator):
         rows = {}
         for v, name in enumerate(names):
             test = _test_for([s[v].T for s in samples], self.test)
-            p = [independence_test(test, _prepared(s[v].T, test))(0, 1) for s in samples]
-            rows[name] = {"p_value": float(np.median(p)), "varies": bool(np.median(p) < self.alpha)}
+            p = float(combined_p([independence_test(test, _prepared(s[v].T, test))(0, 1) for s in samples]))
+            within = float(np.mean([share_within(s[v].T) for s in samples]))
+            rows[name] = {"p_value": p, "varies": p < self.alpha, "within": within}
         self.variation_ = pd.DataFrame.from_dict(rows, orient="index")
         self.variation_.index.name = "variable"
+        flat = self._flat()
+        if flat and self.rule == "argmax":
+            warnings.warn(f"{_too_little_within(flat)}; rule='argmax' answers nevertheless.", stacklevel=3)
+
+    def _flat(self) -> dict[str, float]:
+        """The variables that hardly vary within a group, and how much."""
+        within = self.variation_["within"]
+        return {str(name): w for name, w in within.items() if hardly_varies(w, self.groups_)}
 
     def _fit_pair(
         self, frame: pd.DataFrame, group: pd.Series[Any], samples: list[NDArray[Any]], names: list[str]
@@ -455,13 +490,11 @@ class CausalDeFinetti(BaseEstimator):
         if self.records == "all":
             orders = self._all_records(frame, group, names)
         else:
-            found = [
-                bivariate(s[0].T, s[1].T, test=self.test, alpha=self.alpha, rule=self.rule).orders
-                for s in samples
-            ]
-            orders = np.median(found, axis=0)
-        self.pair_ = _decide(orders, self.alpha, self.rule, self.groups_)
+            test = _test_for([s[v].T for s in samples for v in (0, 1)], self.test)
+            orders = np.concatenate([_orders(s[0].T, s[1].T, test) for s in samples])
         a, b = names
+        flat = ["xy"[names.index(name)] for name in self._flat()]
+        self.pair_ = _decide(orders, self.alpha, self.rule, self.groups_, flat)
         words = {"x → y": f"{a} → {b}", "y → x": f"{b} → {a}", "none": f"no edge between {a} and {b}"}
         self.decision_ = words.get(self.pair_.decision, self._why_undecided())
         self.graph_ = nx.DiGraph()
@@ -488,11 +521,13 @@ class CausalDeFinetti(BaseEstimator):
         order = np.argsort(pd.factorize(group)[0], kind="stable")
         ends = np.cumsum(group.iloc[order].value_counts(sort=False).to_numpy())[:-1]
         x, y = (np.split(pd.factorize(frame[n].iloc[order], sort=True)[0], ends) for n in names)
-        p = [pooled_g_test(x, y), pooled_g_test(y, x), _within_records(x, y)]
+        p = [pooled_g_test(x, y), pooled_g_test(y, x), within_records(x, y)]
         return np.array([p, p])
 
     def _why_undecided(self) -> str:
         p = self.pair_
+        if p.flat:
+            return f"undecided: {_too_little_within(self._flat())}"
         if max(p.p_x_to_y, p.p_y_to_x) <= self.alpha:
             return "undecided: both directions are rejected (the mechanisms may share what varies)"
         if p.p_none <= self.alpha:
@@ -505,7 +540,8 @@ class CausalDeFinetti(BaseEstimator):
         effect = stats.chi2.isf(max(rejected, 1e-300), 1) - 1
         if effect <= 0:
             return f"{self.groups_} groups show no sign of a direction; more of them may not help."
-        needed = int(np.ceil(self.groups_ * 10.5 / effect))
+        wanted = (stats.norm.isf(self.alpha / 2) + stats.norm.isf(0.1)) ** 2
+        needed = int(np.ceil(self.groups_ * wanted / effect))
         return (
             f"An effect as large as the one observed is seen nine times in ten with about {needed:,} groups."
         )
@@ -513,12 +549,10 @@ class CausalDeFinetti(BaseEstimator):
     def _fit_graph(self, samples: list[NDArray[Any]], names: list[str]) -> None:
         if self.records == "all":
             raise InputError("records='all' is for two variables; with more, use records=2.")
-        found = [
-            multivariate(s, test=self.test, alpha=self.alpha, rule=self.rule, names=names) for s in samples
-        ]
-        # Draws of two records may differ; the structure that comes most often, with its own tests, is the answer.
-        keys = [(f.edges, tuple(map(tuple, f.layers))) for f in found]
-        chosen = found[max(range(len(found)), key=lambda i: keys.count(keys[i]))]
+        flat = self._flat()
+        places = [names.index(name) for name in flat]
+        test = _test_for([values.T for draw in samples for values in draw], self.test)
+        chosen = _structure(samples, test, self.alpha, self.rule, names, places)
         self.structure_ = chosen
         self.graph_ = nx.DiGraph()
         self.graph_.add_nodes_from(names)
@@ -528,9 +562,12 @@ class CausalDeFinetti(BaseEstimator):
             self.graph_.add_edge(names[j], names[i], oriented=False)
         self.layers_ = [[names[v] for v in layer] for layer in chosen.layers]
         self.tests_ = pd.DataFrame(chosen.tests, columns=["first", "second", "given", "p_value"])
-        self.decision_ = _words(chosen, names)
-        share = keys.count((chosen.edges, tuple(map(tuple, chosen.layers)))) / len(keys)
-        self.power_note_ = f"{share:.0%} of {len(keys)} draws of two records give this structure."
+        self.decision_ = _words(chosen, names, flat)
+        self.power_note_ = (
+            f"{len(chosen.unoriented)} edges stay without a direction; more groups may tell them."
+            if chosen.unoriented
+            else "Every edge has a direction."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything learnt, as plain values for JSON."""
@@ -563,33 +600,24 @@ class CausalDeFinetti(BaseEstimator):
         return ax
 
 
-def _within_records(x: Sequence[NDArray[np.int64]], y: Sequence[NDArray[np.int64]]) -> float:
-    """P-value of X ⟂ Y within a record, over all records, with the group as unit."""
-    levels_x, levels_y = (int(np.concatenate(list(v)).max()) + 1 for v in (x, y))
-    shares = [np.eye(levels_x)[a].T @ np.eye(levels_y)[b] / len(a) for a, b in zip(x, y, strict=True)]
-    joint = np.array(shares)
-    p_x, p_y = joint.mean(0).sum(1), joint.mean(0).sum(0)
-    # Residual products about the pooled margins; one vector per group.
-    U = joint - joint.sum(2)[:, :, None] * p_y[None, None, :] - p_x[None, :, None] * joint.sum(1)[:, None, :]
-    U = (U + p_x[:, None] * p_y[None, :])[:, 1:, 1:].reshape(len(joint), -1)
-    covariance = U.T @ U
-    freedom = int(np.linalg.matrix_rank(covariance, hermitian=True))
-    if freedom == 0:
-        return 1.0
-    return float(stats.chi2.sf(U.sum(0) @ np.linalg.pinv(covariance, hermitian=True) @ U.sum(0), freedom))
-
-
 # Helpers -------------------------------------------------------------------------------------------------
 
 
-def _words(found: Multivariate, names: list[str]) -> str:
+def _words(found: Multivariate, names: list[str], flat: Mapping[str, float]) -> str:
     parts = [f"{names[i]} → {names[j]}" for i, j in sorted(found.edges)]
     parts += [f"{names[i]} — {names[j]} (direction open)" for i, j in found.unoriented]
     if found.open:
         parts.append(f"undecided among {', '.join(names[v] for v in found.open)}: no sink at this level")
     if found.forced:
         parts.append(f"layers taken although rejected: {', '.join(str(n + 1) for n in found.forced)}")
+    if found.flat:
+        parts.append(_too_little_within(flat))
     return "; ".join(parts) or "no edge"
+
+
+def _too_little_within(flat: Mapping[str, float]) -> str:
+    listed = " and ".join(f"{name} ({share:.1%} of its variance)" for name, share in flat.items())
+    return f"{listed} hardly varies within a group, and what its records share tells no direction"
 
 
 def _two_of_each(group: pd.Series[Any], rng: np.random.RandomState) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -605,9 +633,12 @@ def _test_for(columns: Sequence[NDArray[Any]], test: Test) -> Test:
     levels = max(len(np.unique(c)) for c in columns)
     if test == "auto":
         discrete = levels <= MOST_LEVELS
-        return "gtest" if discrete else "kci" if max(len(c) for c in columns) <= 500 else "kci-lowrank"
+        test = "gtest" if discrete else "kci" if max(len(c) for c in columns) <= 500 else "kci-lowrank"
     if test == "gtest" and levels > MOST_LEVELS:
         raise InputError(f"A variable with {levels} values was given to the G test; use test='kci-lowrank'.")
+    text = [c for c in columns if not (np.issubdtype(c.dtype, np.number) or c.dtype == bool)]
+    if text and test != "gtest":
+        _refuse_text("A variable", len(np.unique(text[0])))
     return test
 
 
@@ -615,8 +646,6 @@ def _prepared(column: NDArray[Any], test: Test) -> NDArray[Any]:
     """Codes for the G test; else ranks made normal, which keeps every independence and tames heavy tails."""
     if test == "gtest":
         return np.unique(column, return_inverse=True)[1].reshape(column.shape)
-    if not (np.issubdtype(column.dtype, np.number) or column.dtype == bool):
-        _refuse_text("A variable", len(np.unique(column)))
     return gaussianise(np.asarray(column, dtype=float).reshape(-1, 1)).reshape(column.shape)
 
 
@@ -645,10 +674,26 @@ def _checked_pair(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any
     if x.ndim != 2 or x.shape != y.shape or x.shape[1] != 2:
         raise InputError(f"Arrays of shapes {x.shape} and {y.shape} were given; both must be (groups, 2).")
     for name, v in (("x", x), ("y", y)):
-        if pd.isna(v).any():
-            raise InputError(f"{name} has missing values; leave those groups out.")
+        _refuse_gaps(name, v)
         if len(np.unique(v)) < 2:
             raise InputError(f"{name} is constant; nothing depends on it.")
     if (x == y).all():
         raise InputError("x and y are the same in every record; one of them is enough.")
     return x, y
+
+
+def _refuse_gaps(name: str, values: NDArray[Any]) -> None:
+    if pd.isna(values).any():
+        raise InputError(f"{name} has missing values; leave those groups out.")
+    _refuse_infinite(name, pd.Series(values.ravel()))
+
+
+def _refuse_infinite(name: str, column: pd.Series[Any]) -> None:
+    column = column.dropna().infer_objects()
+    if not pd.api.types.is_numeric_dtype(column):
+        return
+    infinite = int(np.isinf(column.to_numpy(dtype=float)).sum())
+    if infinite:
+        raise InputError(
+            f"{name} holds {infinite} infinite values; leave those records out, or give them a finite value."
+        )

@@ -11,17 +11,22 @@ A test is made once from all columns and then asked for p-values: ``test(i, j, [
 
 A discrete column gets the kernel 1[a = b], never a distance between labels; it may not enter ``fisherz``, which would
 test for a linear trend in the label.
+
+Given a column, whatever is a function of it is independent of everything: such an answer says nothing about causes.
+``test.determined(k, [l])`` says whether column k is a function of column l, as far as the rows tell.
 """
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, stats
+from scipy.spatial import cKDTree
 
 from groundshift.errors import InputError
 
@@ -40,6 +45,7 @@ __all__ = [
     "g_test",
     "gamma_p",
     "independence_test",
+    "is_function",
     "register",
     "standardise",
     "unconditional_width",
@@ -76,6 +82,7 @@ class IndependenceTest(ABC):
         self.discrete = frozenset(discrete)
         self.widths = dict(widths or {})
         self.asked: dict[tuple[int, int, tuple[int, ...]], float] = {}
+        self._functions: dict[tuple[int, tuple[int, ...]], bool] = {}
         self.prepare()
 
     def prepare(self) -> None:
@@ -93,6 +100,18 @@ class IndependenceTest(ABC):
         if key not in self.asked:
             self.asked[key] = float(self.p_value(*key))
         return self.asked[key]
+
+    def determined(self, k: int, given: Collection[int]) -> bool:
+        """Whether column k is a function of columns ``given``, see `is_function`; no test can see past them then."""
+        key = (int(k), tuple(sorted(int(z) for z in given)))
+        if key not in self._functions:
+            self._functions[key] = is_function(
+                self.columns[key[0]],
+                [self.columns[z] for z in key[1]],
+                discrete=key[0] in self.discrete,
+                given_discrete=[z in self.discrete for z in key[1]],
+            )
+        return self._functions[key]
 
 
 TESTS: dict[str, Callable[..., IndependenceTest]] = {}
@@ -189,6 +208,99 @@ class FisherZ(IndependenceTest):
         canonical = np.clip(np.linalg.svd(qx.T @ qy, compute_uv=False), 0, 1 - 1e-12)
         bartlett = -(self.rows - 1 - taken - (p + q + 1) / 2) * np.log(1 - canonical**2).sum()
         return float(stats.chi2.sf(bartlett, p * q))
+
+
+# Functions -----------------------------------------------------------------------------------------------
+
+ASKED_ROWS = 1000
+"""Most rows whose neighbours are looked at."""
+FUNCTION_NOISE = 0.03
+"""Largest error of a function's value from its neighbours', in typical differences between two rows."""
+FUNCTION_MISSES = 0.05
+"""Largest share of rows whose label is not their nearest neighbour's, in shares of chance."""
+FEW_VALUES = 20
+"""A numeric column of so few values is compared as a label is."""
+APART = 1e6
+
+
+def is_function(
+    values: Array, given: Sequence[Array], *, discrete: bool = False, given_discrete: Sequence[bool] = ()
+) -> bool:
+    """Whether a column is, but for a little noise, a function of others: of a group, a product, a sum, a square.
+
+    Rows whose conditions are nearly equal are compared: of a number, the value that a local line through the nearest
+    rows gives with the row's own (median over rows); of a label, the nearest row's with the row's own. A row that
+    nothing can be compared with counts as determined.
+
+    Parameters
+    ----------
+    values : shape (rows,) or (rows, d); of a vector-valued column every entry must be determined
+    given : columns, each (rows,) or (rows, d)
+    discrete, given_discrete : whether these hold labels
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.standard_normal((2, 300))
+    >>> is_function(a + b, [a, b]), is_function(a + b, [a]), is_function(a**2, [a]), is_function(a, [a**2])
+    (True, False, True, False)
+    """
+    labels = list(given_discrete) or [False] * len(given)
+    columns = [np.asarray(c).reshape(len(values), -1) for c in given]
+    if not columns:
+        return False
+    # What follows from some of the conditions follows from all, but in fewer dimensions rows are nearer.
+    some = {
+        tuple(range(len(given))),
+        *(z for k in (1, 2) for z in itertools.combinations(range(len(given)), k)),
+    }
+    near = [_neighbours([columns[k] for k in z], [labels[k] for k in z]) for z in sorted(some, key=len)]
+    entries = np.asarray(values).reshape(len(values), -1).T
+    return all(any(_follows(entry, discrete, rows) for rows in near) for entry in entries)
+
+
+class _Neighbours(NamedTuple):
+    """Some rows, the places of all, the rows nearest to each, and which of these can be compared with it."""
+
+    rows: NDArray[np.int64]
+    places: Array
+    near: NDArray[np.int64]
+    usable: NDArray[np.bool_]
+
+
+def _neighbours(columns: Sequence[Array], labels: Sequence[bool]) -> _Neighbours:
+    """The rows nearest in columns of numbers that agree in columns of labels."""
+    total = len(columns[0])
+    numbers = [standardise(c) for c, label in zip(columns, labels, strict=True) if not label]
+    strata = [c for c, label in zip(columns, labels, strict=True) if label]
+    places = np.column_stack(numbers) if numbers else np.zeros((total, 0))
+    stratum = _codes(np.column_stack(strata)) if strata else np.zeros(total, dtype=np.int64)
+    rows = np.arange(total)
+    if total > ASKED_ROWS:
+        rows = np.random.default_rng(0).choice(rows, ASKED_ROWS, replace=False)
+    space = np.column_stack([places, stratum * APART])
+    count = min(3 * (places.shape[1] + 1), total - 1)
+    distance, near = cKDTree(space).query(space[rows], count + 1)
+    return _Neighbours(rows, places, near, (near != rows[:, None]) & (distance < APART / 2))
+
+
+def _follows(values: NDArray[Any], discrete: bool, neighbours: _Neighbours) -> bool:
+    """Whether the values of some rows follow from those of their neighbours."""
+    rows, places, near, usable = neighbours
+    if discrete or len(np.unique(values)) <= FEW_VALUES:
+        first = near[np.arange(len(rows)), usable.argmax(1)]
+        misses = usable.any(1) & (values[first] != values[rows])
+        chance = 1 - ((np.bincount(_codes(values)) / len(values)) ** 2).sum()
+        return bool(misses.mean() <= FUNCTION_MISSES * chance)
+    offset = places[near] - places[rows][:, None]
+    reach = np.sqrt((offset**2).sum(2).mean(1)) if places.shape[1] else np.zeros(len(rows))
+    offset = offset / np.where(reach > 0, reach, 1)[:, None, None]
+    design = np.concatenate([np.ones((*near.shape, 1)), offset], axis=2) * usable[:, :, None]
+    inner = np.einsum("tki,tkj->tij", design, design) + 1e-6 * np.eye(design.shape[2])
+    line = np.linalg.solve(inner, np.einsum("tki,tk->ti", design, values[near])[:, :, None])[:, 0, 0]
+    error = np.abs(line - values[rows]) * usable.any(1)
+    spread = np.median(np.abs(values - np.random.default_rng(0).permutation(values)))
+    return bool(np.median(error) <= FUNCTION_NOISE * spread)
 
 
 # Tables of counts ----------------------------------------------------------------------------------------

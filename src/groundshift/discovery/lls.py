@@ -14,25 +14,29 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment, minimize_scalar
-from sklearn.base import BaseEstimator, clone
+from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
-from sklearn.decomposition import NMF
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
+from groundshift.discovery.discriminators import best_temperature, discriminator, tempered
+from groundshift.discovery.label_factors import (
+    Factoriser,
+    Factors,
+    counts_of,
+    factorise,
+    factorise_counts,
+    on_simplex,
+    shares_of,
+)
 from groundshift.errors import InputError
 from groundshift.tables import numeric, open_arrays, read_images, read_table, split_domain
 
@@ -46,135 +50,14 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-Factoriser = Literal["nmf", "anchors"]
 Solver = Literal["simplex", "pinv"]
 FEW_ROWS = 30
 CHANCE = 0.02
 """Nats by which a discriminator must beat chance."""
-
-
-# 3. Factorise --------------------------------------------------------------------------------------------
-
-
-class Factors(NamedTuple):
-    """A factorisation of the shares of cells in domains.
-
-    Attributes
-    ----------
-    class_prior : Q_{Y|D}, shape (classes, domains), columns sum to one
-    cell_given_class : Q_{C|Y}, shape (cells, classes), columns sum to one
-    residual : Frobenius norm of what is left, over that of the shares
-    spread : mean L1 distance of the class priors of the next four restarts from the best (NMF); 0 for anchors
-    """
-
-    class_prior: Array
-    cell_given_class: Array
-    residual: float
-    spread: float
-
-
-def factorise(
-    cells: ArrayLike,
-    domain: ArrayLike,
-    n_classes: int,
-    *,
-    factoriser: Factoriser = "nmf",
-    restarts: int = 50,
-    random_state: Any = None,
-) -> Factors:
-    """Class proportions of domains from discrete observations; for words of documents this is a topic model.
-
-    Parameters
-    ----------
-    cells, domain : codes, shape (rows,)
-    factoriser : "nmf", the best of ``restarts`` random starts; or "anchors", cells that belong to one class only, by
-        successive projection
-
-    Examples
-    --------
-    >>> from groundshift.worlds.label_shift import draw_priors, words
-    >>> rng = np.random.default_rng(0)
-    >>> world = words(rng, draw_priors(rng, 3, 8))
-    >>> found = factorise(world.X[:, 0], world.domain, 3, factoriser="anchors")
-    >>> from groundshift.measures.matching import matched_l1
-    >>> matched_l1(world.prior, found.class_prior) < 0.2
-    True
-    """
-    cell_codes, domain_codes = (np.unique(np.asarray(v), return_inverse=True)[1] for v in (cells, domain))
-    if len(cell_codes) != len(domain_codes):
-        raise InputError(f"{len(cell_codes)} cells were given for {len(domain_codes)} domain labels.")
-    shares = _shares(cell_codes, domain_codes)
-    if len(shares) < n_classes:
-        raise InputError(
-            f"{len(shares)} cells cannot show {n_classes} classes; at least as many cells are needed."
-        )
-    return _factorise(shares, n_classes, factoriser, restarts, check_random_state(random_state))
-
-
-def _shares(cells: NDArray[np.int64], domain: NDArray[np.int64]) -> Array:
-    """Q_{C|D}, shape (cells, domains)."""
-    m, r = int(cells.max()) + 1, int(domain.max()) + 1
-    counts = np.bincount(cells * r + domain, minlength=m * r).reshape(m, r).astype(float)
-    return counts / counts.sum(0)
-
-
-def _factorise(
-    shares: Array, k: int, factoriser: Factoriser, restarts: int, rng: np.random.RandomState
-) -> Factors:
-    if factoriser == "anchors":
-        return _by_anchors(shares, k)
-    if factoriser != "nmf":
-        raise InputError(f"factoriser may be 'nmf' or 'anchors'; {factoriser!r} was given.")
-    found = []
-    for _ in range(restarts):
-        model = NMF(k, init="random", tol=1e-6, max_iter=2000, random_state=rng.randint(2**31 - 1))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            C = model.fit_transform(shares)
-        found.append((model.reconstruction_err_, C, model.components_))
-    found.sort(key=lambda item: item[0])
-    best = [_scaled(C, W) for _, C, W in found[:5]]
-    spread = [_matched_distance(best[0][0], prior) for prior, _ in best[1:]]
-    residual = float(found[0][0] / np.linalg.norm(shares))
-    return Factors(*best[0], residual, float(np.mean(spread)) if spread else 0.0)
-
-
-def _scaled(C: Array, W: Array) -> tuple[Array, Array]:
-    """Move the scale of C's columns to W's rows, then make W's columns proportions."""
-    s = np.maximum(C.sum(0), 1e-300)
-    prior = W * s[:, None]
-    return prior / np.maximum(prior.sum(0), 1e-300), C / s
-
-
-def _matched_distance(a: Array, b: Array) -> float:
-    cost = np.abs(a[:, None, :] - b[None, :, :]).sum(2)
-    rows, columns = linear_sum_assignment(cost)
-    return float(cost[rows, columns].sum() / a.shape[1])
-
-
-def _by_anchors(shares: Array, k: int) -> Factors:
-    """Corners of the cells' p(d|c) by successive projection, then p(y|c) by non-negative least squares."""
-    weight = shares.mean(1)
-    given_cell = shares / np.maximum(shares.sum(1, keepdims=True), 1e-300)
-    # The p(d|c) of a very rare cell is mostly noise, and noise makes corners.
-    trusted = np.flatnonzero(weight >= 0.2 / len(weight))
-    trusted = trusted if len(trusted) >= k else np.arange(len(weight))
-    residual = given_cell[trusted].copy()
-    corners: list[int] = []
-    for _ in range(k):
-        norms = (residual**2).sum(1)
-        corners.append(int(trusted[norms.argmax()]))
-        direction = residual[norms.argmax()] / np.sqrt(max(norms.max(), 1e-300))
-        residual -= np.outer(residual @ direction, direction)
-    domain_given_class = given_cell[corners].T
-    class_given_cell = _on_simplex(given_cell, domain_given_class)
-    joint = class_given_cell * weight[:, None]
-    mass = np.maximum(joint.sum(0), 1e-300)
-    prior = domain_given_class.T * mass[:, None]
-    prior = prior / np.maximum(prior.sum(0), 1e-300)
-    cell_given_class = joint / mass
-    left = shares - cell_given_class @ prior
-    return Factors(prior, cell_given_class, float(np.linalg.norm(left) / np.linalg.norm(shares)), 0.0)
+NOISY = 1.25
+"""Share of the discriminator's gain that the classes explain, above which its outputs are mostly noise."""
+OUTSIDE = 0.5
+"""Share of rows off the simplex of the classes above which these do not explain them."""
 
 
 # 4. Adjust -----------------------------------------------------------------------------------------------
@@ -220,7 +103,7 @@ def posterior(
     if solver == "pinv":
         p = np.maximum(f @ np.linalg.pinv(domain_given_class).T, 0)
     elif solver == "simplex":
-        p = _on_simplex(f, domain_given_class)
+        p = on_simplex(f, domain_given_class)
     else:
         raise InputError(f"solver may be 'simplex' or 'pinv'; {solver!r} was given.")
     return _normalised(p) if domain is None else adapt(p, domain_given_class, domain)
@@ -262,30 +145,6 @@ def _domain_given_class(Q: Array, gamma: ArrayLike | None = None) -> Array:
     return (joint / joint.sum(1, keepdims=True)).T
 
 
-def _on_simplex(f: Array, corners: Array, steps: int = 300) -> Array:
-    """argmin over the simplex of ‖corners p - f‖² for every row of f, by accelerated projected gradients."""
-    gram, linear = corners.T @ corners, f @ corners
-    rate = 1 / max(np.linalg.eigvalsh(gram)[-1], 1e-12)
-    p = np.full((len(f), corners.shape[1]), 1 / corners.shape[1])
-    ahead, momentum = p, 1.0
-    for _ in range(steps):
-        new = _project(ahead - rate * (ahead @ gram - linear))
-        next_momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = new + (momentum - 1) / next_momentum * (new - p)
-        if np.abs(new - p).max() < 1e-9:
-            return new
-        p, momentum = new, next_momentum
-    return p
-
-
-def _project(v: Array) -> Array:
-    """Euclidean projection of every row on the simplex."""
-    u = -np.sort(-v, axis=1)
-    excess = (np.cumsum(u, axis=1) - 1) / np.arange(1, v.shape[1] + 1)
-    last = (u > excess).sum(1) - 1
-    return np.maximum(v - excess[np.arange(len(v)), last][:, None], 0)
-
-
 # The pipeline --------------------------------------------------------------------------------------------
 
 
@@ -309,7 +168,7 @@ class LatentLabelShift(BaseEstimator):
     folds : int
         Outputs of rows come from classifiers that have not seen them.
     restarts : int
-        Of the factorisation.
+        Random starts of the factorisation, beside the anchors.
     allow_unidentified : bool
         Go on where classes cannot be identified: fewer domains than classes, or domains that look alike.
     random_state : int, RandomState or None
@@ -329,9 +188,9 @@ class LatentLabelShift(BaseEstimator):
     anchors_ : array (classes, 5)
         Rows nearest to each corner: look at these to name a class.
     diagnostics_ : dict
-        gain (nats over chance), explained (share of the gain that mixing labels explains), singular_values,
-        rank_gap, residual, spread, outside (share of rows off the simplex), parallel (largest cosine of two classes'
-        proportions).
+        gain (nats over chance), explained (share of the gain that mixing labels explains; a little above 1 where the
+        classes smooth a noisy discriminator), singular_values, rank_gap, residual, spread and start (see `Factors`),
+        outside (share of rows off the simplex), parallel (largest cosine of two classes' proportions).
     warnings_ : list of str
         What speaks against the result.
     domains_
@@ -357,7 +216,7 @@ class LatentLabelShift(BaseEstimator):
         solver: Solver = "simplex",
         gamma: Literal["uniform", "empirical"] = "uniform",
         folds: int = 5,
-        restarts: int = 50,
+        restarts: int = 20,
         allow_unidentified: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -377,8 +236,8 @@ class LatentLabelShift(BaseEstimator):
 
         Parameters
         ----------
-        X : array (rows, n), frame (pandas, polars, Arrow), path of a csv or parquet file; embeddings, as a .npy file
-            or a .npz file; or a folder of images with one sub-folder per domain
+        X : array or scipy sparse matrix (rows, n), frame (pandas, polars, Arrow), path of a csv or parquet file;
+            embeddings, as a .npy file or a .npz file; or a folder of images with one sub-folder per domain
         domain : column name (of a .npz file: name of the array that holds the labels), or one label per row; not
             needed for a folder
 
@@ -388,6 +247,8 @@ class LatentLabelShift(BaseEstimator):
             Fewer domains than classes, domains that look alike, missing values, fewer cells than classes.
         """
         values, labels = _read(X, domain)
+        if self.discriminator == "precomputed" and sparse.issparse(values):
+            values = values.toarray()
         self.warnings_: list[str] = []
         codes = self._domains(labels)
         m = self._check(values, len(self.domains_))
@@ -395,8 +256,8 @@ class LatentLabelShift(BaseEstimator):
         f = self._discriminate(values, codes, rng)
         self._gain(f, codes)
         self.cells_, self._kmeans = self._discretise(f, m, rng)
-        shares = _shares(self.cells_, codes)
-        found = _factorise(shares, self.n_classes, self.factoriser, self.restarts, rng)
+        counts = counts_of(self.cells_, codes)
+        found = factorise_counts(counts, self.n_classes, self.factoriser, self.restarts, rng)
         self._prior = found.class_prior
         self.class_prior_ = pd.DataFrame(found.class_prior, columns=pd.Index(self.domains_, name="domain"))
         self.class_prior_.index.name = "class"
@@ -404,7 +265,7 @@ class LatentLabelShift(BaseEstimator):
         self.labels_ = self.probabilities_.argmax(1)
         self.unadapted_ = self._posterior(f, None)
         self.anchors_ = _nearest(f, _domain_given_class(self._prior, self._gamma), 5)
-        self._diagnose(f, codes, shares, found)
+        self._diagnose(f, codes, shares_of(counts), found)
         return self
 
     def fit_predict(self, X: Any, y: Any = None, *, domain: Any = None) -> NDArray[np.int64]:
@@ -414,7 +275,7 @@ class LatentLabelShift(BaseEstimator):
     def predict_proba(self, X: Any, *, domain: Any = None) -> Array:
         """q(y|x,d) of new rows, or q(y|x) without their domains, shape (rows, classes)."""
         if domain is None and not _is_folder(X):
-            values, codes = numeric(read_table(open_arrays(X, None)[0])), None
+            values, codes = _features(X), None
         else:
             values, labels = _read(X, domain)
             places = {name: k for k, name in enumerate(self.domains_)}
@@ -460,7 +321,7 @@ class LatentLabelShift(BaseEstimator):
         self._gamma = np.full(len(names), 1 / len(names)) if self.gamma == "uniform" else share
         return codes.astype(np.int64)
 
-    def _check(self, values: Array, r: int) -> int:
+    def _check(self, values: Any, r: int) -> int:
         if self.gamma not in ("uniform", "empirical"):
             raise InputError(f"gamma may be 'uniform' or 'empirical'; {self.gamma!r} was given.")
         if self.factoriser not in ("nmf", "anchors"):
@@ -493,7 +354,7 @@ class LatentLabelShift(BaseEstimator):
 
     # 1. Discriminate
 
-    def _discriminate(self, values: Array, codes: NDArray[np.int64], rng: np.random.RandomState) -> Array:
+    def _discriminate(self, values: Any, codes: NDArray[np.int64], rng: np.random.RandomState) -> Array:
         """p(d|x) of every row from classifiers that have not seen it, under the domain marginal γ."""
         r = len(self.domains_)
         self._fitted: list[Any] = []
@@ -510,53 +371,24 @@ class LatentLabelShift(BaseEstimator):
                     "all)."
                 )
             return self._under_gamma(values)
-        f = np.empty((len(values), r))
+        f = np.empty((len(codes), r))
         folds = StratifiedKFold(self.folds, shuffle=True, random_state=rng.randint(2**31 - 1))
-        for train, test in folds.split(values, codes):
-            model = self._classifier(values.shape[1], r, rng)
+        for train, test in folds.split(np.zeros(len(codes)), codes):
+            model = discriminator(self.discriminator, values.shape[1], r, rng.randint(2**31 - 1))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(values[train], codes[train])
             self._fitted.append(model)
             f[test] = model.predict_proba(values[test])
-        self._temperature = _best_temperature(f, codes)
-        return self._under_gamma(_tempered(f, self._temperature))
+        f = self._under_gamma(f)
+        self._temperature = best_temperature(f, codes, (self._gamma / self._empirical)[codes])
+        return tempered(f, self._temperature)
 
-    def _classifier(self, n: int, r: int, rng: np.random.RandomState) -> Any:
-        seed = rng.randint(2**31 - 1)
-        if isinstance(self.discriminator, str):
-            if self.discriminator == "mlp":
-                net = MLPClassifier(
-                    (64, 64),
-                    alpha=1e-3,
-                    early_stopping=True,
-                    n_iter_no_change=20,
-                    max_iter=400,
-                    random_state=seed,
-                )
-                return make_pipeline(StandardScaler(), net)
-            if self.discriminator == "logistic":
-                return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-            raise InputError(
-                f"discriminator may be 'mlp', 'logistic', 'precomputed', a classifier or a function; "
-                f"{self.discriminator!r} was given."
-            )
-        if hasattr(self.discriminator, "predict_proba"):
-            model = clone(self.discriminator)
-            # Also the steps inside a pipeline draw.
-            draws = [name for name in model.get_params() if name.split("__")[-1] == "random_state"]
-            return model.set_params(**dict.fromkeys(draws, seed))
-        if callable(self.discriminator):
-            return _Network(self.discriminator, n, r, seed)
-        raise InputError(
-            f"A {type(self.discriminator).__name__} is no classifier of scikit-learn and no function."
-        )
-
-    def _outputs(self, values: Array) -> Array:
+    def _outputs(self, values: Any) -> Array:
         if self.discriminator == "precomputed":
             return self._under_gamma(values)
         mean = np.mean([model.predict_proba(values) for model in self._fitted], axis=0)
-        return self._under_gamma(_tempered(mean, self._temperature))
+        return tempered(self._under_gamma(mean), self._temperature)
 
     def _under_gamma(self, f: Array) -> Array:
         """From the shares of the training rows to γ, by Bayes' rule."""
@@ -618,11 +450,22 @@ class LatentLabelShift(BaseEstimator):
             rank_gap=float(singular[k - 1] / singular[k]) if len(singular) > k else float("inf"),
             residual=found.residual,
             spread=found.spread,
+            start=found.start,
             outside=float((np.linalg.norm(f - mixed, axis=1) > 0.1).mean()),
             parallel=float(
                 max((norms[i] @ norms[j] for i, j in itertools.combinations(range(k), 2)), default=0.0)
             ),
         )
+        if explained > NOISY and d["gain"] > CHANCE:
+            self._warn(
+                f"Mixing {k} classes explains {explained:.0%} of what tells the domains apart: the discriminator's "
+                "outputs are noisy, and so are the shares. More rows or fewer features are needed."
+            )
+        if d["outside"] > OUTSIDE:
+            self._warn(
+                f"{d['outside']:.0%} of the rows are no mixture of {k} classes: there are more of them, or they look "
+                "different in different domains."
+            )
         if explained < 0.6 and d["gain"] > CHANCE:
             self._warn(
                 f"Mixing {k} classes explains only {explained:.0%} of what tells the domains apart: the classes "
@@ -633,7 +476,10 @@ class LatentLabelShift(BaseEstimator):
                 "Two classes have nearly the same share everywhere; they are one class to this method."
             )
         if found.spread > 0.3:
-            self._warn(f"The factorisation is not unique: good restarts differ by {found.spread:.2f} in L1.")
+            self._warn(
+                "The factorisation is not unique: random starts that predict held-out cells as well differ from it by "
+                f"{found.spread:.2f} in L1."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything learnt, as plain values for JSON."""
@@ -690,7 +536,7 @@ def choose_n_classes(
     rng = check_random_state(random_state)
 
     def singular(domain_codes: NDArray[np.int64]) -> Array:
-        shares = _shares(model.cells_, domain_codes)
+        shares = shares_of(counts_of(model.cells_, domain_codes))
         return np.linalg.svd(shares - shares.mean(1, keepdims=True), compute_uv=False)
 
     found = singular(codes)
@@ -704,82 +550,34 @@ def choose_n_classes(
 # Helpers -------------------------------------------------------------------------------------------------
 
 
-class _Network:
-    """A network of logits behind scikit-learn's two methods; the epoch with the best validation loss is kept."""
-
-    def __init__(self, build: Callable[[int, int], Any], n: int, r: int, seed: int) -> None:
-        self.build, self.n, self.r, self.seed = build, n, r, seed
-
-    def fit(self, values: Array, codes: NDArray[np.int64]) -> _Network:
-        import copy
-
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        generator = torch.Generator().manual_seed(self.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = self.build(self.n, self.r)
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            network = network.to(device)
-            self.mean, self.scale = values.mean(0), np.maximum(values.std(0), 1e-12)
-            x = torch.as_tensor((values - self.mean) / self.scale, dtype=torch.float32, device=device)
-            y = torch.as_tensor(codes, device=device)
-            order = torch.randperm(len(x), generator=generator)
-            held, kept = order[: len(x) // 10], order[len(x) // 10 :]
-            optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4)
-            schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.97)
-            best, self.network = float("inf"), copy.deepcopy(network)
-            for _ in range(100):
-                network.train()
-                for batch in kept[torch.randperm(len(kept), generator=generator)].split(64):
-                    optimiser.zero_grad()
-                    cross_entropy(network(x[batch]), y[batch]).backward()
-                    optimiser.step()
-                schedule.step()
-                network.eval()
-                with torch.no_grad():
-                    loss = float(cross_entropy(network(x[held]), y[held]))
-                if loss < best:
-                    best, self.network = loss, copy.deepcopy(network)
-        self.network.eval()
-        return self
-
-    def predict_proba(self, values: Array) -> Array:
-        import torch
-
-        device = next(self.network.parameters()).device
-        x = torch.as_tensor((values - self.mean) / self.scale, dtype=torch.float32, device=device)
-        with torch.no_grad():
-            return torch.softmax(self.network(x), dim=1).double().cpu().numpy()
-
-
-def _tempered(f: Array, temperature: float) -> Array:
-    logits = np.log(np.maximum(f, 1e-12)) / temperature
-    logits -= logits.max(1, keepdims=True)
-    p = np.exp(logits)
-    return p / p.sum(1, keepdims=True)
-
-
-def _best_temperature(f: Array, codes: NDArray[np.int64]) -> float:
-    """The temperature of least cross-entropy on rows not trained on; one that is too sure leaves the simplex."""
-    at = np.arange(len(f))
-
-    def loss(log_temperature: float) -> float:
-        return float(-np.log(np.maximum(_tempered(f, np.exp(log_temperature))[at, codes], 1e-12)).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 4.0), method="bounded").x))
-
-
 def _is_folder(X: Any) -> bool:
     return isinstance(X, str | Path) and Path(X).is_dir()
 
 
-def _read(X: Any, domain: Any) -> tuple[Array, pd.Series[Any]]:
+def _read(X: Any, domain: Any) -> tuple[Any, pd.Series[Any]]:
     if _is_folder(X):
         return read_images(X)
+    if sparse.issparse(X):
+        if isinstance(domain, str):
+            raise InputError(
+                f"A sparse matrix has no column {domain!r}, as its columns have no names; give one label per row."
+            )
+        # The labels are read as those of any table, whose one column stands for the matrix.
+        return _features(X), split_domain(np.zeros((X.shape[0], 1)), domain)[1]
     frame, labels = split_domain(*open_arrays(X, domain))
     return numeric(frame), labels
+
+
+def _features(X: Any) -> Any:
+    """Rows without a domain as floats; a sparse matrix stays one."""
+    if not sparse.issparse(X):
+        return numeric(read_table(open_arrays(X, None)[0]))
+    values = sparse.csr_array(X, dtype=float)
+    if not np.isfinite(values.data).all():
+        raise InputError(
+            "The sparse matrix holds missing or infinite values; fill them, or leave those rows out."
+        )
+    return values
 
 
 def _nearest(f: Array, corners: Array, count: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from groundshift.lab.driver import run
     from groundshift.lab.planning import Plan, plan
     from groundshift.lab.registry import System, system, systems
-    from groundshift.lab.runs import Run, open_run
+    from groundshift.lab.runs import Run, fresh_root, open_run
     from groundshift.lab.site import report
     from groundshift.lab.store import Store, StoreError
     from groundshift.lab.study import Cell, Figure, Grid, Measure, Method, Needs, Sample, Shift, Study, World
@@ -29,7 +29,7 @@ _HOMES = {
     "driver": ("run",),
     "planning": ("Plan", "plan"),
     "registry": ("System", "system", "systems"),
-    "runs": ("Run", "open_run"),
+    "runs": ("Run", "fresh_root", "open_run"),
     "site": ("report",),
     "store": ("Store", "StoreError"),
     "study": ("Cell", "Figure", "Grid", "Measure", "Method", "Needs", "Sample", "Shift", "Study", "World"),

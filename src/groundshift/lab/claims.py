@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from groundshift.errors import InputError
-from groundshift.lab.estimands import measures_of, per_replicate
+from groundshift.lab.estimands import measures_of, per_replicate, support_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +25,15 @@ __all__ = [
     "ControlEvidence",
     "Evidence",
     "Verdict",
+    "control_evidence",
     "gather",
     "judge",
     "judge_all",
+    "p_value",
     "sensitivity",
 ]
 
-Kind = Literal["effect", "equivalence", "identity", "bound", "trend", "boundary"]
+Kind = Literal["effect", "equivalence", "identity", "bound", "trend", "boundary", "rate"]
 Word = Literal["shown", "not shown", "inconclusive"]
 
 
@@ -49,6 +51,19 @@ class Control:
     high: float = math.inf
     rule: Literal["mean", "interval", "every"] = "interval"
 
+    def __post_init__(self) -> None:
+        where = f"The control {self.text!r}"
+        if not self.low <= self.high:
+            raise InputError(f"{where} must lie within [{self.low}, {self.high}]; it can never pass.")
+        if self.low == -math.inf and self.high == math.inf:
+            raise InputError(f"{where} has neither low nor high; it can never fail. Give one of them.")
+        support = support_of(self.estimand)
+        if not measures_of(self.estimand) or (support is not None and support[0] == support[1]):
+            raise InputError(
+                f"{where} has the estimand {self.estimand!r}, which is the same number whatever was measured; a "
+                "control needs a measure that would show the effect if it were there."
+            )
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -59,8 +74,12 @@ class Claim:
     estimand : expression over the results, see `groundshift.lab.estimands`; one value per replicate.
     kind : ``effect``, ``trend`` and ``boundary`` (a predicted failure) hold when the interval of the mean
         clears ``margin`` in ``direction``; ``equivalence`` when it lies inside ±margin; ``bound`` when every
-        replicate clears the margin, within ``tolerance``; ``identity`` when every replicate equals it.
-    margin : the smallest effect worth the name.
+        replicate clears the margin, within ``tolerance``; ``identity`` when every replicate equals it; ``rate`` when
+        the upper 95 % bound of a rate lies below ``margin + slack``.
+    margin : the smallest effect worth the name; of a rate, the level that it must stay below.
+    slack : how far above its level a rate is still good enough; above 0, as no number of trials shows that a rate
+        that lies at its level lies below it.
+    trials : independent trials of which each replicate of a rate is the share: 1 where a replicate is 0 or 1.
     paired_by : the column whose values are the independent replicates.
     unit : ``seed`` (t intervals) or ``group`` (bootstrap over groups of one fixed model or data set).
     paper, same : what the paper reports, and how ours relates: ``same quantity``, ``same direction only`` or
@@ -77,6 +96,8 @@ class Claim:
     kind: Kind = "effect"
     direction: Literal[">", "<"] = ">"
     tolerance: float = 0.0
+    slack: float = 0.0
+    trials: int = 1
     paired_by: str = "seed"
     unit: Literal["seed", "group"] = "seed"
     paper: str = "not to hand"
@@ -90,6 +111,35 @@ class Claim:
             raise InputError(
                 f"Claim {self.id} has margin {self.margin}; a finite one is needed, > 0 for equivalence."
             )
+        if self.kind == "rate":
+            self._check_rate()
+            object.__setattr__(self, "direction", "<")
+        elif self.slack != 0 or self.trials != 1:
+            raise InputError(
+                f"Claim {self.id} is of kind {self.kind!r} and has slack={self.slack}, trials={self.trials}; each "
+                "belongs to a rate. Write kind='rate', or leave them out."
+            )
+
+    def _check_rate(self) -> None:
+        if not self.slack > 0:
+            raise InputError(
+                f"Claim {self.id} is a rate with slack {self.slack}; a slack above 0 is needed: a rate that lies at "
+                "its level is never shown to lie below it."
+            )
+        if not (self.margin >= 0 and self.limit < 1):
+            raise InputError(
+                f"Claim {self.id} is a rate with level {self.margin} and slack {self.slack}; the level must be at "
+                "least 0, and both together below 1."
+            )
+        if not isinstance(self.trials, int) or self.trials < 1:
+            raise InputError(
+                f"Claim {self.id} has trials={self.trials}; a whole number of trials in each replicate is needed."
+            )
+
+    @property
+    def limit(self) -> float:
+        """What the interval must clear: the margin, and of a rate its slack as well."""
+        return self.margin + self.slack
 
     @property
     def reads(self) -> set[tuple[str, str | None]]:
@@ -149,48 +199,98 @@ class Verdict:
 def gather(claim: Claim, table: pd.DataFrame, alpha: float = 0.05) -> Evidence:
     """Measure a claim on the long table of planned results, NaN where a cell has failed or not run.
 
-    The interval is two-sided at ``1 - alpha``, except for equivalence, where it is at ``1 - 2 alpha`` so
-    that "inside ±margin" is the two one-sided tests at ``alpha``.
+    The interval is two-sided at ``1 - alpha``, except for equivalences and rates, where it is at ``1 - 2 alpha``:
+    "inside ±margin" is then the two one-sided tests at ``alpha``, and each end of a rate's interval is a bound at
+    ``1 - alpha``.
+    Replicates that are all 0 or 1 take exact binomial intervals and p values.
+
+    Raises
+    ------
+    InputError
+        A replicate of a rate that is no share of its trials.
     """
     x = _values(claim.estimand, table, claim.paired_by)
     evidence = Evidence(tuple(map(float, x)), control=_control(claim, table))
+    hits = _hits(claim, x) if claim.kind == "rate" else 0
     if len(x) == 0 or not np.isfinite(x).all():
         return evidence
     evidence = replace(evidence, mean=float(x.mean()))
     if claim.deterministic:
         return replace(evidence, low=float(x.min()), high=float(x.max()))
+    if claim.kind == "rate":
+        return _rate(claim, evidence, hits, alpha)
     if len(x) < 2:
         return evidence
-    low, high = _interval(x, claim.unit, 1 - (2 * alpha if claim.kind == "equivalence" else alpha))
-    return replace(evidence, low=low, high=high, p=_p_value(claim, x))
+    level = 1 - (2 * alpha if claim.kind == "equivalence" else alpha)
+    low, high = _interval(x, claim.estimand, claim.unit, level)
+    return replace(evidence, low=low, high=high, p=p_value(claim, x))
 
 
 def _values(expression: str, table: pd.DataFrame, paired_by: str) -> np.ndarray:
     return np.array(list(per_replicate(expression, table, paired_by).values()), dtype=float)
 
 
-def _interval(x: np.ndarray, unit: str, level: float) -> tuple[float, float]:
-    from groundshift.measures.intervals import bootstrap_interval, t_interval
+def _hits(claim: Claim, x: np.ndarray) -> int:
+    """How many of all trials of a rate were hits."""
+    x = x[np.isfinite(x)]
+    hits = np.round(x * claim.trials)
+    wrong = x[(np.abs(hits - x * claim.trials) > 1e-6) | (x < 0) | (x > 1)]
+    if len(wrong):
+        needed = (
+            "must be 0 or 1. Where a replicate is the share of several independent trials, say of how many with trials="
+            if claim.trials == 1
+            else f"must be a share of its {claim.trials} trials (0/{claim.trials}, 1/{claim.trials}, …)"
+        )
+        raise InputError(
+            f"Claim {claim.id} is a rate and its estimand {claim.estimand!r} gave {wrong[0]:g}; each replicate "
+            f"{needed}."
+        )
+    return int(hits.sum())
 
+
+def _rate(claim: Claim, evidence: Evidence, hits: int, alpha: float) -> Evidence:
+    from groundshift.measures.rates import rate_interval, rate_p
+
+    trials = evidence.planned * claim.trials
+    low, high = rate_interval(hits, trials, 1 - 2 * alpha)
+    return replace(evidence, low=low, high=high, p=rate_p(hits, trials, claim.limit, "<"))
+
+
+def _interval(x: np.ndarray, estimand: str, unit: str, level: float) -> tuple[float, float]:
+    from groundshift.measures.intervals import bootstrap_interval, t_interval
+    from groundshift.measures.rates import are_outcomes, outcome_interval
+
+    support = support_of(estimand)
+    if support is not None and are_outcomes(x, support):
+        return outcome_interval(x, support, level)
     return t_interval(x, level) if unit == "seed" else bootstrap_interval(x, level)
 
 
-def _p_value(claim: Claim, x: np.ndarray) -> float:
+def p_value(claim: Claim, x: np.ndarray) -> float:
+    """P value of a claim about a mean, from its replicates."""
     from groundshift.measures.intervals import equivalence_p, one_sided_p
+    from groundshift.measures.rates import are_outcomes, outcome_p
 
-    if claim.kind == "equivalence":
-        return equivalence_p(x, claim.margin)
-    return one_sided_p(x, claim.margin, claim.direction)
+    support, margin, equivalence = support_of(claim.estimand), claim.margin, claim.kind == "equivalence"
+    if support is None or not are_outcomes(x, support):
+        return equivalence_p(x, margin) if equivalence else one_sided_p(x, margin, claim.direction)
+    if equivalence:
+        return max(outcome_p(x, -margin, ">", support), outcome_p(x, margin, "<", support))
+    return outcome_p(x, margin, claim.direction, support)
 
 
 def _control(claim: Claim, table: pd.DataFrame) -> ControlEvidence | None:
     control = claim.control
     if control is None:
         return None
-    x = _values(control.estimand, table, claim.paired_by)
+    return control_evidence(control, _values(control.estimand, table, claim.paired_by), claim.unit)
+
+
+def control_evidence(control: Control, x: np.ndarray, unit: str = "seed") -> ControlEvidence:
+    """What replicates of a control's estimand come to, and whether they lie where they must."""
     if len(x) < 2 or not np.isfinite(x).all():
         return ControlEvidence(math.nan, math.nan, math.nan, False)
-    low, high = _interval(x, claim.unit, 0.95)
+    low, high = _interval(x, control.estimand, unit, 0.95)
     lowest, highest = {"mean": (x.mean(), x.mean()), "interval": (low, high), "every": (x.min(), x.max())}[
         control.rule
     ]
@@ -221,13 +321,17 @@ def judge(
     if fails:
         return (
             "not shown",
-            "violated" if claim.deterministic else "the interval lies on the other side of the margin",
+            "violated" if claim.deterministic else f"the interval lies on the other side of {_mark(claim)}",
         )
     if not holds:
-        return "inconclusive", "the interval straddles the margin, or does not survive Holm's adjustment"
+        return "inconclusive", f"the interval straddles {_mark(claim)}, or does not survive Holm's adjustment"
     if evidence.control is not None and not evidence.control.ok:
         return "inconclusive", "the control did not do what it must"
-    return "shown", "every replicate holds" if claim.deterministic else "the interval clears the margin"
+    return "shown", "every replicate holds" if claim.deterministic else f"the interval clears {_mark(claim)}"
+
+
+def _mark(claim: Claim) -> str:
+    return "the level and its slack" if claim.kind == "rate" else "the margin"
 
 
 def _deterministic(claim: Claim, evidence: Evidence) -> tuple[bool, bool]:
@@ -242,7 +346,7 @@ def _deterministic(claim: Claim, evidence: Evidence) -> tuple[bool, bool]:
 
 def _clears(claim: Claim, evidence: Evidence) -> tuple[bool, bool]:
     """Whether the interval lies wholly on the claimed side, and whether wholly on the other."""
-    low, high, margin = evidence.low, evidence.high, claim.margin
+    low, high, margin = evidence.low, evidence.high, claim.limit
     if claim.kind == "equivalence":
         return -margin < low and high < margin, low > margin or high < -margin
     if claim.direction == ">":
@@ -278,11 +382,14 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
 def sensitivity(verdict: Verdict) -> dict[str, Any]:
     """Other ways to the same answer, for the reader; no verdict depends on them."""
     from groundshift.measures.intervals import bca_interval, sign_flip_p
+    from groundshift.measures.rates import are_outcomes
 
     claim, x = verdict.claim, np.asarray(verdict.evidence.values)
     rows: dict[str, Any] = {}
     if claim.deterministic or len(x) < 2 or not np.isfinite(x).all():
         return rows
+    if claim.kind == "rate" or are_outcomes(x, support_of(claim.estimand)):
+        return rows  # both ways below speak of amounts
     if claim.kind != "equivalence":
         rows["sign-flip p"] = sign_flip_p(x, claim.margin, claim.direction)
     if len(x) >= 10:

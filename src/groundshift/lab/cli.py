@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +19,19 @@ import typer
 from typer.core import TyperGroup
 
 from groundshift.errors import InputError, MissingPart
-from groundshift.lab.console import Json, Quiet, Store, claims_table, margin_text, show, table
-from groundshift.lab.registry import system, systems
+from groundshift.lab.console import (
+    Json,
+    Published,
+    Quiet,
+    Store,
+    claims_table,
+    held_text,
+    margin_text,
+    measured_text,
+    show,
+    table,
+)
+from groundshift.lab.registry import command_name, system_of, systems
 
 __all__ = ["app", "main"]
 
@@ -66,6 +78,9 @@ Scale = Annotated[str, typer.Option(help="quick (seconds, no verdicts), cpu or p
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: --set seeds=10.", metavar="K=V")
 ]
+EngineOption = Annotated[str, typer.Option(help="local, local:4, dask://host:8786, dask-slurm:profile.toml.")]
+Retry = Annotated[list[str] | None, typer.Option(help="Run 'failed' or 'crashed' cells again.")]
+Root = Annotated[int | None, typer.Option(help="Root seed of a replication, in place of the run itself.")]
 
 
 @app.callback()
@@ -102,36 +117,42 @@ def list_(
 
 
 @app.command("show")
-def show_(slug: Slug, as_json: Json = False) -> None:
-    """A system: paper, claims, grid, cost, and how to apply it to your own data."""
+def show_(
+    slug: Slug, store: Store = Path("runs"), results: Published = Path("results"), as_json: Json = False
+) -> None:
+    """A system: paper, claims, verdicts where it was run, cost, and how to apply it to your own data."""
     from dataclasses import asdict
 
     from rich.text import Text
 
-    from groundshift.lab.planning import plan
+    from groundshift.lab.runs import open_run
+    from groundshift.lab.summary import known_summary
 
-    about, plans = system(slug), {}
-    for scale in ("quick", "cpu"):
-        plans[scale] = plan(slug, scale=scale)
-    study = _study(slug)
+    run = open_run(slug, store=store)
+    study, about = run.study, system_of(run.study)
+    cells = {scale: len(open_run(study, scale=scale).cells) for scale in ("quick", "cpu")}
+    known = known_summary(run, results)
+    measured = {claim["id"]: claim for claim in known.data["claims"]} if known else {}
     text = [
         f"[bold]{about.title}[/]",
         (f"{about.url} ({about.venue}), " if about.arxiv else "") + f"room: {about.room}",
         f"\n{about.promise}\n",
         f"On your own data:  {about.use}",
-        f"Its study:         groundshift run {slug}   "
-        f"({plans['cpu'].cells} cells, at most {study.budget_s:.0f} s on two cores)\n",
+        f"Its study:         groundshift run {command_name(study)}   "
+        f"({cells['cpu']} cells, at most {study.budget_s:.0f} s on two cores)\n",
         "[bold]Claims[/]",
         *(
             f"  {c.id:3} {c.text}\n      paper: {c.paper}\n      margin {margin_text(asdict(c))}, "
             f"control: {c.control.text if c.control else 'none'}"
+            + (f"\n      {_verdict_text(measured[c.id])}" if c.id in measured else "")
             for c in study.claims
         ),
     ]
     data = {
         "system": vars(about),
         "claims": [asdict(c) for c in study.claims],
-        "cells": {scale: p.cells for scale, p in plans.items()},
+        "measured": list(measured.values()),
+        "cells": cells,
         "budget_s": study.budget_s,
     }
     show(data, Text.from_markup("\n".join(text)), as_json=as_json)
@@ -142,18 +163,19 @@ def plan_(
     slugs: Slugs,
     scale: Scale = "cpu",
     store: Store = Path("runs"),
+    results: Published = Path("results"),
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Number of cells, time, and the smallest effects that the planned seeds can detect."""
+    """Number of cells, time, the smallest effects that could be shown, and how often each control would pass."""
     from dataclasses import asdict
 
     from groundshift.lab.planning import plan
     from groundshift.lab.settings import parse_overrides
 
+    changes = parse_overrides(overrides or ())
     plans = [
-        plan(slug, scale=scale, store=store, overrides=parse_overrides(overrides or ()))
-        for slug in _named(slugs)
+        plan(slug, scale=scale, store=store, results=results, overrides=changes) for slug in _named(slugs)
     ]
     rows = [(p.study, p.cells, p.done, p.failed, float(p.seconds)) for p in plans]
     show(
@@ -162,25 +184,52 @@ def plan_(
         as_json=as_json,
     )
     power = [
-        (p.study, claim, *found, "margin too small" if claim in p.too_small else "")
+        (p.study, claim, spread, least, _power_note(claim in p.too_small, least))
         for p in plans
-        for claim, found in p.detectable.items()
+        for claim, (spread, least) in p.detectable.items()
     ]
     if power:
         show(None, table(("study", "claim", "spread", "detectable beyond margin", ""), power), quiet=as_json)
+    controls = [
+        (p.study, claim, c.replicates, _percent(c.right), _percent(c.wrong))
+        for p in plans
+        for claim, c in p.controls.items()
+    ]
+    if controls:
+        columns = ("study", "claim of the control", "replicates", "passes when right", "passes when wrong")
+        show(None, table(columns, controls), quiet=as_json)
+    for p in plans:
+        show(None, _pilot_text(p), quiet=as_json or not p.pilot)
+
+
+def _pilot_text(plan: Any) -> str:
+    """What a plan was reckoned from, and what is wrong with the study's controls."""
+    claims: dict[str, list[str]] = {}
+    for claim, control in plan.controls.items():
+        for warning in control.warnings:
+            claims.setdefault(warning, []).append(claim)
+    lines = [f"{plan.study}: what can be detected, and how the controls fare, is reckoned from {plan.pilot}."]
+    lines += [f"{plan.study} {', '.join(names)}: {warning}." for warning, names in claims.items()]
+    return "\n".join(lines)
+
+
+def _power_note(too_small: bool, least: float) -> str:
+    return "" if not too_small else "too few replicates" if least == float("inf") else "margin too small"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.0f} %"
 
 
 @app.command("run")
 def run_(
     slugs: Slugs,
     scale: Scale = "cpu",
-    engine: Annotated[
-        str, typer.Option(help="local, local:4, dask://host:8786, dask-slurm:profile.toml.")
-    ] = "local",
+    engine: EngineOption = "local",
     store: Store = Path("runs"),
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, for batch schedulers.")] = "1/1",
     overrides: Overrides = None,
-    retry: Annotated[list[str] | None, typer.Option(help="Run 'failed' or 'crashed' cells again.")] = None,
+    retry: Retry = None,
     rerun: Annotated[
         str | None, typer.Option(help="'stale': run cells whose code has changed again.")
     ] = None,
@@ -211,8 +260,7 @@ def run_(
                 progress="none" if quiet else "json" if as_json else "auto",
             )
         except KeyboardInterrupt:
-            print("groundshift: interrupted; finished cells are kept, run again to go on.", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise _interrupted() from None
         summary = summarise(this).data
         show(
             {"claims": summary["claims"]},
@@ -221,11 +269,93 @@ def run_(
             quiet=quiet,
         )
         if summary["cells"]["failed"]:
-            print(f"{summary['cells']['failed']} cells failed: groundshift failures {slug}", file=sys.stderr)
+            _say_failed(summary, slug)
             status = 1
         if status == 0 and any(c["required"] and c["verdict"] == "not shown" for c in summary["claims"]):
             status = 4
     raise typer.Exit(status)
+
+
+@app.command()
+def replicate(
+    slugs: Slugs,
+    root: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Root seed, may be repeated; without it, the same fresh one of the study each time."
+        ),
+    ] = None,
+    scale: Scale = "cpu",
+    engine: EngineOption = "local",
+    store: Store = Path("runs"),
+    overrides: Overrides = None,
+    retry: Retry = None,
+    results: Published = Path("results"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run studies once more at a fresh root seed, or resume that, and say which verdicts held."""
+    from groundshift.lab.driver import run
+    from groundshift.lab.runs import fresh_root, open_run
+    from groundshift.lab.settings import parse_overrides
+    from groundshift.lab.summary import known_summary, summarise
+
+    _one_of("--retry", retry or [], ("failed", "crashed"))
+    changes, status = parse_overrides(overrides or ()), 0
+    for slug in _named(slugs):
+        base = open_run(slug, scale=scale, store=store, overrides=changes)
+        for seed in root or [fresh_root(base.study)]:
+            try:
+                this = run(
+                    slug,
+                    scale=scale,
+                    engine=engine,
+                    store=store,
+                    overrides=changes,
+                    retry=retry or (),  # type: ignore[arg-type]
+                    root=seed,
+                    progress="none" if quiet else "json" if as_json else "auto",
+                )
+            except KeyboardInterrupt:
+                raise _interrupted() from None
+            summary = summarise(this).data
+            known = known_summary(base, results)
+            _show_replication(this.study.slug, summary, known.data if known else None, as_json, quiet)
+            if summary["cells"]["failed"]:
+                _say_failed(summary, f"{slug} --root {seed}")
+                status = 1
+    raise typer.Exit(status)
+
+
+def _show_replication(slug: str, summary: Mapping[str, Any], base: Any, as_json: bool, quiet: bool) -> None:
+    """The claims of a replication, each with the verdict at the study's own root seed where that is known."""
+    root = summary["root"]
+    before = {(c["id"], c["version"]): c["verdict"] for c in base["claims"]} if base else {}
+    compared = [c for c in summary["claims"] if (c["id"], c["version"]) in before]
+    held = sum(c["verdict"] == before[c["id"], c["version"]] for c in compared)
+    if summary["scale"] == "quick":
+        verdict = "Quick scale gives no verdicts, so that there is none to hold."
+    elif not base:
+        verdict = "There is no verdict to compare with: the study was neither run here nor published."
+    elif base["digest"] == summary["digest"]:
+        verdict = "Every output is that of the run itself: the root seed changes nothing, and this is no replication."
+    else:
+        verdict = f"At root seed {root}, {held} of {len(compared)} verdicts held."
+    rows = [
+        (
+            c["id"],
+            c["text"],
+            measured_text(c),
+            margin_text(c),
+            before.get((c["id"], c["version"]), "–"),
+            c["verdict"],
+        )
+        for c in summary["claims"]
+    ]
+    columns = ("", "claim", f"measured at root {root}", "margin", "verdict before", "verdict now")
+    data = {"root": root, "held": held, "compared": len(compared), "claims": summary["claims"]}
+    show(data, table(columns, rows, f"Claims of {slug}"), as_json=as_json, quiet=quiet)
+    show(None, verdict, quiet=quiet or as_json)
 
 
 @app.command()
@@ -256,6 +386,7 @@ def verify(
     cells: Annotated[int, typer.Option(help="How many cells to compute again.")] = 5,
     scale: Scale = "cpu",
     store: Store = Path("runs"),
+    root: Root = None,
     as_json: Json = False,
 ) -> None:
     """Compute some finished cells again and compare them with their records."""
@@ -264,7 +395,7 @@ def verify(
     from groundshift.lab.checking import verify as verify_run
     from groundshift.lab.runs import open_run
 
-    checks = verify_run(open_run(slug, scale=scale, store=store), cells)
+    checks = verify_run(open_run(slug, scale=scale, store=store, root=root), cells)
     show(
         [asdict(check) for check in checks],
         table(("cell", "level", "largest difference"), [(c.cell, c.level, c.largest) for c in checks]),
@@ -281,14 +412,14 @@ def failures(
     ] = False,
     scale: Scale = "cpu",
     store: Store = Path("runs"),
+    root: Root = None,
     as_json: Json = False,
 ) -> None:
     """What went wrong, cell by cell."""
     from groundshift.lab.runs import open_run
 
-    found = sorted(
-        open_run(slug, scale=scale, store=store).failures().values(), key=lambda failure: failure["time"]
-    )
+    failed = open_run(slug, scale=scale, store=store, root=root).failures()
+    found = sorted(failed.values(), key=lambda failure: failure["time"])
     if last and found:
         newest = found[-1]
         text = "\n".join(
@@ -349,13 +480,28 @@ def publish(
     scale: Scale = "cpu",
     store: Store = Path("runs"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of published results.")] = Path("results"),
+    again: Annotated[
+        bool, typer.Option("--judge-again", help="Run nothing: judge the published numbers by today's rules.")
+    ] = False,
 ) -> None:
-    """Write runs' claims, numbers and provenance to results/, from which the site can be made anywhere."""
+    """Write what runs and their replications came to into results/, from which the site can be made anywhere."""
     from groundshift.lab.runs import open_run
+    from groundshift.lab.summary import judge_again
     from groundshift.lab.summary import publish as publish_run
 
     for slug in _named(slugs):
-        show(None, f"{slug}: {publish_run(open_run(slug, scale=scale, store=store), out)}")
+        run = open_run(slug, scale=scale, store=store)
+        if again:
+            show(None, f"{slug}: {judge_again(run, out)}")
+            continue
+        folder = publish_run(run, out)
+        show(None, f"{slug}: {folder}")
+        for replication in run.replications():
+            path = folder / "replications" / str(replication.root)
+            show(
+                None,
+                f"  {path}" if replication.finished else f"  root {replication.root}: not finished, left out",
+            )
 
 
 @app.command()
@@ -422,10 +568,18 @@ def _named(slugs: list[str]) -> list[str]:
     return list(systems()) if slugs == ["all"] else slugs
 
 
-def _study(slug: str) -> Any:
-    from groundshift.lab.runs import open_run
+def _verdict_text(claim: dict[str, Any]) -> str:
+    held = held_text(claim)
+    return f"measured: {measured_text(claim)}, {claim['verdict']}" + (f", {held}" if held else "")
 
-    return open_run(slug).study
+
+def _interrupted() -> typer.Exit:
+    print("groundshift: interrupted; finished cells are kept, run again to go on.", file=sys.stderr)
+    return typer.Exit(130)
+
+
+def _say_failed(summary: Mapping[str, Any], name: str) -> None:
+    print(f"{summary['cells']['failed']} cells failed: groundshift failures {name}", file=sys.stderr)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -446,27 +600,30 @@ def _status(store: Path, slug: str | None) -> list[dict[str, Any]]:
     from groundshift.lab.runs import open_run
 
     rows = []
-    for folder in sorted(store.glob(f"{slug or '*'}/v*/*/study.json")):
-        name, frozen = folder.parts[-4], json.loads(folder.read_text())
-        this = open_run(frozen["ref"], scale=frozen["scale"], store=store)
-        if this.store.folder != folder.parent:
+    for path in sorted(store.glob(f"{slug or '*'}/v*/*/study.json")):
+        frozen = json.loads(path.read_text())
+        run = open_run(frozen["ref"], scale=frozen["scale"], store=store)
+        if run.store.folder != path.parent:
             continue  # another version of the study, or a run with --set
-        rows.append(
-            {
-                "study": name,
-                "scale": frozen["scale"],
-                "planned": len(this.cells),
-                "done": sum(this.store.has(cell.key) for cell in this.cells),
-                "failed": len(this.failures()),
-                "stale": len(this.stale()),
-                "running": len(list(this.store.folder.glob("scratch/*/progress.json"))),
-            }
-        )
+        for this in (run, *run.replications()):
+            rows.append(
+                {
+                    "study": path.parts[-4],
+                    "scale": this.scale + ("" if this.root is None else f", root {this.root}"),
+                    "planned": len(this.cells),
+                    "done": sum(this.store.has(cell.key) for cell in this.cells),
+                    "failed": len(this.failures()),
+                    "stale": len(this.stale()),
+                    "running": len(list(this.store.folder.glob("scratch/*/progress.json"))),
+                }
+            )
     return rows
 
 
 def main() -> None:
     """Entry point of the command ``groundshift``."""
+    if "" not in sys.path:  # a study of the user's own lies where they are; last, so that it hides nothing
+        sys.path.append("")
     try:
         app()
     except ModuleNotFoundError as error:

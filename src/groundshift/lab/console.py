@@ -15,13 +15,26 @@ from groundshift.pages import number
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Json", "Out", "Quiet", "Store", "claims_table", "margin_text", "number", "show", "table"]
+__all__ = [
+    "Json",
+    "Out",
+    "Published",
+    "Quiet",
+    "Store",
+    "claims_table",
+    "held_text",
+    "margin_text",
+    "number",
+    "show",
+    "table",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder to write to; nothing in it is overwritten.")
 ]
+Published = Annotated[Path, typer.Option("--results", help="Folder of published results.")]
 Store = Annotated[Path, typer.Option("--store", help="Folder of runs.")]
 
 SIGNS = {
@@ -89,7 +102,9 @@ def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
                 "none"
                 if control is None
                 else f"{number(control['mean'])} {'ok' if control['ok'] else 'FAILED'}",
-                Text.from_markup(SIGNS[word]) + ("" if word == "shown" else f": {claim['reason']}"),
+                Text.from_markup(SIGNS[word])
+                + ("" if word == "shown" else f": {claim['reason']}")
+                + (f"; {held}" if (held := held_text(claim)) else ""),
             )
         )
     made = table(("", "claim", "measured", "margin", "control", "verdict"), rows, f"Claims of {slug}")
@@ -109,4 +124,17 @@ def margin_text(claim: Mapping[str, Any]) -> str:
         return f"within ±{number(claim['margin'])}"
     if claim["kind"] == "identity":
         return f"= {number(claim['margin'])}"
+    if claim["kind"] == "rate":
+        return f"< {number(claim['margin'])} + {number(claim['slack'])}"
     return f"{claim['direction']} {number(claim['margin'])}"
+
+
+def held_text(claim: Mapping[str, Any]) -> str:
+    """In how many replications a claim got the same verdict again; nothing where there is none.
+
+    >>> held_text({"verdict": "shown", "replications": [{"verdict": "shown"}, {"verdict": "inconclusive"}]})
+    'held in 1 of 2 fresh roots'
+    """
+    words = [again["verdict"] for again in claim.get("replications", ())]
+    roots = "fresh root" if len(words) == 1 else "fresh roots"
+    return f"held in {words.count(claim['verdict'])} of {len(words)} {roots}" if words else ""

@@ -42,6 +42,7 @@ def run(
     retry: Iterable[Retry] = (),
     rerun_stale: bool = False,
     more_seeds: int | None = None,
+    root: int | None = None,
     progress: str = "auto",
 ) -> Run:
     """Run a study, or resume it: cells that are done are never run again.
@@ -56,6 +57,7 @@ def run(
     retry : also run cells that ``failed`` (error, timeout, memory) or ``crashed`` before.
     rerun_stale : set aside records whose code has changed, and run their cells again.
     more_seeds : look once more, with this many seeds; both looks are then judged at .025.
+    root : replicate the run at this root seed, in a folder inside the run's.
     progress : ``auto``, ``json`` or ``none``.
 
     Raises
@@ -63,7 +65,7 @@ def run(
     InputError
         Unknown names or settings, a study that changed since the run began, a store that cannot be written.
     """
-    this = open_run(study, scale=scale, store=store, overrides=overrides)
+    this = open_run(study, scale=scale, store=store, overrides=overrides, root=root)
     index, shards = shard
     if not 1 <= index <= shards:
         raise InputError(f"--shard {index}/{shards} was given; write i/n with 1 ≤ i ≤ n.")

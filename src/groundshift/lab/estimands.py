@@ -14,6 +14,7 @@ walked; nothing is ever passed to ``eval``.
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import math
 import operator
@@ -29,7 +30,7 @@ from groundshift.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["NoRows", "evaluate", "measures_of", "per_replicate"]
+__all__ = ["NoRows", "evaluate", "form_of", "measures_of", "per_replicate", "support_of"]
 
 AGGREGATES: dict[str, Callable[..., Any]] = {
     "mean": np.mean,
@@ -86,6 +87,69 @@ def measures_of(expression: str) -> set[tuple[str, str | None]]:
         if isinstance(node, ast.Call) and _name(node.func) not in FUNCTIONS:
             found.add(_selection(node))
     return found
+
+
+def form_of(expression: str) -> str:
+    """An expression without the methods and rows that it reads: what kind of quantity it is.
+
+    >>> form_of("mean(f1|a, stage='raw') - mean(f1|b)")
+    'mean(f1) - mean(f1)'
+    """
+
+    bare = copy.deepcopy(_parse(expression))  # the parsed tree is kept and shared
+    for node in ast.walk(bare):
+        if isinstance(node, ast.Call) and _name(node.func) not in FUNCTIONS:
+            node.args, node.keywords = [ast.Name(_selection(node)[0])], []
+    return ast.unparse(bare)
+
+
+def support_of(expression: str) -> tuple[float, float] | None:
+    """Lowest and highest value of an expression whose measures lie within 0 and 1; None where it has no such limits.
+
+    >>> support_of("mean(f1|a)"), support_of("mean(f1|a) - mean(f1|b)"), support_of("slope(f1|a)")
+    ((0.0, 1.0), (-1.0, 1.0), None)
+    """
+    return _support(_parse(expression))
+
+
+Range = tuple[float, float]
+
+
+def _support(node: ast.AST) -> Range | None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return float(node.value), float(node.value)
+    if isinstance(node, ast.UnaryOp) and type(node.op) in OPERATORS:
+        inner = _support(node.operand)
+        negative = isinstance(node.op, ast.USub)
+        return (-inner[1], -inner[0]) if inner and negative else inner
+    if isinstance(node, ast.BinOp):
+        return _support_of_operation(node)
+    if isinstance(node, ast.Call):
+        name = _name(node.func)
+        if name in FUNCTIONS:
+            return _support_of_function(name, [_support(argument) for argument in node.args])
+        return (0.0, 1.0) if name in ("mean", "median", "min", "max", "quantile") else None
+    return None
+
+
+def _support_of_operation(node: ast.BinOp) -> Range | None:
+    if isinstance(node.op, ast.Sub) and ast.dump(node.left) == ast.dump(node.right):
+        return 0.0, 0.0
+    left, right = _support(node.left), _support(node.right)
+    if left is None or right is None or not isinstance(node.op, ast.Add | ast.Sub | ast.Mult):
+        return None
+    ends = [OPERATORS[type(node.op)](a, b) for a in left for b in right]
+    return min(ends), max(ends)
+
+
+def _support_of_function(name: str, inner: list[Range | None]) -> Range | None:
+    known = [ends for ends in inner if ends is not None]
+    if name == "log" or not known or len(known) < len(inner):
+        return None
+    if name == "abs":
+        (low, high), *_ = known
+        return max(0.0, low, -high), max(-low, high)
+    return FUNCTIONS[name](low for low, _ in known), FUNCTIONS[name](high for _, high in known)
 
 
 def evaluate(node: ast.AST, rows: pd.DataFrame) -> float:

@@ -19,6 +19,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -66,6 +67,7 @@ def _cells(ref: str, folder: str, definition: str) -> tuple[Study, dict[str, Cel
     if frozen is None:
         raise InputError(f"{folder} holds no study.json; workers must see the driver's --store folder.")
     settings = settings_from(study, frozen["scale"], frozen["settings"])
+    study = replace(study, root_seed=frozen.get("root", study.root_seed))
     return study, {cell.key: cell for cell in study.cells(frozen["scale"], settings)}
 
 

@@ -7,16 +7,22 @@ value the module of the study, with ``<slug>.toml`` beside it.
 from __future__ import annotations
 
 import difflib
+import inspect
+import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
 
-__all__ = ["System", "study_ref", "system", "systems"]
+if TYPE_CHECKING:
+    from groundshift.lab.study import Study
+
+__all__ = ["System", "command_name", "read_system", "study_ref", "system", "system_of", "systems"]
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,46 @@ def systems() -> dict[str, System]:
         package = find_spec(entry.value)
         if package is not None and package.origin is not None:
             found[entry.name] = entry.value, Path(package.origin).with_name(f"{entry.name}.toml")
-    return {
-        slug: System(slug=slug, module=module, **tomllib.loads(path.read_text(encoding="utf-8")))
-        for slug, (module, path) in sorted(found.items())
-    }
+    return {slug: read_system(slug, module, path) for slug, (module, path) in sorted(found.items())}
+
+
+def read_system(slug: str, module: str, path: Path) -> System:
+    """The system that a ``.toml`` describes.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read; it lacks a field, has one too many or one of another type; each is named.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is no TOML: {error}.") from error
+    except OSError as error:
+        raise InputError(
+            f"{path}, which describes the system {slug!r}, cannot be read: {error.strerror}."
+        ) from error
+    wanted = {field.name: field for field in fields(System) if field.name not in ("slug", "module")}
+    if wrong := _wrong_fields(values, wanted):
+        raise InputError(
+            f"{path} {wrong}. A system has {', '.join(wanted)}; texts but for gpu, true or false."
+        )
+    return System(slug=slug, module=module, **values)
+
+
+def _wrong_fields(values: dict[str, Any], wanted: dict[str, Any]) -> str:
+    missing = [name for name, field in wanted.items() if name not in values and field.default is MISSING]
+    if missing:
+        return f"lacks {', '.join(missing)}"
+    for name, value in values.items():
+        if name not in wanted:
+            near = difflib.get_close_matches(name, wanted, 1)
+            return f"has a field {name!r}" + (
+                f"; did you mean {near[0]!r}?" if near else ", which means nothing"
+            )
+        if not isinstance(value, bool if name == "gpu" else str):
+            return f"has {name} = {value!r}"
+    return ""
 
 
 def system(slug: str) -> System:
@@ -82,6 +124,40 @@ def system(slug: str) -> System:
             + " `groundshift list` shows them all."
         )
     return known[slug]
+
+
+def system_of(study: Study) -> System:
+    """What the catalogue says of a study.
+
+    Of one that is not in the house: what stands in ``<slug>.toml`` beside its module, or else its own first line.
+    """
+    if _of_the_house(study):
+        return systems()[study.slug]
+    module = sys.modules[study.module]
+    toml = Path(inspect.getfile(module)).with_name(f"{study.slug}.toml")
+    if toml.exists():
+        return read_system(study.slug, study.module, toml)
+    promise = (inspect.getdoc(module) or "A study of your own").splitlines()[0]
+    return System(
+        study.slug,
+        study.module,
+        study.slug,
+        "your own",
+        promise,
+        "",
+        "",
+        "your own",
+        f"groundshift run {study.ref}",
+    )
+
+
+def command_name(study: Study) -> str:
+    """How a command names a study: by its slug, or as ``module:study``."""
+    return study.slug if _of_the_house(study) else study.ref
+
+
+def _of_the_house(study: Study) -> bool:
+    return study.slug in systems() and systems()[study.slug].module == study.module
 
 
 def study_ref(name: str) -> str:

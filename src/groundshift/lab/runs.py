@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from groundshift.errors import InputError
 from groundshift.lab.claims import Verdict, judge_all
 from groundshift.lab.execute import load_study, sources
-from groundshift.lab.identity import canonical_json
+from groundshift.lab.identity import canonical_json, stream
 from groundshift.lab.registry import study_ref
 from groundshift.lab.settings import settings_for
 from groundshift.lab.store import Store, StoreError
@@ -23,7 +23,7 @@ from groundshift.lab.study import Cell, Study
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Run", "freeze", "open_run"]
+__all__ = ["Run", "freeze", "fresh_root", "open_run"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,31 @@ class Run:
     store: Store
     looks: tuple[int, ...] = ()
     """Seeds at each look at the data: one look, or two after ``more_seeds``."""
+    root: int | None = None
+    """Of a replication: the root seed that its ``study`` has in place of its own."""
+
+    def at_root(self, root: int) -> Run:
+        """The replication of this run at another root seed, in a folder inside this run's."""
+        if root == self.study.root_seed:
+            raise InputError(
+                f"--root {root} is the own root seed of study {self.study.slug!r}; a replication needs another one."
+            )
+        if root < 0:
+            raise InputError(f"--root {root} was given; a root seed is a whole number of at least 0.")
+        store = Store(self.store.folder / "replications" / str(root))
+        study = replace(self.study, root_seed=root)
+        return Run(study, self.scale, self.settings, store, _looks(store), root)
+
+    def replications(self) -> list[Run]:
+        """Every replication that was begun, in the order of the root seeds."""
+        begun = self.store.folder.glob("replications/*/study.json")
+        return [self.at_root(root) for root in sorted(int(path.parent.name) for path in begun)]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every planned cell is done, or has failed."""
+        settled = self.store.done() | set(self.store.failures())
+        return all(cell.key in settled for cell in self.cells)
 
     @property
     def cells(self) -> list[Cell]:
@@ -52,8 +77,11 @@ class Run:
         table = self.store.table()
         return table[table["key"].isin([cell.key for cell in self.cells])] if len(table) else table
 
-    def planned_table(self) -> pd.DataFrame:
-        """The long table of everything planned, with NaN for what has failed or not run."""
+    def planned_table(self, measured: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The long table of everything planned, with NaN for what has failed or not run.
+
+        ``measured`` is the long table to take the values from, by default the store's.
+        """
         import pandas as pd
 
         planned = pd.DataFrame(
@@ -71,7 +99,7 @@ class Run:
             for measure in cell.measures
             for name in self.study.measure(measure).gives
         )
-        measured = self.store.table()
+        measured = self.store.table() if measured is None else measured
         if not len(measured):
             return planned.assign(value=float("nan"))
         return planned.merge(measured[["key", "measure", "value"]], on=["key", "measure"], how="left")
@@ -101,10 +129,12 @@ def open_run(
     scale: str = "cpu",
     store: str | os.PathLike[str] = "runs",
     overrides: Mapping[str, Any] | None = None,
+    root: int | None = None,
 ) -> Run:
     """The run of a study in a store, whether or not anything has been computed.
 
-    ``study`` is a slug of the house, ``module:name``, or a `Study` that workers can import.
+    ``study`` is a slug of the house, ``module:name``, or a `Study` that workers can import; with ``root``, it is the
+    run's replication at that root seed.
     """
     if not isinstance(study, Study):
         study = load_study(study_ref(study))
@@ -114,11 +144,21 @@ def open_run(
     if len(name) > 80 or "/" in name:
         name = f"{scale},{hashlib.blake2b(name.encode(), digest_size=6).hexdigest()}"
     folder = Store(Path(store) / study.slug / f"v{study.version}" / name)
-    frozen = folder.definition()
-    looks = tuple(frozen["looks"]) if frozen else ()
+    looks = _looks(folder)
     if looks and hasattr(settings, "seeds"):
         settings = replace(settings, seeds=looks[-1])
-    return Run(study, scale, settings, folder, looks)
+    run = Run(study, scale, settings, folder, looks)
+    return run if root is None else run.at_root(root)
+
+
+def _looks(store: Store) -> tuple[int, ...]:
+    frozen = store.definition()
+    return tuple(frozen["looks"]) if frozen else ()
+
+
+def fresh_root(study: Study) -> int:
+    """The root seed of a study's first replication: always the same, so that none is chosen for its verdicts."""
+    return int(stream(study.root_seed, f"{study.slug}/replication").integers(2**31))
 
 
 # What was declared before the run ------------------------------------------------------------------------
@@ -127,6 +167,7 @@ def open_run(
 def _definition(run: Run) -> dict[str, Any]:
     """What must not change between two runs into one folder."""
     cells = sorted(cell.key for cell in run.cells)
+    root = {} if run.root is None else {"root": run.root}
     return json.loads(
         canonical_json(
             {
@@ -137,6 +178,7 @@ def _definition(run: Run) -> dict[str, Any]:
                 "claims": [_plain_claim(claim) for claim in run.study.claims],
                 "cells": hashlib.blake2b("".join(cells).encode(), digest_size=16).hexdigest(),
                 "planned": len(cells),
+                **root,
             }
         )
     )
@@ -144,6 +186,8 @@ def _definition(run: Run) -> dict[str, Any]:
 
 def _plain_claim(claim: Any) -> dict[str, Any]:
     plain = asdict(claim)
+    if claim.kind != "rate":  # so that a run that began before there were rates goes on
+        del plain["slack"], plain["trials"]
     if plain["control"]:
         plain["control"].update({side: repr(plain["control"][side]) for side in ("low", "high")})
     return plain

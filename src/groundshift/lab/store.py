@@ -12,6 +12,7 @@
       lock.<shard>                  held by the one driver of this shard
       events.jsonl                  append-only, one line per transition
       index.parquet                 compaction of the records; never the truth
+      replications/<root>/          the same at another root seed
 
 Finished work is never lost, never repeated and never overwritten. A record appears by an atomic rename, so a
 reader sees all of it or nothing.

@@ -9,20 +9,31 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
-from groundshift.lab.claims import Verdict, sensitivity
-from groundshift.lab.runs import Run, open_run
+from groundshift.lab.claims import Verdict, judge_all, sensitivity
+from groundshift.lab.registry import command_name
+from groundshift.lab.runs import Run, _pick, open_run
 from groundshift.lab.store import _dump
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Results", "Summary", "publish", "published", "results", "summarise"]
+__all__ = [
+    "Results",
+    "Summary",
+    "judge_again",
+    "known_summary",
+    "publish",
+    "published",
+    "published_summary",
+    "results",
+    "summarise",
+]
 
 SUMMARY_VERSION = 1
 
@@ -73,7 +84,7 @@ def results(
     table = this.table()
     if not len(table):
         raise InputError(
-            f"{this.store.folder} holds no results; run `groundshift run {this.study.slug}` first."
+            f"{this.store.folder} holds no results; run `groundshift run {command_name(this.study)}` first."
         )
     return Results(table)
 
@@ -87,7 +98,20 @@ class Summary:
 
 
 def summarise(run: Run) -> Summary:
-    """Claims with verdicts, counts, failures, provenance and timings of a run."""
+    """Claims with verdicts, counts, failures, provenance and timings of a run.
+
+    Beside each claim is what came of it in the run's finished replications.
+    """
+    summary = _measured(run)
+    return Summary(_replicated(summary.data, [_measured(again).data for again in _again(run)]), summary.table)
+
+
+def _again(run: Run) -> list[Run]:
+    return [replication for replication in run.replications() if replication.finished]
+
+
+def _measured(run: Run) -> Summary:
+    """The summary of a run, or of a replication, by itself."""
     records = [run.store.record(cell.key) for cell in run.cells if run.store.has(cell.key)]
     frozen = run.store.definition() or {}
     environments = run.store.environments()
@@ -98,7 +122,9 @@ def summarise(run: Run) -> Summary:
         "version": run.study.version,
         "scale": run.scale,
         "settings": asdict(run.settings),
-        "command": f"groundshift run {run.study.slug} --scale {run.scale}",
+        "ref": run.study.ref,
+        "root": run.study.root_seed,
+        "command": _command(run),
         "cells": {
             "planned": len(run.cells),
             "done": len(records),
@@ -118,6 +144,52 @@ def summarise(run: Run) -> Summary:
         "digest": _digest_of(records),
     }
     return Summary(json.loads(_dump(data)), run.table())
+
+
+def _command(run: Run) -> str:
+    verb, root = ("run", "") if run.root is None else ("replicate", f" --root {run.root}")
+    return f"groundshift {verb} {command_name(run.study)}{root} --scale {run.scale}"
+
+
+def _replicated(data: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A summary with what came of its claims at other root seeds.
+
+    Only replications of the same version and scale count, and of them claims that have not changed since. One whose
+    outputs are all the same is none: its root seed changes nothing. At quick scale there is no verdict to hold.
+    """
+    again = [
+        other
+        for other in sorted(others, key=lambda other: other["root"])
+        if _pick(other, "version", "scale") == _pick(data, "version", "scale")
+        and data["scale"] != "quick"
+        and other["digest"] != data["digest"]
+    ]
+    same = ("id", "version", "estimand", "margin")
+    return {
+        **data,
+        "claims": [
+            {
+                **claim,
+                "replications": [
+                    {"root": other["root"], **_pick(row, "verdict", "reason", "mean", "low", "high")}
+                    for other in again
+                    for row in other["claims"]
+                    if _pick(row, *same) == _pick(claim, *same)
+                ],
+            }
+            for claim in data["claims"]
+        ],
+        "replications": [_pick(other, "root", "command", "finished", "seconds", "digest") for other in again],
+    }
+
+
+def known_summary(run: Run, results: str | os.PathLike[str] = "results") -> Summary | None:
+    """The summary of a run where it is finished, else the one that is published in ``results``, else None."""
+    if run.finished:
+        return summarise(run)
+    summary = published_summary(results, run.study.slug)
+    here = {"version": run.study.version, "scale": run.scale}
+    return summary if summary is not None and _pick(summary.data, *here) == here else None
 
 
 def claim_row(verdict: Verdict) -> dict[str, Any]:
@@ -152,30 +224,88 @@ def _digest_of(records: list[dict[str, Any]]) -> str:
 
 
 def publish(run: Run, out: str | os.PathLike[str] = "results") -> Path:
-    """Write a run's summary and table to ``<out>/<slug>/``, the published results.
+    """Write a run's summary and table to ``<out>/<slug>/``, the published results, and its replications' beside them.
 
     An earlier published summary of the same study is replaced; its claims that have changed since go into the
-    summary's history.
+    summary's history. Of a replication that is finished only the summary is written, to ``replications/<root>/``. Where
+    the store holds replications only, the run that was published before is left as it is.
+
+    Raises
+    ------
+    InputError
+        There are no results of the run, nor of a replication of a published one.
     """
-    summary = summarise(run)
-    if not len(summary.table):
-        raise InputError(
-            f"{run.store.folder} holds no results; run `groundshift run {run.study.slug}` first."
-        )
+    summary, again = _measured(run), _again(run)
     folder = Path(out) / run.study.slug
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_bytes(_dump(summary.data, indent=1) + b"\n")
-    summary.table.to_parquet(folder / "cells.parquet", index=False, compression="zstd")
+    if not len(summary.table):
+        if not again:
+            raise InputError(
+                f"{run.store.folder} holds no results; run `groundshift run {command_name(run.study)}` first."
+            )
+        if not (folder / "summary.json").is_file():
+            raise InputError(
+                f"{folder} holds no published run beside which its replications could stand, and neither does "
+                f"{run.store.folder}; run `groundshift run {command_name(run.study)}` first."
+            )
+    else:
+        _write(folder / "summary.json", summary)
+        summary.table.to_parquet(folder / "cells.parquet", index=False, compression="zstd")
+    for replication in again:
+        _write(folder / "replications" / str(replication.root) / "summary.json", _measured(replication))
     return folder
 
 
+def judge_again(run: Run, out: str | os.PathLike[str] = "results") -> Path:
+    """Judge the published numbers of a run by today's rules and publish that; its claims and cells stay as they are.
+
+    Raises
+    ------
+    InputError
+        Nothing is published, or other claims or cells than the study has today.
+    """
+    folder = Path(out) / run.study.slug
+    known = published_summary(out, run.study.slug)
+    if known is None:
+        raise InputError(f"{folder} holds no published run; there is nothing to judge.")
+    table = run.planned_table(known.table)
+    rows = [
+        claim_row(verdict) for verdict in judge_all(run.study.claims, table, alpha=run.alpha, scale=run.scale)
+    ]
+    same = ("id", "version", "estimand", "margin", "kind")
+    if (
+        known.data["scale"] != run.scale
+        or table["value"].isna().any()
+        or ([_pick(row, *same) for row in rows] != [_pick(row, *same) for row in known.data["claims"]])
+    ):
+        raise InputError(
+            f"{folder} holds other claims, cells or another scale than {command_name(run.study)} has today; run it "
+            "again and publish that."
+        )
+    data = json.loads((folder / "summary.json").read_text())
+    _write(folder / "summary.json", Summary({**data, "claims": rows}, known.table))
+    return folder
+
+
+def _write(path: Path, summary: Summary) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_dump(summary.data, indent=1) + b"\n")
+
+
 def published(folder: str | os.PathLike[str]) -> dict[str, Summary]:
-    """The published summaries in a folder, by slug."""
+    """The published summaries in a folder, by slug, each with its replications."""
+    return {path.parent.name: _read(path) for path in sorted(Path(folder).glob("*/summary.json"))}
+
+
+def published_summary(folder: str | os.PathLike[str], slug: str) -> Summary | None:
+    """The published summary of one study, None where there is none."""
+    path = Path(folder) / slug / "summary.json"
+    return _read(path) if path.is_file() else None
+
+
+def _read(path: Path) -> Summary:
     import pandas as pd
 
-    return {
-        path.parent.name: Summary(
-            json.loads(path.read_text()), pd.read_parquet(path.with_name("cells.parquet"))
-        )
-        for path in sorted(Path(folder).glob("*/summary.json"))
-    }
+    others = [json.loads(other.read_text()) for other in path.parent.glob("replications/*/summary.json")]
+    return Summary(
+        _replicated(json.loads(path.read_text()), others), pd.read_parquet(path.with_name("cells.parquet"))
+    )

@@ -66,7 +66,7 @@ def select_rows(segments: Segments, rows: ArrayLike, min_rows: int = 1) -> tuple
             f"No segment keeps {min_rows} of its rows ({len(rows)} of {segments.rows} rows are left). Keep more."
         )
     kept = _ranges(first[stay], last[stay])
-    return rows[kept], Segments.from_lengths((last - first)[stay], segments.cluster[stay])
+    return rows[kept], Segments.from_lengths((last - first)[stay], segments.cluster[stay], segments.names)
 
 
 def keep_segments(segments: Segments, which: ArrayLike) -> tuple[NDArray[np.int64], Segments]:
@@ -78,7 +78,7 @@ def keep_segments(segments: Segments, which: ArrayLike) -> tuple[NDArray[np.int6
     chosen = np.sort(np.arange(len(segments))[np.asarray(which)])
     return (
         _ranges(segments.start[chosen], segments.end[chosen]),
-        Segments.from_lengths(segments.lengths[chosen], segments.cluster[chosen]),
+        Segments.from_lengths(segments.lengths[chosen], segments.cluster[chosen], segments.names),
     )
 
 
@@ -132,23 +132,23 @@ def downsample(
             )
         rows = _ranges(segments.start, segments.start + lengths * factor)
         window = np.arange(len(rows)) // factor
-        left = Segments.from_lengths(lengths, segments.cluster)
+        left = Segments.from_lengths(lengths, segments.cluster, segments.names)
     else:
         rows = _ranges(segments.start, segments.end)
         _, window = np.unique(np.asarray(row_ids)[rows] // factor, return_inverse=True)
-        left = _majority(np.repeat(np.arange(len(segments)), segments.lengths), window, segments.cluster)
+        left = _majority(np.repeat(np.arange(len(segments)), segments.lengths), window, segments)
     if aggregate == "decimate":
         return data[rows[np.diff(window, prepend=-1) > 0]], left
     return pd.DataFrame(data[rows]).groupby(window).agg(aggregate).to_numpy(), left
 
 
-def _majority(owner: NDArray[np.int64], window: NDArray[np.int64], cluster: NDArray[np.int64]) -> Segments:
+def _majority(owner: NDArray[np.int64], window: NDArray[np.int64], segments: Segments) -> Segments:
     """Segments of windows, each owned by the segment (0, 1, ...) with most of its rows; ties go to the first."""
     pairs, counts = np.unique(np.column_stack([window, owner]), axis=0, return_counts=True)
     best = pairs[np.lexsort((pairs[:, 1], -counts, pairs[:, 0]))]
     _, first = np.unique(best[:, 0], return_index=True)
     segment, lengths = np.unique(best[first, 1], return_counts=True)
-    return Segments.from_lengths(lengths, cluster[segment])
+    return Segments.from_lengths(lengths, segments.cluster[segment], segments.names)
 
 
 def _ranges(start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:

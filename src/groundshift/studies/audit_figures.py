@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
 
-SAME_TABLES = "seed <= seed.where((world == 'planted') & (method == 'audit')).max()"
-"""Tables that the audit has seen; the rules of the detectors have seen more of some."""
 PLANTED = (*KINDS, "offset", "none")
 LABELS = {
     "audit": "audit",
@@ -57,8 +55,7 @@ def confusion(table: pd.DataFrame) -> Drawing:
 def severity(table: pd.DataFrame) -> Drawing:
     """One panel a kind: detected and named against severity."""
     drawing, axes = _drawing("Detected (dashed) and named (solid)", (6.6, 4.6), 2, 3)
-    rows = table.query(SAME_TABLES)
-    rows = rows[(rows["world"] == "planted") & rows["measure"].isin(["named", "detected"])]
+    rows = table[(table["world"] == "graded") & table["measure"].isin(["named", "detected"])]
     for ax, kind in zip(axes.flat, KINDS, strict=True):
         of_kind = rows[(rows["kind"] == kind) | (rows["kind"] == "none")]
         for method, shade in SHADES.items():
@@ -80,7 +77,7 @@ def alarms(table: pd.DataFrame) -> Drawing:
     """False alarms by method, with the level as a line."""
     drawing, axes = _drawing("Where nothing moved: share of tables with any flag", (6.6, 3.0))
     ax = axes[0, 0]
-    rows = table[table["measure"] == "alarms"]
+    rows = table[table["measure"] == "detected"]
     null = rows[(rows["world"] == "unshifted") | ((rows["kind"] == "none") & (rows["method"] != "audit"))]
     means = null.groupby("method")["value"].agg(["mean", "sem"]).reindex(list(LABELS))
     ax.bar(

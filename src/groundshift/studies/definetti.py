@@ -301,7 +301,7 @@ claims = (
 study = Study(
     slug="definetti",
     module=__name__,
-    version=1,
+    version=2,
     scales={
         "quick": Settings(seeds=2, repeats=4, continuous_repeats=2, continuous_environments=100, graph_seeds=2),
         "cpu": Settings(),

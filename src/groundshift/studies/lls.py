@@ -251,7 +251,7 @@ def grids(s: Settings) -> list[Grid]:
         ),
         Grid(
             "words", ("word_nmf", "word_anchors"), ("l1",), s.word_seeds, world_params={"rows": s.words},
-            shift=Shift("classes mixed", (0.0, 0.3)), cost_s=0.5,
+            shift=Shift("classes mixed", (0.0, 0.3)), cost_s={"word_nmf": 0.8, "word_anchors": 0.05},
         ),
         Grid(
             "digits", (*everyone, "lls_anchors", "lls_decay"), ("accuracy", "l1"), s.seeds,
@@ -350,7 +350,7 @@ claims = (
 study = Study(
     slug="lls",
     module=__name__,
-    version=1,
+    version=2,
     scales={
         "quick": Settings(seeds=2, word_seeds=2, rows=80, words=1000, follows=(0.0, 0.6), digit_rows=30),
         "cpu": Settings(),

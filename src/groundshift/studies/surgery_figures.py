@@ -51,6 +51,32 @@ def coverage(table: pd.DataFrame) -> Drawing:
     return drawing
 
 
+def sparse_coverage(table: pd.DataFrame) -> Drawing:
+    """Coverage by graph, number of values and rows, for both kinds of intervals."""
+    drawing, ax = _axes("Coverage on sparse tables", "coverage of 95 % intervals")
+    ax.axhspan(0.93, 0.97, color=BLUE, alpha=0.1, lw=0)
+    ax.axhline(0.95, color="grey", lw=0.8)
+    regimes = table.groupby(["graph", "values", "rows", "method"])["value"].mean().unstack("method")
+    at = np.arange(len(regimes))
+    ax.plot(at, regimes["posterior"], "o", color=BLUE, label="posterior")
+    ax.plot(at, regimes["bootstrap"], "x", color=ORANGE, label="bootstrap of the rows")
+    ax.set_xticks(at, [f"{rows:,.0f}" for _, _, rows in regimes.index], rotation=90, fontsize=7)
+    for (graph, values), group in regimes.groupby(level=["graph", "values"]):
+        middle = np.mean([regimes.index.get_loc(place) for place in group.index])
+        ax.text(
+            middle,
+            1.0,
+            f"{graph}\n{values:g} values",
+            fontsize=7,
+            ha="center",
+            transform=ax.get_xaxis_transform(),
+        )
+    ax.set_title(ax.get_title(loc="left"), loc="left", fontsize=11, pad=22)
+    ax.set_xlabel("rows")
+    ax.legend(frameon=False, fontsize=8)
+    return drawing
+
+
 def exactness(table: pd.DataFrame) -> Drawing:
     """Largest errors by method, on a logarithmic axis."""
     drawing, ax = _axes("Exact where the condition holds", "largest error")

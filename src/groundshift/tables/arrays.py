@@ -62,10 +62,13 @@ def split_domain(
             source = source.reset_index(domain)
         source = source.reset_index(drop=True)
     frame = read_table(source, reading)
+    if len(frame) == 0:
+        raise InputError(f"The table has no rows (columns: {some(frame.columns)}).")
     if isinstance(domain, str):
         labels = frame.pop(find_column(domain, frame.columns))
     else:
-        labels = pd.Series(np.asarray(domain).reshape(-1), name=getattr(domain, "name", None) or "domain")
+        name = str(getattr(domain, "name", None) or "domain")
+        labels = read_table(pd.DataFrame({name: pd.Series(np.asarray(domain).reshape(-1))}))[name]
         if len(labels) != len(frame):
             raise InputError(
                 f"{len(labels)} domain labels were given for {len(frame)} rows; give one per row."
@@ -152,11 +155,11 @@ def numeric(frame: pd.DataFrame) -> NDArray[np.float64]:
     InputError
         Columns of text, missing or infinite values; columns and first rows are named.
     """
-    numbers = frame.apply(pd.to_numeric, errors="coerce")
+    numbers = frame.apply(_coerced)
     text = [str(name) for name in frame if (numbers[name].isna() & frame[name].notna()).any()]
     if text:
         raise InputError(f"Columns that hold no numbers: {some(text)}. Leave them out, or encode them.")
-    values = numbers.to_numpy(dtype=float)
+    values = numbers.to_numpy(dtype=float, na_value=np.nan)
     bad = ~np.isfinite(values)
     if bad.any():
         rows = np.flatnonzero(bad.any(axis=1))
@@ -166,6 +169,14 @@ def numeric(frame: pd.DataFrame) -> NDArray[np.float64]:
             "leave those rows out."
         )
     return values
+
+
+def _coerced(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Numbers, missing where a value is none; dates and complex numbers are none."""
+    kind = getattr(column.dtype, "kind", "O")
+    if kind in "cmM" or isinstance(column.dtype, pd.CategoricalDtype):
+        return pd.Series(np.nan, index=column.index)
+    return pd.to_numeric(column, errors="coerce")
 
 
 def refuse_overwriting(path: Path) -> None:

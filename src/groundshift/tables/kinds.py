@@ -182,7 +182,8 @@ def parse_kinds(words: Iterable[str]) -> dict[str, Any]:
 def read_table(source: Any, reading: Reading | None = None) -> pd.DataFrame:
     """A pandas frame of anything `open_table` takes; the words of a file are read by their content.
 
-    A table in memory keeps its dtypes, but for those that only store numbers otherwise (sparse, decimal, Arrow).
+    A table in memory keeps its dtypes, but for those that only store values otherwise (sparse, decimal, Arrow); columns
+    of Python objects are read by their content, too.
 
     Examples
     --------
@@ -193,6 +194,8 @@ def read_table(source: Any, reading: Reading | None = None) -> pd.DataFrame:
         return typed(source, reading).frame
     frame = open_table(source)
     plain = {name: _plain(frame[name]) for name in frame.columns}
+    objects = [name for name, column in plain.items() if column.dtype == object and len(frame)]
+    plain |= {name: _typed_column(plain[name], name, Reading())[0] for name in objects}
     return pd.DataFrame(plain, index=frame.index) if plain else frame
 
 
@@ -303,7 +306,8 @@ def _decided(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
     if isinstance(dtype, pd.IntervalDtype):
         return values.astype(str).where(values.notna()), "category", "intervals", ""
     if pd.api.types.is_datetime64_any_dtype(dtype):
-        return _instants(values), "date", "dates", ""
+        aware = getattr(values.dt, "tz", None) is not None
+        return _instants(values), "date", "dates with offsets, read as UTC" if aware else "dates", ""
     if pd.api.types.is_timedelta64_dtype(dtype):
         return _number(values.dt.total_seconds(), name, "durations, in seconds")
     if pd.api.types.is_bool_dtype(dtype):

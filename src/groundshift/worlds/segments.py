@@ -6,7 +6,8 @@ end row in; `groundshift.benchmarks.csts` converts at the door.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +27,8 @@ class Segments:
         First row and one past the last row of each segment, in rising order, without overlap.
     cluster : int64 array of shape (segments,)
         Cluster id of each segment. Two segments of one cluster share their structure.
+    names : tuple of str
+        What clusters 0, 1, ... are called; empty where ids stand for themselves.
 
     Examples
     --------
@@ -39,8 +42,10 @@ class Segments:
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     cluster: NDArray[np.int64]
+    names: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
         for name in ("start", "end", "cluster"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
         if not len(self.start) == len(self.end) == len(self.cluster):
@@ -50,6 +55,11 @@ class Segments:
             )
         if len(self.start) == 0:
             raise InputError("No segment was given; at least one is needed.")
+        if self.names and not 0 <= self.cluster.min() <= self.cluster.max() < len(self.names):
+            raise InputError(
+                f"Cluster ids run from {self.cluster.min()} to {self.cluster.max()}, and {len(self.names)} names were "
+                "given; id k is called names[k]."
+            )
         empty = np.flatnonzero(self.end <= self.start)
         if len(empty):
             i = int(empty[0])
@@ -67,13 +77,13 @@ class Segments:
             )
 
     @classmethod
-    def from_lengths(cls, lengths: ArrayLike, cluster: ArrayLike) -> Segments:
+    def from_lengths(cls, lengths: ArrayLike, cluster: ArrayLike, names: Sequence[str] = ()) -> Segments:
         """Segments glued end to end from row 0; ``lengths`` and ``cluster`` have shape (segments,)."""
         end = np.cumsum(np.asarray(lengths, dtype=np.int64))
-        return cls(np.concatenate([[0], end[:-1]]), end, np.asarray(cluster))
+        return cls(np.concatenate([[0], end[:-1]]), end, np.asarray(cluster), tuple(names))
 
     @classmethod
-    def from_row_labels(cls, labels: ArrayLike) -> Segments:
+    def from_row_labels(cls, labels: ArrayLike, names: Sequence[str] = ()) -> Segments:
         """Runs of equal labels; ``labels`` holds one integer per row."""
         labels = np.asarray(labels)
         if labels.ndim != 1 or len(labels) == 0:
@@ -82,10 +92,19 @@ class Segments:
             )
         cuts = np.flatnonzero(labels[1:] != labels[:-1]) + 1
         start = np.concatenate([[0], cuts])
-        return cls(start, np.concatenate([cuts, [len(labels)]]), labels[start])
+        return cls(start, np.concatenate([cuts, [len(labels)]]), labels[start], tuple(names))
 
     def __len__(self) -> int:
         return len(self.start)
+
+    def called(self, cluster: int) -> str | int:
+        """What a cluster id is called: its name, or the id itself."""
+        return self.names[cluster] if self.names else int(cluster)
+
+    @property
+    def labels(self) -> list[str | int]:
+        """What the cluster of each segment is called."""
+        return [self.called(k) for k in self.cluster.tolist()]
 
     @property
     def lengths(self) -> NDArray[np.int64]:

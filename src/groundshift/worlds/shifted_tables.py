@@ -8,6 +8,7 @@ A column is a monotone transform of its latent variable (normal, log-normal, gam
 region and the irrelevant columns are independent of everything. The target is a cut of score = w · (age, tenure, usage)
 + effect of the region + logistic noise; no, one or two thresholds make it continuous, binary or three classes. Income,
 spend, tickets and plan do not enter it. Of income and of usage 3 % of the values are missing completely at random.
+With ``uneven`` the noise grows with the age, so that some rows are harder to predict than others.
 
 What a planted shift of severity s does to a domain, and what stays exactly as it is:
 
@@ -31,18 +32,18 @@ label, missingness.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
 from groundshift.errors import InputError
 
-__all__ = ["Planted", "ShiftedTable", "shifted_table"]
+__all__ = ["Change", "Planted", "ShiftedTable", "cascade", "shifted_table"]
 
 Planted = Literal["concept", "offset", "label", "mechanism", "correlation", "covariate", "missingness"]
 Target = Literal["binary", "classes", "continuous"]
@@ -61,6 +62,8 @@ COVARIANCE = np.array([[1.0, 0.5, 0.27], [0.5, 1.0, 0.36], [0.27, 0.36, 1.0]])
 REGIONS = {"north": 0.8, "south": 0.0, "east": -0.4, "west": 0.4}
 """What a region adds to the score."""
 MOST = 2.0
+LOCATION, SCALE, CHANCE = "(location)", "(scale)", "(probability)"
+"""Columns of a draft that are the truth, taken out before anybody sees it."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,20 @@ class ShiftedTable:
     frame : features, the target "y" and the label "domain", rows in the order of the domains
     kinds : the kinds of shift in it, "offset" counted as "concept"; empty where every severity is 0
     where : kind → columns that it shows in, for the kinds that concern a few columns
+    names : of a cascade, what a, b, c and d are called in the frame
+    location, scale : of the score's logistic distribution given the row with no value missing, shape (rows,); of a
+        continuous target before rows are selected by it
+    probability : of each class given the row with no value missing, in its domain, shape (rows, classes); None for a
+        continuous target
     """
 
     frame: pd.DataFrame
     kinds: tuple[str, ...]
     where: Mapping[str, tuple[str, ...]]
+    location: Array = field(default_factory=lambda: np.empty(0))
+    scale: Array = field(default_factory=lambda: np.empty(0))
+    probability: Array | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def shifted_table(
@@ -87,6 +99,7 @@ def shifted_table(
     *,
     target: Target = "binary",
     irrelevant: int = 1,
+    uneven: float = 0.0,
 ) -> ShiftedTable:
     """Draw the domains; the first has no shift, the last all of it, those between their part on the way.
 
@@ -95,6 +108,7 @@ def shifted_table(
     shifts : what is planted → severity from 0 (none) to 2; 1 is a large one
     rows : of each domain
     irrelevant : heavy-tailed columns that nothing depends on
+    uneven : how the noise of the score grows with the age: its scale is exp(uneven · latent age)
 
     Raises
     ------
@@ -114,13 +128,16 @@ def shifted_table(
     parts = []
     for d in range(domains):
         severity = {str(name): s * d / (domains - 1) for name, s in shifts.items()}
-        part = _domain(rng, severity, rows, target, irrelevant)
+        part = _domain(rng, severity, rows, target, irrelevant, uneven)
         parts.append(part.assign(domain=f"d{d + 1:0{width}d}"))
     planted = [name for name, s in shifts.items() if s > 0]
     kinds = tuple(dict.fromkeys("concept" if name == "offset" else name for name in planted))
-    return ShiftedTable(
-        pd.concat(parts, ignore_index=True), kinds, {name: WHERE[name] for name in planted if name in WHERE}
-    )
+    frame = pd.concat(parts, ignore_index=True)
+    location, scale = frame.pop(LOCATION).to_numpy(), frame.pop(SCALE).to_numpy()
+    chances = [] if target == "continuous" else [f"{CHANCE}{k}" for k in range(len(CUTS[target]) + 1)]
+    probability = np.column_stack([frame.pop(name) for name in chances]) if chances else None
+    where = {str(name): WHERE[name] for name in planted if name in WHERE}
+    return ShiftedTable(frame, kinds, where, location, scale, probability)
 
 
 def _check(shifts: Mapping[Planted, float], rows: int, domains: int, target: Target) -> None:
@@ -139,27 +156,42 @@ def _check(shifts: Mapping[Planted, float], rows: int, domains: int, target: Tar
 
 
 def _domain(
-    rng: np.random.Generator, severity: Mapping[str, float], rows: int, target: Target, irrelevant: int
+    rng: np.random.Generator,
+    severity: Mapping[str, float],
+    rows: int,
+    target: Target,
+    irrelevant: int,
+    uneven: float,
 ) -> pd.DataFrame:
     """Rows of one domain: drawn in batches, selected, cut to length."""
     kept: list[pd.DataFrame] = []
     while sum(map(len, kept)) < rows:
-        kept.append(_batch(rng, severity, 2 * rows + 100, target, irrelevant))
+        kept.append(_batch(rng, severity, 2 * rows + 100, target, irrelevant, uneven))
     frame = pd.concat(kept, ignore_index=True).iloc[:rows]
     return _with_missing(rng, frame, 0.27 * severity.get("missingness", 0.0))
 
 
 def _batch(
-    rng: np.random.Generator, severity: Mapping[str, float], draws: int, target: Target, irrelevant: int
+    rng: np.random.Generator,
+    severity: Mapping[str, float],
+    draws: int,
+    target: Target,
+    irrelevant: int,
+    uneven: float,
 ) -> pd.DataFrame:
     z = _latent(rng, draws, severity.get("mechanism", 0.0), 0.7 - 0.7 * severity.get("correlation", 0.0))
     region = rng.choice(list(REGIONS), draws, p=[0.4, 0.3, 0.2, 0.1])
     w = _weights(severity.get("concept", 0.0) * np.pi / 2)
     score = w @ np.array([z[name] for name in SCORE]) + pd.Series(region).map(REGIONS).to_numpy(dtype=float)
-    score += 1.5 * severity.get("offset", 0.0) + rng.logistic(size=draws)
-    y, scaled = _target(score, target)
+    offset, scale = 1.5 * severity.get("offset", 0.0), np.exp(uneven * z["age"])
+    truth = {LOCATION: score + offset, SCALE: scale}
+    y, scaled = _target(score + (offset + scale * rng.logistic(size=draws)), target)
+    by_label = 1.5 * severity.get("label", 0.0)
+    if target != "continuous":
+        chances = _probability(truth[LOCATION], scale, target, by_label)
+        truth |= {f"{CHANCE}{k}": p for k, p in enumerate(chances.T)}
     kept = _selected(rng, 2 * severity.get("covariate", 0.0), np.tanh((z["age"] + z["spend"]) / 2))
-    kept &= _selected(rng, 1.5 * severity.get("label", 0.0), scaled)
+    kept &= _selected(rng, by_label, scaled)
     columns: dict[str, Any] = {
         "age": 42 + 13 * z["age"],
         "income": np.exp(10.4 + 0.5 * z["income"]),
@@ -172,7 +204,7 @@ def _batch(
     }
     for k in range(irrelevant):
         columns[f"other{k + 1}"] = rng.standard_t(3, draws)
-    return pd.DataFrame({**columns, "y": y})[kept]
+    return pd.DataFrame({**columns, "y": y, **truth})[kept]
 
 
 def _latent(rng: np.random.Generator, draws: int, mechanism: float, correlation: float) -> dict[str, Array]:
@@ -214,6 +246,14 @@ def _target(score: Array, target: Target) -> tuple[NDArray[Any], Array]:
     return y, y / len(cuts)
 
 
+def _probability(location: Array, scale: Array, target: Target, by_label: float) -> Array:
+    """P(y | x) of the classes among the rows that a selection by y keeps, shape (rows, classes)."""
+    cuts = np.r_[-np.inf, CUTS[target], np.inf]
+    probability = np.diff(expit((cuts - location[:, None]) / scale[:, None]), axis=1)
+    probability *= np.exp(by_label * (np.arange(len(cuts) - 1) / len(CUTS[target]) - 1))
+    return probability / probability.sum(1, keepdims=True)
+
+
 def _selected(rng: np.random.Generator, strength: float, by: Array) -> NDArray[np.bool_]:
     """Keep a row with probability exp(strength · (by - 1)), where ``by`` is at most 1."""
     return rng.random(len(by)) < np.exp(strength * (by - 1))
@@ -224,4 +264,68 @@ def _with_missing(rng: np.random.Generator, frame: pd.DataFrame, more: float) ->
     return frame.assign(
         income=frame["income"].mask(rng.random(len(frame)) < 0.03 + more),
         usage=frame["usage"].mask(rng.random(len(frame)) < 0.03 + more * older),
+    )
+
+
+# A cascade with one changed mechanism --------------------------------------------------------------------
+
+Change = Literal["slope", "sign", "spread", "product", "offset", "upstream slope", "upstream offset", "none"]
+CascadeTarget = Literal["continuous", "count", "seven classes"]
+
+
+def cascade(
+    rng: np.random.Generator,
+    change: Change,
+    rows: int = 500,
+    *,
+    target: CascadeTarget = "continuous",
+    noise: float = 1.0,
+) -> ShiftedTable:
+    """Two domains of a → b → c → y, a → d → y in which one mechanism changed; names and order of columns are drawn.
+
+    slope, sign : y follows c less (0.9 becomes 0.1), or the other way; offset : y rises by 0.8; spread : the noise of
+    y grows by six tenths; product : half of c · d is added. upstream slope, upstream offset : c follows b less, or
+    rises by 0.6, while y given the columns stays.
+
+    Parameters
+    ----------
+    rows : of each domain
+    target : y itself, counts drawn around exp(y / 2), or its sevenths over both domains together
+    noise : standard deviation of the noise of y
+
+    Examples
+    --------
+    >>> table = cascade(np.random.default_rng(0), "slope", rows=100)
+    >>> table.kinds, table.frame.shape
+    (('concept',), (200, 6))
+    """
+    if change not in get_args(Change) or target not in get_args(CascadeTarget):
+        raise InputError(
+            f"{change!r} of a {target!r} target was asked for; changes are {', '.join(get_args(Change))}, targets "
+            f"{', '.join(get_args(CascadeTarget))}."
+        )
+    parts = [
+        _cascade(rng, which, rows, noise).assign(domain=d) for which, d in (("none", "d1"), (change, "d2"))
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    if target == "count":
+        frame["y"] = rng.poisson(np.exp(np.clip(frame["y"] / 2, -4, 3)))
+    elif target == "seven classes":
+        frame["y"] = "level " + pd.qcut(frame["y"], 7, labels=False).astype(str)
+    names = dict(zip("abcd", rng.permutation(["alpha", "beta", "gamma", "delta"]), strict=True))
+    frame = frame.rename(columns=names)[[*rng.permutation(list(names.values())), "y", "domain"]]
+    upstream = change.startswith("upstream")
+    kinds = () if change == "none" else ("mechanism",) if upstream else ("concept",)
+    return ShiftedTable(frame, kinds, {"mechanism": (names["c"],)} if upstream else {}, names=names)
+
+
+def _cascade(rng: np.random.Generator, change: str, rows: int, noise: float) -> pd.DataFrame:
+    a, e = rng.normal(size=rows), rng.normal(size=(4, rows))
+    b = 0.8 * a + 0.6 * e[0]
+    c = (0.3 if change == "upstream slope" else 0.8) * b + 0.6 * e[1] + 0.6 * (change == "upstream offset")
+    d = 0.7 * a + 0.7 * e[2]
+    along = {"slope": 0.1, "sign": -0.9}.get(change, 0.9)
+    y = along * c - 0.6 * d + 0.5 * c * d * (change == "product") + 0.8 * (change == "offset")
+    return pd.DataFrame(
+        {"a": a, "b": b, "c": c, "d": d, "y": y + noise * (1.6 if change == "spread" else 1) * e[3]}
     )

@@ -1,4 +1,6 @@
+import ast
 import json
+import re
 import time
 
 import numpy as np
@@ -109,3 +111,28 @@ def test_eight_variates_and_many_rows_are_quick() -> None:
 def test_labels_of_other_data_are_refused(world) -> None:
     with pytest.raises(InputError, match="cover 50 rows"):
         csts.describe(world[0].data("raw"), [1] * 50)
+
+
+def test_named_clusters_keep_their_names(world) -> None:
+    words = np.array(["rem", "wake"])[(world[0].segments.row_labels() > 12).astype(int)]
+    found = csts.describe(world[0].data("correlated"), words)
+    assert found.clusters["cluster"].tolist() == ["rem", "wake"]
+    assert set(found.table()["cluster"]) == {"rem", "wake"}
+    assert "wake" in repr(found)
+    assert {row["cluster"] for row in json.loads(found.to_json())["clusters"]} == {"rem", "wake"}
+
+
+@pytest.mark.parametrize("on_undefined", ["raise", "drop"])
+def test_a_column_that_is_constant_everywhere_goes_as_the_message_says(world, on_undefined) -> None:
+    frame = world[0].data("correlated").assign(dose=7.0)
+    with pytest.raises(InputError, match="dose is constant everywhere") as refused:
+        csts.describe(frame, world[0].segments, on_undefined=on_undefined)
+    advised = re.search(r"drop_columns=(\[.*?\])", str(refused.value))[1]
+    found = csts.describe(
+        frame, world[0].segments, on_undefined=on_undefined, drop_columns=ast.literal_eval(advised)
+    )
+    assert found.variates == ("iob", "cob", "ig")
+    with pytest.raises(InputError, match="no column 'zz' to leave out"):
+        csts.describe(frame, world[0].segments, drop_columns=["zz"])
+    text = frame.assign(note="none today")
+    assert csts.describe(text, world[0].segments, drop_columns=["dose", "note"]).variates == found.variates

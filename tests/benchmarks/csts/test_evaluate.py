@@ -159,6 +159,112 @@ def test_the_protocol_fits_on_one_subject_and_predicts_the_others(world):
     assert table.index.tolist() == ["subject-0", "subject-1"]
 
 
+# Result and truth, like for like
+
+
+def test_the_truth_is_scored_as_a_result_is(subject):
+    data, truth = subject.array("correlated"), subject.segments
+    worse = csts.degrade(truth, "both", severity=0.4, seed=1)
+    found = csts.evaluate(worse, data, truth)
+    itself = csts.evaluate(truth, data, truth)
+    result, best = itself.table()["result"], found.table()["truth"]
+    assert result.tolist() == best.tolist() == itself.table()["truth"].tolist()
+    assert best.tolist()[:2] == [24, 6]
+    assert found.same_rows == {}
+
+
+def test_where_even_the_truth_cannot_reach_one_its_column_says_so():
+    z = np.random.default_rng(0).standard_normal((100, 2))
+    truth = Segments.from_lengths([100] * 4, [3, 7, 3, 7])  # two clusters with exactly the same rows
+    data = np.tile(z, (4, 1))
+    found = csts.evaluate(truth, data, truth)
+    assert found.truth_jaccard == found.jaccard == 0.5
+    assert found.truth_pattern_discovery == found.pattern_discovery == 0.5
+    # Rows of a cluster without any correlation are found by nobody.
+    data = np.random.default_rng(1).standard_normal((400, 2))
+    data[300:, 1] = 0
+    truth = Segments.from_lengths([100] * 4, [3, 7, 3, 9])
+    found = csts.evaluate(truth, data, truth)
+    assert found.truth_jaccard == found.jaccard == 0.75
+    assert (found.truth_clusters, found.clusters) == (3, 3)
+
+
+def test_indices_are_compared_on_the_rows_that_both_score(subject):
+    data, truth = subject.array("correlated"), subject.segments
+    rows = truth.row_labels()
+    easy = truth.cluster == 13
+    lost = np.zeros(len(rows), dtype=bool)  # the result cuts half of the segments to pieces of two rows
+    for start, end in zip(truth.start[easy], truth.end[easy], strict=True):
+        lost[start:end] = True
+    rows[lost] = np.where(np.arange(lost.sum()) // 2 % 2, 100, 101)
+    found = csts.evaluate(rows, data, truth)
+    assert found.rows == pytest.approx(1 - lost.mean(), abs=0.01)
+    assert found.truth_rows == 1
+    same = found.same_rows
+    assert same["rows"] == pytest.approx(found.rows, abs=0.01)
+    left = Segments.from_lengths(truth.lengths[~easy], truth.cluster[~easy])
+    alone = csts.evaluate(left, data[~lost], left)
+    assert same["swc"] == pytest.approx(alone.swc, abs=0.02)
+    assert same["truth_swc"] == pytest.approx(alone.swc)
+    assert same["truth_swc"] != pytest.approx(found.truth_swc, abs=1e-4)
+    table = found.table().set_index("what")
+    (name,) = [what for what in table.index if what.startswith("SWC")]
+    assert f"{same['rows']:.0%} of rows" in name
+    assert table.loc[name].tolist() == [same["swc"], same["truth_swc"]]
+    assert table.loc["rows that have a correlation"].tolist() == [found.rows, 1.0]
+    assert json.loads(found.to_json())["same_rows"]["swc"] == pytest.approx(same["swc"])
+
+
+def test_result_and_truth_that_score_no_row_in_common():
+    data = np.random.default_rng(0).standard_normal((120, 2))
+    data[60:, 1] = 0
+    truth = Segments.from_lengths([2] * 30 + [30, 30], [0] * 30 + [1, 1])
+    with pytest.raises(InputError, match="constant"):
+        csts.evaluate(np.repeat([0, 1], 60), data, truth)
+    data[60:, 1] = np.random.default_rng(1).standard_normal(60)
+    result = Segments.from_lengths([30, 30] + [2] * 30, [0, 1] + [2] * 30)
+    found = csts.evaluate(result, data, truth)
+    assert found.same_rows["rows"] == 0
+    assert np.isnan(found.same_rows["truth_swc"])
+    assert "no rows in common" in repr(found)
+
+
+def test_clusters_of_either_side_are_called_by_their_names(subject):
+    data, truth = subject.array("correlated"), subject.segments
+    names = dict(zip(PATTERNS, ["ash", "birch", "cedar", "date", "elm", "fir"], strict=True))
+    trees = [names[k] for k in truth.row_labels().tolist()]
+    found = csts.evaluate(truth, data, trees)
+    assert found.mapping == {k: (names[k],) for k in PATTERNS}
+    merged = ["ash" if tree == "birch" else tree for tree in trees]
+    found = csts.evaluate(merged, data, trees)
+    assert set(found.mapping) == {"ash", "cedar", "date", "elm", "fir"}
+    assert set(found.undiscovered) <= {"ash", "birch"}
+    assert found.undiscovered[0] in repr(found)
+    assert json.loads(found.to_json())["mapping"]["elm"] == ["elm"]
+
+
+def test_names_are_never_taken_for_pattern_ids(subject):
+    data, truth = subject.array("correlated"), subject.segments
+    own = np.searchsorted(
+        PATTERNS, truth.row_labels()
+    )  # 0 to 5: numbers of one's own, and pattern ids by chance
+    taken = csts.evaluate(own, data, own)
+    assert "numbers of your own" in taken.notes[0]
+    named = csts.evaluate([f"c{k}" for k in own], data, [f"c{k}" for k in own])
+    assert named.truth_relaxed_mae == pytest.approx(csts.evaluate(truth, data, truth).truth_relaxed_mae)
+    assert named.truth_relaxed_mae < taken.truth_relaxed_mae
+    assert named.notes == ()
+
+
+def test_a_constant_column_goes_as_the_message_says(subject):
+    frame = subject.data("correlated").assign(dose=1.0)
+    for truth in (None, subject.segments):
+        with pytest.raises(InputError, match=r"dose is constant everywhere.*drop_columns=\['dose'\]"):
+            csts.evaluate(subject.segments, frame, truth)
+    found = csts.evaluate(subject.segments, frame, subject.segments, drop_columns=["dose"])
+    assert found.jaccard == 1
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -61,7 +61,7 @@ def test_gaps_and_unsorted_times_are_noted() -> None:
     assert "1 of 29 steps exceed the usual 1 s, the largest is 21 s" in read_series(gap).notes[1]
     assert "go back" in read_series(FRAME.iloc[::-1]).notes[1]
     indexed = gap.set_index("datetime")
-    assert "irregular" in read_series(indexed).notes[0]
+    assert "irregular" in read_series(indexed).notes[1]
 
 
 def test_missing_values_are_refused_or_kept() -> None:
@@ -82,7 +82,7 @@ def test_missing_values_are_refused_or_kept() -> None:
         (np.zeros(9), r"shape \(9,\)"),
         ([[1, 2], [3, 4]], "A list was given"),
         ("nowhere.csv", "is no file"),
-        (__file__, "neither csv nor parquet"),
+        (__file__, "neither CSV nor Parquet"),
     ],
 )
 def test_bad_input_is_refused(source, message: str) -> None:

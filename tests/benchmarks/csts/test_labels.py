@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from groundshift.benchmarks.csts.indices import swc
+from groundshift.benchmarks.csts.degrade import degrade, shift_ends
+from groundshift.benchmarks.csts.indices import score_clusterings, swc
 from groundshift.benchmarks.csts.labels import (
     as_segments,
+    as_the_truth,
     cluster_correlations,
     data_correlation,
     label_table,
@@ -16,12 +18,14 @@ from groundshift.benchmarks.csts.labels import (
     models,
     read_clusterings,
     read_labels,
+    refuse_undefined,
     relaxed_mae,
     segment_correlations,
     within_tolerance,
 )
 from groundshift.benchmarks.csts.layout import read_list
 from groundshift.errors import InputError
+from groundshift.shifts.sampling import downsample, keep_segments, select_rows, thin
 from groundshift.worlds.segments import Segments
 
 TWO = Segments.from_lengths([40, 60], [1, 2])
@@ -157,6 +161,78 @@ def test_labels_are_read_from_anything(kind: str, tmp_path) -> None:
     assert found.cluster.tolist() == ([0, 1] if kind == "text" else [1, 2])
 
 
+def test_text_labels_keep_their_names() -> None:
+    words = np.where(TWO.row_labels() == 1, "wake", "rem")
+    table = pd.DataFrame({"start": [0, 40], "end": [39, 99], "cluster": ["wake", "rem"]})
+    for source in (
+        words,
+        words.tolist(),
+        pd.Series(words),
+        pd.Series(words, dtype="category"),
+        table,
+        pl.from_pandas(table),
+    ):
+        found = as_segments(source, 100)
+        assert (found.cluster.tolist(), found.names, found.labels) == (
+            [1, 0],
+            ("rem", "wake"),
+            ["wake", "rem"],
+        )
+    for _, left in (
+        select_rows(found, np.arange(30, 60)), keep_segments(found, [0, 1]), thin(found, 0.5, np.random.default_rng(0)),
+        downsample(np.zeros((100, 2)), found, 10), downsample(np.zeros((100, 2)), found, 10, row_ids=np.arange(100)),
+        (None, shift_ends(found, 5)), (None, degrade(found, "wrong", severity=1)),
+    ):  # fmt: skip
+        assert left.names == found.names
+    assert degrade(found, "wrong", severity=1).labels == ["rem", "wake"]
+    assert as_segments(words, names=("nrem", "wake", "rem")).cluster.tolist() == [1, 2]
+    assert as_segments(found, names=("wake",)).labels == ["wake", "rem"]
+    assert as_segments([3, 3, 5]).labels == [3, 5]
+    with pytest.raises(InputError, match="no pattern ids"):
+        label_table(np.random.default_rng(0).normal(size=(100, 3)), found)
+    with pytest.raises(InputError, match="1 of 3 cluster labels are missing"):
+        as_segments(np.array(["a", None, "b"], dtype=object))
+    with pytest.raises(InputError, match="2 names"):
+        Segments.from_lengths([2, 2], [0, 2], ("a", "b"))
+
+
+def test_named_labels_are_compared_by_name_or_not_at_all() -> None:
+    truth = as_segments(np.repeat(["b", "c", "b", "c"], 50))
+    same = as_segments(np.repeat(["b", "c", "b", "c"], 50), names=("a", "c"))
+    assert as_the_truth(same, truth).cluster.tolist() == truth.cluster.tolist()
+    data = np.random.default_rng(0).normal(size=(200, 2))
+    more = np.repeat(["b", "c", "a", "c"], 50)  # numbered alone, c would be 2 here and 1 in the truth
+    scores = score_clusterings(data, truth, {"same": same, "more": more})
+    assert scores["jaccard"].tolist() == [1.0, 1.0, 0.75]
+    for other in ([0, 1] * 100, Segments.from_lengths([200], [1])):
+        with pytest.raises(InputError, match=r"called b, c, those of the clustering .*same labels"):
+            as_the_truth(other, truth)
+
+
+def test_where_no_segment_has_a_correlation_the_advice_works() -> None:
+    data = np.random.default_rng(0).normal(size=(100, 4))
+    names = ["a", "b", "c", "d"]
+    refuse_undefined(data, TWO, names)
+    data[:, 2] = 7
+    with pytest.raises(
+        InputError, match=r"c is constant everywhere.*drop_columns=\['c'\] \(--drop-columns c\)"
+    ):
+        refuse_undefined(data, TWO, names)
+    data[:40, 2], data[:40, 3] = 6, 5
+    with pytest.raises(InputError, match=r"c is constant in 2 of 2 segments.*--drop-columns c\)"):
+        refuse_undefined(data, TWO, names)
+    data[40:, 3] = 1
+    with pytest.raises(InputError, match=r"c and d are constant in 2 of 2.*drop_columns=\['c', 'd'\]"):
+        refuse_undefined(data, TWO, names)
+    data[:, :2] = 0
+    with pytest.raises(InputError, match="other columns"):
+        refuse_undefined(data, TWO, names)
+    with pytest.raises(InputError, match="longest of 2 has 2 rows"):
+        refuse_undefined(data, Segments.from_lengths([2, 2], [0, 1]), names)
+    with pytest.raises(InputError, match=r"constant in column 2.*np.delete\(data, \[2\], axis=1\)"):
+        segment_correlations(np.column_stack([np.arange(100.0), np.arange(100.0) ** 2, np.ones(100)]), TWO)
+
+
 def test_exclusive_ends_and_stacked_clusterings() -> None:
     exclusive = pd.DataFrame({"start": [0, 40], "end": [40, 100], "cluster": [1, 2]})
     assert read_labels(exclusive, end="exclusive").lengths.tolist() == [40, 60]
@@ -228,3 +304,45 @@ def test_labels_whose_indices_drift_are_read_by_their_lengths():
     assert read_labels(table, end="length", rows=9).end.tolist() == [4, 9]
     with pytest.raises(InputError, match="no column 'length'"):
         read_labels(table.drop(columns="length"), end="length")
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory):
+    """A series with a column of times in CSV, and its two segments by time and by row."""
+    place = tmp_path_factory.mktemp("dated")
+    rng = np.random.default_rng(0)
+    times = pd.date_range("2024-05-01", periods=600, freq="10min")
+    frame = pd.DataFrame(rng.normal(size=(600, 3)), columns=list("abc")).assign(time=times)
+    frame.to_csv(place / "s.csv", index=False)
+    return place / "s.csv", frame, times
+
+
+def test_segments_may_start_and_end_at_times(dated):
+    path, frame, times = dated
+    rows = read_labels(pd.DataFrame({"start": [0, 300], "end": [299, 599], "cluster": [0, 1]}))
+    for moments in (times, times.strftime("%Y-%m-%d %H:%M:%S"), times.strftime("%d %B %Y %H:%M")):
+        table = pd.DataFrame({"start": moments[[0, 300]], "end": moments[[299, 599]], "cluster": [0, 1]})
+        for data in (path, frame):
+            found = as_segments(table, 600, data=data)
+            assert found.start.tolist() == rows.start.tolist()
+            assert found.end.tolist() == rows.end.tolist()
+    half_open = pd.DataFrame(
+        {"start": times[[0, 300]], "end": [times[300], times[599] + times.freq], "cluster": [0, 1]}
+    )
+    assert as_segments(half_open, 600, end="exclusive", data=path).end.tolist() == [300, 600]
+
+
+def test_times_that_the_series_lacks_are_refused(dated):
+    path, frame, times = dated
+    table = pd.DataFrame({"start": times[[0, 300]], "end": times[[299, 599]], "cluster": [0, 1]})
+    with pytest.raises(InputError, match="no series was given"):
+        as_segments(table, 600)
+    with pytest.raises(InputError, match="no column of dates"):
+        as_segments(table, 600, data=frame.drop(columns="time"))
+    later = {name: table[name] + pd.Timedelta("400D") for name in ("start", "end")}
+    with pytest.raises(InputError, match="holds no row of the series"):
+        as_segments(table.assign(**later), data=path)
+    with pytest.raises(InputError, match="go back"):
+        as_segments(table, data=frame.iloc[::-1])
+    with pytest.raises(InputError, match="leaves a gap"):
+        as_segments(table.assign(start=[times[0], times[310]]), data=path)

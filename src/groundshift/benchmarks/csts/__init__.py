@@ -9,7 +9,7 @@
 # Functions named like their module (load, describe, ...) must be bound here, or the module takes the name.
 from groundshift.benchmarks.csts.degrade import degradations, degrade
 from groundshift.benchmarks.csts.describe import Description, describe
-from groundshift.benchmarks.csts.diagnose import Diagnosis, blame, diagnose
+from groundshift.benchmarks.csts.diagnose import Diagnosis, blame, blame_of, diagnose
 from groundshift.benchmarks.csts.distances import DISTANCES, distance
 from groundshift.benchmarks.csts.evaluate import Evaluation, evaluate, evaluate_protocol
 from groundshift.benchmarks.csts.generate import World, generate
@@ -23,6 +23,7 @@ from groundshift.benchmarks.csts.labels import (
     mae,
     read_clusterings,
     read_labels,
+    refuse_undefined,
     relaxed_mae,
     segment_correlations,
     within_tolerance,
@@ -40,6 +41,7 @@ __all__ = [
     "World",
     "as_segments",
     "blame",
+    "blame_of",
     "cluster_correlations",
     "compare_correlations",
     "compare_variants",
@@ -68,6 +70,7 @@ __all__ = [
     "read_clusterings",
     "read_labels",
     "read_series",
+    "refuse_undefined",
     "relaxed_mae",
     "score_clusterings",
     "segment_correlations",

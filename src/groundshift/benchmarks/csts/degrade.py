@@ -6,6 +6,7 @@ The benchmark's 66 clusterings of one subject (arXiv:2505.14596, degraded cluste
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -125,7 +126,7 @@ def shift_ends(segments: Segments, k: int, margin: int = 3) -> Segments:
     last = int(np.argmax(end >= rows - margin + 1))
     end = np.append(end[:last], rows)
     start = np.append(segments.start[0], end[:-1])
-    return Segments(start, end, segments.cluster[: last + 1])
+    return replace(segments, start=start, end=end, cluster=segments.cluster[: last + 1])
 
 
 def largest_shift(segments: Segments, leave: int = 100) -> int:
@@ -140,7 +141,7 @@ def _with_clusters(segments: Segments, chosen: NDArray[np.int64], rng: np.random
     place = np.searchsorted(ids, segments.cluster[chosen])
     cluster = segments.cluster.copy()
     cluster[chosen] = ids[(place + rng.integers(1, len(ids), len(chosen))) % len(ids)]
-    return Segments(segments.start, segments.end, cluster)
+    return replace(segments, cluster=cluster)
 
 
 def _rising(rng: np.random.Generator, most: int, count: int) -> list[int]:

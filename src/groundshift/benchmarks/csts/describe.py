@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from groundshift.benchmarks.csts.labels import (
     End,
     as_segments,
     cluster_correlations,
+    refuse_undefined,
     segment_correlations,
     within_tolerance,
 )
@@ -122,6 +124,7 @@ def describe(
     end: End = "inclusive",
     dropna: bool = False,
     on_undefined: Literal["raise", "drop"] = "raise",
+    drop_columns: Sequence[str] = (),
 ) -> Description:
     """Describe how the segments of a series correlate, and how well the labels follow it.
 
@@ -136,6 +139,8 @@ def describe(
         Leave out rows with missing values; otherwise they are refused.
     on_undefined : "raise" or "drop"
         What to do with a segment that has no correlation: fewer than 3 rows, or a constant column.
+    drop_columns : columns to leave out, by name
+        One that is constant everywhere must go: it correlates with nothing.
 
     Returns
     -------
@@ -155,8 +160,9 @@ def describe(
     >>> found.clusters["strong pairs"].tolist()
     ['none', 'x1~x2 +, x1~x3 +, x2~x3 +']
     """
-    values, variates, notes = read_series(data, missing="keep" if dropna else "refuse")
-    segments = as_segments(labels, len(values), end=end)
+    missing: Literal["keep", "refuse"] = "keep" if dropna else "refuse"
+    values, variates, notes = read_series(data, missing=missing, drop_columns=drop_columns)
+    segments = as_segments(labels, len(values), end=end, data=data)
     warnings: list[str] = []
     if dropna:
         values, segments = _drop_missing(values, segments, notes)
@@ -175,7 +181,7 @@ def describe(
             "start idx": segments.start,
             "end idx": segments.end - 1,
             "rows": segments.lengths,
-            "cluster": segments.cluster,
+            "cluster": segments.labels,
             **{pair: achieved[:, k] for k, pair in enumerate(pairs)},
             "pattern": _symbols(own),
             "cluster pattern": _symbols(canonical[place]),
@@ -185,7 +191,7 @@ def describe(
     )
     clusters = pd.DataFrame(
         {
-            "cluster": ids,
+            "cluster": [segments.called(k) for k in ids.tolist()],
             "segments": np.bincount(place),
             "rows": np.bincount(place, segments.lengths).astype(int),
             "relaxed MAE": (np.bincount(place, error) / np.bincount(place)).round(3),
@@ -234,12 +240,13 @@ def _drop_undefined(
             reasons[s] = f"is constant in {', '.join(constant)}"
     if not reasons:
         return values, segments
+    refuse_undefined(values, segments, variates, FEWEST_ROWS)
     first, reason = next(iter(reasons.items()))
     where = f"Segment {first} (rows {segments.start[first]} to {segments.end[first] - 1}) {reason}"
-    if on_undefined == "raise" or len(reasons) == len(segments):
+    if on_undefined == "raise":
         raise InputError(
             f"{where}, so its correlation is undefined ({len(reasons)} of {len(segments)} segments). Merge it with "
-            "its neighbour, or leave such segments out with on_undefined='drop'."
+            "its neighbour, or leave such segments out with on_undefined='drop' (--drop-undefined)."
         )
     warnings.append(
         f"{len(reasons)} of {len(segments)} segments have no correlation and were left out: {where.lower()}."

@@ -19,7 +19,7 @@ from groundshift.benchmarks.csts.evaluate import Evaluation, evaluate
 from groundshift.benchmarks.csts.generate import LENGTHS, generate
 from groundshift.errors import InputError
 
-__all__ = ["Diagnosis", "blame", "diagnose"]
+__all__ = ["Diagnosis", "blame", "blame_of", "diagnose"]
 
 Blame = Literal["none", "data", "algorithm", "index"]
 
@@ -34,10 +34,11 @@ CLOSE_SWC = 0.25
 
 def blame(algorithm_or_labels: Any, data: Any, truth: Any, **options: Any) -> Blame:
     """Who is to blame on one series: "data", "algorithm", "index" or "none"; options as in `evaluate`."""
-    return _blame(evaluate(algorithm_or_labels, data, truth, **options))
+    return blame_of(evaluate(algorithm_or_labels, data, truth, **options))
 
 
-def _blame(found: Evaluation) -> Blame:
+def blame_of(found: Evaluation) -> Blame:
+    """Who is to blame, from an evaluation with a truth."""
     if not _at_least(found.truth_swc, ENOUGH_STRUCTURE):
         return "data"
     agrees = _at_least(found.jaccard, GOOD_JACCARD)
@@ -135,7 +136,7 @@ def diagnose(
                 "truth SWC": float(np.mean([f.truth_swc for f in found])),
                 "Jaccard": float(np.mean([f.jaccard for f in found])),
                 "SWC": float(np.mean([f.swc for f in found])),
-                "to blame": _blame(_mean(found)),
+                "to blame": blame_of(_mean(found)),
             })  # fmt: skip
     conditions = pd.DataFrame(rows)
     return Diagnosis(*_conclude(conditions), conditions)

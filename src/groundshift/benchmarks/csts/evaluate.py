@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,21 @@ from numpy.typing import NDArray
 from groundshift.benchmarks.csts.distances import distance as distance_called
 from groundshift.benchmarks.csts.indices import dbi, jaccard, swc
 from groundshift.benchmarks.csts.input import read_series
-from groundshift.benchmarks.csts.labels import as_segments, cluster_correlations, correlations
+from groundshift.benchmarks.csts.labels import (
+    as_segments,
+    cluster_correlations,
+    correlations,
+    refuse_undefined,
+)
 from groundshift.errors import InputError
-from groundshift.worlds.correlation_patterns import nearest, patterns
+from groundshift.shifts.sampling import select_rows
+from groundshift.worlds.correlation_patterns import Pattern, nearest, patterns
 from groundshift.worlds.segments import Segments
 
 __all__ = ["Evaluation", "evaluate", "evaluate_protocol"]
 
+FEWEST_ROWS = 3
+"""Fewer rows have no correlation."""
 OFFICIAL_TOLERANCE = 1 + 0.1
 """The benchmark's code compares errors of correlations with 1 + 0.1 rather than 0.1, so that nearly every
 pattern counts as discovered."""
@@ -38,60 +46,89 @@ Array = NDArray[np.float64]
 class Evaluation:
     """What an algorithm found. Fields that need the truth are None without it.
 
+    What begins with ``truth_`` is the truth, scored as if it were a result: the best that this measure gives on these
+    data.
+
     Attributes
     ----------
-    segments, clusters : how many there are in the result.
-    swc, dbi : validity indices of the result; NaN where undefined, and ``notes`` says why.
-    truth_swc, truth_dbi : the same for the truth: what the data allow at best.
+    segments, clusters, truth_segments, truth_clusters : how many there are.
+    swc, dbi, truth_swc, truth_dbi : validity indices; NaN where undefined, and ``notes`` says why. Each is over the
+        segments that have a correlation.
+    rows, truth_rows : share of the rows that lie in segments with a correlation.
     jaccard : share of rows in the right cluster after mapping.
     pattern_discovery : share of true patterns that some result cluster reaches within tolerance.
     pattern_specificity : share of result clusters that map to one true pattern, alone and within tolerance.
     segmentation_ratio, length_ratio : result over truth: number of segments, median length.
+    relaxed_mae : mean over clusters of the error of their correlations to the relaxed pattern of the true cluster that
+        they map to.
+    same_rows : where some rows lie in no segment with a correlation, be it the result's or the truth's: SWC, DBI and
+        relaxed MAE of both on the rows that both score (``rows``, ``swc``, ``truth_swc``, ...); ``table`` shows these.
     mapping : true clusters nearest to each result cluster; the first is used where several tie.
     undiscovered : true clusters that no result cluster reaches.
-    relaxed_mae, truth_relaxed_mae : mean error of mapped clusters to the relaxed pattern, and the truth's own.
     """
 
     segments: int
     clusters: int
     swc: float
     dbi: float
+    rows: float = 1.0
+    truth_segments: int | None = None
+    truth_clusters: int | None = None
     truth_swc: float | None = None
     truth_dbi: float | None = None
+    truth_rows: float | None = None
     jaccard: float | None = None
+    truth_jaccard: float | None = None
     pattern_discovery: float | None = None
+    truth_pattern_discovery: float | None = None
     pattern_specificity: float | None = None
+    truth_pattern_specificity: float | None = None
     segmentation_ratio: float | None = None
     length_ratio: float | None = None
     relaxed_mae: float | None = None
     truth_relaxed_mae: float | None = None
-    mapping: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    undiscovered: tuple[int, ...] = ()
+    same_rows: dict[str, float] = field(default_factory=dict)
+    mapping: dict[int | str, tuple[int | str, ...]] = field(default_factory=dict)
+    undiscovered: tuple[int | str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
-        """One row per number: what it is, the result's, the truth's."""
+        """One row per number: what it is, the result's, the truth's, measured alike and on the same rows."""
+        same, on = self.same_rows, ""
+        if same:
+            on = f", {same['rows']:.0%} of rows"
+
+        def both(name: str) -> tuple[float | None, float | None]:
+            if same:
+                return same[name], same[f"truth_{name}"]
+            return getattr(self, name), getattr(self, f"truth_{name}")
+
         rows = [
-            ("segments", self.segments, None),
-            ("clusters", self.clusters, None),
-            ("SWC (higher is better)", self.swc, self.truth_swc),
-            ("DBI (lower is better)", self.dbi, self.truth_dbi),
-            ("Jaccard after mapping", self.jaccard, 1.0),
-            ("pattern discovery", self.pattern_discovery, 1.0),
-            ("pattern specificity", self.pattern_specificity, 1.0),
+            ("segments", self.segments, self.truth_segments),
+            ("clusters", self.clusters, self.truth_clusters),
+            (f"SWC (higher is better){on}", *both("swc")),
+            (f"DBI (lower is better){on}", *both("dbi")),
+            ("Jaccard after mapping", self.jaccard, self.truth_jaccard),
+            ("pattern discovery", self.pattern_discovery, self.truth_pattern_discovery),
+            ("pattern specificity", self.pattern_specificity, self.truth_pattern_specificity),
             ("segments, ratio to truth", self.segmentation_ratio, 1.0),
             ("median length, ratio to truth", self.length_ratio, 1.0),
-            ("relaxed MAE", self.relaxed_mae, self.truth_relaxed_mae),
+            (f"relaxed MAE, cluster means{on}", *both("relaxed_mae")),
         ]
-        known = rows if self.jaccard is not None else rows[:4]
+        if self.rows < 1 or (self.truth_rows or 1) < 1:
+            rows.insert(2, ("rows that have a correlation", self.rows, self.truth_rows))
+        known = rows if self.jaccard is not None else [row for row in rows if row[1] is not None]
         return pd.DataFrame(known, columns=["what", "result", "truth"])
 
     def to_json(self) -> str:
         """Everything, as one JSON object; undefined numbers are null."""
-        content = {
-            k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(self).items()
-        }
-        return json.dumps(content, indent=1)
+
+        def known(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {str(k): known(v) for k, v in value.items()}
+            return None if isinstance(value, float) and not np.isfinite(value) else value
+
+        return json.dumps(known(asdict(self)), indent=1, ensure_ascii=False)
 
     def __repr__(self) -> str:
         def shown(value: Any) -> str:
@@ -102,8 +139,9 @@ class Evaluation:
             )
 
         table = self.table()
-        lines = [f"{w:31} {shown(r):>8} {shown(t):>8}" for w, r, t in table.itertuples(index=False)]
-        lines.insert(0, f"{'':31} {'result':>8} {'truth':>8}")
+        width = max(31, *table["what"].str.len())
+        lines = [f"{w:{width}} {shown(r):>8} {shown(t):>8}" for w, r, t in table.itertuples(index=False)]
+        lines.insert(0, f"{'':{width}} {'result':>8} {'truth':>8}")
         if self.undiscovered:
             lines.append(f"undiscovered true clusters: {', '.join(map(str, self.undiscovered))}")
         return "\n".join([*lines, *(f"! {note}" for note in self.notes)])
@@ -117,6 +155,7 @@ def evaluate(
     distance: str = "L5",
     map_distance: str = "L1",
     tolerance: Tolerance = 0.1,
+    drop_columns: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate a clustering of a multivariate series by the correlation structure it found.
 
@@ -132,11 +171,12 @@ def evaluate(
     tolerance : float or "official"
         A pattern is reached when no entry of the cluster's mean correlation differs from the true cluster's by
         more than this. "official" compares with 1.1, as the published figures do.
+    drop_columns : columns of the data to leave out, by name
 
     Raises
     ------
     InputError
-        Labels that do not fit the data, NaN, a constant column in all of a cluster's segments.
+        Labels that do not fit the data, NaN, no segment with a correlation (a column that is constant everywhere).
 
     Examples
     --------
@@ -146,48 +186,120 @@ def evaluate(
     >>> evaluate(subject.segments, subject.array("correlated"), truth=subject.segments).jaccard
     1.0
     """
-    values, _, _ = read_series(data)
+    values, variates, _ = read_series(data, drop_columns=drop_columns)
     for name in (distance, map_distance):
         distance_called(name)  # a wrong name is refused before an algorithm runs
+    true = None if truth is None else as_segments(truth, rows=len(values), data=data)
+    if true is not None:
+        refuse_undefined(values, true, variates, FEWEST_ROWS)
     result = _labels_of(algorithm_or_labels, values)
+    refuse_undefined(values, result, variates, FEWEST_ROWS)
     found = _Side(values, result, distance)
     common: dict[str, Any] = {
-        "segments": len(result), "clusters": len(found.ids), "swc": found.swc, "dbi": found.dbi
+        "segments": len(result), "clusters": len(np.unique(result.cluster)), "swc": found.swc, "dbi": found.dbi,
+        "rows": found.share,
     }  # fmt: skip
-    if truth is None:
+    if true is None:
         return Evaluation(**common, notes=tuple(found.notes))
-    true = _Side(values, as_segments(truth, rows=len(values)), distance)
+    best = _Side(values, true, distance)
     allowed = OFFICIAL_TOLERANCE if tolerance == "official" else float(tolerance)
+    mapped, ideal = (_mapped(side, best, map_distance, allowed) for side in (found, best))
+    notes = [*found.notes, *(f"Truth: {note}" for note in best.notes), *best.doubts()]
+    same: dict[str, float] = {}
+    if found.share < 1 or best.share < 1:
+        same = _on_the_same_rows(values, result, true, distance, map_distance, allowed, notes)
+    return Evaluation(
+        **common,
+        truth_segments=len(true),
+        truth_clusters=len(np.unique(true.cluster)),
+        truth_swc=best.swc,
+        truth_dbi=best.dbi,
+        truth_rows=best.share,
+        jaccard=mapped.jaccard,
+        truth_jaccard=ideal.jaccard,
+        pattern_discovery=mapped.discovery,
+        truth_pattern_discovery=ideal.discovery,
+        pattern_specificity=mapped.specificity,
+        truth_pattern_specificity=ideal.specificity,
+        segmentation_ratio=len(result) / len(true),
+        length_ratio=float(np.median(result.lengths) / np.median(true.lengths)),
+        relaxed_mae=mapped.relaxed_mae,
+        truth_relaxed_mae=ideal.relaxed_mae,
+        same_rows=same,
+        mapping=mapped.mapping,
+        undiscovered=mapped.undiscovered,
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
-    D = distance_called(map_distance)(found.means, true.means)
+
+class _Mapped(NamedTuple):
+    """What a labelling has of the truth, once each of its clusters is mapped to the nearest true one."""
+
+    jaccard: float
+    discovery: float
+    specificity: float
+    relaxed_mae: float
+    mapping: dict[int | str, tuple[int | str, ...]]
+    undiscovered: tuple[int | str, ...]
+
+
+def _mapped(side: _Side, true: _Side, map_distance: str, allowed: float) -> _Mapped:
+    D = distance_called(map_distance)(side.means, true.means)
     ties = [np.flatnonzero(np.isclose(row, row.min(), atol=1e-9)) for row in D]
     first = np.array([tie[0] for tie in ties])
-    reaches = np.abs(found.means[:, None] - true.means[None]).max(axis=2) <= allowed
+    reaches = np.abs(side.means[:, None] - true.means[None]).max(axis=2) <= allowed
     discovered = reaches[np.arange(len(first)), first]
     reached = set(first[discovered].tolist())
     alone = np.bincount(first, minlength=len(true.ids))[first] == 1
     specific = discovered & alone & np.array([len(tie) == 1 for tie in ties])
 
     # Rows of clusters without any correlation keep an id that no true cluster has.
-    to_true = {int(k): int(true.ids[i]) for k, i in zip(found.ids, first, strict=True)}
-    mapped = np.array([to_true.get(int(k), -2) for k in result.cluster])
-    rows = Segments(result.start, result.end, mapped).row_labels(len(values))
-    relaxed = true.relaxed
-    return Evaluation(
-        **common,
-        truth_swc=true.swc,
-        truth_dbi=true.dbi,
-        jaccard=jaccard(rows, true.segments.row_labels(len(values))),
-        pattern_discovery=len(reached) / len(true.ids),
-        pattern_specificity=float(specific.mean()),
-        segmentation_ratio=len(result) / len(true.segments),
-        length_ratio=float(np.median(result.lengths) / np.median(true.segments.lengths)),
-        relaxed_mae=float(np.abs(found.means - relaxed[first]).mean()),
-        truth_relaxed_mae=float(np.abs(true.means - relaxed).mean()),
-        mapping={int(k): tuple(true.ids[tie].tolist()) for k, tie in zip(found.ids, ties, strict=True)},
-        undiscovered=tuple(int(k) for i, k in enumerate(true.ids) if i not in reached),
-        notes=tuple(dict.fromkeys([*found.notes, *(f"Truth: {note}" for note in true.notes)])),
+    to_true = {int(k): int(true.ids[i]) for k, i in zip(side.ids, first, strict=True)}
+    s, total = side.segments, true.segments.rows
+    clusters = np.array([to_true.get(int(k), -2) for k in s.cluster])
+    return _Mapped(
+        jaccard=jaccard(
+            Segments(s.start, s.end, clusters).row_labels(total), true.segments.row_labels(total)
+        ),
+        discovery=len(reached) / len(true.ids),
+        specificity=float(specific.mean()),
+        relaxed_mae=float(np.abs(side.means - true.relaxed[first]).mean()),
+        mapping={
+            s.called(k): tuple(true.segments.called(int(true.ids[i])) for i in tie)
+            for k, tie in zip(side.ids.tolist(), ties, strict=True)
+        },
+        undiscovered=tuple(
+            true.segments.called(k) for i, k in enumerate(true.ids.tolist()) if i not in reached
+        ),
     )
+
+
+def _on_the_same_rows(
+    values: Array,
+    result: Segments,
+    true: Segments,
+    distance: str,
+    map_distance: str,
+    allowed: float,
+    notes: list[str],
+) -> dict[str, float]:
+    """SWC, DBI and relaxed MAE of both sides on the rows that both score; NaN where there are none such."""
+    names = ("swc", "dbi", "relaxed_mae")
+    part = values
+    try:
+        while not (scored := _scored_rows(part, result) & _scored_rows(part, true)).all():
+            rows = np.flatnonzero(scored)
+            part, result, true = part[rows], select_rows(result, rows)[1], select_rows(true, rows)[1]
+        found, best = (_Side(part, side, distance) for side in (result, true))
+    except InputError:
+        notes.append("Result and truth score no rows in common: nothing compares them.")
+        return {"rows": 0.0} | {f"{side}{name}": float("nan") for name in names for side in ("", "truth_")}
+    both = {"": found, "truth_": best}
+    numbers: dict[str, float] = {"rows": len(part) / len(values)}
+    for prefix, side in both.items():
+        numbers |= {f"{prefix}swc": side.swc, f"{prefix}dbi": side.dbi}
+        numbers[f"{prefix}relaxed_mae"] = _mapped(side, best, map_distance, allowed).relaxed_mae
+    return numbers
 
 
 def evaluate_protocol(
@@ -227,17 +339,14 @@ class _Side:
     def __init__(self, data: Array, segments: Segments, distance: str) -> None:
         self.segments = segments
         self.notes: list[str] = []
-        A = np.array([_correlation(data[a:b]) for a, b in zip(segments.start, segments.end, strict=True)])
-        defined = np.isfinite(A).all(axis=1)
-        if not defined.any():
-            raise InputError(
-                "No segment has a correlation: each has fewer than 3 rows or a constant column. Label longer segments."
-            )
-        if not defined.all():
-            lost = int(segments.lengths[~defined].sum())
+        A = _segment_correlations(data, segments)
+        defined = np.asarray(np.isfinite(A).all(axis=1))
+        lost = int(segments.lengths[~defined].sum())
+        self.share = 1 - lost / len(data)
+        if lost:
             self.notes.append(
-                f"{(~defined).sum()} of {len(segments)} segments ({lost:,} rows) have fewer than 3 rows or a "
-                "constant column; they count as rows, not as correlations."
+                f"{(~defined).sum()} of {len(segments)} segments ({lost:,} rows) have fewer than {FEWEST_ROWS} rows or "
+                "a constant column; they count as rows, not as correlations."
             )
         cluster = segments.cluster[defined]
         self.ids = np.unique(cluster)
@@ -259,19 +368,39 @@ class _Side:
     @property
     def relaxed(self) -> Array:
         """What data can reach: the pattern that the id names, else the one nearest to the cluster's mean."""
-        n_entries = self.means.shape[1]
-        known = patterns() if n_entries == 3 else {}
-        if all(int(k) in known for k in self.ids):
-            return np.array([known[int(k)].relaxed for k in self.ids])
-        return nearest(self.means)[1]
+        known = self._patterns()
+        return np.array([known[k].relaxed for k in self.ids.tolist()]) if known else nearest(self.means)[1]
+
+    def doubts(self) -> list[str]:
+        """A word where ids name patterns that the data do not show."""
+        if not self._patterns():
+            return []
+        far = (np.abs(self.relaxed - nearest(self.means)[1]).max(axis=1) > 0).sum()
+        if far <= len(self.ids) / 2:
+            return []
+        return [
+            f"Truth: ids are taken for the benchmark's patterns, and {far} of {len(self.ids)} clusters are nearer to "
+            "another pattern; if the ids are numbers of your own, name the clusters (text labels), or relaxed MAE is "
+            "against patterns that are not meant."
+        ]
+
+    def _patterns(self) -> dict[int, Pattern]:
+        """The benchmark's patterns, if the ids can be theirs; names never are."""
+        known = patterns() if self.means.shape[1] == 3 and not self.segments.names else {}
+        return known if all(k in known for k in self.ids.tolist()) else {}
 
 
-def _correlation(rows: Array) -> Array:
-    """Exact Spearman correlations, NaN for fewer than 3 rows or a constant column."""
-    if len(rows) < 3:
-        n = rows.shape[1]
-        return np.full(n * (n - 1) // 2, np.nan)
-    return correlations(rows)
+def _segment_correlations(data: Array, segments: Segments) -> Array:
+    """Exact Spearman correlations (segments, q), NaN for fewer than 3 rows or a constant column."""
+    n = data.shape[1]
+    none = np.full(n * (n - 1) // 2, np.nan)
+    pairs = zip(segments.start, segments.end, strict=True)
+    return np.array([correlations(data[a:b]) if b - a >= FEWEST_ROWS else none for a, b in pairs])
+
+
+def _scored_rows(data: Array, segments: Segments) -> NDArray[np.bool_]:
+    """Which rows lie in segments that have a correlation, shape (rows,)."""
+    return np.repeat(np.isfinite(_segment_correlations(data, segments)).all(axis=1), segments.lengths)
 
 
 def _labels_of(given: Any, data: Array) -> Segments:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import silhouette_score
 
 from groundshift.benchmarks.csts.distances import distance as distance_called
-from groundshift.benchmarks.csts.labels import as_segments, truncate
+from groundshift.benchmarks.csts.labels import as_segments, as_the_truth, refuse_undefined, truncate
 from groundshift.errors import InputError
 from groundshift.worlds.segments import Segments
 
@@ -121,7 +121,7 @@ def score_clusterings(
     ----------
     data : array of shape (rows, n)
     truth : Segments, label table or file, or one label per row
-    clusterings : by description, each as ``truth``; ids are the true ones
+    clusterings : by description, each as ``truth``; ids, or names, are the true ones
 
     Returns
     -------
@@ -133,7 +133,8 @@ def score_clusterings(
             f"{(~np.isfinite(data)).any(axis=1).sum()} rows hold NaN or infinite values; fill them or leave them out."
         )
     truth = as_segments(truth)
-    named = {"truth": truth, **{name: as_segments(item) for name, item in clusterings.items()}}
+    refuse_undefined(data, truth, [f"x{k + 1}" for k in range(data.shape[1])])
+    named = {"truth": truth, **{name: as_the_truth(item, truth) for name, item in clusterings.items()}}
     ranked = _Ranked(data)
     true_rows = truth.row_labels(len(data))
     scores = {}

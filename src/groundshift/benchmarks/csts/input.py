@@ -6,6 +6,7 @@ Time, id and row-number columns are recognised and left out: what is not a varia
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
-from groundshift.tables import read_table
+from groundshift.tables import read_table, typed
 
-__all__ = ["Series", "read_series"]
+__all__ = ["Series", "read_series", "read_times"]
 
 ID_NAMES = {"subject_id", "old id", "original_index", "id"}
 TIME_NAMES = {"datetime", "date", "time", "timestamp", "ts", "epoch"}
@@ -29,7 +30,9 @@ class Series(NamedTuple):
     notes: list[str]
 
 
-def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -> Series:
+def read_series(
+    source: Any, *, missing: Literal["refuse", "keep"] = "refuse", drop_columns: Sequence[str] = ()
+) -> Series:
     """Read a multivariate series.
 
     Parameters
@@ -37,6 +40,7 @@ def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -
     source : array of shape (rows, n), table (pandas, polars, Arrow), or path of a csv or parquet file
     missing : "refuse" or "keep"
         What to do with values that are NaN or infinite.
+    drop_columns : columns to leave out, by name
 
     Returns
     -------
@@ -62,9 +66,14 @@ def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -
             )
         source = pd.DataFrame(source, columns=[f"x{j + 1}" for j in range(source.shape[1])])
     frame = read_table(source)
+    if len(frame) == 0:
+        raise InputError("The series has no rows.")
+    if unknown := [name for name in drop_columns if name not in frame.columns]:
+        raise InputError(
+            f"There is no column {unknown[0]!r} to leave out; the columns are {', '.join(map(str, frame.columns))}."
+        )
+    frame = frame.drop(columns=list(drop_columns))
     notes: list[str] = []
-    if isinstance(frame.index, pd.DatetimeIndex):
-        notes += _time_notes(frame.index)
     roles = {name: _role(frame[name], str(name)) for name in frame.columns}
     text = [name for name, role in roles.items() if role == "text"]
     variates = [name for name, role in roles.items() if role == "variate"]
@@ -88,6 +97,21 @@ def read_series(source: Any, *, missing: Literal["refuse", "keep"] = "refuse") -
     if missing == "refuse":
         _refuse_missing(values, [str(name) for name in variates])
     return Series(values, tuple(str(name) for name in variates), notes)
+
+
+def read_times(source: Any) -> pd.Series[Any] | None:
+    """The times of a series' rows as datetime64, or None if no column (nor the index) holds them.
+
+    Raises
+    ------
+    InputError
+        Dates whose day and month cannot be told apart.
+    """
+    if isinstance(source, np.ndarray):
+        return None
+    table = typed(source)
+    dated = table.of("date")
+    return table.times(dated[0]) if dated else None
 
 
 def _role(column: pd.Series[Any], name: str) -> str:
@@ -127,12 +151,12 @@ def _as_time(column: pd.Series[Any]) -> pd.Series[Any]:
         return pd.to_datetime(column, errors="coerce", utc=True)
 
 
-def _time_notes(times: pd.Series[Any] | pd.DatetimeIndex) -> list[str]:
+def _time_notes(times: pd.Series[Any]) -> list[str]:
     """Does time run evenly? Numbers are taken in their own unit, timestamps in seconds."""
     if pd.api.types.is_numeric_dtype(times.dtype):
         steps, unit = np.diff(times.to_numpy(dtype=float)), "units"
     else:
-        stamps = pd.DatetimeIndex(times if isinstance(times, pd.DatetimeIndex) else _as_time(times))
+        stamps = pd.DatetimeIndex(_as_time(times))
         steps, unit = np.diff(stamps.as_unit("ns").asi8) / 1e9, "s"
     if not len(steps):
         return []

@@ -7,7 +7,9 @@ can make a matrix that is no correlation matrix.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +18,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from groundshift.benchmarks.csts.input import read_times
 from groundshift.errors import InputError
-from groundshift.tables import read_table
+from groundshift.tables import read_table, typed
 from groundshift.worlds.correlation_patterns import Pattern, n_variates_of
 from groundshift.worlds.correlation_patterns import patterns as all_patterns
 from groundshift.worlds.segments import Segments
 
 __all__ = [
     "as_segments",
+    "as_the_truth",
     "cluster_correlations",
     "correlations",
     "data_correlation",
@@ -32,6 +36,7 @@ __all__ = [
     "models",
     "read_clusterings",
     "read_labels",
+    "refuse_undefined",
     "relaxed_mae",
     "segment_correlations",
     "within_tolerance",
@@ -212,6 +217,11 @@ def label_table(
     >>> label_table(data, segments)[["start idx", "end idx", "cluster_id"]].to_numpy().tolist()
     [[0, 3, 1], [4, 7, 0]]
     """
+    if segments.names:
+        raise InputError(
+            f"Clusters are called {', '.join(segments.names[:5])}; these are no pattern ids, so there is no model to "
+            "compare with. Use describe(), which looks for the nearest pattern."
+        )
     achieved = segment_correlations(data, segments)
     canonical, _ = models(segments.cluster, n_variates_of(achieved.shape[1]), patterns)
     return pd.DataFrame(
@@ -231,8 +241,17 @@ def label_table(
     )
 
 
-def read_labels(source: Any, *, end: End = "inclusive", rows: int | None = None) -> Segments:
+def read_labels(
+    source: Any,
+    *,
+    end: End = "inclusive",
+    rows: int | None = None,
+    names: Sequence[str] = (),
+    data: Any = None,
+) -> Segments:
     """Segments of a label table: columns "start idx", "end idx", "cluster_id" (or start, end, cluster).
+
+    Text labels are numbered in sorted order and keep their names, see `Segments`.
 
     Parameters
     ----------
@@ -242,11 +261,14 @@ def read_labels(source: Any, *, end: End = "inclusive", rows: int | None = None)
         of that name alone: segments lie end to end.
     rows : int, optional
         Rows of the data that the labels speak of.
+    names : sequence of str
+        Text labels that have a number already: the first is 0.
+    data : table or path of the series, whose column of times is looked up where segments start and end at times
 
     Raises
     ------
     InputError
-        For gaps, overlaps, lengths that do not fit, and labels of other data.
+        For gaps, overlaps, lengths that do not fit, labels of other data, and times that the data do not have.
 
     Examples
     --------
@@ -267,10 +289,12 @@ def read_labels(source: Any, *, end: End = "inclusive", rows: int | None = None)
             f"columns given are {', '.join(map(str, table.columns))}."
         )
     start, last, cluster = (table[name].to_numpy() for name in columns)
+    if end != "length" and _are_times(table[columns[0]]):
+        start, last = _rows_of_times(table[list(columns[:2])], data, end)
     if end == "length":
         if "length" not in table:
             raise InputError("end='length' was asked for; the labels have no column 'length'.")
-        return _of_length(Segments.from_lengths(table["length"], _as_ids(cluster)), rows)
+        return _of_length(Segments.from_lengths(table["length"], *_as_ids(cluster, names)), rows)
     stop = last + 1 if end == "inclusive" else last
     _check_cover(start, stop, end)
     if "length" in table and (wrong := np.flatnonzero(table["length"].to_numpy() != stop - start)).size:
@@ -280,7 +304,45 @@ def read_labels(source: Any, *, end: End = "inclusive", rows: int | None = None)
             f"{stop[i] - start[i]}. If the lengths are right, read the labels with end='length'; if end "
             "rows are exclusive, read them with end='exclusive'."
         )
-    return _of_length(Segments(start, stop, _as_ids(cluster)), rows)
+    return _of_length(Segments(start, stop, *_as_ids(cluster, names)), rows)
+
+
+def _are_times(column: pd.Series[Any]) -> bool:
+    return not pd.api.types.is_numeric_dtype(column) and typed(column.to_frame()).columns[0].kind in (
+        "date",
+        "constant",
+    )
+
+
+def _rows_of_times(moments: pd.DataFrame, data: Any, end: End) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last row of each segment that starts and ends at times (or, exclusive, the row after the last)."""
+    table = typed(moments)
+    start, last = (table.times(name).to_numpy() for name in moments.columns)
+    times = None if data is None else read_times(data)
+    if times is None:
+        raise InputError(
+            f"The segments start and end at times ({moments.iloc[0, 0]!s} …), and "
+            + (
+                "no series was given to look them up in."
+                if data is None
+                else "the series has no column of dates."
+            )
+            + " Give the series with its column of dates, or row numbers for start and end."
+        )
+    rows = times.to_numpy()
+    if (np.diff(rows) < np.timedelta64(0)).any():
+        raise InputError(
+            f"The times of the series ({times.name}) go back; sort its rows before segments are looked up."
+        )
+    side: Literal["left", "right"] = "left" if end == "exclusive" else "right"
+    first, after = np.searchsorted(rows, start), np.searchsorted(rows, last, side=side)
+    if (empty := np.flatnonzero(after <= first)).size:
+        i = int(empty[0])
+        raise InputError(
+            f"Segment {i} ({moments.iloc[i, 0]!s} to {moments.iloc[i, 1]!s}) holds no row of the series, which runs "
+            f"from {times.min()} to {times.max()}."
+        )
+    return first.astype(np.int64), (after - (end == "inclusive")).astype(np.int64)
 
 
 def read_clusterings(source: Any) -> dict[str, Segments]:
@@ -294,20 +356,31 @@ def read_clusterings(source: Any) -> dict[str, Segments]:
     return dict(sorted(found.items(), key=lambda item: _kind_and_number(item[0])))
 
 
-def as_segments(labels: Any, rows: int | None = None, *, end: End = "inclusive") -> Segments:
+def as_segments(
+    labels: Any,
+    rows: int | None = None,
+    *,
+    end: End = "inclusive",
+    names: Sequence[str] = (),
+    data: Any = None,
+) -> Segments:
     """Segments of whatever says them: Segments, a label table or file, or one label per row.
 
-    Text labels are numbered in sorted order.
+    Text labels are numbered in sorted order and keep their names; those in ``names`` have a number already.
 
-    >>> as_segments(["b", "b", "a"], rows=3)
-    Segments(start=array([0, 2]), end=array([2, 3]), cluster=array([1, 0]))
+    >>> found = as_segments(["wake", "wake", "rem"], rows=3)
+    >>> found, found.labels
+    (Segments(start=array([0, 2]), end=array([2, 3]), cluster=array([1, 0])), ['wake', 'rem'])
     """
     if isinstance(labels, Segments):
+        if names and labels.names:
+            ids, known = _as_ids(np.array(labels.labels, dtype=object), names)
+            labels = replace(labels, cluster=ids, names=known)
         return _of_length(labels, rows)
     if isinstance(labels, str | Path) or hasattr(labels, "columns"):
         table = read_table(labels)
         if _label_columns(table) is not None:
-            return read_labels(table, end=end, rows=rows)
+            return read_labels(table, end=end, rows=rows, names=names, data=data)
         named = [name for name in CLUSTER_NAMES if name in table]
         if not named and table.shape[1] != 1:
             raise InputError(
@@ -318,7 +391,29 @@ def as_segments(labels: Any, rows: int | None = None, *, end: End = "inclusive")
     values = np.asarray(labels)
     if values.ndim != 1:
         raise InputError(f"Row labels have shape {values.shape}; one label per row is needed, shape (rows,).")
-    return _of_length(Segments.from_row_labels(_as_ids(values)), rows)
+    return _of_length(Segments.from_row_labels(*_as_ids(values, names)), rows)
+
+
+def as_the_truth(labels: Any, truth: Segments, rows: int | None = None) -> Segments:
+    """As `as_segments`, with the truth's ids, for labels that are compared with it row by row.
+
+    Raises
+    ------
+    InputError
+        One of the two has names and the other numbers.
+    """
+    found = as_segments(labels, rows, names=truth.names)
+    if bool(found.names) != bool(truth.names):
+        raise InputError(
+            f"The truth's clusters are called {_few(truth)}, those of the clustering {_few(found)}; to be compared row "
+            "by row both need the same labels. `evaluate` maps any labels to the truth's."
+        )
+    return found
+
+
+def _few(segments: Segments) -> str:
+    called = [str(segments.called(k)) for k in np.unique(segments.cluster).tolist()]
+    return ", ".join(called[:4]) + (", ..." if len(called) > 4 else "")
 
 
 CLUSTER_NAMES = ("cluster_id", "cluster", "label", "labels")
@@ -359,15 +454,23 @@ def _of_length(segments: Segments, rows: int | None) -> Segments:
     return segments
 
 
-def _as_ids(cluster: NDArray[Any]) -> NDArray[np.int64]:
-    """Cluster ids as integers; text is numbered in sorted order."""
+def _as_ids(cluster: NDArray[Any], names: Sequence[str] = ()) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Cluster ids as integers, and the names of text labels: ``names``, then the others in sorted order."""
     if cluster.dtype.kind in "iub":
-        return cluster.astype(np.int64)
+        return cluster.astype(np.int64), ()
     if cluster.dtype.kind == "f":
         if not np.array_equal(cluster, np.trunc(cluster)):
             raise InputError("Cluster labels hold NaN or fractions; give one whole number or name for each.")
-        return cluster.astype(np.int64)
-    return pd.factorize(pd.Series(cluster).astype(str), sort=True)[0].astype(np.int64)
+        return cluster.astype(np.int64), ()
+    text = pd.Series(cluster, dtype=object)
+    if text.isna().any():
+        raise InputError(
+            f"{int(text.isna().sum())} of {len(text)} cluster labels are missing (first: {int(text.isna().argmax())}); "
+            "give one whole number or name for each."
+        )
+    text = text.astype(str)
+    known = (*names, *sorted(set(text) - set(names)))
+    return pd.Index(known).get_indexer(pd.Index(text)).astype(np.int64), known
 
 
 def _kind_and_number(name: str) -> tuple[str, int]:
@@ -383,6 +486,42 @@ def truncate(r: NDArray[np.float64], decimals: int | None) -> NDArray[np.float64
     return np.trunc(steps + np.sign(steps) * 1e-8) / 10**decimals + 0.0
 
 
+def refuse_undefined(
+    data: NDArray[np.float64], segments: Segments, variates: Sequence[str], fewest: int = 3
+) -> None:
+    """Raise `InputError` where no segment has a correlation, with what to do that gives some of them one."""
+    long = segments.lengths >= fewest
+    if not long.any():
+        raise InputError(
+            f"No segment has a correlation: the longest of {len(segments)} has {segments.lengths.max()} rows, and "
+            f"{fewest} are needed. Label longer segments."
+        )
+    pairs = zip(segments.start[long], segments.end[long], strict=True)
+    constant = [tuple(np.flatnonzero(np.ptp(data[a:b], axis=0) == 0).tolist()) for a, b in pairs]
+    if not all(constant):
+        return
+    enough = Counter(columns for columns in constant if len(variates) - len(columns) >= 2)
+    if not enough:
+        raise InputError(
+            "No segment has a correlation: each is constant in all columns but one, or in all. Give other columns, or "
+            "label longer segments."
+        )
+    # Of the sets of columns that can go, the smallest; of these the one that the most segments need.
+    out = [variates[k] for k in min(enough, key=lambda columns: (len(columns), -enough[columns]))]
+    it = "it" if len(out) == 1 else "them"
+    mend = (
+        f"Leave {it} out with drop_columns={out!r} (--drop-columns {','.join(out)}), in describe, evaluate or "
+        "read_series."
+    )
+    named = f"{' and '.join(out)} {'is' if len(out) == 1 else 'are'} constant"
+    if all(np.ptp(data[:, list(variates).index(name)]) == 0 for name in out):
+        raise InputError(f"{named} everywhere, and so without a correlation to anything. {mend}")
+    concerned = sum({variates[k] for k in columns} >= set(out) for columns in constant)
+    raise InputError(
+        f"No segment has a correlation: {named} in {concerned} of {len(segments)} segments. {mend}"
+    )
+
+
 def _why_undefined(data: NDArray[np.float64], segments: Segments, i: int) -> str:
     rows = data[segments.start[i] : segments.end[i]]
     where = f"Segment {i} (rows {segments.start[i]} to {segments.end[i] - 1})"
@@ -392,4 +531,9 @@ def _why_undefined(data: NDArray[np.float64], segments: Segments, i: int) -> str
     if not np.isfinite(rows).all():
         return f"{where} holds NaN or infinite values; drop those rows first (dropna=True)."
     constant = np.flatnonzero(np.ptp(rows, axis=0) == 0)
+    everywhere = [int(k) for k in constant if np.ptp(data[:, k]) == 0]
+    if everywhere:
+        mend = (
+            f"So is the whole series; leave such columns out: data = np.delete(data, {everywhere}, axis=1)."
+        )
     return f"{where} is constant in column {', '.join(map(str, constant))}, so its correlation is undefined. {mend}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from groundshift.benchmarks.csts.input import read_series
-from groundshift.benchmarks.csts.labels import as_segments
+from groundshift.benchmarks.csts.labels import as_segments, as_the_truth
 from groundshift.worlds.correlation_patterns import Pattern, patterns, to_matrix
 from groundshift.worlds.segments import Segments
 
@@ -35,7 +35,13 @@ MOST_POINTS = 3000
 
 
 def plot_series(
-    data: Any, labels: Any, *, found: Any = None, max_segments: int = 40, title: str = ""
+    data: Any,
+    labels: Any,
+    *,
+    found: Any = None,
+    max_segments: int = 40,
+    title: str = "",
+    drop_columns: Sequence[str] = (),
 ) -> Figure:
     """A segmented series: one panel per variate, a strip of cluster ids above, each cluster in its colour.
 
@@ -47,6 +53,7 @@ def plot_series(
         A second labelling, drawn as a strip of its own.
     max_segments : int
         Draw the first so many segments.
+    drop_columns : columns of the data to leave out, by name
 
     Examples
     --------
@@ -56,14 +63,16 @@ def plot_series(
     3
     """
     with _figure() as plt:
-        values, variates, _ = read_series(data, missing="keep")
+        values, variates, _ = read_series(data, missing="keep", drop_columns=drop_columns)
         truth = as_segments(labels)
         last = min(truth.rows, int(truth.end[:max_segments][-1]))
         strips = [("clusters" if found is None else "truth", truth)]
         if found is not None:
             strips.append(("found", as_segments(found)))
-        ids = np.unique(np.concatenate([segments.cluster for _, segments in strips]))
-        colours = dict(zip(ids.tolist(), _colours(len(ids)), strict=True))
+        ids = sorted(
+            {k for _, segments in strips for k in segments.labels}, key=lambda k: (isinstance(k, str), k)
+        )
+        colours = dict(zip(ids, _colours(len(ids)), strict=True))
         heights = [0.3] * len(strips) + [1.0] * len(variates)
         figure, axes = plt.subplots(
             len(heights),
@@ -76,7 +85,7 @@ def plot_series(
             _strip(ax, segments, name, colours, last)
         x, step = _thinned(last)
         for ax, name, column in zip(axes[len(strips) :], variates, values.T, strict=True):
-            for start, end, k in zip(truth.start, truth.end, truth.cluster.tolist(), strict=True):
+            for start, end, k in zip(truth.start, truth.end, truth.labels, strict=True):
                 if start < last:
                     ax.axvspan(start, min(end, last), color=colours[k], alpha=0.16, lw=0)
             ax.plot(x, column[:last:step], color=INK, lw=0.5)
@@ -188,11 +197,12 @@ def plot_degradations(truth: Any, clusterings: Mapping[str, Any], *, bins: int =
     >>> len(plot_degradations(truth, {"shifted-0": worse}).axes)
     2
     """
-    true_rows = as_segments(truth).row_labels()
+    truth = as_segments(truth)
+    true_rows = truth.row_labels()
     groups: dict[str, list[NDArray[np.bool_]]] = {}
     for name, labels in clusterings.items():
         kind, _, number = name.rpartition("-")
-        rows = as_segments(labels).row_labels(len(true_rows))
+        rows = as_the_truth(labels, truth).row_labels(len(true_rows))
         groups.setdefault(kind if number.isdigit() else name, []).append(rows != true_rows)
     edges = np.linspace(0, len(true_rows), min(bins, len(true_rows)) + 1).astype(int)
     with _figure() as plt:
@@ -239,8 +249,8 @@ def _figure() -> Iterator[Any]:
             plt.close(number)
 
 
-def _strip(ax: Axes, segments: Segments, name: str, colours: Mapping[int, Any], last: int) -> None:
-    for start, end, k in zip(segments.start, segments.end, segments.cluster.tolist(), strict=True):
+def _strip(ax: Axes, segments: Segments, name: str, colours: Mapping[int | str, Any], last: int) -> None:
+    for start, end, k in zip(segments.start, segments.end, segments.labels, strict=True):
         if start >= last:
             break
         stop = min(int(end), last)

@@ -244,14 +244,22 @@ class Tables:
     Parameters
     ----------
     alpha : pseudo-count of every cell of every conditional table
-    weights : shape (draws, cells): bootstrap weights; arrays then have a first axis of draws
+    weights : shape (draws, cells): the weight of each cell in each draw; arrays then have a first axis of draws
     instead : tables whose rows are used where a draw has none
+    prior : pseudo-counts are drawn too, Gamma(alpha) each; without ``alpha``, one row per condition that has rows is
+        spread evenly over the values of the variable
     """
 
     def __init__(
-        self, counts: Counts, alpha: float = 0.0, weights: Array | None = None, instead: Tables | None = None
+        self,
+        counts: Counts,
+        alpha: float = 0.0,
+        weights: Array | None = None,
+        instead: Tables | None = None,
+        prior: np.random.Generator | None = None,
     ) -> None:
-        self.counts, self.alpha, self.weights, self.instead = counts, alpha, weights, instead
+        self.counts, self.alpha, self.weights = counts, alpha, weights
+        self.instead, self.prior = instead, prior
         self._known: dict[tuple[tuple[str, ...], str], Array] = {}
 
     def conditional(self, term: Term) -> Array:
@@ -260,12 +268,30 @@ class Tables:
             return _normalised(self.product(term.of, term.indices))
         given, variable = tuple(map(column, term.given)), column(term.variable)
         if (given, variable) not in self._known:
-            table = _normalised(self.counts.marginal((*given, variable), self.weights) + self.alpha)
+            table = self.counts.marginal((*given, variable), self.weights)
+            table = _normalised(table + self._pseudo_counts((*given, variable)))
             if self.instead is not None:
                 # Rows without support are zero, so adding fills them.
                 table += (table.sum(-1, keepdims=True) == 0) * self.instead.conditional(term)
             self._known[given, variable] = table
         return self._known[given, variable]
+
+    def _pseudo_counts(self, names: tuple[str, ...]) -> Array:
+        """Of the cells of a table: ``alpha``, or draws of the prior, shape (draws, *names)."""
+        if self.prior is None:
+            return np.array(self.alpha)
+        assert self.weights is not None
+        seen = (
+            self.counts.marginal(names).sum(-1) > 0
+            if self.alpha == 0
+            else np.ones(self.counts.shape(names[:-1]), bool)
+        )
+        values = self.counts.shape(names)[-1]
+        made = np.zeros((len(self.weights), *seen.shape, values))
+        made[:, seen] = self.prior.standard_gamma(
+            self.alpha or 1 / values, size=(len(self.weights), int(seen.sum()), values)
+        )
+        return made
 
     def product(self, terms: Sequence[Term], out: Sequence[str]) -> Array:
         """The product of terms, summed over all indices but ``out``, shape ([draws,] *out).

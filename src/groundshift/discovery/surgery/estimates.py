@@ -1,4 +1,4 @@
-"""P(target | do) from data: by the comb's formula, with its support and bootstrap intervals."""
+"""P(target | do) from data: by the comb's formula, with its support, its bounds and its intervals."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ __all__ = ["Effect", "Interventional", "effect", "interventional"]
 
 Array = NDArray[np.float64]
 Support = Literal["error", "bounds"]
+Intervals = Literal["posterior", "bootstrap"]
 CELLS_AT_ONCE = 8_000_000
 MOST_CELLS = 1000
 TINY = 1e-12
@@ -42,15 +43,17 @@ class Interventional:
     table : one row per value of what is set and of the target. ``p`` is P(target | do), ``low`` and ``high``
         its interval, ``naive`` the conditional P(target | given) without surgery. With ``alpha`` also
         ``unsmoothed``; with ``support="bounds"`` also ``lower`` and ``upper``, between which it lies whatever
-        the missing cells hold
+        the cells without rows hold
     support : one row per conditional table: cells of its condition, how many are empty, the fewest rows in one
         that is not
     missing : what lacks support: the cell, the table, and the share of P(· | do) that goes through it; of each table
         the thousand heaviest cells
     identification : the derivation
     rows : number of rows; None for probabilities
-    level, draws : of the bootstrap; draws is 0 where there are no intervals
-    point, drawn : P(target | do), shapes (*do, *target) and (draws, *do, *target)
+    ci, level, draws : how the intervals were made; draws is 0 where there are none
+    point, lower, upper : P(target | do) and its bounds, shape (*do, *target)
+    drawn : P(target | do) in each draw, shape (draws, *do, *target)
+    drawn_gap : share of P(· | do) that goes through cells without rows in each draw, shape (draws, *do)
     observed_drawn : P(target) in the same draws, shape (draws, *target)
     """
 
@@ -60,10 +63,14 @@ class Interventional:
     identification: Identification
     model: Model
     rows: int | None
+    ci: Intervals | None
     level: float
     draws: int
     point: Array = field(repr=False)
+    lower: Array = field(repr=False)
+    upper: Array = field(repr=False)
     drawn: Array | None = field(repr=False)
+    drawn_gap: Array | None = field(repr=False)
     observed_drawn: Array | None = field(repr=False)
     _tables: Tables = field(repr=False)
 
@@ -141,6 +148,7 @@ class Interventional:
             "do": list(self.identification.do),
             "target": list(self.identification.target),
             "rows": self.rows,
+            "ci": self.ci,
             "level": self.level if self.draws else None,
             "formula": self.identification.formula,
             "derivation": self.derivation.split("\n"),
@@ -156,17 +164,26 @@ class Interventional:
         if self.rows is not None and len(thin):
             parts.append(f"Thin support:\n{thin.to_string(index=False)}")
         if len(self.missing):
-            shown = self.missing.head(5).to_string(index=False, float_format="{:.3g}".format)
-            told = "pseudo-counts stand in" if "unsmoothed" in self.table else "only bounds are told"
-            parts.append(f"No rows there, so {told}:\n{shown}")
+            parts.append(_missing_in_words(self))
         return "\n\n".join(parts)
 
 
 def _size_in_words(result: Interventional) -> str:
     if result.rows is None:
         return "exact: a table of probabilities"
-    interval = f"; {result.level:.0%} bootstrap intervals, {result.draws:,} draws" if result.draws else ""
-    return f"{result.rows:,} rows{interval}"
+    if not result.draws:
+        return f"{result.rows:,} rows"
+    return f"{result.rows:,} rows; {result.level:.0%} intervals from {result.draws:,} {result.ci} draws"
+
+
+def _missing_in_words(result: Interventional) -> str:
+    shown = result.missing.head(5).to_string(index=False, float_format="{:.3g}".format)
+    if "unsmoothed" in result.table:
+        return f"These cells have no rows, so pseudo-counts stand in for them:\n{shown}"
+    return (
+        "These cells have no rows: the answer lies between lower and upper whatever they hold, and p spreads their "
+        f"share evenly:\n{shown}"
+    )
 
 
 def interventional(
@@ -176,7 +193,7 @@ def interventional(
     target: Names,
     *,
     alpha: float = 0.0,
-    ci: Literal["bootstrap"] | None = "bootstrap",
+    ci: Intervals | None = "posterior",
     draws: int = 1000,
     level: float = 0.95,
     bins: Mapping[str, Any] | None = None,
@@ -195,10 +212,13 @@ def interventional(
     do : variables that are set, by name; with values, only these rows are in the table
     target : one or more variables
     alpha : pseudo-count in every cell of every conditional table. It keeps support, and biases the effect
-    ci, draws, level : percentile intervals over multinomial draws of the table, or None
+    ci, draws, level : how the intervals are made, from how many draws, and their level. "posterior" draws the
+        cells of every conditional table from their Dirichlet posterior, whose prior is one row per condition,
+        spread evenly over the values (or ``alpha`` in every cell). "bootstrap" draws the rows of the table anew; it
+        takes values that were not seen for impossible, and covers too little on sparse tables. None makes no intervals
     bins : column -> number of bins of equal share, or their edges
     support : what to do where the formula reads a cell without rows: "error" names it, "bounds" says between
-        which numbers the answer lies (``p`` spreads the missing share evenly)
+        which numbers the answer lies (``p`` spreads the missing share evenly, and the interval spans the bounds)
     complete : where no comb exists, go on to the complete algorithm
     random_state : int, RandomState or None
 
@@ -230,7 +250,7 @@ class _Options:
     """Those of `interventional`."""
 
     alpha: float = 0.0
-    ci: Literal["bootstrap"] | None = "bootstrap"
+    ci: Intervals | None = "posterior"
     draws: int = 1000
     level: float = 0.95
     bins: Mapping[str, Any] | None = None
@@ -241,10 +261,10 @@ class _Options:
     def __post_init__(self) -> None:
         if self.alpha < 0:
             raise InputError(f"alpha is {self.alpha}; a pseudo-count is at least 0.")
-        if self.ci not in ("bootstrap", None):
-            raise InputError(f"ci is {self.ci!r}; it may be 'bootstrap' or None.")
+        if self.ci not in ("posterior", "bootstrap", None):
+            raise InputError(f"ci is {self.ci!r}; it may be 'posterior', 'bootstrap' or None.")
         if self.ci is not None and self.draws < 20:
-            raise InputError(f"{self.draws} bootstrap draws were asked for; take 20 or more, or ci=None.")
+            raise InputError(f"{self.draws} draws were asked for; take 20 or more, or ci=None (--draws 0).")
         if not 0 < self.level < 1:
             raise InputError(f"level is {self.level}; it lies between 0 and 1.")
         if self.support not in ("error", "bounds"):
@@ -280,22 +300,24 @@ def _estimate(
         missing = _missing(plain, found, asked)
         if not options.alpha and options.support == "error":
             raise InputError(_without_support(missing, float(lacking[asked].max()), names))
-    lower = tables.product(found.terms, out)
-    gap = _missing_share(lower, inputs)
-    upper = lower + gap.reshape(gap.shape + over)
     cells = int(np.prod(counts.shape(wanted)))
-    columns = {"p": lower + (upper - lower) / cells}
-    drawn = observed_drawn = None
+    lacking = lacking.reshape(lacking.shape + over)
+    lower, upper = unsmoothed, unsmoothed + lacking
+    columns = {"p": tables.product(found.terms, out) if options.alpha else lower + lacking / cells}
+    drawn = drawn_gap = observed_drawn = None
     if options.ci is not None and counts.rows is not None:
-        low, high, observed_drawn = _bootstrap(tables, found, options)
+        low, drawn_gap, observed_drawn = _drawn(tables, found, options)
+        gap = drawn_gap.reshape(drawn_gap.shape + over)
         tail = (1 - options.level) / 2
-        columns["low"] = np.quantile(low, tail, axis=0)
-        columns["high"] = np.quantile(high, 1 - tail, axis=0)
-        drawn = low + (high - low) / cells
+        # A prior draws towards the middle; the interval still holds the estimate, and what the bounds leave open.
+        least, most = (columns["p"], columns["p"]) if options.alpha else (lower, upper)
+        columns["low"] = np.minimum(np.quantile(low, tail, axis=0), least)
+        columns["high"] = np.maximum(np.quantile(low + gap, 1 - tail, axis=0), most)
+        drawn = low + gap / cells
     columns["naive"] = _naive(counts, names, wanted)
     if options.alpha:
-        columns["unsmoothed"] = np.where(lacking.reshape(lacking.shape + over) > TINY, np.nan, unsmoothed)
-    elif len(missing):
+        columns["unsmoothed"] = np.where(lacking > TINY, np.nan, unsmoothed)
+    if options.support == "bounds":
         columns |= {"lower": lower, "upper": upper}
     table = _frame(columns, out, counts.labels)
     if settings:
@@ -307,28 +329,39 @@ def _estimate(
         found,
         model,
         counts.rows,
+        None if drawn is None else options.ci,
         options.level,
         0 if drawn is None else options.draws,
         columns["p"],
+        lower,
+        upper,
         drawn,
+        drawn_gap,
         observed_drawn,
         tables,
     )
 
 
-def _bootstrap(tables: Tables, found: Identification, options: _Options) -> tuple[Array, Array, Array]:
-    """Lower and upper P(target | do), shape (draws, *do, *target), and P(target), shape (draws, *target).
+def _drawn(tables: Tables, found: Identification, options: _Options) -> tuple[Array, Array, Array]:
+    """Of each draw: the least P(target | do), shape (draws, *do, *target), what goes through cells without rows,
+    shape (draws, *do), and P(target), shape (draws, *target).
 
-    A row that a draw has lost keeps its estimate; one that the data lack stays open between the two.
+    The posterior is that of a Bayesian bootstrap, Gamma(n) weights of the cells, with draws of the prior added to
+    every conditional table: each of its rows is then a draw from Dirichlet(n + prior), independent of the others. In a
+    bootstrap, a condition that a draw has lost keeps its estimate. Either way a condition without rows stays open.
     """
     counts, low, observed = tables.counts, [], []
-    for weights in _resampled(counts, found.terms, options.draws, options.random_state):
-        drawn = Tables(counts, options.alpha, weights, instead=None if options.alpha else tables)
+    rng = np.random.default_rng(check_random_state(options.random_state).randint(2**31))
+    for weights in _weights_of_draws(counts, found.terms, options, rng):
+        if options.ci == "posterior":
+            drawn = Tables(counts, options.alpha, weights, prior=rng)
+        else:
+            drawn = Tables(counts, options.alpha, weights, instead=None if options.alpha else tables)
         low.append(drawn.product(found.terms, (*found.do, *found.target)))
-        observed.append(counts.marginal(found.target, weights) / weights.sum(1).mean())
+        total = weights.sum(1).reshape(-1, *(1 for _ in found.target))
+        observed.append(counts.marginal(found.target, weights) / total)
     lower = np.concatenate(low)
-    gap = _missing_share(lower, len(found.do), batch=1)
-    return lower, lower + gap.reshape(gap.shape + (1,) * len(found.target)), np.concatenate(observed)
+    return lower, _missing_share(lower, len(found.do), batch=1), np.concatenate(observed)
 
 
 def _missing_share(table: Array, inputs: int, batch: int = 0) -> Array:
@@ -343,14 +376,19 @@ def _naive(counts: Counts, names: Sequence[str], wanted: Sequence[str]) -> Array
     return np.divide(joint, total, out=np.full_like(joint, np.nan), where=total > 0)
 
 
-def _resampled(counts: Counts, terms: Sequence[Term], draws: int, random_state: Any) -> Iterator[Array]:
-    """Multinomial weights of the cells, a few draws at a time."""
-    rng = check_random_state(random_state)
+def _weights_of_draws(
+    counts: Counts, terms: Sequence[Term], options: _Options, rng: np.random.Generator
+) -> Iterator[Array]:
+    """Weights of the cells, Gamma(n) or multinomial, a few draws at a time."""
     share = counts.weights / counts.weights.sum()
     tables = (int(np.prod(counts.shape(list(map(column, term.indices))))) for term in _leaves(terms))
     at_once = max(1, CELLS_AT_ONCE // max(len(share), *tables))
-    for start in range(0, draws, at_once):
-        yield rng.multinomial(counts.rows, share, size=min(at_once, draws - start)).astype(float)
+    for start in range(0, options.draws, at_once):
+        number = min(at_once, options.draws - start)
+        if options.ci == "posterior":
+            yield rng.standard_gamma(counts.weights, size=(number, len(share)))
+        else:
+            yield rng.multinomial(int(counts.weights.sum()), share, size=number).astype(float)
 
 
 def _frame(
@@ -438,7 +476,8 @@ class Effect:
     Attributes
     ----------
     table : one row per value of the target: ``do``, ``versus``, ``difference`` with ``low`` and ``high``, and
-        the ``naive`` difference of conditionals
+        the ``naive`` difference of conditionals. With ``support="bounds"`` also ``lower`` and ``upper``, between which
+        the difference lies whatever the cells without rows hold
     do, versus : in words
     interventional : everything behind it
     """
@@ -460,8 +499,7 @@ class Effect:
         heading = f"{target} under do({self.do}), versus {self.versus} ({_size_in_words(inside)}):"
         parts = [inside.derivation, f"{heading}\n{table}"]
         if len(inside.missing):
-            shown = inside.missing.head(5).to_string(index=False, float_format="{:.3g}".format)
-            parts.append(f"No rows there; the missing share is spread evenly:\n{shown}")
+            parts.append(_missing_in_words(inside))
         return "\n\n".join(parts)
 
 
@@ -513,19 +551,37 @@ def effect(
     naive = _naive(counts, found.do, found.target)
     if versus is None:
         rest = counts.marginal(found.target)
-        other = naive_other = rest / rest.sum()
+        other = least = most = naive_other = rest / rest.sum()
         words = f"P({', '.join(found.target)}) as observed"
     else:
         place = tuple(place_of(versus[v], labels[v], v) for v in found.do)
-        other, naive_other = inside.point[place], naive[place]
+        other, least, most = inside.point[place], inside.lower[place], inside.upper[place]
+        naive_other = naive[place]
         words = f"do({', '.join(f'{v}={x}' for v, x in versus.items())})"
     columns = {"do": inside.point[at], "versus": other, "difference": inside.point[at] - other}
+    lower, upper = inside.lower[at] - most, inside.upper[at] - least
+    smoothed = "unsmoothed" in inside.table
+    least_held, most_held = (columns["difference"],) * 2 if smoothed else (lower, upper)
     if inside.drawn is not None and inside.observed_drawn is not None:
-        # Draws last, so that a setting picks its distribution as it does from the point estimate.
-        drawn = np.moveaxis(inside.drawn, 0, -1)
-        other_drawn = np.moveaxis(inside.observed_drawn, 0, -1) if versus is None else drawn[place]
-        tails = (1 - inside.level) / 2, (1 + inside.level) / 2
-        columns["low"], columns["high"] = np.quantile(drawn[at] - other_drawn, tails, axis=-1)
+        low, high = _drawn_bounds(inside, at)
+        other_low = other_high = np.moveaxis(inside.observed_drawn, 0, -1)
+        if versus is not None:
+            other_low, other_high = _drawn_bounds(inside, place)
+        tail = (1 - inside.level) / 2
+        columns["low"] = np.minimum(np.quantile(low - other_high, tail, axis=-1), least_held)
+        columns["high"] = np.maximum(np.quantile(high - other_low, 1 - tail, axis=-1), most_held)
     columns["naive"] = naive[at] - naive_other
+    if "lower" in inside.table:
+        columns |= {"lower": lower, "upper": upper}
     table = _frame(columns, found.target, labels)
     return Effect(table, ", ".join(f"{v}={x}" for v, x in do.items()), words, inside)
+
+
+def _drawn_bounds(inside: Interventional, setting: tuple[int, ...]) -> tuple[Array, Array]:
+    """Least and most P(target | do) of one setting in every draw, each of shape (*target, draws)."""
+    assert inside.drawn is not None
+    assert inside.drawn_gap is not None
+    # Draws last, so that a setting picks its distribution as it does from the point estimate.
+    drawn, gap = (np.moveaxis(array, 0, -1)[setting] for array in (inside.drawn, inside.drawn_gap))
+    low = drawn - gap / np.prod(drawn.shape[:-1])
+    return low, low + gap

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
+from groundshift.lab.console import held_text, margin_text
 from groundshift.lab.execute import load_study
 from groundshift.lab.identity import canonical_json
-from groundshift.lab.registry import System, systems
+from groundshift.lab.registry import System, system_of, systems
 from groundshift.lab.runs import open_run
 from groundshift.lab.site.drawings import figures, strip
 from groundshift.lab.summary import Summary, published, summarise
@@ -54,12 +55,13 @@ def report(
         No results in ``source``; ``out`` holds something that is not a site of ours.
     """
     source, out = Path(source), Path(out)
-    summaries = _summaries(source, scale)
+    summaries, others = _summaries(source, scale)
+    catalogue = {**systems(), **others}
     known = _own(out)
     templates = _templates()
     hashes = {}
     for slug, summary in summaries.items():
-        about = systems()[slug]
+        about = catalogue[slug]
         study = load_study(f"{about.module}:study")
         hashes[slug] = _hash(study, summary, about)
         if known.get(slug) != hashes[slug]:
@@ -67,7 +69,7 @@ def report(
     for name, shared in ASSETS.items():
         own = (files("groundshift.lab.site") / name).read_text(encoding="utf-8")
         _write(out / "assets" / name, shared + own)
-    cards = [_card(about, summaries.get(about.slug)) for about in systems().values()]
+    cards = [_card(about, summaries.get(about.slug)) for about in catalogue.values()]
     _write(
         out / "assets" / "catalogue.js", f"window.CATALOGUE = {_script_json([c['search'] for c in cards])};\n"
     )
@@ -77,20 +79,29 @@ def report(
     return out / "index.html"
 
 
-def _summaries(source: Path, scale: str) -> dict[str, Summary]:
-    """Results by slug, of the systems in the house."""
-    found = {slug: summary for slug, summary in published(source).items() if slug in systems()}
-    for slug in systems():
-        if slug not in found and (source / slug).is_dir():
-            run = open_run(slug, scale=scale, store=source)
-            if run.store.done():
+def _summaries(source: Path, scale: str) -> tuple[dict[str, Summary], dict[str, System]]:
+    """Results by slug, and what is to be said of the systems among them that are not in the house."""
+    found, others = {}, {}
+    for slug, summary in published(source).items():
+        if slug not in systems() and "ref" in summary.data:
+            others[slug] = system_of(load_study(summary.data["ref"]))
+        if slug in systems() or slug in others:
+            found[slug] = summary
+    for path in sorted(source.glob(f"*/v*/{scale}/study.json")):
+        slug = path.parts[-4]
+        if slug not in found:
+            name = slug if slug in systems() else json.loads(path.read_text())["ref"]
+            run = open_run(name, scale=scale, store=source)
+            if run.store.folder == path.parent and run.store.done():
                 found[slug] = summarise(run)
+                if slug not in systems():
+                    others[slug] = system_of(run.study)
     if not found:
         raise InputError(
             f"{source} holds no results of scale {scale!r}; run a study first (groundshift run csts), or name a folder "
             "of runs or of published results."
         )
-    return found
+    return found, others
 
 
 def _own(out: Path) -> dict[str, str]:
@@ -107,6 +118,7 @@ def _own(out: Path) -> dict[str, str]:
 def _templates() -> Environment:
     env = templates("groundshift.lab", "site")
     env.globals.update(SIGNS=SIGNS, WORDS=WORDS)
+    env.filters.update(margin_text=margin_text, held_text=held_text)
     return env
 
 
@@ -116,6 +128,7 @@ def _hash(study: Study, summary: Summary, about: System) -> str:
         site / "study.html.j2",
         site / "base.html.j2",
         site / "drawings.py",
+        files("groundshift.lab") / "console.py",
         files("groundshift") / "pages.py",
     )
     sources = [part.read_text() for part in parts]

@@ -19,12 +19,15 @@ WIDTH, HEIGHT, PAD = 220, 34, 10
 
 
 def strip(claim: dict[str, Any]) -> Markup:
-    """The value of each replicate as a dot, their interval as a bar, the margin as a line."""
+    """The value of each replicate as a dot, their interval as a bar, the margin as a line; no dots for a rate."""
     values = [float(value) for value in claim["values"] if _finite(value)]
     if not values:
         return Markup("")
+    count = len(values)
     low, high, mean = (float(claim[name]) for name in ("low", "high", "mean"))
     margins = [-claim["margin"], claim["margin"]] if claim["kind"] == "equivalence" else [claim["margin"]]
+    if claim["kind"] == "rate":
+        margins, values = [claim["margin"], claim["margin"] + claim["slack"]], []
     shown = [*values, *margins, *(v for v in (low, high) if _finite(v))]
     least, most = min(shown), max(shown)
     span = (most - least) or 1.0
@@ -34,7 +37,7 @@ def strip(claim: dict[str, Any]) -> Markup:
 
     middle = HEIGHT / 2
     label = (
-        f"{len(values)} values, mean {number(mean)}, interval {number(low)} to {number(high)}; margin "
+        f"{count} values, mean {number(mean)}, interval {number(low)} to {number(high)}; margin "
         + " and ".join(number(margin) for margin in margins)
     )
     parts = [
@@ -45,8 +48,9 @@ def strip(claim: dict[str, Any]) -> Markup:
     if _finite(low) and _finite(high):
         parts.append(f'<line class="interval" x1="{x(low)}" x2="{x(high)}" y1="{middle}" y2="{middle}"/>')
     parts += [f'<circle class="value" cx="{x(v)}" cy="{middle}" r="3"/>' for v in values]
-    parts += [f'<circle class="mean" cx="{x(mean)}" cy="{middle}" r="4.5"/>', "</svg>"]
-    return Markup("".join(parts))
+    if _finite(mean):
+        parts.append(f'<circle class="mean" cx="{x(mean)}" cy="{middle}" r="4.5"/>')
+    return Markup("".join([*parts, "</svg>"]))
 
 
 def _finite(value: Any) -> bool:

@@ -28,6 +28,7 @@ from groundshift.workflows.audit import remedies as remedies_step
 from groundshift.workflows.audit import shares as shares_step
 from groundshift.workflows.audit import structure as structure_step
 from groundshift.workflows.audit import timeline as timeline_step
+from groundshift.workflows.audit import unlabelled as unlabelled_step
 from groundshift.workflows.audit.findings import Findings
 from groundshift.workflows.audit.graph import KnownMechanisms
 from groundshift.workflows.audit.models import design
@@ -176,6 +177,8 @@ def audit(
             found.labelled, found.labelled_X, found.labelled_scores, level, rng
         )
 
+    step("performance without labels")
+    unseen = unlabelled_step.performances(found.sample, rng)
     series = timeline_step.timeline(table, level, rng, step)
     curves = power_step.planted(found.whole, level, rng)
     alarms = 0
@@ -201,6 +204,7 @@ def audit(
             *([graph_step.section(found.local)] if isinstance(found.local, KnownMechanisms) else []),
             kind_step.section(verdicts, headline, loss),
             *decay,
+            *([unlabelled_step.section(unseen, str(target), label_shift="label" in names)] if unseen else []),
             *([timeline_step.section(series, table, alert)] if len(series) else []),
             remedies_step.section(tried, why_not),
             power_step.section(curves, (alarms, null_runs), len(small), (int(sizes.min()), int(sizes.sum()))),

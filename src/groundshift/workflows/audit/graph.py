@@ -182,7 +182,7 @@ def known_mechanisms(
     table = table.sample(MOST_ROWS, rng)
     rows = []
     for node, given in parents.items():
-        measured = (np.nan,) * 4
+        measured: tuple[float, ...] = (np.nan, np.nan, np.nan, np.nan)
         if node not in suspects:
             measured = _test(node, given, table if given else whole, rng)
         rows.append((node, ", ".join(given), *measured, GAIN if given else DISTANCE))

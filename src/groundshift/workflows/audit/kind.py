@@ -61,7 +61,7 @@ class Evidence:
         adjusted = dict(
             zip(asked, multipletests(list(asked.values()), method="holm")[1].tolist(), strict=True)
         )
-        factor = adjusted["features"] / max(features, 1e-300)
+        factor = adjusted["features"] / features if features > 0 else len(asked)
         return cls(
             adjusted["features"], min(1.0, dependence * factor), adjusted.get("missing"), adjusted.get("label"),
             adjusted.get("concept"),

@@ -69,7 +69,7 @@ class Section:
 
     Attributes
     ----------
-    name : "ingest", "moved", "structure", "graph", "kind", "decay", "timeline", "remedies" or "power"
+    name : "ingest", "moved", "structure", "graph", "kind", "decay", "performance", "timeline", "remedies", "power"
     question, answer : a plain sentence each
     notes : further sentences
     tables : caption → rows; numbers are numbers, intervals two columns "low" and "high"

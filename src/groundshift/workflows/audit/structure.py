@@ -327,6 +327,7 @@ def _learnt(
     outcome = _outcome(y, classes)[:, -residual.shape[1] :]
     quarter = 2 * first + _halves_within(domain, first, rng)
     sign = np.empty((len(y), len(pairs)))
+    sides = (quarter % 2 == 0, quarter % 2 == 1)
     for sibling, tested in ((0, 1), (1, 0), (2, 3), (3, 2)):
         rows, seen = quarter == tested, X.take(quarter == sibling)
         told, there = outcome[quarter == sibling], indicator[quarter == sibling]
@@ -334,8 +335,13 @@ def _learnt(
         for at, (a, b) in enumerate(pairs):
             learnt = fit(seen, rest[:, a] * (there[:, b] - there[:, b].mean()), 0, rng)
             sign[rows, at] = np.sign(learnt.predict(X.take(rows))[:, 0])
+    # What a quarter says of its sibling is what that says of it: added up, the two would vary twice as much.
     p_values = [
-        _covariances(residual[:, [a]], away[:, [b]], sign[:, [at]])[1] for at, (a, b) in enumerate(pairs)
+        2
+        * min(
+            _covariances(residual[rows][:, [a]], away[rows][:, [b]], sign[rows][:, [at]])[1] for rows in sides
+        )
+        for at, (a, b) in enumerate(pairs)
     ]
     return min(1.0, len(p_values) * min(p_values, default=1.0))
 
@@ -451,7 +457,7 @@ def label(
         strata = pd.qcut(y, cut, labels=False, duplicates="drop").astype(np.int64)
         grouped = pd.Series(every).groupby(whole.domain)
         shares = pd.DataFrame({"domain": table.domains, "mean": grouped.mean(), "sd": grouped.std()})
-    given = _Given.of(y, classes)
+    given = _Given.of(y, classes, first)
     away = given.residual(np.eye(k)[table.domain])[:, 1 if k == 2 else 0 :]
     logs = np.log(np.clip(scores, 1e-3, 1))
     weights = given.residual(np.column_stack([X.linear, X.linear**2, logs]))
@@ -460,7 +466,9 @@ def label(
         both = X.beside(y, nominal=classes > 0)
         told = recalibrated(cross_fitted(both, table.domain.astype(float), k, first, rng), table.domain, k)
         learnt = given.residual(np.log(np.clip(told, 1e-3, 1)))
-        p_rest = min(1.0, 2 * min(p_rest, _covariances(away, np.ones((len(y), 1)), learnt)[1]))
+        # What half A says of B is what B says of A: their sum has twice the variance of each, so each has its own test.
+        halved = [_covariances(away[h], np.ones((h.sum(), 1)), learnt[h])[1] for h in (first, ~first)]
+        p_rest = min(1.0, 2 * min(p_rest, 2 * min(halved)))
     bits_x = _bits(scores, table.domain)
     bits_y = _bits(_domain_by_label(table, y, strata, first, rng), table.domain)
     return Label(difference, p_rest, shares, bits_y, bits_x)
@@ -473,9 +481,12 @@ class _Given:
     A slope of y that changes moves x one way where y is large and the other way where it is small; pooled over y that
     averages out.
 
+    What a model of one half says of the other leans against chance there: a class with many rows of a domain in one
+    half has few in the other. So each half has its own functions of y.
+
     Attributes
     ----------
-    basis : orthonormal functions of y: its classes, or splines of a number; shape (rows, functions)
+    basis : orthonormal functions of y: its classes, or splines of a number, in each half; shape (rows, functions)
     within : classes, or 1, the normal score of a number and its square
     """
 
@@ -483,17 +494,18 @@ class _Given:
     within: Array
 
     @classmethod
-    def of(cls, y: Array, classes: int) -> _Given:
+    def of(cls, y: Array, classes: int, first: NDArray[np.bool_]) -> _Given:
         """The functions of class codes (``classes`` of them) or, if ``classes`` is 0, of numbers."""
         if classes:
-            indicator = np.eye(classes)[y.astype(int)]
-            indicator = indicator[:, indicator.any(0)]
-            return cls(indicator / np.sqrt(indicator.sum(0)), indicator)
-        score = ndtri((stats.rankdata(y) - 0.5) / len(y))
-        knots = int(np.clip(len(y) // 100, 5, MOST_KNOTS))
-        splines = SplineTransformer(knots, knots="quantile").fit_transform(score[:, None])
-        left, size, _ = np.linalg.svd(splines, full_matrices=False)
-        return cls(left[:, size > 1e-8 * size[0]], np.column_stack([np.ones(len(y)), score, score**2 - 1]))
+            functions = within = np.eye(classes)[y.astype(int)]
+        else:
+            score = ndtri((stats.rankdata(y) - 0.5) / len(y))
+            knots = int(np.clip(len(y) // 200, 5, MOST_KNOTS))
+            functions = SplineTransformer(knots, knots="quantile").fit_transform(score[:, None])
+            within = np.column_stack([np.ones(len(y)), score, score**2 - 1])
+        both = np.hstack([functions * half[:, None] for half in (first, ~first)])
+        left, size, _ = np.linalg.svd(both, full_matrices=False)
+        return cls(left[:, size > 1e-8 * size[0]], within)
 
     def residual(self, columns: Array) -> Array:
         """The columns less what y says of them."""
