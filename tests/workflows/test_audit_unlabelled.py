@@ -21,6 +21,7 @@ from groundshift.workflows.audit.shares import (
     label_shares,
     maximum_likelihood_shares,
 )
+from groundshift.workflows.audit.transfer import overlap
 from groundshift.worlds.shifted_tables import shifted_table
 
 
@@ -266,7 +267,7 @@ def test_a_new_category_is_named():
     rng = np.random.default_rng(5)
     shop = np.r_[rng.integers(3, size=300), rng.integers(3, 5, size=300)].astype(float)
     X = design(np.column_stack([rng.standard_normal(600), shop]), np.array([False, True]), ["age", "shop"])
-    found = P.overlap(X.take(np.arange(300)), X.take(np.arange(300, 600)), rng)
+    found = overlap(X.take(np.arange(300)), X.take(np.arange(300, 600)), rng)
     assert found.separating == ("shop",)
     assert "shop" in found.reason
 
@@ -330,6 +331,7 @@ GOOD = {"y": np.tile([0, 1], 50), "p": np.full((100, 2), 0.5), "q": np.full((80,
         ({"p": np.full((100, 2), np.nan)}, "missing or infinite"),
         ({"y": np.tile([1, 2], 50)}, "class codes 0 … 1"),
         ({"y": np.full(100, np.nan)}, "not missing"),
+        ({"y": np.tile(["no", "yes"], 50)}, "y_reference holds something other than numbers"),
         ({"classes": 1}, "classes=1"),
         ({"confidence": 95}, "confidence=95"),
     ],
@@ -345,6 +347,15 @@ def test_what_says_nothing_of_performance_is_refused(change, message):
         )  # fmt: skip
 
 
+def test_a_table_without_columns_is_refused():
+    rng, empty = np.random.default_rng(0), design(np.empty((180, 0)), np.empty(0, dtype=bool), [])
+    a, b = empty.take(np.arange(100)), empty.take(np.arange(100, 180))
+    with pytest.raises(InputError, match="no column"):
+        P.estimate_performance(GOOD["y"], GOOD["p"], GOOD["q"], a, b, 2, rng)
+    with pytest.raises(InputError, match="the same columns"):
+        estimate_shares(GOOD["y"], a, b, 2, rng)
+
+
 def test_tables_made_ready_apart_are_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match="one call of design"):
@@ -352,6 +363,20 @@ def test_tables_made_ready_apart_are_refused():
             GOOD["y"], GOOD["p"], GOOD["q"], columns(rng.standard_normal((100, 2))),
             columns(rng.standard_normal((80, 3))), 2, rng,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+def test_a_model_that_is_always_right(classes):
+    """No loss can be told from none, and nothing overflows."""
+    rng = np.random.default_rng(9)
+    X, a, b = columns(rng.standard_normal(300)), np.arange(200), np.arange(200, 300)
+    y = rng.integers(2, size=300).astype(float)
+    predicted = np.eye(2)[y.astype(int)] if classes else y[:, None]
+    told = P.estimate_performance(y[a], predicted[a], predicted[b], X.take(a), X.take(b), classes, rng)
+    for estimate in told.estimates:
+        best = 1.0 if estimate.metric == "AUC" else 0.0
+        assert estimate.low - 1e-6 <= best <= estimate.high + 1e-6
+        assert estimate.high - estimate.low < 0.1
 
 
 def test_an_audit_of_a_table_without_labels_still_tells_shares():

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from groundshift.errors import InputError
 from groundshift.workflows.audit.models import Design, fit
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LEAST_PROBABILITY",
     "HeldOut",
     "Temperature",
+    "as_numbers",
     "calibrated",
     "folds",
     "held_out",
@@ -140,6 +142,14 @@ def isotonic(predicted: Array, y: Codes) -> Callable[[Array], Array]:
         return made / made.sum(1, keepdims=True)
 
     return apply
+
+
+def as_numbers(values: ArrayLike, name: str) -> Array:
+    """An array of numbers, or an `InputError` that says what was given in its place."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} holds something other than numbers ({error}); give numbers.") from error
 
 
 def log_ratios(predicted: Array) -> Array:

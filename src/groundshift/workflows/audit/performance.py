@@ -37,6 +37,7 @@ from groundshift.workflows.audit.calibration import (
     LEARNERS,
     LEAST_PROBABILITY,
     HeldOut,
+    as_numbers,
     calibrated,
     folds,
     held_out,
@@ -45,6 +46,7 @@ from groundshift.workflows.audit.calibration import (
     temperature,
 )
 from groundshift.workflows.audit.models import Design, fit
+from groundshift.workflows.audit.transfer import balancing_weights, overlap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,11 +54,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ASSUMPTION",
     "Estimate",
-    "Overlap",
     "Performance",
     "estimate_performance",
     "metric_values",
-    "overlap",
     "own_predictions",
     "row_losses",
 ]
@@ -68,16 +68,7 @@ Predict = Callable[[Design], Array]
 ASSUMPTION = "This holds if P(y | x) is as in the reference; without labels that cannot be checked."
 LEAST_ROWS = 50
 LEAST_OF_CLASS = 4
-LEAST_EFFECTIVE = 10
-"""Rows that the reference must be worth once it is weighted to look like the current rows."""
-SPARSE = 20
-"""A current row lies outside where current rows are so many times as dense as those of the reference."""
-MOST_OUTSIDE = 0.2
-"""Share of such rows beyond which nothing can be told."""
 FOLDS = 5
-PENALTY = 0.03
-"""Ridge of the balancing weights, less than cross-validation would choose: the interval holds their spread, not their
-bias."""
 LEAST_LOSS, MOST_LOSS = 0.02, 20.0
 """Bounds of an expected loss, over the mean loss."""
 
@@ -311,7 +302,7 @@ def estimate_performance(
         return Performance(known, effective, outside, separating, "", False, reason, confidence)
     of = _of_classes if classes else _of_numbers
     metrics, second = of(y, p, q, X_reference, X_current, classes, rng)
-    weights = _balancing(
+    weights = balancing_weights(
         np.column_stack(
             [_features(X_reference, p, classes), sides.features(0), *[m.expected for m in metrics]]
         ),
@@ -343,11 +334,7 @@ def _estimate(metric: _Metric, weights: Array, weighted: float, confidence: floa
     own = metric.influence / len(residual)
     shared = float(((weights * residual - own) ** 2).sum()) + error - float(squares @ residual**2)
     between = t * np.sqrt(shared + labels)
-    low, high = value - half, value + half
-    if metric.positive:
-        low, high = (
-            (value * np.exp(-half / value), value * np.exp(half / value)) if value > 0 else (0.0, half)
-        )
+    low, high = _log_interval(value, half) if metric.positive else (value - half, value + half)
     value = float(np.clip(value, 0.0, metric.most))
     difference = value - metric.reference
     return Estimate(
@@ -356,20 +343,15 @@ def _estimate(metric: _Metric, weights: Array, weighted: float, confidence: floa
     )  # fmt: skip
 
 
-def _balancing(reference: Array, current: Array) -> Array:
-    """Weights of the reference, of sum 1, whose weighted means of all columns are nearly those of the current rows.
+def _log_interval(value: float, half: float) -> tuple[float, float]:
+    """An interval of a loss on the logarithmic scale; one that might be nothing begins at 0.
 
-    They are linear in the columns and minimise E[α² over the reference] / 2 - E[α over the current rows] with a ridge
-    penalty.
+    >>> [round(float(bound), 3) for value in (1.0, 0.1) for bound in _log_interval(value, 0.15)]
+    [0.861, 1.162, 0.0, 0.358]
     """
-    mean, spread = reference.mean(0), reference.std(0)
-    kept = spread > 1e-9
-    A, B = (
-        np.column_stack([np.ones(len(rows)), (rows[:, kept] - mean[kept]) / spread[kept]])
-        for rows in (reference, current)
-    )
-    ridge = np.diag(np.r_[0.0, np.full(kept.sum(), PENALTY)])
-    return A @ np.linalg.solve(A.T @ A / len(A) + ridge, B.mean(0)) / len(A)
+    if value > half:
+        return value * np.exp(-half / value), value * np.exp(half / value)
+    return 0.0, max(value, 0.0) + float(np.expm1(1.0)) * half
 
 
 def _features(X: Design, predicted: Array, classes: int) -> Array:
@@ -377,89 +359,6 @@ def _features(X: Design, predicted: Array, classes: int) -> Array:
     return np.column_stack(
         [X.linear, log_ratios(predicted) if classes else np.hstack([predicted, predicted**2])]
     )
-
-
-# Do the tables overlap? ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """How far the reference reaches where the current rows are.
-
-    Attributes
-    ----------
-    odds : how many times as dense the current rows are at each row, of the reference and of the current table
-    outside : share of the current rows where these are `SPARSE` times as dense as the reference
-    separating : columns with values that the reference does not have, the most separating first
-    """
-
-    odds: tuple[Array, Array]
-    outside: float
-    separating: tuple[str, ...]
-
-    @property
-    def weights(self) -> Array:
-        """Importance weights of the reference, of sum 1."""
-        return self.odds[0] / self.odds[0].sum()
-
-    @property
-    def effective_rows(self) -> float:
-        """How many rows the reference is worth with these weights (Kish)."""
-        return float(1 / (self.weights**2).sum())
-
-    @property
-    def reason(self) -> str:
-        """Why nothing can be told, or nothing."""
-        if self.outside <= MOST_OUTSIDE and self.effective_rows >= LEAST_EFFECTIVE:
-            return ""
-        where = f" It shows in {', '.join(self.separating[:5])}." if self.separating else ""
-        return (
-            f"The tables do not overlap: {self.outside:.0%} of the current rows lie where the reference has next to "
-            f"none, and weighted to look like them it is worth {self.effective_rows:.0f} rows.{where} What the model "
-            "loses there no labelled row can say: label some of these rows, or leave out columns that cannot matter."
-        )
-
-    def features(self, side: int) -> Array:
-        """The odds in three forms, for weights that balance them."""
-        odds = self.odds[side]
-        return np.column_stack(
-            [np.log(np.clip(odds, 1e-3, 1e3)), np.minimum(odds, 5), np.minimum(odds, SPARSE)]
-        )
-
-
-def overlap(reference: Design, current: Design, rng: np.random.Generator) -> Overlap:
-    """Tell the two tables apart by a cross-fitted, calibrated classifier."""
-    both = Design(
-        np.vstack([reference.trees, current.trees]),
-        np.vstack([reference.linear, current.linear]),
-        reference.nominal,
-        reference.source,
-    )
-    n, m = len(reference.linear), len(current.linear)
-    side = np.repeat([0, 1], [n, m])
-    told = held_out(both, side, None, 2, folds(side, 2, rng), rng).reference
-    odds = told[:, 1] / np.maximum(told[:, 0], LEAST_PROBABILITY) * n / m
-    return Overlap((odds[:n], odds[n:]), float((odds[n:] > SPARSE).mean()), _separating(reference, current))
-
-
-def _separating(reference: Design, current: Design) -> tuple[str, ...]:
-    """Columns of which a tenth of the current values is new: beyond the reference's range, or a label it has not."""
-    names = list(dict.fromkeys(reference.source))
-    if len(names) != reference.trees.shape[1]:
-        names = [f"column {j + 1}" for j in range(reference.trees.shape[1])]
-    found = []
-    for name, nominal, before, after in zip(
-        names, reference.nominal, reference.trees.T, current.trees.T, strict=True
-    ):
-        there = before[~np.isnan(before)]
-        if nominal or not len(there):
-            new = ~np.isin(after, there) & ~np.isnan(after)
-        else:
-            new = (after < there.min()) | (after > there.max())
-        if len(there) == len(before):
-            new |= np.isnan(after)
-        found.append((float(new.mean()), name))
-    return tuple(name for share, name in sorted(found, reverse=True) if share > 0.1)
 
 
 # Expected losses: classes --------------------------------------------------------------------------------
@@ -722,8 +621,14 @@ def _checked(
     X_current: Design,
     classes: int,
 ) -> tuple[Array, Array, Array]:
-    y = np.asarray(y_reference, dtype=float)
-    p, q = (np.asarray(values, dtype=float) for values in (predicted_reference, predicted_current))
+    y, p, q = (
+        as_numbers(values, name)
+        for values, name in (
+            (y_reference, "y_reference"),
+            (predicted_reference, "predicted_reference"),
+            (predicted_current, "predicted_current"),
+        )
+    )
     if classes < 0 or classes == 1:
         raise InputError(f"classes={classes} was given; it is 0 for a number, and 2 or more for classes.")
     width = max(classes, 1)
@@ -750,6 +655,8 @@ def _checked(
         raise InputError(
             f"y_reference must hold class codes 0 … {classes - 1}; {np.unique(y)[:5]} were given."
         )
+    if not X_reference.linear.shape[1]:
+        raise InputError("X_reference has no column that varies; at least one is needed.")
     if X_reference.linear.shape[1] != X_current.linear.shape[1] or X_reference.source != X_current.source:
         raise InputError(
             "X_reference and X_current have different columns; make both tables ready by one call of design, and take "

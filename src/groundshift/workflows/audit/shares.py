@@ -18,6 +18,7 @@ from groundshift.errors import InputError
 from groundshift.workflows.audit.calibration import (
     HeldOut,
     Temperature,
+    as_numbers,
     folds,
     held_out,
     temperature,
@@ -234,19 +235,18 @@ def estimate_shares(
     InputError
         As `label_shares`.
     """
-    y = np.asarray(y_reference)
-    _checked(
-        np.full((len(X_reference.linear), max(classes, 1)), 1 / max(classes, 1)),
-        y,
-        [[1.0] + [0.0] * (classes - 1)],
-    )
+    y, rows, columns = np.asarray(y_reference), len(X_reference.linear), X_reference.linear.shape[1]
+    if classes < 2 or columns == 0 or columns != X_current.linear.shape[1] or not len(X_current.linear):
+        raise InputError(
+            f"{classes} classes and tables of {X_reference.linear.shape} and {X_current.linear.shape} rows and columns "
+            "were given; two or more classes, and two tables with rows and the same columns, are needed."
+        )
+    _checked(np.full((rows, classes), 1 / classes), y, np.full((1, classes), 1 / classes))
     codes = y.astype(np.int64)
     model = _classifier(codes, X_reference, X_current, classes, rng)
-    columns = _moments(X_reference), _moments(X_current)
-    return replace(
-        _shares(model.raw, codes, model.raw_current, model.scaling, columns, confidence, DRAWS, rng),
-        learner=model.learner,
-    )
+    moments = _moments(X_reference), _moments(X_current)
+    told = _shares(model.raw, codes, model.raw_current, model.scaling, moments, confidence, DRAWS, rng)
+    return replace(told, learner=model.learner)
 
 
 def _classifier(y: Codes, X: Design, current: Design, classes: int, rng: np.random.Generator) -> HeldOut:
@@ -327,7 +327,8 @@ def _agreement(
 
 
 def _checked(reference: ArrayLike, y: ArrayLike, current: ArrayLike) -> tuple[Array, Codes, Array]:
-    p, others, codes = np.asarray(reference, dtype=float), np.asarray(current, dtype=float), np.asarray(y)
+    p, others = as_numbers(reference, "probabilities_reference"), as_numbers(current, "probabilities_current")
+    codes = np.asarray(y)
     if others.ndim == 2:
         others = others[None]
     if p.ndim != 2 or others.ndim != 3 or p.shape[1] != others.shape[2] or p.shape[1] < 2:
@@ -394,7 +395,11 @@ def estimate(
     -------
     None where the target has no classes, or every domain has labels, or none.
     """
-    if table.classes is None or len(table.labelled_domains) in (0, len(table.domains)):
+    if (
+        table.classes is None
+        or len(table.labelled_domains) in (0, len(table.domains))
+        or not X.linear.shape[1]
+    ):
         return None
     k = len(table.classes)
     y = np.asarray(table.target)
