@@ -20,12 +20,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import logit
+from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeRegressor
 
 from groundshift.tables import some
 from groundshift.workflows.audit.findings import Findings
 from groundshift.workflows.audit.losses import LEAST_EFFECTIVE, Contrast, contrasts
-from groundshift.workflows.audit.models import Design, cross_fitted, design, fit, halves
+from groundshift.workflows.audit.models import Design, design, fit, halves
 from groundshift.workflows.audit.overlap import LEAST_OVERLAP, overlap
 from groundshift.workflows.audit.own_model import OwnLoss
 from groundshift.workflows.audit.result import Kind, Section
@@ -36,7 +38,7 @@ __all__ = ["by_column", "draw_parts", "propensity", "section", "segments", "term
 Array = NDArray[np.float64]
 Rows = NDArray[np.bool_]
 MOST_ROWS, COLUMN_ROWS = 10_000, 4000
-REPEATS, SPLITS, PAIRS = 3, 12, 1000
+SPLITS, PAIRS = 12, 1000
 LEAST_SEGMENT, MOST_SEGMENTS = 30, 6
 """Rows of a segment after, in each half; segments that a tree may have."""
 COLUMNS, GIVEN = "columns", "target given the columns"
@@ -50,11 +52,26 @@ QUESTION = "What did your model lose, and where?"
 def propensity(X: Design, after: Rows, rng: np.random.Generator) -> Array:
     """Probability of "after" for each row if both sides had equally many, e = q / (p + q); shape (rows,).
 
-    From models that have not seen the row, the mean over `REPEATS` halvings. It is not recalibrated on all rows, since
-    a row's own domain must not be told to it.
+    Of models that have not seen the row. How far the trees are believed beyond the linear model is learnt within the
+    rows that these have seen: what trees find by chance would make the shared distribution narrower than it is.
     """
-    seen = [cross_fitted(X, after.astype(float), 2, _halves(after, rng), rng)[:, 1] for _ in range(REPEATS)]
-    return _balanced(np.mean(seen, 0), after)
+    half, chance = _halves(after, rng), np.empty(len(after))
+    for held in (half, ~half):
+        seen, side = X.take(~held), after[~held]
+        inner, said = _halves(side, rng), np.empty((len(side), 2))
+        for part in (inner, ~inner):
+            said[part] = _log_odds(seen.take(~part), side[~part], seen.take(part), rng)
+        weigh = LogisticRegression(C=100.0).fit(said, side)
+        chance[held] = weigh.predict_proba(_log_odds(seen, side, X.take(held), rng))[:, 1]
+    return _balanced(chance, after)
+
+
+def _log_odds(seen: Design, side: Rows, asked: Design, rng: np.random.Generator) -> Array:
+    """What the linear model says, and what the trees on top of it say, shape (rows, 2)."""
+    model = fit(seen, side.astype(float), 2, rng)
+    return np.column_stack(
+        [model.line.decision_function(asked.linear), logit(model.predict(asked)[:, 1].clip(1e-3, 1 - 1e-3))]
+    )
 
 
 def _halves(after: Rows, rng: np.random.Generator) -> Rows:
@@ -265,10 +282,9 @@ def _path(tree: Any, node: int, words: list[tuple[str, str]], values: Array) -> 
             missing[name] = missing.get(name, True) and follows
         node = parent
     equal = {name for (name, word), text in said.items() if text == f"{name} = {word}"}
-    kept = [text for (name, _), text in reversed(said.items()) if not (name in equal and "≠" in text)]
-    return " and ".join(
-        [*kept, *(f"{name} known or missing" for name, follows in missing.items() if follows)]
-    )
+    kept = [(name, text) for (name, _), text in reversed(said.items()) if not (name in equal and "≠" in text)]
+    last = {name: n for n, (name, _) in enumerate(kept) if missing.get(name)}
+    return " and ".join(text + " (or missing)" * (last.get(name) == n) for n, (name, text) in enumerate(kept))
 
 
 # The section ---------------------------------------------------------------------------------------------

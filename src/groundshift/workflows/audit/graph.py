@@ -104,8 +104,8 @@ class KnownMechanisms(Mechanisms):
         given = "; ".join(f"{name} given {', '.join(self.parents[name])}" for name in self.named)
         sentences = {
             "found": f"What determines {named} changed, by your graph: {given}.",
-            "unknown": f"Whether what determines {untold} changed cannot be told: its parents tell the domains apart, "
-            "or its missing values moved.",
+            "unknown": f"Whether what determines {untold} changed cannot be told: parents tell the domains apart, or "
+            "missing values moved.",
             "none": "Every column follows its parents in your graph as before, as far as can be told.",
         }
         blank = (np.nan, *(np.nan if self.untold else 0.0,) * 3)
