@@ -210,3 +210,15 @@ def test_a_wide_csv_is_read_in_seconds_and_little_memory(tmp_path):
     table = typed(tmp_path / "t.csv")
     assert time.perf_counter() - start < 3 * plain + 0.5
     np.testing.assert_allclose(table.frame.to_numpy(), frame.to_numpy())
+
+
+def test_the_advice_of_a_refusal_is_heeded():
+    """Dates beyond what can be held, and dates of an open order, as text or as a number."""
+    far = pd.DataFrame({"d": pd.Series(np.array([2**60, 5], dtype="datetime64[s]")), "x": [1, 2]})
+    with pytest.raises(InputError, match="--kind d=text"):
+        typed(far)
+    assert typed(far, Reading({"d": "text"}))["d"].kind == "text"
+    open_order = pd.DataFrame({"d": ["03/01/2024", "01/02/2024"] * 20})
+    with pytest.raises(InputError, match="was to be a number"):
+        typed(open_order, Reading({"d": "number"}))
+    assert typed(open_order, Reading({"d": "number"}, day_first=True)).frame["d"].iloc[0] == 1_704_240_000

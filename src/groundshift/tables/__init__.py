@@ -11,6 +11,8 @@ from groundshift.tables.arrays import (
     read_images,
     refuse_filled,
     refuse_overwriting,
+    refuse_unlabelled,
+    row_labels,
     split_domain,
     write_table,
 )
@@ -43,6 +45,8 @@ __all__ = [
     "read_table",
     "refuse_filled",
     "refuse_overwriting",
+    "refuse_unlabelled",
+    "row_labels",
     "some",
     "split_domain",
     "typed",

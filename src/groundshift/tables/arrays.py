@@ -21,6 +21,8 @@ __all__ = [
     "read_images",
     "refuse_filled",
     "refuse_overwriting",
+    "refuse_unlabelled",
+    "row_labels",
     "split_domain",
     "write_table",
 ]
@@ -67,18 +69,33 @@ def split_domain(
     if isinstance(domain, str):
         labels = frame.pop(find_column(domain, frame.columns))
     else:
-        name = str(getattr(domain, "name", None) or "domain")
-        labels = read_table(pd.DataFrame({name: pd.Series(np.asarray(domain).reshape(-1))}))[name]
-        if len(labels) != len(frame):
-            raise InputError(
-                f"{len(labels)} domain labels were given for {len(frame)} rows; give one per row."
-            )
+        labels = row_labels(domain, len(frame))
+    refuse_unlabelled(labels, "domain")
+    return frame, _in_time(labels, reading)
+
+
+def row_labels(domain: Any, rows: int) -> pd.Series[Any]:
+    """One label per row as a column, under the name that it brings or "domain".
+
+    Raises
+    ------
+    InputError
+        Another number of labels than rows.
+    """
+    name = str(getattr(domain, "name", None) or "domain")
+    labels = read_table(pd.DataFrame({name: pd.Series(np.asarray(domain).reshape(-1))}))[name]
+    if len(labels) != rows:
+        raise InputError(f"{len(labels)} domain labels were given for {rows} rows; give one per row.")
+    return labels
+
+
+def refuse_unlabelled(labels: pd.Series[Any], what: str) -> None:
+    """Raise `InputError` if rows have no label."""
     if labels.isna().any():
         raise InputError(
-            f"{int(labels.isna().sum())} of {len(labels)} rows have no domain (first: row "
+            f"{int(labels.isna().sum())} of {len(labels)} rows have no {what} (first: row "
             f"{int(np.flatnonzero(labels.isna())[0])}). Leave those rows out."
         )
-    return frame, _in_time(labels, reading)
 
 
 def _in_time(labels: pd.Series[Any], reading: Reading | None) -> pd.Series[Any]:

@@ -54,15 +54,15 @@ def open_table(source: Any) -> pd.DataFrame:
             )
         return pd.DataFrame(source, columns=[f"x{j + 1}" for j in range(source.shape[1])])
     if isinstance(source, str | Path):
-        return _unnested(_open_file(Path(source)), str(source))
+        return _named(_open_file(Path(source)), str(source))
     if isinstance(source, pd.DataFrame):
-        return _unnested(_with_index(source), "The table")
+        return _named(_with_index(source), "The table")
     if hasattr(source, "collect") and hasattr(source, "lazy"):  # a lazy frame of polars
         source = source.collect()
     if hasattr(source, "__arrow_c_stream__"):
-        return _unnested(_of_arrow(pa.table(source), "The table"), "The table")
+        return _named(_of_arrow(pa.table(source), "The table"), "The table")
     if hasattr(source, "to_pandas"):
-        return _unnested(_with_index(source.to_pandas()), "The table")
+        return _named(_with_index(source.to_pandas()), "The table")
     raise InputError(
         f"A {type(source).__name__} was given; give an array, a table (pandas, polars, Arrow) or the path of a CSV or "
         "Parquet file."
@@ -125,7 +125,7 @@ def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
     return plain
 
 
-def _unnested(frame: pd.DataFrame, what: str) -> pd.DataFrame:
+def _named(frame: pd.DataFrame, what: str) -> pd.DataFrame:
     """Names as text; two columns of one name are refused, and so is a table without columns."""
     if frame.shape[1] == 0:
         raise InputError(f"{what} has no columns.")
@@ -145,28 +145,22 @@ def _unnested(frame: pd.DataFrame, what: str) -> pd.DataFrame:
 
 def _of_arrow(table: pa.Table, what: str) -> pd.DataFrame:
     """A pandas frame of an Arrow table; decimals become floating-point numbers, an index is a column."""
-    names = table.column_names
-    plain = [
-        k for k, name in enumerate(names)
-        if not (name.startswith(UNNAMED_INDEX) and pa.types.is_integer(table.schema.field(k).type))
+    kept = [
+        k for k, field in enumerate(table.schema)
+        if not (field.name.startswith(UNNAMED_INDEX) and pa.types.is_integer(field.type))
     ]  # fmt: skip
-    table = table.select(plain)
-    names = ["index" if n.startswith(UNNAMED_INDEX) else n for n in table.column_names]
-    columns, fields = [], []
-    for k, name in enumerate(names):
-        column = table.column(k)
-        if pa.types.is_decimal(column.type):
-            column = column.cast(pa.float64())
-        columns.append(column)
-        fields.append(name)
+    columns = [table.column(k) for k in kept]
+    columns = [c.cast(pa.float64()) if pa.types.is_decimal(c.type) else c for c in columns]
+    names = [table.column_names[k] for k in kept]
+    names = ["index" if name.startswith(UNNAMED_INDEX) else name for name in names]
     # Two columns of one name are refused later; until then they need names of their own.
-    inner = pa.table(columns, names=[f"{k}" for k in range(len(fields))])
+    inner = pa.table(columns, names=[str(k) for k in range(len(names))])
     del table, columns
     try:
         frame = inner.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise InputError(f"{what} holds values that cannot be read ({_one_line(error)}).") from error
-    return frame.set_axis(fields, axis=1)
+    return frame.set_axis(names, axis=1)
 
 
 # Files ---------------------------------------------------------------------------------------------------

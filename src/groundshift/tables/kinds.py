@@ -281,14 +281,10 @@ def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
             array = array.cast(pa.float64())
         column = pd.Series(array.to_pandas(), index=column.index, name=column.name)
     if column.dtype == object:
-        present = column[~_absent(column)]
+        present = column.dropna()
         if len(present) and all(isinstance(v, decimal.Decimal) for v in present.head(1000)):
-            return pd.to_numeric(column.where(~_absent(column), np.nan).astype(float), errors="coerce")
+            return pd.to_numeric(column.where(column.notna(), np.nan).astype(float), errors="coerce")
     return column
-
-
-def _absent(column: pd.Series[Any]) -> pd.Series[bool]:
-    return column.isna()
 
 
 Decided = tuple["pd.Series[Any]", Kind, str, str]
@@ -648,13 +644,17 @@ def _word(value: Any) -> str:
 def _as_asked(
     values: pd.Series[Any], name: str, kind: Kind, reading: Reading
 ) -> tuple[pd.Series[Any], Column]:
-    """The column as the kind that the user gave."""
+    """The column as the kind that the user gave; words are words whatever they could have been read as."""
+    if kind in ("id", "text"):
+        words = values.map(_word, na_action="ignore").astype("str")
+        return words, Column(name, kind, "as you said", float(words.isna().mean()))
     made, was, _, ambiguous = _decided(values, name, reading.form)
     if kind == was:
         pass
     elif kind == "number":
-        made = _as_numbers(made if was != "period" else values, name, was)
-    elif kind in ("category", "id", "text"):
+        dated = was == "date" and not ambiguous
+        made = (made - pd.Timestamp(0)).dt.total_seconds() if dated else _as_numbers(values, made, name, was)
+    elif kind == "category":
         made = values.map(_word, na_action="ignore").astype("str")
     elif kind in ("date", "period"):
         raise InputError(
@@ -668,9 +668,8 @@ def _as_asked(
     )  # fmt: skip
 
 
-def _as_numbers(made: pd.Series[Any], name: str, was: str) -> pd.Series[Any]:
-    if was == "date":
-        return (made - pd.Timestamp(0)).dt.total_seconds()
+def _as_numbers(values: pd.Series[Any], made: pd.Series[Any], name: str, was: str) -> pd.Series[Any]:
+    made = values if was == "period" else made
     numbers = pd.to_numeric(made, errors="coerce")
     bad = made.notna() & numbers.isna() & ~made.astype(str).str.strip().str.lower().isin(MISSING_WORDS)
     if bad.any():

@@ -31,7 +31,6 @@ from groundshift.workflows.audit import timeline as timeline_step
 from groundshift.workflows.audit import unlabelled as unlabelled_step
 from groundshift.workflows.audit.findings import Findings
 from groundshift.workflows.audit.graph import KnownMechanisms
-from groundshift.workflows.audit.models import design
 from groundshift.workflows.audit.own_model import OwnLoss, OwnModel, Proba, feature_frame
 from groundshift.workflows.audit.result import KINDS, SCHEMA, Audit, Kind, Section, parse_limit
 from groundshift.workflows.audit.table import LEAST_ROWS, AuditTable, Task, ingest, path_of, read
@@ -178,7 +177,7 @@ def audit(
         )
 
     step("performance without labels")
-    unseen = unlabelled_step.performances(found.sample, rng)
+    unseen = unlabelled_step.performances(found.sample, found.X, rng)
     series = timeline_step.timeline(table, level, rng, step)
     curves = power_step.planted(found.whole, level, rng)
     alarms = 0
@@ -192,7 +191,7 @@ def audit(
     if found.unlabelled is not None:
         structure = shares_step.with_unlabelled(structure, found.unlabelled, table.target_name, level)
     if classes is not None:
-        structure = _with_shares(structure, found.sample, classes, random_state)
+        structure = _with_shares(structure, found, classes, random_state)
     return Audit(
         headline=headline,
         found=names,
@@ -278,17 +277,16 @@ def _untold(kinds: Sequence[Kind], table: AuditTable) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _with_shares(section: Section, table: AuditTable, classes: int, seed: int) -> Section:
+def _with_shares(section: Section, found: Findings, classes: int, seed: int) -> Section:
     """The shares of hidden classes by domain, where there is no target (LLS)."""
     from groundshift.discovery.lls import LatentLabelShift
 
-    X = design(table.values, table.nominal, table.names)
-    names = np.array(table.domains)[table.domain]
+    names = np.array(found.sample.domains)[found.sample.domain]
     model = LatentLabelShift(classes, discriminator="mlp", random_state=seed)
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", UserWarning)
-            model.fit(X.linear, domain=names)
+            model.fit(found.X.linear, domain=names)
     except InputError as error:
         return replace(
             section, notes=(*section.notes, f"Shares of {classes} hidden classes cannot be told: {error}")

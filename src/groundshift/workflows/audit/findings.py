@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from groundshift.workflows.audit import graph as graph_step
 from groundshift.workflows.audit import kind as kind_step
+from groundshift.workflows.audit import mechanisms as mechanisms_step
 from groundshift.workflows.audit import moved as moved_step
 from groundshift.workflows.audit import shares as shares_step
 from groundshift.workflows.audit import structure as structure_step
@@ -27,7 +28,8 @@ class Findings:
     Attributes
     ----------
     whole : all rows
-    sample : those that models see, with equal missingness; ``scores`` are their probabilities of the domains
+    sample, X : those that models see, with equal missingness, and their features; ``scores`` are their probabilities of
+        the domains
     labelled, labelled_X, labelled_scores : those of them with a label of the target
     moved, related : the columns one by one and together; their dependence
     told, changed : the target's distribution, and the target given the columns; None without labels in two domains
@@ -38,6 +40,7 @@ class Findings:
 
     whole: AuditTable
     sample: AuditTable
+    X: Design
     scores: NDArray[np.float64]
     labelled: AuditTable
     labelled_X: Design
@@ -47,7 +50,7 @@ class Findings:
     told: structure_step.Label | None
     changed: structure_step.Concept | None
     overlap: Overlapping | None
-    local: structure_step.Mechanisms | None
+    local: mechanisms_step.Mechanisms | None
     unlabelled: shares_step.Unlabelled | None
 
     @property
@@ -104,7 +107,7 @@ class Findings:
             step("the columns given the target")
             whole = table.labelled().within(table.labelled_domains).renumbered()
             told = structure_step.label(whole, labelled, labelled_X, scores, halved, level, rng)
-        local: structure_step.Mechanisms | None = None
+        local: mechanisms_step.Mechanisms | None = None
         _, says = kind_step.judge(found, related, told, changed, level)
         by_label = told is not None and kind_step.explained_by_label(told, says, level)
         unlabelled = shares_step.estimate(sample, X, first, rng) if localise else None
@@ -114,9 +117,9 @@ class Findings:
             local = graph_step.known_mechanisms(graph, table, sample, suspects, level, rng)
         elif localise and says["features"] and says["marginals"] and not by_label and len(table.names) > 1:
             step("mechanisms")
-            local = structure_step.mechanisms(sample, X, found, related, level, seed)
+            local = mechanisms_step.mechanisms(sample, X, found, related, level, seed)
         return cls(
-            table, sample, found.scores, labelled, labelled_X, scores, found, related, told, changed, overlap, local,
+            table, sample, X, found.scores, labelled, labelled_X, scores, found, related, told, changed, overlap, local,
             unlabelled,
         )  # fmt: skip
 

@@ -25,10 +25,11 @@ from groundshift.errors import InputError
 from groundshift.measures.two_sample import categories_differ, numbers_differ
 from groundshift.tables import find_column, some
 from groundshift.workflows.audit.losses import contrasts
+from groundshift.workflows.audit.mechanisms import Mechanisms
 from groundshift.workflows.audit.models import cross_fitted, design, halves, recalibrated
 from groundshift.workflows.audit.overlap import LEAST_OVERLAP, overlap
 from groundshift.workflows.audit.result import Section, p_words
-from groundshift.workflows.audit.structure import Mechanisms, concept
+from groundshift.workflows.audit.structure import concept
 from groundshift.workflows.audit.table import LEAST_ROWS, AuditTable
 
 __all__ = [

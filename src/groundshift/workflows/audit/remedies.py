@@ -14,10 +14,11 @@ from scipy import stats
 from groundshift.workflows.audit.losses import Contrast, contrasts, density_ratio
 from groundshift.workflows.audit.models import Design, fit
 from groundshift.workflows.audit.result import Section
+from groundshift.workflows.audit.shares import adapted, maximum_likelihood_shares
 from groundshift.workflows.audit.structure import row_loss
 from groundshift.workflows.audit.table import AuditTable
 
-__all__ = ["NOTHING", "Tried", "new_shares", "section", "try_remedies"]
+__all__ = ["NOTHING", "Tried", "section", "try_remedies"]
 
 Array = NDArray[np.float64]
 
@@ -54,30 +55,6 @@ class Tried:
     def weights_help(self) -> bool:
         """Whether importance weights beat doing nothing; only then are they written."""
         return WEIGHTS in set(self.remedies.loc[self.remedies["better"].astype(bool), "remedy"])
-
-
-def new_shares(predicted: Array, old: Array, *, steps: int = 200) -> Array:
-    """Class shares among unlabelled rows by maximum likelihood (Saerens, Latinne, Decaestecker 2002).
-
-    Parameters
-    ----------
-    predicted : calibrated class probabilities under the old shares, shape (rows, classes)
-    old : shape (classes,)
-
-    Examples
-    --------
-    >>> sure = np.eye(2)[[0] * 20 + [1] * 80] * 0.98 + 0.01
-    >>> new_shares(sure, np.array([0.5, 0.5])).round(1).tolist()
-    [0.2, 0.8]
-    """
-    shares = old.copy()
-    for _ in range(steps):
-        adapted = predicted * (shares / np.maximum(old, 1e-12))
-        adapted /= np.maximum(adapted.sum(1, keepdims=True), 1e-300)
-        moved, shares = shares, adapted.mean(0)
-        if np.abs(moved - shares).max() < 1e-6:
-            break
-    return shares
 
 
 def try_remedies(
@@ -128,9 +105,7 @@ def _losses(
     made[WEIGHTS] = fit(train, y_train, classes, rng, weight).predict(test)
     if classes:
         old = np.maximum(np.bincount(y_train.astype(int), minlength=classes) / len(y_train), 1e-6)
-        shares = new_shares(plain, old)
-        adapted = plain * (shares / old)
-        made[SHARES] = adapted / adapted.sum(1, keepdims=True)
+        made[SHARES] = adapted(plain, old, maximum_likelihood_shares(plain, old))
     windows = np.unique(table.domain[c.before])
     if table.ordered and len(windows) > 1:
         latest = table.domain[c.before] == windows.max()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,20 +17,22 @@ from statsmodels.stats.multitest import multipletests
 
 from groundshift.measures.two_sample import ENOUGH, Difference, categories_differ, numbers_differ
 from groundshift.shifts.marginals import gaussianise
-from groundshift.workflows.audit.models import Design, cross_fitted, design, fit, halves, recalibrated
+from groundshift.workflows.audit.models import Design, cross_fitted, fit, halves, recalibrated
 from groundshift.workflows.audit.moved import Moved, permutations
 from groundshift.workflows.audit.result import Section, p_words
 from groundshift.workflows.audit.table import AuditTable
+
+if TYPE_CHECKING:
+    from groundshift.workflows.audit.mechanisms import Mechanisms
 
 __all__ = [
     "Concept",
     "Correlations",
     "Label",
-    "Mechanisms",
     "concept",
     "correlations",
+    "covariances",
     "label",
-    "mechanisms",
     "section",
     "unknown",
 ]
@@ -47,8 +48,6 @@ MOST_PRODUCTS = 20
 """Columns up to which all products of two are looked at; beyond, the learnt weight has to find them."""
 MOST_KNOTS = 20
 """Of the splines that say what a numeric target knows of a column."""
-LOCALISE_COLUMNS = 10
-LOCALISE_ROWS = 1000
 
 
 # Correlations --------------------------------------------------------------------------------------------
@@ -195,7 +194,7 @@ def _permuted(z: Array, draw: Callable[[], Array], most: int) -> float:
 # Conditional tests ---------------------------------------------------------------------------------------
 
 
-def _covariances(left: Array, right: Array, weights: Array) -> tuple[Array, float]:
+def covariances(left: Array, right: Array, weights: Array) -> tuple[Array, float]:
     """z-values of E[left · right · weight] = 0 for every combination, and the p-value of "all are 0".
 
     The generalised covariance measure with weights (Shah and Peters 2020; Scheidegger, Hörrmann, Bühlmann 2022):
@@ -276,17 +275,17 @@ def concept(
     level = (level - level.mean(0)) / np.maximum(level.std(0), 1e-12)
     weights = np.column_stack([np.ones(len(y)), level, X.linear])
     sources = ["(level)", *["(level of the prediction)"] * level.shape[1], *X.source]
-    z, p = _covariances(residual, away, weights)
+    z, p = covariances(residual, away, weights)
     asked = [p, _learnt(X, y, classes, table.domain, residual, away, first, rng)]
     if 1 < X.linear.shape[1] <= MOST_PRODUCTS:
         left, right = np.triu_indices(X.linear.shape[1], 1)
-        asked.append(_covariances(residual, away, X.linear[:, left] * X.linear[:, right])[1])
+        asked.append(covariances(residual, away, X.linear[:, left] * X.linear[:, right])[1])
     p = min(1.0, len(asked) * min(asked))
     spread = np.nan
     if classes == 0 and residual.shape[1]:
         size = np.abs(residual[:, 0])
         wide = size - recalibrated(cross_fitted(X, size, 0, first, rng), size, 0)[:, 0]
-        p_wide = _covariances(wide[:, None], away, weights[:, :2])[1]
+        p_wide = covariances(wide[:, None], away, weights[:, :2])[1]
         if p_wide < p:
             by_domain = [residual[table.domain == d, 0].std() for d in range(k)]
             spread = float(max(by_domain) / max(min(by_domain), 1e-12))
@@ -339,7 +338,7 @@ def _learnt(
     p_values = [
         2
         * min(
-            _covariances(residual[rows][:, [a]], away[rows][:, [b]], sign[rows][:, [at]])[1] for rows in sides
+            covariances(residual[rows][:, [a]], away[rows][:, [b]], sign[rows][:, [at]])[1] for rows in sides
         )
         for at, (a, b) in enumerate(pairs)
     ]
@@ -461,13 +460,13 @@ def label(
     away = given.residual(np.eye(k)[table.domain])[:, 1 if k == 2 else 0 :]
     logs = np.log(np.clip(scores, 1e-3, 1))
     weights = given.residual(np.column_stack([X.linear, X.linear**2, logs]))
-    p_rest = _covariances(away, given.within, weights)[1]
+    p_rest = covariances(away, given.within, weights)[1]
     if difference.p <= level < p_rest:  # what is about to be called a label shift is asked once more
         both = X.beside(y, nominal=classes > 0)
         told = recalibrated(cross_fitted(both, table.domain.astype(float), k, first, rng), table.domain, k)
         learnt = given.residual(np.log(np.clip(told, 1e-3, 1)))
         # What half A says of B is what B says of A: their sum has twice the variance of each, so each has its own test.
-        halved = [_covariances(away[h], np.ones((h.sum(), 1)), learnt[h])[1] for h in (first, ~first)]
+        halved = [covariances(away[h], np.ones((h.sum(), 1)), learnt[h])[1] for h in (first, ~first)]
         p_rest = min(1.0, 2 * min(p_rest, 2 * min(halved)))
     bits_x = _bits(scores, table.domain)
     bits_y = _bits(_domain_by_label(table, y, strata, first, rng), table.domain)
@@ -529,129 +528,6 @@ def _bits(scores: Array, domain: NDArray[np.int64]) -> float:
     share = np.bincount(domain, minlength=scores.shape[1]) / len(domain)
     at = (np.arange(len(domain)), domain)
     return float(np.mean(np.log2(np.clip(scores[at], 1e-3, 1)) - np.log2(share[domain])))
-
-
-# Mechanisms ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Mechanisms:
-    """Which columns' mechanisms changed, by CD-NOD on a few columns and rows.
-
-    Attributes
-    ----------
-    columns : column, changes, p (largest over conditioning sets), against (a neighbour that stayed; see `_against`)
-    graph : the edges in words
-    named : changed columns that have such a neighbour
-    """
-
-    columns: pd.DataFrame
-    graph: list[str]
-    named: tuple[str, ...]
-    notes: list[str] = field(default_factory=list)
-
-
-def mechanisms(
-    table: AuditTable, X: Design, found: Moved, related: Correlations, level: float, seed: int
-) -> Mechanisms:
-    """Find the smallest set of columns whose mechanisms changed (CD-NOD, phases 1 and 2).
-
-    A column that changed is named when it changed against a column next to it that stayed. Otherwise the change may
-    as well have come from upstream, or from a selection of rows.
-    """
-    from groundshift.discovery.cdnod import CDNOD
-
-    rng = np.random.default_rng(seed)
-    chosen = _chosen(table, found, related)
-    two = _against_the_others(table, found)
-    rows = [rng.permutation(np.flatnonzero(two.domain == code))[: LOCALISE_ROWS // 2] for code in (0, 1)]
-    some = two.take(np.sort(np.concatenate(rows)))
-    columns = [table.names.index(name) for name in chosen]
-    values = some.values[:, columns]
-    whole = ~np.isnan(values).any(1)
-    frame = pd.DataFrame(values[whole], columns=chosen)
-    domain = np.array(["others", "(domain)"])[some.domain[whole]]
-    frame = frame.loc[:, frame.nunique() > 1]
-    if frame.shape[1] < 2 or min((domain == name).sum() for name in ("others", "(domain)")) < 20:
-        return Mechanisms(pd.DataFrame(columns=["column", "changes", "p", "against"]), [], ())
-    used = [str(name) for name in frame]
-    labelled = [name for name in used if table.nominal[table.names.index(name)]]
-    model = CDNOD(phases=(1, 2), alpha=level, discrete=labelled, kind="domain", random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        model.fit(frame, domain=pd.Series(domain, name="(domain)"))
-    changing = model.changing_
-    found_rows: list[tuple[str, bool, float, str]] = []
-    named: list[str] = []
-    for name in used:
-        changes = bool(changing["changing"][name])
-        still = _against(name, model, two, X, found, level, rng) if changes else ""
-        found_rows.append((name, changes, float(changing["p_value"][name]), still))
-        if still:
-            named.append(str(name))
-    report = pd.DataFrame(found_rows, columns=["column", "changes", "p", "against"])
-    order = found.columns.set_index("column")["effect"]
-    report = report.assign(effect=order.reindex(report["column"]).to_numpy())
-    report = report.sort_values(["changes", "effect"], ascending=False, kind="stable").drop(columns="effect")
-    words = [line for line in str(model).splitlines() if "→" in line or "—" in line]
-    return Mechanisms(report.reset_index(drop=True), words, tuple(n for n in report["column"] if n in named))
-
-
-def _against_the_others(table: AuditTable, found: Moved) -> AuditTable:
-    """Two domains: the one that most columns moved in, and the others."""
-    names = found.columns.loc[found.columns["moved"], "domain"]
-    code = table.domains.index(names.mode().iloc[0] if len(names) else found.columns["domain"].iloc[0])
-    inside = (table.domain == code).astype(np.int64)
-    return replace(table, domain=inside, domains=["the others", table.domains[code]], reference=None)
-
-
-def _chosen(table: AuditTable, found: Moved, related: Correlations) -> list[str]:
-    """The columns that moved most, and for each the one most correlated with it."""
-    order = found.columns["column"].tolist()
-    if len(order) <= LOCALISE_COLUMNS:
-        return order
-    strength = pd.DataFrame(
-        np.abs(related.matrices).mean(0) - np.eye(len(related.names)), related.names, related.names
-    )
-    chosen: list[str] = []
-    for name in order:
-        near = strength[name].sort_values(ascending=False).index[:2].tolist() if name in strength else []
-        chosen += [c for c in (name, *near) if c not in chosen]
-        if len(chosen) >= LOCALISE_COLUMNS:
-            break
-    return chosen[:LOCALISE_COLUMNS]
-
-
-def _against(
-    name: str, model: Any, table: AuditTable, X: Design, found: Moved, level: float, rng: np.random.Generator
-) -> str:
-    """A neighbour of a changed column that stayed, and differs between domains once the changed columns are known.
-
-    It is then no effect of theirs, nor do both follow a selection of rows: it is a cause of a column whose mechanism
-    changed (the domain and the neighbour meet in a collider).
-    """
-    columns = found.columns.set_index("column")
-    edges = model.edges_
-    near = {*edges.loc[edges["effect"] == name, "cause"], *edges.loc[edges["cause"] == name, "effect"]}
-    quiet = [
-        n
-        for n in near
-        if n in columns.index and columns.loc[n, "p"] > 0.05 and not table.discrete[table.names.index(n)]
-    ]
-    changing = [n for n in model.variables_ if model.changing_.loc[n, "changing"]]
-    at = [table.names.index(n) for n in changing]
-    given = design(table.values[:, at], table.nominal[at], changing)
-    first = halves(table.domain, rng)
-    k = len(table.domains)
-    scores = recalibrated(cross_fitted(given, table.domain.astype(float), k, first, rng), table.domain, k)
-    away = (np.eye(k)[table.domain] - scores)[:, 1 if k == 2 else 0 :]
-    weights = np.column_stack([np.ones(len(table)), given.linear])
-    for other in sorted(quiet):
-        values = X.linear[:, X.source.index(other)]
-        residual = values[:, None] - recalibrated(cross_fitted(given, values, 0, first, rng), values, 0)
-        if _covariances(residual, away, weights)[1] <= level / len(quiet):
-            return other
-    return ""
 
 
 # The section ---------------------------------------------------------------------------------------------

@@ -22,11 +22,13 @@ from groundshift.tables import (
     find_column,
     open_arrays,
     open_table,
+    refuse_unlabelled,
+    row_labels,
     some,
     typed,
 )
 from groundshift.workflows.audit.result import Section
-from groundshift.workflows.audit.windows import NO_WINDOWS, cut_windows
+from groundshift.workflows.audit.windows import LEAST_ROWS, NO_WINDOWS, cut_windows
 
 __all__ = ["AuditTable", "Task", "ingest", "read"]
 
@@ -34,8 +36,6 @@ Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Task = Literal["auto", "classification", "regression"]
 
-LEAST_ROWS = 50
-"""Fewest rows of a domain."""
 MOST_DOMAINS = 12
 MOST_LEVELS = 30
 """Labels of a text column beyond which the rare ones are pooled."""
@@ -221,13 +221,9 @@ def _with_labels(data: Any, named: Any, reading: Reading, target: str | None) ->
     source, labels = open_arrays(data, named, target=target)
     table = typed(source, reading)
     if not isinstance(labels, str):
-        column = pd.Series(np.asarray(labels).reshape(-1), name=getattr(labels, "name", None) or "domain")
-        if len(column) != len(table.frame):
-            raise InputError(
-                f"{len(column)} domain labels were given for {len(table.frame)} rows; give one per row."
-            )
-        of_labels = typed(pd.DataFrame({str(column.name): column}))
-        labels, read_labels = str(column.name), of_labels.times(str(column.name))
+        column = row_labels(labels, len(table.frame))
+        labels = str(column.name)
+        read_labels = typed(column.to_frame()).times(labels)
     else:
         find_column(labels, table.frame.columns)
         read_labels = table.times(labels)
@@ -236,11 +232,7 @@ def _with_labels(data: Any, named: Any, reading: Reading, target: str | None) ->
             frame=table.frame.drop(columns=labels),
             columns=tuple(c for c in table.columns if c.name != labels),
         )
-    if read_labels.isna().any():
-        raise InputError(
-            f"{int(read_labels.isna().sum())} of {len(read_labels)} rows have no {labels} (first: row "
-            f"{int(np.flatnonzero(read_labels.isna())[0])}). Leave those rows out."
-        )
+    refuse_unlabelled(read_labels, labels)
     return table, read_labels
 
 

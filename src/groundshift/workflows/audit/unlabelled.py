@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from groundshift.workflows.audit.models import design
+from groundshift.workflows.audit.models import Design
 from groundshift.workflows.audit.performance import (
     ASSUMPTION,
     Performance,
@@ -23,7 +23,7 @@ LEAST_LABELS = 100
 """Labelled rows below which no model of the reference is judged."""
 
 
-def performances(table: AuditTable, rng: np.random.Generator) -> dict[str, Performance]:
+def performances(table: AuditTable, X: Design, rng: np.random.Generator) -> dict[str, Performance]:
     """By domain without labels: the estimated performance there of a model of the rows with labels."""
     labelled, known = np.flatnonzero(~np.isnan(_target(table))), table.labelled_domains
     if table.target is None or not 0 < len(known) < len(table.domains):
@@ -31,7 +31,6 @@ def performances(table: AuditTable, rng: np.random.Generator) -> dict[str, Perfo
     labelled = labelled[np.isin(table.domain[labelled], known)]
     if len(labelled) < LEAST_LABELS or not table.names:
         return {}
-    X = design(table.values, table.nominal, table.names)
     classes = len(table.classes) if table.classes is not None else 0
     y, before = _target(table)[labelled], X.take(labelled)
     told = {}

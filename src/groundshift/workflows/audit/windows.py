@@ -12,9 +12,10 @@ import pandas as pd
 
 from groundshift.errors import InputError
 
-__all__ = ["NO_WINDOWS", "Windows", "cut_windows"]
+__all__ = ["LEAST_ROWS", "NO_WINDOWS", "Windows", "cut_windows"]
 
 LEAST_ROWS = 50
+"""Fewest rows of a domain."""
 MOST_WINDOWS = 8
 MOST_PIECES = 100_000
 CALENDAR = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
