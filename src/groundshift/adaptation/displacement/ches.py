@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor
 from groundshift.adaptation.displacement.pairs import Pairs, Template, encode_pairs
 from groundshift.errors import InputError, MissingPart
 from groundshift.models.activations import ProbeModel, find_sites, load_model
+from groundshift.models.activations.abilities import continuation, shares_cache
 from groundshift.models.activations.rows import Row, collate, in_batches
 from groundshift.models.activations.sites import Site
 
@@ -49,7 +50,7 @@ def score(
 ) -> pd.DataFrame:
     """Score preference pairs by how much training on them will displace, before training.
 
-    A prompt is read once and its cache serves both answers; of the states only the sum and the last are kept, in
+    A prompt is read once and its cache serves both answers, where the architecture's cache allows that; of the states only the sum and the last are kept, in
     float32. Under ``torchrun`` each of W processes reads every W-th pair, and all return the whole table.
 
     Parameters
@@ -149,6 +150,8 @@ def _states(
     model: ProbeModel, norm: Site, prompts: list[Row], answers: list[list[int]]
 ) -> tuple[Tensor, Tensor]:
     """Sum and last of the predicting states of two answers for each prompt, (2B, D) each, float32."""
+    if not shares_cache(model):
+        return _states_of_whole(model, norm, prompts, answers)
     seen: list[Tensor] = []
     with torch.inference_mode(), ExitStack() as hooks:
         hooks.callback(norm.hook(lambda state: seen.append(state.float())).remove)
@@ -157,22 +160,9 @@ def _states(
         read = model.body(**batch.inputs, use_cache=True)
         # The prompt's last state predicts the first token; the others are predicted by the tokens before them.
         first = seen.pop()[:, -1].repeat_interleave(2, 0)
-        longest = max(map(len, answers)) - 1
-        if not longest:
+        if max(map(len, answers)) == 1:
             return first, first
-        fed = torch.zeros(len(answers), longest, dtype=torch.long)
-        real = torch.zeros_like(fed)
-        for line, ids in enumerate(answers):
-            fed[line, : len(ids) - 1] = torch.tensor(ids[:-1])
-            real[line, : len(ids) - 1] = 1
-        fed, real = fed.to(model.device), real.to(model.device)
-        mask = torch.cat([batch.inputs["attention_mask"].repeat_interleave(2, 0), real], 1)
-        cache = read["cache"] if "cache" in read else read["past_key_values"]
-        cache.batch_repeat_interleave(2)
-        inputs = {"input_ids": fed, "attention_mask": mask, "use_cache": True}
-        inputs["cache" if "cache" in model.arguments else "past_key_values"] = cache
-        if "position_ids" in model.arguments:
-            inputs["position_ids"] = (mask.cumsum(1)[:, -longest:] - 1).clamp(min=0)
+        inputs, real = continuation(model, batch, read, list(zip(answers[::2], answers[1::2], strict=True)))
         model.body(**inputs)
         later = seen.pop()
     real = real.to(later.device)
@@ -180,6 +170,24 @@ def _states(
     ends = real.sum(1)
     last = later[torch.arange(len(later), device=later.device), (ends - 1).clamp(min=0)]
     return total, torch.where((ends > 0)[:, None], last, first)
+
+
+def _states_of_whole(
+    model: ProbeModel, norm: Site, prompts: list[Row], answers: list[list[int]]
+) -> tuple[Tensor, Tensor]:
+    """The same without a cache: each answer is read with its prompt."""
+    rows = [
+        replace(prompts[k // 2], ids=np.array([*prompts[k // 2].ids, *ids], np.int32))
+        for k, ids in enumerate(answers)
+    ]
+    seen: list[Tensor] = []
+    with torch.inference_mode(), ExitStack() as hooks:
+        hooks.callback(norm.hook(lambda state: seen.append(state.float())).remove)
+        batch = collate(model, rows)
+        hooks.enter_context(model.reading(batch))
+        model.body(**batch.inputs, use_cache=False)
+    states = [state[row.prompt - 1 : len(row) - 1] for state, row in zip(seen[0], rows, strict=True)]
+    return torch.stack([s.sum(0) for s in states]), torch.stack([s[-1] for s in states])
 
 
 def _edit(model: ProbeModel, pairs: Pairs) -> NDArray[np.float64]:

@@ -148,7 +148,7 @@ def displaced(base: Reading, tuned: Reading, *, top: int = 8) -> Displaced:
 
     Parameters
     ----------
-    base, tuned : of the same pairs, from `read`
+    base, tuned : of the same pairs, from `read`; embeddings may be padded to different lengths, which adds no tokens
     top : tokens that are told for each place
 
     Raises
@@ -168,9 +168,9 @@ def displaced(base: Reading, tuned: Reading, *, top: int = 8) -> Displaced:
     >>> moved.gaining[["place", "token"]].values.tolist()
     [['1', 'c']]
     """
-    if base.words != tuned.words or base.mass.shape != tuned.mass.shape:
+    if base.words != tuned.words:
         raise InputError(
-            f"The base has {base.mass.shape[1]} tokens and the tuned model {tuned.mass.shape[1]}, and they "
+            f"The base has {len(base.words)} tokens and the tuned model {len(tuned.words)}, and they "
             "are not the same; two models with one vocabulary are needed."
         )
     if not np.array_equal(base.rows, tuned.rows) or not np.array_equal(base.tokens, tuned.tokens):
@@ -197,10 +197,11 @@ def displaced(base: Reading, tuned: Reading, *, top: int = 8) -> Displaced:
 
 def _movers(base: Reading, tuned: Reading, sign: int, top: int) -> pd.DataFrame:
     rows = []
-    for place, (before, after) in enumerate(zip(base.mass, tuned.mass, strict=True), 1):
+    known = len(base.words)
+    for place, (before, after) in enumerate(zip(base.mass[:, :known], tuned.mass[:, :known], strict=True), 1):
         gain = after - before
         for z in np.argsort(-sign * gain, kind="stable")[:top]:
-            if sign * gain[z] > 0 and z < len(base.words):
+            if sign * gain[z] > 0:
                 name = str(place) if place <= POSITIONS else "later"
                 rows.append((name, base.words[z], before[z], after[z], gain[z]))
     return pd.DataFrame(rows, columns=["place", "token", "before", "after", "gain"])

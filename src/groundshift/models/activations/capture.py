@@ -21,11 +21,12 @@ from torch import Tensor, distributed
 
 from groundshift import __version__
 from groundshift.errors import InputError
+from groundshift.models.activations.abilities import pads_left
 from groundshift.models.activations.cache import Acts, Layout, Store, merge, open_acts
 from groundshift.models.activations.loading import ProbeModel
 from groundshift.models.activations.positions import Follower, Where, check_where, chosen, rules, where_mask
 from groundshift.models.activations.rows import Batch, Row, collate, encode, in_batches
-from groundshift.models.activations.scoring import head_is_plain, targets, token_scores
+from groundshift.models.activations.scoring import head_is_plain, read_scores, targets
 from groundshift.models.activations.sites import Site, find_sites
 
 __all__ = ["capture", "record"]
@@ -92,6 +93,11 @@ def capture(
             model, rows, sites, positions, world, out,
             reduce=reduce, top_k=top_k, dtype=dtype, max_tokens=max_tokens, padding=padding, progress=progress,
         )  # fmt: skip
+    if padding == "left" and not pads_left(model):
+        raise InputError(
+            f"{type(model.net).__name__} ({model.source}) reads padding in front of a row as text; leave padding=left "
+            "out."
+        )
     places = find_sites(model, sites)
     wanted = rules(model, positions)
     if wanted[0].name == "mean":
@@ -138,12 +144,8 @@ def capture(
             if top_k is None:
                 with contextlib.suppress(_Enough):
                     model.body(**batch.inputs, use_cache=False)
-            elif plain:
-                hidden = model.body(**batch.inputs, use_cache=False).last_hidden_state
-                found = token_scores(model, batch, hidden, None, top_k)
             else:
-                logits = model.net(**batch.inputs, use_cache=False).logits
-                found = token_scores(model, batch, None, logits, top_k)
+                found = read_scores(model, batch, plain, top_k)
         for name, state in states.items():
             found[name] = _checked(state, name, dtype, batch, counts[numbers])
         store.put(numbers, found)
@@ -307,6 +309,8 @@ def record(
     follower = Follower(model)
 
     def visit(name: str, state: Tensor) -> None:
+        if model.trying:
+            return
         mask = where_mask(where, follower).to(state.device)
         lines = mask.nonzero()[:, 0].tolist()
         known = {b: b if (row := follower.row(b)) is None else row.index for b in set(lines)}

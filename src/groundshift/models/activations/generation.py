@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from groundshift.errors import InputError
+from groundshift.models.activations.abilities import generates_from_cache, pads_left
 from groundshift.models.activations.loading import ProbeModel
 from groundshift.models.activations.rows import collate, encode, in_batches
 
@@ -24,7 +25,9 @@ def generate(
     progress: bool = True,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Let the model complete rows, in left-padded batches; greedily, unless there is a ``seed`` to sample with.
+    """Let the model complete rows, in batches; greedily, unless there is a ``seed`` to sample with.
+
+    Batches are padded on the left, with a cache, unless the architecture reads padding as text or its cache is wrong.
 
     Parameters
     ----------
@@ -41,7 +44,8 @@ def generate(
     Raises
     ------
     InputError
-        Rows that have a completion or no tokens, or leave no room in the model's context.
+        Rows that have a completion or no tokens, or leave no room in the model's context; an architecture that
+        transformers cannot generate from.
 
     Examples
     --------
@@ -64,7 +68,14 @@ def generate(
     stop = set(ends) if isinstance(ends, list) else set() if ends is None else {ends}
     written: list[list[int]] = [[] for _ in encoded]
 
+    cached, padded = generates_from_cache(model), pads_left(model)
+
     def do(numbers: list[int]) -> None:
+        lengths = {0 if padded else len(encoded[i]) for i in numbers}
+        for length in lengths:  # rows of one length are not padded
+            do_padded([i for i in numbers if padded or len(encoded[i]) == length])
+
+    def do_padded(numbers: list[int]) -> None:
         batch = collate(model, [encoded[i] for i in numbers], "left")
         inputs = {k: v for k, v in batch.inputs.items() if k != "position_ids"}
         with torch.inference_mode(), model.reading(batch):
@@ -72,6 +83,7 @@ def generate(
                 **inputs,
                 max_new_tokens=max_new_tokens,
                 do_sample=seed is not None,
+                use_cache=cached,
                 pad_token_id=model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else 0,
                 **options,
             )

@@ -1,4 +1,4 @@
-"""A language model as its user has it: Hugging Face directories and ids, LoRA adapters, image-text models."""
+"""A language model as its user has it: Hugging Face directories and ids, adapters of PEFT, image-text models."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import contextlib
 import hashlib
 import inspect
 import json
+import logging
+import math
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -31,9 +35,20 @@ from groundshift.errors import InputError, MissingPart
 if TYPE_CHECKING:
     from groundshift.models.activations.rows import Batch
 
-__all__ = ["ProbeModel", "load_model", "load_tokenizer", "refuse_no_model", "without_weights"]
+__all__ = [
+    "ProbeModel",
+    "empty_network",
+    "load_model",
+    "load_network",
+    "load_tokenizer",
+    "refuse_no_model",
+    "unlike",
+    "without_weights",
+]
 
 PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
+FIRST = 4  # names that a message tells
+ROUNDED = 0.005  # relative change of a weight that is kept in another dtype, at most
 SAMPLED = 1024  # entries of each weight that go into the fingerprint
 
 
@@ -51,6 +66,7 @@ class ProbeModel:
     processor : of an image-text model; None otherwise
     source : where it came from, for messages
     no_processor : why an image-text model has none
+    notes : what was let pass when it was loaded
     """
 
     net: Any
@@ -58,13 +74,17 @@ class ProbeModel:
     processor: Any = None
     source: str = "a model in memory"
     no_processor: str = ""
+    notes: tuple[str, ...] = ()
     current: Batch | None = field(default=None, init=False, repr=False)
     """The batch that is being read, for hooks that ask where a token stands."""
     steers: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
     """What steers the model now; part of the identity of a cache."""
+    trying: bool = field(default=False, init=False, repr=False)
+    """The pass that runs now only tries what the network can do; it is neither recorded nor steered."""
 
     def __post_init__(self) -> None:
-        if hasattr(self.net, "get_base_model"):  # peft's wrapper; the adapter is in the model that it wraps
+        if hasattr(self.net, "get_base_model"):  # PEFT's wrapper; the adapter is in the model that it wraps
+            _refuse_prompts(self.net.active_peft_config, self.source)
             self.net = self.net.get_base_model()
 
     @property
@@ -171,12 +191,15 @@ def load_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
     trust_pickle: bool = False,
+    allow_missing: bool = False,
 ) -> ProbeModel:
-    """Load a causal language model or an image-text model, or a LoRA adapter on its base, ready to be read.
+    """Load a causal language model or an image-text model, or an adapter on its base, ready to be read.
+
+    What is loaded is what the files say: a tensor that is missing, unexpected or of another shape is an error.
 
     Parameters
     ----------
-    dir_or_id : directory of a model or of a peft adapter, or the id of one on the hub
+    dir_or_id : directory of a model or of a PEFT adapter, or the id of one on the hub
     base : the model under an adapter, where it is not the one its ``adapter_config.json`` names
     device : "auto" (cuda, else mps, else cpu), a torch device, or "spread" over all accelerators by accelerate
     dtype : "auto" as the weights are stored, or "float32", "bfloat16", "float16"
@@ -184,11 +207,20 @@ def load_model(
     revision : of an id on the hub
     trust_remote_code : run code that comes with the model
     trust_pickle : read weights from ``.bin`` files, which are pickles and can run code
+    allow_missing : load what there is, with random numbers for the rest, and an adapter on another base than its own;
+        ``notes`` say what was let pass
 
     Raises
     ------
     InputError
-        No model there, no tokenizer, only pickled weights, a model that writes no text, an unknown device or dtype.
+        No model there, no tokenizer, only pickled weights, a model that writes no text, an unknown device or dtype;
+        tensors that are missing, unexpected or of another shape; an adapter of another base.
+
+    Warns
+    -----
+    UserWarning
+        An adapter whose configuration names a base that is not here, so that it cannot be compared with the one given;
+        whatever ``allow_missing`` let pass.
 
     Examples
     --------
@@ -197,16 +229,52 @@ def load_model(
     groundshift.errors.InputError: no/such/folder/here is no folder ...
     """
     source = str(dir_or_id)
+    net, root, hub, notes = load_network(
+        source, base=base, device=device, dtype=dtype, attn=attn, revision=revision,
+        trust_remote_code=trust_remote_code, trust_pickle=trust_pickle, allow_missing=allow_missing,
+    )  # fmt: skip
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    model = ProbeModel(net, *_readers(source, root, net.config, hub))
+    model.notes = tuple(notes)
+    return model
+
+
+def load_network(
+    source: str,
+    *,
+    base: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    attn: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    trust_pickle: bool = False,
+    allow_missing: bool = False,
+) -> tuple[Any, str, dict[str, Any], list[str]]:
+    """The network alone, with PEFT's wrapper around it where it has an adapter; see `load_model`.
+
+    Returns
+    -------
+    network, in evaluation mode; where its configuration is; how that was loaded; notes
+    """
     refuse_no_model(source, trust_pickle)
     hub: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     adapter = _adapter(source, revision)
+    notes: list[str] = []
     if base is not None and adapter is None:
         raise InputError(f"base={base} was given, but {source} is no adapter: it has no adapter_config.json.")
     if adapter is not None:
-        root = str(base or adapter.get("base_model_name_or_path") or "")
+        own = str(adapter.get("base_model_name_or_path") or "")
+        root = str(base or own)
         if not root:
             raise InputError(f"The adapter {source} names no base; give base=, the directory of its model.")
         refuse_no_model(root, trust_pickle)
+        if not trust_pickle and not _file(source, "adapter_model.safetensors", revision):
+            raise InputError(
+                f"The adapter {source} has no adapter_model.safetensors; save it as safetensors."
+            )
+        notes += _another_base(source, own, root, allow_missing)
         hub["revision"] = None if base or revision is None else adapter.get("revision")
     else:
         root = source
@@ -220,24 +288,27 @@ def load_model(
         raise InputError(f"dtype={dtype!r} was given; choose auto, float32, bfloat16 or float16.")
     try:
         config = AutoConfig.from_pretrained(root, **hub)
-        net = _class_for(config, root, trust_remote_code).from_pretrained(
-            root,
-            dtype=dtype,
-            use_safetensors=None if trust_pickle else True,
-            attn_implementation=None if attn == "auto" else attn,
-            **placed,
-            **hub,
+        with _no_report():
+            net, info = _class_for(config, root, trust_remote_code).from_pretrained(
+                root,
+                dtype=dtype,
+                use_safetensors=None if trust_pickle else True,
+                attn_implementation=None if attn == "auto" else attn,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **placed,
+                **hub,
+            )
+        notes += unlike(
+            root, info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"], allow_missing
         )
         if adapter is not None:
-            if not trust_pickle and not _file(source, "adapter_model.safetensors", revision):
-                raise InputError(
-                    f"The adapter {source} has no adapter_model.safetensors; save it as safetensors."
-                )
-            net.load_adapter(source, adapter_kwargs={"revision": revision} if revision else None)
+            net, passed = _adapted(net, source, revision, allow_missing)
+            notes += passed
     except ImportError as error:
         name = "peft" if "peft" in str(error).lower() else error.name
         raise MissingPart(ModuleNotFoundError(str(error), name=name), f"The model {source}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{source} cannot be loaded: {_first_line(error)}") from error
@@ -246,7 +317,144 @@ def load_model(
             net = net.to(device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device={device!r} was given: {_first_line(error)}") from error
-    return ProbeModel(net.eval(), *_readers(source, root, config, hub))
+    return net.eval(), root, hub, notes
+
+
+def unlike(
+    source: str,
+    missing: Iterable[str],
+    unexpected: Iterable[str],
+    mismatched: Iterable[tuple[str, Any, Any]],
+    allow_missing: bool,
+) -> list[str]:
+    """Refuse files that are not all of a network and nothing else; with ``allow_missing`` what differs is a note.
+
+    Parameters
+    ----------
+    missing, unexpected : names of tensors
+    mismatched : names, with the shapes of the file and of the network
+    """
+    shapes = [f"{name} ({tuple(a)}, the model has {tuple(b)})" for name, a, b in mismatched]
+    kinds = ("missing", missing), ("unknown to the model", unexpected), ("of another shape", shapes)
+    told = [f"{len(names)} {kind}: {_some(names)}" for kind, those in kinds if (names := sorted(those))]
+    if not told:
+        return []
+    what = f"The tensors in {source} are not those of the model that its configuration describes: {'; '.join(told)}."
+    if allow_missing:
+        return [f"{what} What is missing holds random numbers, what is unknown is left out."]
+    raise InputError(
+        f"{what} What is missing would be random numbers. Save the model again with save_pretrained, or say "
+        "allow_missing=True (--allow-missing) to read it as it is."
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:FIRST]) + (", …" if len(names) > FIRST else "")
+
+
+def _adapted(net: Any, source: str, revision: str | None, allow_missing: bool) -> tuple[Any, list[str]]:
+    """A network with an adapter, by PEFT; and notes."""
+    from peft import (
+        PeftConfig,
+        PeftModel,
+        get_peft_model_state_dict,
+        load_peft_weights,
+        set_peft_model_state_dict,
+    )
+
+    hub = {} if revision is None else {"revision": revision}
+    try:
+        config = PeftConfig.from_pretrained(source, **hub)
+        _refuse_prompts(config, source)
+        held = load_peft_weights(source, device="cpu", **hub)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT only warns of missing tensors; they are refused below
+            tuned = PeftModel.from_pretrained(net, source, config=config, torch_device="cpu", **hub)
+            # PEFT tells what did not fit only here.
+            result = set_peft_model_state_dict(tuned, dict(held))
+            state = tuned.state_dict()
+            own = {id(t) for t in get_peft_model_state_dict(tuned, state, save_embedding_layers=False).values()}
+    except KeyError as error:
+        raise InputError(
+            f"The adapter {source} lacks {error}, which its adapter_config.json names, or is of a kind that PEFT does "
+            "not know; save it again with save_pretrained."
+        ) from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise InputError(
+            f"The adapter {source} does not fit its base: {next(iter(lines[1:]), lines[0])} It belongs to another "
+            "model, or to one whose embeddings were resized; give base=, or merge it (merge_and_unload) and give the "
+            "directory of the whole model."
+        ) from error
+    missing = [name for name in result.missing_keys if id(state[name]) in own]
+    return tuned, unlike(source, missing, result.unexpected_keys, [], allow_missing)
+
+
+def _refuse_prompts(config: Any, source: str) -> None:
+    if config.is_prompt_learning or config.peft_type == "XLORA":
+        kind = getattr(config.peft_type, "value", config.peft_type)
+        raise InputError(
+            f"The adapter {source} is of the kind {kind}, which stands in front of the model's input and not in its "
+            "weights; it cannot be read here. Adapters that change weights (LoRA and its kin, IA3, ...) can."
+        )
+
+
+def _another_base(source: str, own: str, given: str, allow_missing: bool) -> list[str]:
+    """Refuse an adapter on a base that is known to be another than its own; where that cannot be told, a note."""
+    if not own or own == given or (Path(own).exists() and Path(given).exists() and os.path.samefile(own, given)):
+        return []
+    what = f"The adapter {source} was trained on {own}, and is read on {given}"
+    if not (Path(own).is_dir() and Path(given).is_dir()):
+        return [f"{what}; whether they are the same model cannot be told, since they are not both here."]
+    different = _different(Path(own), Path(given))
+    if not different:
+        return []
+    if allow_missing:
+        return [f"{what}, which has other weights ({different})."]
+    raise InputError(
+        f"{what}, which has other weights ({different}). Give base={own}, or say allow_missing=True (--allow-missing) "
+        "if this base is meant."
+    )
+
+
+def _different(one: Path, other: Path) -> str:
+    """The first tensor of one name that differs between two directories by more than rounding, in some entries."""
+    where: list[dict[str, Path]] = [{}, {}]
+    for found, folder in zip(where, (one, other), strict=True):
+        for file in sorted(folder.glob("*.safetensors")):
+            with safe_open(file, "pt") as opened:
+                found |= dict.fromkeys(opened.keys(), file)
+    for name in sorted(where[0].keys() & where[1].keys()):
+        some = []
+        for found in where:
+            with safe_open(found[name], "pt") as opened:
+                part = opened.get_slice(name)
+                shape = part.get_shape()
+                rows = max(1, SAMPLED // max(1, math.prod(shape[1:])))
+                some.append((shape, (part[:rows] if shape else part[...]).float()))
+        (a_shape, a), (b_shape, b) = some
+        if a_shape != b_shape:
+            return f"{name} has the shapes {tuple(a_shape)} and {tuple(b_shape)}"
+        if float((a - b).norm()) > ROUNDED * float(a.norm()):
+            return f"{name} among others"
+    return ""
+
+
+@contextlib.contextmanager
+def _no_report() -> Iterator[None]:
+    """transformers logs a table of tensors that do not fit; `unlike` says it in a sentence."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
 
 
 def without_weights(
@@ -263,10 +471,16 @@ def without_weights(
     """
     source, root = str(dir_or_id), str(base or dir_or_id)
     hub: dict[str, Any] = {"revision": None, "trust_remote_code": trust_remote_code}
-    made = _class_for(config, root, trust_remote_code)
+    return ProbeModel(
+        empty_network(config, root, trust_remote_code), *_readers(source, root, config, hub)
+    )
+
+
+def empty_network(config: Any, source: str, trust_remote_code: bool) -> Any:
+    """The network of a configuration, on torch's meta device."""
+    made = _class_for(config, source, trust_remote_code)
     with torch.device("meta"):
-        net = made.from_config(config, trust_remote_code=trust_remote_code)
-    return ProbeModel(net.eval(), *_readers(source, root, config, hub))
+        return made.from_config(config, trust_remote_code=trust_remote_code).eval()
 
 
 def load_tokenizer(

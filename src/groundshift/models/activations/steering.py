@@ -104,6 +104,8 @@ class _Plan:
             raise InputError(f"mode={plan.mode!r} divides by the direction's length, and it is zero.")
 
     def change(self, h: Tensor) -> Tensor:
+        if self.follower.model.trying:
+            return h
         mask = where_mask(self.plan.where, self.follower).to(h.device)
         new = self._changed(h, self._direction(len(h)).to(h.device))
         self.passes += 1

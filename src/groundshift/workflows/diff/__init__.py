@@ -56,6 +56,7 @@ def diff(
     device: str = "auto",
     trust_remote_code: bool = False,
     trust_pickle: bool = False,
+    allow_missing: bool = False,
     work: str | Path | None = None,
     progress: bool = True,
 ) -> Diff:
@@ -67,7 +68,7 @@ def diff(
     Parameters
     ----------
     base : directory or hub id of the base
-    tuned : directory of the tuned model, or of a LoRA adapter on the base
+    tuned : directory of the tuned model, or of a PEFT adapter on the base
     prompts : JSONL file or list of rows (texts, or {"messages": …}); a built-in neutral set if left out
     statements : see `groundshift.probes.truth.read_statements`; the true and the false ones are read
     pairs : preference pairs in TRL's formats, see `groundshift.adaptation.displacement`
@@ -75,6 +76,7 @@ def diff(
     max_new_tokens : of an answer
     noise : how often the base is read with noise of the tuning's size
     top_k : likeliest tokens that are compared at each place
+    trust_remote_code, trust_pickle, allow_missing : see `groundshift.models.activations.load_model`
     seed : of the noise, of the halves of the statements and of the states that are compared
     work : folder in which readings are kept; a run that was killed goes on there and reads nothing twice
 
@@ -91,7 +93,8 @@ def diff(
             f"noise={noise} and max_new_tokens={max_new_tokens} were given; both are at least 1."
         )
     opened: dict[str, Any] = {
-        "device": device, "trust_remote_code": trust_remote_code, "trust_pickle": trust_pickle
+        "device": device, "trust_remote_code": trust_remote_code, "trust_pickle": trust_pickle,
+        "allow_missing": allow_missing,
     }  # fmt: skip
     with ExitStack() as stack:
         if not progress:
@@ -129,11 +132,15 @@ def _diff(
     for model in both:
         _lend(model, own or new)
         refuse_too_long(model, material, how.max_new_tokens)
-    held = Weights(folder_of(base))
+    stored = {k: v for k, v in opened.items() if k != "device"}
+    held = Weights(folder_of(base), **stored)
     moved, changes = None, {}
     if alike.weights:
-        changed = Weights(folder_of(tuned), folder_of(base))
-        if odd := sorted(set(held.names()) ^ set(changed.names())):
+        changed = Weights(folder_of(tuned), folder_of(base), **stored)
+        if odd := [
+            *(name for name in held.names() if name not in changed),
+            *(name for name in changed.names() if name not in held),
+        ]:
             notes.append(
                 f"{len(odd)} tensors stand in one model only and are not compared: {', '.join(odd[:4])}."
             )
@@ -155,10 +162,17 @@ def _diff(
     for name in ("tuned", "again", *(f"noise-{k}" for k in range(noise if changes else 0)), "base"):
         model = other() if name == "tuned" else one(**(otherwise if name == "again" else {}))
         _lend(model, own or new)
+        notes += [note for note in model.notes if note not in notes]
         if name.startswith("noise-"):
-            strange = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
+            strange, scale = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
             if strange and name == "noise-0":
                 notes.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
+            if scale > 1.1 and name == "noise-0":
+                notes.append(
+                    f"The base's weights are rounded to {str(model.net.dtype).removeprefix('torch.')}, which would "
+                    f"swallow part of the noise: it was scaled (up to {scale:.3g} times) so that after rounding it is "
+                    "as long as the tuning's change of each weight."
+                )
         ours[name] = read(model, name, material, how, max_tokens=1024 if name == "again" else 8192)
         if name == "base":
             under = {
@@ -243,11 +257,7 @@ def _compare(
         )
     if base.pairs is not None and other.pairs is not None:
         # A fall is told by the base's tokens: what a template puts behind an answer may be other ones in each model.
-        # Rows of embeddings that only one model has are no tokens.
-        width = min(base.pairs.mass.shape[1], other.pairs.mass.shape[1])
-        found["pairs"] = preferences.displaced(
-            *(replace(x, tokens=base.pairs.tokens, mass=x.mass[:, :width]) for x in (base.pairs, other.pairs))
-        )
+        found["pairs"] = preferences.displaced(base.pairs, replace(other.pairs, tokens=base.pairs.tokens))
     return found
 
 
