@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from groundshift.errors import InputError
-from groundshift.lab.console import Json, Out, Quiet, number, show, table
+from groundshift.lab.console import AllowMissing, Json, Out, Quiet, number, show, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -45,6 +45,7 @@ def diff(
         bool, typer.Option("--trust-remote-code", help="Run code of the model.")
     ] = False,
     trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Read weights from pickles.")] = False,
+    allow_missing: AllowMissing = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -65,7 +66,7 @@ def diff(
         base, tuned, prompts=prompts, statements=statements, pairs=pairs,
         probes=[name.strip() for name in probes.split(",") if name.strip()], max_new_tokens=max_new_tokens,
         noise=noise, seed=seed, device=device, trust_remote_code=trust_remote_code, trust_pickle=trust_pickle,
-        work=None if out is None else out / "work", progress=not (quiet or as_json),
+        allow_missing=allow_missing, work=None if out is None else out / "work", progress=not (quiet or as_json),
     )  # fmt: skip
     page = None if out is None else found.save(out)
     rows = [

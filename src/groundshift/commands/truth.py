@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from groundshift.lab.console import Json, number, show, table
+from groundshift.lab.console import AllowMissing, Json, number, show, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +44,7 @@ def fit(
     most: Annotated[int, typer.Option(help="Training statements that are used.")] = 1800,
     plot: Annotated[Path | None, typer.Option(help="Draw the flips to this file.")] = None,
     seed: Seed = 0,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """Promote every kind of statements that are neither true nor false, and see how many true ones change side."""
@@ -63,7 +64,7 @@ def fit(
         most=most,
         random_state=seed,
         C=COSTS if cost is None else cost,
-    ).fit(model, list(statements))
+    ).fit(model, list(statements), allow_missing=allow_missing)
     if out is not None:
         found.save(out)
     if plot is not None:
@@ -86,6 +87,7 @@ def compare(
     most: Annotated[int, typer.Option(help="Training statements that are used.")] = 1800,
     refits: Annotated[int, typer.Option(help="For the interval of the angle.")] = 20,
     seed: Seed = 0,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """Fit the direction of truth in two models: how far it turned, and which statements changed side."""
@@ -104,6 +106,7 @@ def compare(
         most=most,
         refits=refits,
         random_state=seed,
+        allow_missing=allow_missing,
         C=COSTS if cost is None else cost,
     )
     if out is not None:
@@ -122,12 +125,13 @@ def score(
     model: Annotated[str, typer.Argument(help="The model that was fitted on.", metavar="MODEL")],
     texts: Annotated[list[str], typer.Argument(help="Statements.", metavar="TEXTS...")],
     under: Annotated[str, typer.Option(help="T0, or the kind that was promoted.")] = "T0",
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """Score statements by a fitted probe: above 0 is taken as true."""
     from groundshift.probes.truth import TruthStability
 
-    scores = TruthStability.load(fitted).score(model, texts, under)
+    scores = TruthStability.load(fitted).score(model, texts, under, allow_missing=allow_missing)
     rows = [
         {"statement": text, "score": float(s), "true": bool(s > 0)}
         for text, s in zip(texts, scores, strict=True)

@@ -34,9 +34,9 @@ __all__ = ["MEASURES", "Kept", "filter_pairs", "opened", "score"]
 MEASURES = ("ches", "ln_ches", "edit", "last_inner")
 
 
-def opened(model: str | Path | ProbeModel) -> ProbeModel:
+def opened(model: str | Path | ProbeModel, allow_missing: bool = False) -> ProbeModel:
     """A model as it is, or loaded from its directory or id."""
-    return model if isinstance(model, ProbeModel) else load_model(model)
+    return model if isinstance(model, ProbeModel) else load_model(model, allow_missing=allow_missing)
 
 
 def score(
@@ -46,6 +46,7 @@ def score(
     *,
     template: Template = "auto",
     max_tokens: int = 8192,
+    allow_missing: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Score preference pairs by how much training on them will displace, before training.
@@ -60,6 +61,7 @@ def score(
     measures : "ches", "ln_ches"; and the rivals "edit" (minus the edit distance of the tokens over the longer length)
         and "last_inner" (inner product of the states that predict the two end tokens). Higher: more similar
     max_tokens : of a batch, with its padding
+    allow_missing : see `groundshift.models.activations.load_model`
 
     Returns
     -------
@@ -80,7 +82,7 @@ def score(
     if not measures or (unknown := set(measures) - set(MEASURES)):
         raise InputError(f"The measures {', '.join(sorted(unknown)) if measures else 'none'} were asked for; there are "
                          f"{', '.join(MEASURES)}.")  # fmt: skip
-    model = opened(model)
+    model = opened(model, allow_missing)
     data = encode_pairs(model, pairs, template=template)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     mine = data.select(np.arange(rank, len(data), world))

@@ -61,6 +61,7 @@ def first_order(
     beta: float = 0.1,
     margin: float = 0.0,
     top: int = 10,
+    allow_missing: bool = False,
 ) -> FirstOrder:
     """What a first step of DPO on one pair of single tokens does to the preferred one, and to all others.
 
@@ -70,6 +71,7 @@ def first_order(
     chosen, rejected : tokens, as a text of one token (with its leading blank, if it has one) or an id
     margin : of the log-ratios now; 0 at the reference
     top : how many gaining and losing tokens are told
+    allow_missing : see `groundshift.models.activations.load_model`
 
     Raises
     ------
@@ -81,7 +83,7 @@ def first_order(
     >>> first_order("model", "Is the sky green?", " No", " Never").h_part  # doctest: +SKIP
     -0.031
     """
-    model = opened(model)
+    model = opened(model, allow_missing)
     w, l = (_one(model, token) for token in (chosen, rejected))  # noqa: E741 (the paper's symbol)
     if w == l:
         raise InputError(f"{chosen!r} and {rejected!r} are the same token; give two.")

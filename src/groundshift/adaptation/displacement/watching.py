@@ -249,6 +249,7 @@ def watch(
     template: Template = "auto",
     max_tokens: int = 8192,
     seed: int = 0,
+    allow_missing: bool = False,
     progress: bool = True,
 ) -> Watched:
     """Where did the mass go? Pairs, tokens, and what both models write.
@@ -256,6 +257,7 @@ def watch(
     Parameters
     ----------
     samples : answers that each model samples at temperature 1 for every different prompt
+    allow_missing : see `groundshift.models.activations.load_model`
     classify : answer -> class, such as "refused", "complied", "other"; without it sampled answers are only shown
 
     Raises
@@ -272,7 +274,7 @@ def watch(
     readings, written, notes = [], [], []
     prompts: list[list[int]] = []
     for source in (base, tuned):
-        model = opened(source)
+        model = opened(source, allow_missing)
         data = encode_pairs(model, pairs, template=template)
         readings.append(read(model, data, max_tokens=max_tokens, progress=progress))
         notes = data.notes

@@ -148,6 +148,7 @@ def train(
     until: float | None = None,
     compat: Literal["official"] | None = None,
     out: str | Path | None = None,
+    allow_missing: bool = False,
     **config: Any,
 ) -> Model:
     """Train a model on lists of rules, with fresh elements in each batch.
@@ -171,6 +172,7 @@ def train(
     compat : "official" takes the choices of the published code: a byte-level BPE (gpt2) or a unigram tokenizer (llama)
         trained on the corpus, dropout 0.1, loss on all tokens, 3e-3, batches of 1024
     out : folder for the trained model
+    allow_missing : see `groundshift.models.activations.load_model`
     config : of ``GPT2Config`` or ``LlamaConfig``, for a model from scratch, over those of the size
 
     Raises
@@ -213,7 +215,7 @@ def train(
     if isinstance(model, Model):
         probe = ProbeModel(copy.deepcopy(model.net), model.probe.tokenizer)
     elif model is not None:
-        probe = load_model(model)
+        probe = load_model(model, allow_missing=allow_missing)
         _warn_of_pieces(probe.tokenizer, world)
     elif official:
         probe = _fresh(

@@ -27,6 +27,7 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -90,12 +91,17 @@ class ProbeModel:
     @property
     def body(self) -> Any:
         """The network without its language head (for image-text models: with the images)."""
-        return self.net.base_model
+        found = self.net.base_model
+        if found is self.net:  # the prefix of some classes names no part of theirs (Llama 4's text model)
+            parts = [part for part in self.net.children() if isinstance(part, PreTrainedModel)]
+            return parts[0] if len(parts) == 1 else found
+        return found
 
     @property
     def decoder(self) -> Any:
         """The language stack."""
-        return self.net.get_decoder()
+        found = self.net.get_decoder()
+        return self.body if found is self.net else found
 
     @cached_property
     def layers(self) -> list[nn.Module]:
