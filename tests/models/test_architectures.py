@@ -13,7 +13,13 @@ from tests.models import tiny_models as tiny
 TOKENS = {k: tiny.SIZE[k] for k in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")}
 KEYED = tiny.SIZE | {"num_key_value_heads": 2}
 FOUR = KEYED | {"num_hidden_layers": 4}
-STATE = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1, "mamba_d_state": 8, "mamba_chunk_size": 8}
+STATE = {
+    "mamba_n_heads": 8,
+    "mamba_d_head": 8,
+    "mamba_n_groups": 1,
+    "mamba_d_state": 8,
+    "mamba_chunk_size": 8,
+}
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 DELTA = {
     "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8
@@ -95,7 +101,9 @@ def test_preference_pairs_are_read_as_in_plain_passes(model):
     found = dp.score(model, data, ["ches", "last_inner"], progress=False)
     for k in range(len(pairs)):
         seen = []
-        hook = model.net.get_output_embeddings().register_forward_pre_hook(lambda _, x, s=seen: s.append(x[0][0]))
+        hook = model.net.get_output_embeddings().register_forward_pre_hook(
+            lambda _, x, s=seen: s.append(x[0][0])
+        )
         for which, answer in enumerate((data.chosen[k], data.rejected[k])):
             assert read[k, which] == pytest.approx(logprob(model, data.prompt[k], answer), abs=1e-4)
         hook.remove()
@@ -121,7 +129,9 @@ def test_greedy_answers_are_those_of_plain_passes_or_refused_by_name(model):
 
 def test_padding_in_front_is_refused_where_it_is_read_as_text(model):
     if model.source in ("rwkv", "recurrent_gemma", "xlstm"):
-        with pytest.raises(InputError, match=f"{type(model.net).__name__}.*reads padding in front of a row as text"):
+        with pytest.raises(
+            InputError, match=f"{type(model.net).__name__}.*reads padding in front of a row as text"
+        ):
             capture(model, PROMPTS, "embed", padding="left")
     else:
         assert abilities.pads_left(model)

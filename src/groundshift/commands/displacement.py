@@ -268,9 +268,7 @@ def explain(
     """What a first step on one pair of single tokens does to the chosen one, and who gains."""
     from groundshift.adaptation import displacement as dp
 
-    found = dp.first_order(
-        model, prompt, chosen, rejected, beta=beta, top=top, allow_missing=allow_missing
-    )
+    found = dp.first_order(model, prompt, chosen, rejected, beta=beta, top=top, allow_missing=allow_missing)
     data = {
         "w_part": found.w_part, "h_part": found.h_part, "total": found.total, "tokens": found.tokens.to_dict("records")
     }  # fmt: skip

@@ -38,7 +38,8 @@ Out = Annotated[
 AllowMissing = Annotated[
     bool,
     typer.Option(
-        "--allow-missing", help="Load a model whose files lack tensors, or an adapter on another base than its own."
+        "--allow-missing",
+        help="Load a model whose files lack tensors, or an adapter on another base than its own.",
     ),
 ]
 Published = Annotated[Path, typer.Option("--results", help="Folder of published results.")]

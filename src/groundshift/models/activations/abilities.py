@@ -154,7 +154,9 @@ def continuation(
     if "position_ids" in model.arguments:
         place = (mask.cumsum(1)[:, -longest:] - 1).clamp(min=0)
         delta = getattr(model.body, "rope_deltas", None)
-        if "image_grid_thw" in batch.inputs and delta is not None:  # an image takes fewer positions than tokens
+        if (
+            "image_grid_thw" in batch.inputs and delta is not None
+        ):  # an image takes fewer positions than tokens
             place = (place + delta.repeat_interleave(most, 0)).expand(3, -1, -1)
         inputs["position_ids"] = place
     return inputs, real

@@ -379,7 +379,9 @@ def _adapted(net: Any, source: str, revision: str | None, allow_missing: bool) -
             # PEFT tells what did not fit only here.
             result = set_peft_model_state_dict(tuned, dict(held))
             state = tuned.state_dict()
-            own = {id(t) for t in get_peft_model_state_dict(tuned, state, save_embedding_layers=False).values()}
+            own = {
+                id(t) for t in get_peft_model_state_dict(tuned, state, save_embedding_layers=False).values()
+            }
     except KeyError as error:
         raise InputError(
             f"The adapter {source} lacks {error}, which its adapter_config.json names, or is of a kind that PEFT does "
@@ -409,7 +411,11 @@ def _refuse_prompts(config: Any, source: str) -> None:
 
 def _another_base(source: str, own: str, given: str, allow_missing: bool) -> list[str]:
     """Refuse an adapter on a base that is known to be another than its own; where that cannot be told, a note."""
-    if not own or own == given or (Path(own).exists() and Path(given).exists() and os.path.samefile(own, given)):
+    if (
+        not own
+        or own == given
+        or (Path(own).exists() and Path(given).exists() and os.path.samefile(own, given))
+    ):
         return []
     what = f"The adapter {source} was trained on {own}, and is read on {given}"
     if not (Path(own).is_dir() and Path(given).is_dir()):
@@ -477,9 +483,7 @@ def without_weights(
     """
     source, root = str(dir_or_id), str(base or dir_or_id)
     hub: dict[str, Any] = {"revision": None, "trust_remote_code": trust_remote_code}
-    return ProbeModel(
-        empty_network(config, root, trust_remote_code), *_readers(source, root, config, hub)
-    )
+    return ProbeModel(empty_network(config, root, trust_remote_code), *_readers(source, root, config, hub))
 
 
 def empty_network(config: Any, source: str, trust_remote_code: bool) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -75,7 +76,7 @@ class Weights:
             self._tied = {
                 name: other
                 for name, other in net.all_tied_weights_keys.items()
-                if self._held[name].data_ptr() == self._held[other].data_ptr()
+                if torch.equal(self._held[name], self._held[other])
             }
         else:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -103,8 +104,13 @@ class Weights:
 
 
 def _merged(tuned: Any) -> Any:
-    """The network that PEFT makes of a base and its adapter."""
-    return tuned.merge_and_unload()
+    """The network that PEFT makes of a base and its adapter; tied weights are merged apart, since an adapter of one of
+    them leaves the other alone.
+    """
+    _untie(tuned, list(tuned.state_dict()))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Input and output embeddings are no longer tied")
+        return tuned.merge_and_unload()
 
 
 @dataclass(frozen=True)
@@ -263,9 +269,7 @@ def _effective_rank(change: Tensor) -> float:
     return float(1 / gram.norm() ** 2)
 
 
-def add_noise(
-    net: nn.Module, changes: Mapping[str, tuple[float, int]], seed: int
-) -> tuple[list[str], float]:
+def add_noise(net: nn.Module, changes: Mapping[str, tuple[float, int]], seed: int) -> tuple[list[str], float]:
     """Add to each weight Gaussian noise as long as the tuning's own change of it, in place.
 
     Noise is added in float32. In a weight of a smaller dtype most of a small noise would be rounded away: there it is
@@ -291,7 +295,9 @@ def add_noise(
                 unknown.append(name)
             elif norm:
                 weight.data = weight.data.contiguous()
-                flat = weight.view(-1)[:entries]  # of embeddings with rows that are not shared, those come last
+                flat = weight.view(-1)[
+                    :entries
+                ]  # of embeddings with rows that are not shared, those come last
                 sigma = norm / entries**0.5
                 if weight.dtype != torch.float32:
                     scale = _scale(flat, sigma, generator)
@@ -383,7 +389,9 @@ class _Files:
 
     def __getitem__(self, name: str) -> Tensor:
         group = self._made[name]
-        return self._convert(group)[name] if group in self._converters else self._read(self._parts[group][0][0])
+        return (
+            self._convert(group)[name] if group in self._converters else self._read(self._parts[group][0][0])
+        )
 
     def _convert(self, group: str, device: str = "cpu") -> dict[str, Tensor]:
         """Tensors that transformers makes of a group of parts, such as the experts of a block."""
