@@ -145,7 +145,11 @@ def test_adapters_that_are_not_whole_are_refused_by_name(base, tmp_path, fault):
 def test_what_an_adapter_keeps_whole_is_not_missed_in_silence(base, tmp_path):
     for folder, more, key in (
         ("saved", {"modules_to_save": ["lm_head"]}, "base_model.model.lm_head.weight"),
-        ("tokens", {"trainable_token_indices": [9]}, "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"),
+        (
+            "tokens",
+            {"trainable_token_indices": [9]},
+            "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta",
+        ),
     ):  # fmt: skip
         edit(adapter(base, tmp_path / folder, **more) / "adapter_model.safetensors", without(key))
         with pytest.raises(InputError, match=r"lacks .*(lm_head|embed_tokens)"):
@@ -170,7 +174,7 @@ def test_an_adapter_without_its_target_modules_is_refused(base, tmp_path):
     write(tmp_path / "gpt2", tiny.fresh("gpt2"))
     folder = adapter(base, tmp_path / "lora")
     shutil.rmtree(base)
-    with pytest.raises(InputError, match="does not fit its base: .*q_proj"):
+    with pytest.raises(InputError, match=r"does not fit its base: .*q_proj"):
         load_model(folder, base=tmp_path / "gpt2", allow_missing=True)
 
 

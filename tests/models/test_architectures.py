@@ -113,13 +113,8 @@ def test_preference_pairs_are_read_as_in_plain_passes(model):
         assert found["last_inner"][k] == pytest.approx(float(s[-1] @ t[-1]), rel=1e-4, abs=1e-4)
 
 
-def test_greedy_answers_are_those_of_plain_passes_or_refused_by_name(model):
-    try:
-        written = generate(model, PROMPTS, max_new_tokens=4, progress=False)
-    except InputError as error:
-        assert type(model.net).__name__ in str(error)
-        assert model.source == "xlstm"
-        return
+def test_greedy_answers_are_those_of_plain_passes(model):
+    written = generate(model, PROMPTS, max_new_tokens=4, progress=False)
     for prompt, row in zip(PROMPTS, written, strict=True):
         plain = ids(prompt)
         for token in row["completion_ids"]:

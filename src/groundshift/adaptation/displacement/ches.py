@@ -51,8 +51,9 @@ def score(
 ) -> pd.DataFrame:
     """Score preference pairs by how much training on them will displace, before training.
 
-    A prompt is read once and its cache serves both answers, where the architecture's cache allows that; of the states only the sum and the last are kept, in
-    float32. Under ``torchrun`` each of W processes reads every W-th pair, and all return the whole table.
+    A prompt is read once and its cache serves both answers, where the architecture's cache allows that; of the states
+    only the sum and the last are kept, in float32. Under ``torchrun`` each of W processes reads every W-th pair, and
+    all return the whole table.
 
     Parameters
     ----------

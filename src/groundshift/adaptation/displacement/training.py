@@ -168,7 +168,8 @@ def train(
     Raises
     ------
     InputError
-        A model with an adapter, no two different answers, unknown losses or optimisers, a loss that is not finite, a folder that is not empty.
+        A model with an adapter, no two different answers, unknown losses or optimisers, a loss that is not finite, a
+        folder that is not empty.
 
     Examples
     --------

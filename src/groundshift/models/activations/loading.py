@@ -101,7 +101,7 @@ class ProbeModel:
     def decoder(self) -> Any:
         """The language stack."""
         found = self.net.get_decoder()
-        return self.body if found is self.net else found
+        return self.body if found is self.net and isinstance(found, PreTrainedModel) else found
 
     @cached_property
     def layers(self) -> list[nn.Module]:
@@ -368,7 +368,7 @@ def _adapted(net: Any, source: str, revision: str | None, allow_missing: bool) -
         set_peft_model_state_dict,
     )
 
-    hub = {} if revision is None else {"revision": revision}
+    hub: dict[str, Any] = {} if revision is None else {"revision": revision}
     try:
         config = PeftConfig.from_pretrained(source, **hub)
         _refuse_prompts(config, source)
@@ -377,7 +377,7 @@ def _adapted(net: Any, source: str, revision: str | None, allow_missing: bool) -
             warnings.simplefilter("ignore")  # PEFT only warns of missing tensors; they are refused below
             tuned = PeftModel.from_pretrained(net, source, config=config, torch_device="cpu", **hub)
             # PEFT tells what did not fit only here.
-            result = set_peft_model_state_dict(tuned, dict(held))
+            result: Any = set_peft_model_state_dict(tuned, dict(held))
             state = tuned.state_dict()
             own = {
                 id(t) for t in get_peft_model_state_dict(tuned, state, save_embedding_layers=False).values()

@@ -191,46 +191,46 @@ def option_logprobs(
             )
     found = np.full((len(rows), max(map(len, each))), np.nan)
     short = normalise == "first" or all(len(ids[o]) == 1 for o in flat)
-    if short or shares_cache(model):
+    tails = [[ids[o] for o in those] for those in each]
+    if not (short or shares_cache(model)):
+        places = [(i, k) for i, those in enumerate(tails) for k in range(len(those))]
+        apart = [replace(rows[i], ids=_joined(rows[i], tails[i][k]), completed=True) for i, k in places]
+        found[tuple(zip(*places, strict=True))] = _sums(model, apart, max_tokens, progress)
+    else:
 
         def do(numbers: list[int]) -> None:
-            lists = [[ids[o] for o in each[i]] for i in numbers]
-            batch = [rows[i] for i in numbers]
+            batch, lists = [rows[i] for i in numbers], [tails[i] for i in numbers]
             with torch.inference_mode():
                 for i, values in zip(numbers, _options(model, batch, lists, short), strict=True):
                     found[i, : len(values)] = values
 
         lengths = [
-            (len(row) + max(len(ids[o]) for o in those)) * len(those)
-            for row, those in zip(rows, each, strict=True)
+            (len(row) + max(map(len, those))) * len(those) for row, those in zip(rows, tails, strict=True)
         ]
         in_batches(lengths, do, max_tokens=max_tokens, describe="scoring options", progress=progress)
-    else:
-        places = [(i, k) for i, those in enumerate(each) for k in range(len(those))]
-        whole = [
-            replace(rows[i], ids=np.array([*rows[i].ids, *ids[each[i][k]]], np.int32), completed=True)
-            for i, k in places
-        ]
-        plain = head_is_plain(model)
-
-        def do_whole(numbers: list[int]) -> None:
-            batch = collate(model, [whole[n] for n in numbers])
-            with torch.inference_mode(), model.reading(batch):
-                logprobs = read_scores(model, batch, plain, 0)["logprob"]
-            counts = [len(whole[n]) - whole[n].prompt for n in numbers]
-            for n, part in zip(numbers, np.split(logprobs, np.cumsum(counts)[:-1]), strict=True):
-                found[places[n]] = part.sum(dtype=np.float64)
-
-        in_batches(
-            [len(row) for row in whole],
-            do_whole,
-            max_tokens=max_tokens,
-            describe="scoring options",
-            progress=progress,
-        )
     if normalise == "mean":
-        for i, those in enumerate(each):
-            found[i, : len(those)] /= [len(ids[o]) for o in those]
+        for i, those in enumerate(tails):
+            found[i, : len(those)] /= list(map(len, those))
+    return found
+
+
+def _joined(row: Row, tail: Sequence[int]) -> NDArray[np.int32]:
+    return np.array([*row.ids, *tail], np.int32)
+
+
+def _sums(model: ProbeModel, rows: list[Row], max_tokens: int, progress: bool) -> NDArray[np.float64]:
+    """Log-probability of each row's completion, in a pass of its own."""
+    found, plain = np.empty(len(rows)), head_is_plain(model)
+
+    def do(numbers: list[int]) -> None:
+        batch = collate(model, [rows[i] for i in numbers])
+        with torch.inference_mode(), model.reading(batch):
+            logprobs = read_scores(model, batch, plain, 0)["logprob"]
+        ends = np.cumsum([len(targets(model, row)) for row in batch.rows])
+        found[numbers] = [part.sum(dtype=np.float64) for part in np.split(logprobs, ends[:-1])]
+
+    lengths = [len(row) for row in rows]
+    in_batches(lengths, do, max_tokens=max_tokens, describe="scoring options", progress=progress)
     return found
 
 
