@@ -128,7 +128,7 @@ def answer_states(
         Summed in float32; chosen, then rejected.
     """
     (norm,) = find_sites(model, "final_norm")
-    width = model.net.get_input_embeddings().weight.shape[1]
+    width = model.width
     total, last = np.empty((len(pairs), 2, width)), np.empty((len(pairs), 2, width))
     prompts = [Row(i, np.array(x, np.int32), len(x)) for i, x in enumerate(pairs.prompt)]
 

@@ -22,7 +22,7 @@ from torch import Tensor, distributed
 from groundshift import __version__
 from groundshift.errors import InputError
 from groundshift.models.activations.abilities import pads_left
-from groundshift.models.activations.cache import Acts, Layout, Store, merge, open_acts
+from groundshift.models.activations.cache import Acts, BySite, Layout, Store, merge, open_acts
 from groundshift.models.activations.loading import ProbeModel
 from groundshift.models.activations.positions import Follower, Where, check_where, chosen, rules, where_mask
 from groundshift.models.activations.rows import Batch, Row, collate, encode, in_batches
@@ -108,9 +108,11 @@ def capture(
         encoded = encoded[shard[0] :: shard[1]]
     kept, at, dropped = _choose(model, encoded, wanted if places else None, top_k is not None)
 
-    width = model.net.get_input_embeddings().weight.shape[1]
+    widths = {s.name: model.width for s in places}
+    if "embed" in widths:
+        widths["embed"] = model.net.get_input_embeddings().weight.shape[1]
     counts = np.array([1 if reduce else len(p) for p in at], np.int64)
-    layouts = {s.name: Layout(counts, (width,), dtype, one, "states") for s in places}
+    layouts = {s.name: Layout(counts, (widths[s.name],), dtype, one, "states") for s in places}
     if top_k is not None:
         tokens = np.array([len(targets(model, row)) for row in kept], np.int64)
         for name, kind in (("logprob", "float32"), ("rank", "int32"), ("logsumexp", "float32")):
@@ -120,6 +122,7 @@ def capture(
     meta = {
         "versions": {"groundshift": __version__, "transformers": transformers.__version__},
         **model.fingerprint(),
+        "blocks": len(model.layers) if places else None,
         "positions": [rule.name for rule in wanted],
         "reduce": reduce,
         "top_k": top_k,
@@ -292,8 +295,8 @@ def record(
     Yields
     ------
     dict
-        Filled when the block ends: site → row → (n, D), float32. Rows are numbers in what `generate` was given, else
-        lines of the pass.
+        Filled when the block ends: site (blocks may be counted from the end) → row → (n, D), float32. Rows are numbers
+        in what `generate` was given, else lines of the pass.
 
     Examples
     --------
@@ -305,7 +308,7 @@ def record(
     check_where(where)
     places = find_sites(model, sites)
     parts: dict[str, list[tuple[list[int], Tensor]]] = {site.name: [] for site in places}
-    made: dict[str, dict[int, NDArray[np.float32]]] = {}
+    made: dict[str, dict[int, NDArray[np.float32]]] = BySite({}, len(model.layers))
     follower = Follower(model)
 
     def visit(name: str, state: Tensor) -> None:

@@ -27,6 +27,7 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
+    GgufConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ProbeModel",
     "empty_network",
+    "gguf_of",
     "load_model",
     "load_network",
     "load_tokenizer",
@@ -132,6 +134,11 @@ class ProbeModel:
         return self.net.get_input_embeddings().weight.device
 
     @property
+    def width(self) -> int:
+        """Size of the hidden states; embeddings can be narrower."""
+        return self.net.config.get_text_config().hidden_size
+
+    @property
     def image_ids(self) -> set[int]:
         """Ids of the tokens that stand for parts of an image."""
         names = ("image_token_id", "image_token_index")
@@ -205,7 +212,8 @@ def load_model(
 
     Parameters
     ----------
-    dir_or_id : directory of a model or of a PEFT adapter, or the id of one on the hub
+    dir_or_id : directory of a model or of a PEFT adapter, a GGUF file (its weights are unpacked) or a directory that
+        holds one and no other model, or the id of one on the hub
     base : the model under an adapter, where it is not the one its ``adapter_config.json`` names
     device : "auto" (cuda, else mps, else cpu), a torch device, or "spread" over all accelerators by accelerate
     dtype : "auto" as the weights are stored, or "float32", "bfloat16", "float16"
@@ -220,7 +228,8 @@ def load_model(
     ------
     InputError
         No model there, no tokenizer, only pickled weights, a model that writes no text, an unknown device or dtype;
-        tensors that are missing, unexpected or of another shape; an adapter of another base.
+        tensors that are missing, unexpected or of another shape; an adapter of another base; a quantised model whose
+        package is not installed.
 
     Warns
     -----
@@ -266,7 +275,7 @@ def load_network(
     """
     refuse_no_model(source, trust_pickle)
     hub: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    adapter = _adapter(source, revision)
+    adapter = None if gguf_of(source) else _adapter(source, revision)
     notes: list[str] = []
     if base is not None and adapter is None:
         raise InputError(f"base={base} was given, but {source} is no adapter: it has no adapter_config.json.")
@@ -284,16 +293,23 @@ def load_network(
         hub["revision"] = None if base or revision is None else adapter.get("revision")
     else:
         root = source
+    if packed := gguf_of(root):
+        root, hub["gguf_file"] = packed
 
     if device == "auto":
         card = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # under torchrun every process has its own
         mps = torch.backends.mps.is_available()
         device = card if torch.cuda.is_available() else "mps" if mps else "cpu"
-    placed = {"device_map": "auto"} if device == "spread" else {}
+    placed: dict[str, Any] = {"device_map": "auto"} if device == "spread" else {}
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise InputError(f"dtype={dtype!r} was given; choose auto, float32, bfloat16 or float16.")
+    quantised = None
     try:
         config = AutoConfig.from_pretrained(root, **hub)
+        if packed:
+            quantised = placed["quantization_config"] = GgufConfig(dequantize=True)
+        elif (quantised := getattr(config, "quantization_config", None)) and not placed:
+            placed["device_map"] = {"": device}  # such weights cannot be moved
         with _no_report():
             net, info = _class_for(config, root, trust_remote_code).from_pretrained(
                 root,
@@ -312,13 +328,18 @@ def load_network(
             net, passed = _adapted(net, source, revision, allow_missing)
             notes += passed
     except ImportError as error:
+        if quantised:
+            raise InputError(
+                f"{source} is a quantised model ({_method(quantised)}), and what reads it is not installed: "
+                f"{' '.join(str(error).split())}"
+            ) from error
         name = "peft" if "peft" in str(error).lower() else error.name
         raise MissingPart(ModuleNotFoundError(str(error), name=name), f"The model {source}") from error
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{source} cannot be loaded: {_first_line(error)}") from error
-    if not placed:
+    if "device_map" not in placed:
         try:
             net = net.to(device)
         except (RuntimeError, AssertionError) as error:
@@ -483,6 +504,8 @@ def without_weights(
     """
     source, root = str(dir_or_id), str(base or dir_or_id)
     hub: dict[str, Any] = {"revision": None, "trust_remote_code": trust_remote_code}
+    if packed := gguf_of(root):
+        root, hub["gguf_file"] = packed
     return ProbeModel(empty_network(config, root, trust_remote_code), *_readers(source, root, config, hub))
 
 
@@ -494,9 +517,13 @@ def empty_network(config: Any, source: str, trust_remote_code: bool) -> Any:
 
 
 def load_tokenizer(
-    dir_or_id: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
+    dir_or_id: str | Path,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    gguf_file: str | None = None,
 ) -> Any:
-    """The tokenizer of a model, as `load_model` loads it.
+    """The tokenizer of a model, as `load_model` loads it; of a GGUF file, where none lies beside it.
 
     Raises
     ------
@@ -510,7 +537,8 @@ def load_tokenizer(
         file = _file(home, "tokenizer_config.json", revision)
         plain = file is not None and json.loads(file.read_text()).get("tokenizer_class") in PLAIN
         kind: Any = PreTrainedTokenizerFast if plain else AutoTokenizer
-        return kind.from_pretrained(home, revision=revision, trust_remote_code=trust_remote_code)
+        hub: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        return kind.from_pretrained(home, **hub, **({} if file else {"gguf_file": gguf_file}))
     except (OSError, ValueError, ImportError, KeyError, AttributeError) as error:
         raise InputError(
             f"{home} has no tokenizer that can be loaded ({_first_line(error)}). Save it there with "
@@ -521,6 +549,8 @@ def load_tokenizer(
 def refuse_no_model(source: str, trust_pickle: bool) -> None:
     """Say what is wrong with a directory; ids of the hub pass."""
     folder = Path(source)
+    if gguf_of(source):
+        return
     if not folder.is_dir():
         if folder.exists() or folder.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
             raise InputError(
@@ -543,6 +573,28 @@ def refuse_no_model(source: str, trust_pickle: bool) -> None:
             f"{source} has its weights only as pickles ({', '.join(pickles[:3])}), which can run code. Save it as "
             "safetensors, or say trust_pickle=True if you know where it comes from."
         )
+
+
+def gguf_of(source: str) -> tuple[str, str] | None:
+    """Folder and name of a GGUF file, or of the only one that a folder holds beside no other model."""
+    place = Path(source)
+    if place.suffix.lower() == ".gguf" and place.is_file():
+        return str(place.parent), place.name
+    if not place.is_dir() or any((place / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return None
+    files = sorted(place.glob("*.gguf"))
+    if len(files) > 1:
+        raise InputError(
+            f"{source} holds {len(files)} GGUF files ({_some([f.name for f in files])}); name one of them."
+        )
+    return (source, files[0].name) if files else None
+
+
+def _method(quantised: Any) -> str:
+    """How a model is quantised, as its configuration says."""
+    said = quantised.get if isinstance(quantised, dict) else lambda name: getattr(quantised, name, None)
+    method = said("quant_method")
+    return str(getattr(method, "value", method))
 
 
 def _adapter(source: str, revision: str | None) -> dict[str, Any] | None:

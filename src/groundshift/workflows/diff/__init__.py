@@ -31,7 +31,7 @@ from groundshift.workflows.diff import tokens as saying
 from groundshift.workflows.diff.material import Material, gather, refuse_too_long
 from groundshift.workflows.diff.reading import How, Reading, described, folder_of, is_adapter, read
 from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, sentence_of
-from groundshift.workflows.diff.weights import Weights, add_noise, compatibility, weight_map
+from groundshift.workflows.diff.weights import Weights, add_noise, compatibility, unpacked, weight_map
 
 __all__ = ["PROBES", "SCHEMA", "Diff", "Number", "diff"]
 
@@ -134,6 +134,7 @@ def _diff(
         refuse_too_long(model, material, how.max_new_tokens)
     stored = {k: v for k, v in opened.items() if k != "device"}
     held = Weights(folder_of(base), **stored)
+    packed = held.quantised
     moved, changes = None, {}
     if alike.weights:
         changed = Weights(folder_of(tuned), folder_of(base), **stored)
@@ -146,6 +147,8 @@ def _diff(
             )
         moved = weight_map(held, changed, alike.rows)
         changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
+        if changed.quantised and not packed:
+            notes.append(f"{tuned} is a quantised copy: what differs is what that cost, beside any tuning.")
         del changed
     else:
         notes.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
@@ -164,6 +167,8 @@ def _diff(
         _lend(model, own or new)
         notes += [note for note in model.notes if note not in notes]
         if name.startswith("noise-"):
+            if packed:
+                model.net = unpacked(model.net)
             strange, scale = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
             if strange and name == "noise-0":
                 notes.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")

@@ -14,7 +14,7 @@ import numpy as np
 from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.models.activations import Acts, ProbeModel, capture, generate, score
-from groundshift.models.activations.loading import refuse_no_model, without_weights
+from groundshift.models.activations.loading import gguf_of, refuse_no_model, without_weights
 from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff.material import Material
 
@@ -135,8 +135,12 @@ def described(
                 f"{source} is an adapter; give the directory of its base, and the adapter second."
             )
         root = base
+    hub: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    place: Any = root
+    if packed := gguf_of(str(root)):
+        place, hub["gguf_file"] = packed
     try:
-        config = AutoConfig.from_pretrained(root, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(place, **hub)
     except (OSError, ValueError) as error:
         what = "a model" if Path(root).is_dir() else "a folder here, nor a model of the hub"
         raise InputError(f"{root} is not {what} that can be read: {str(error).splitlines()[0]}") from error
@@ -146,8 +150,8 @@ def described(
 
 
 def folder_of(source: str | Path) -> Path:
-    """The files of a directory, or of a model on the hub."""
-    if Path(source).is_dir():
+    """The files of a directory or a GGUF file, or of a model on the hub."""
+    if Path(source).exists():
         return Path(source)
     from huggingface_hub import snapshot_download
 

@@ -27,9 +27,9 @@ from transformers.core_model_loading import (
 from transformers.utils.loading_report import LoadStateDictInfo
 
 from groundshift.errors import InputError
-from groundshift.models.activations.loading import empty_network, load_network, unlike
+from groundshift.models.activations.loading import empty_network, gguf_of, load_network, unlike
 
-__all__ = ["Compatibility", "Weights", "add_noise", "compatibility", "weight_map"]
+__all__ = ["Compatibility", "Weights", "add_noise", "compatibility", "unpacked", "weight_map"]
 
 AT_ONCE = 2**22
 """Entries of a weight that get their noise at once."""
@@ -41,11 +41,12 @@ class Weights:
     """The tensors of a model under the names that its network has for them, whatever those of its files.
 
     Experts that are kept one by one are one tensor, tied weights have both their names. Those of a model directory are
-    read when they are asked for; an adapter is merged into its base by PEFT, in memory.
+    read when they are asked for; an adapter is merged into its base by PEFT, and a quantised model is unpacked by
+    transformers, in memory.
 
     Parameters
     ----------
-    folder : directory with safetensors (or trusted pickles), or of a PEFT adapter
+    folder : directory with safetensors (or trusted pickles), or of a PEFT adapter; a GGUF file
     base : directory of the model under the adapter
     trust_remote_code, trust_pickle, allow_missing : see `groundshift.models.activations.load_model`
 
@@ -66,12 +67,21 @@ class Weights:
     ) -> None:
         self.folder = Path(folder)
         self._held: _Files | dict[str, Tensor]
-        if (self.folder / "adapter_config.json").is_file():
-            tuned, *_ = load_network(
-                str(folder), base=base, device="cpu", trust_remote_code=trust_remote_code,
+        adapter = (self.folder / "adapter_config.json").is_file()
+        config = (
+            None
+            if adapter or gguf_of(str(folder))
+            else AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        )
+        self.quantised = (config is None and not adapter) or bool(
+            getattr(config, "quantization_config", None)
+        )
+        if adapter or self.quantised:
+            net, *_ = load_network(
+                str(folder), base=base if adapter else None, device="cpu", trust_remote_code=trust_remote_code,
                 trust_pickle=trust_pickle, allow_missing=allow_missing,
             )  # fmt: skip
-            net = _merged(tuned)
+            net = _merged(net) if adapter else unpacked(net)
             self._held = net.state_dict()
             self._tied = {
                 name: other
@@ -79,7 +89,7 @@ class Weights:
                 if torch.equal(self._held[name], self._held[other])
             }
         else:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+            assert config is not None
             net = empty_network(config, str(folder), trust_remote_code)
             self._held = _Files(self.folder, net, allow_missing)
             self._tied = {
@@ -101,6 +111,11 @@ class Weights:
     def float32(self) -> bool:
         """Whether the weights are stored in single precision."""
         return self._held[self.names()[0]].dtype == torch.float32
+
+
+def unpacked(net: Any) -> Any:
+    """A network whose quantised weights are ordinary ones again."""
+    return net.dequantize() if getattr(net, "is_quantized", False) else net
 
 
 def _merged(tuned: Any) -> Any:
@@ -157,7 +172,12 @@ def compatibility(base: Any, tuned: Any) -> Compatibility:
         Different vocabularies, and a tokenizer that does not say which characters its tokens stand for.
     """
     (one, words), (other, new_words) = base, tuned
-    own, new = words.get_vocab(), new_words.get_vocab()
+    rows = (one.get_text_config().vocab_size, other.get_text_config().vocab_size)
+    # A token of a tokenizer for which the model has no embedding is never read nor written.
+    own, new = (
+        {token: i for token, i in tokenizer.get_vocab().items() if i < size}
+        for tokenizer, size in zip((words, new_words), rows, strict=True)
+    )
     vocabulary: Literal["same", "added", "other"] = "added" if own.items() <= new.items() else "other"
     vocabulary = "same" if own == new else vocabulary
     slow = [type(tokenizer).__name__ for tokenizer in (words, new_words) if not tokenizer.is_fast]
@@ -172,7 +192,6 @@ def compatibility(base: Any, tuned: Any) -> Compatibility:
     differ = [f"{k} ({a} and {b})" for k, a, b in zip(KEYS, *values, strict=True) if a != b]
     if differ:
         notes.append(f"The architectures differ in {', '.join(differ)}: weights and states are not compared.")
-    rows = (one.get_text_config().vocab_size, other.get_text_config().vocab_size)
     shared = min(*rows, max(own.values()) + 1) if vocabulary == "added" else min(rows)
     if vocabulary == "same" and words.special_tokens_map != new_words.special_tokens_map:
         notes.append("The special tokens differ, the vocabularies do not.")
