@@ -75,7 +75,11 @@ def diff(
     ]  # fmt: skip
     shown = table(("number", "tuned", "95 % interval", "base again", "noise", ""), rows, found.sentence)
     show(found.to_dict() if as_json else None, shown, as_json=as_json, quiet=quiet)
-    for line in () if as_json or quiet else (*found.notes, *([] if page is None else [str(page)])):
+    for line in (
+        ()
+        if as_json or quiet
+        else (*found.warnings, *found.nulls, *found.notes, *([] if page is None else [str(page)]))
+    ):
         print(line)
     failed = found.fails(fail_on or [])
     for name in failed:

@@ -39,6 +39,8 @@ LEAD = 3.0
 """Nats by which the firmest new word is ahead of those of both nulls: about a factor of twenty."""
 KNOWS, FALLS = 0.7, 0.1
 """Accuracy of a truth probe that has found something; nats a token that an answer falls by to be displaced."""
+SILENT = 0.1
+"""Share of empty answers that calls for a warning."""
 
 
 def diff(
@@ -125,7 +127,7 @@ def _diff(
             "(merge_and_unload), and give the directory of the whole model."
         )
     own, new = (getattr(model.tokenizer, "chat_template", None) for model in both)
-    notes = list(alike.notes)
+    notes, nulls = list(alike.notes), []
     tokenizers = [model.tokenizer for model in both[: 1 if alike.tokens else 2]]
     chats = bool(own or (new and not alike.tokens))
     material = gather(tokenizers, **given, probes=probes, chats=chats, notes=notes)
@@ -151,7 +153,7 @@ def _diff(
             notes.append(f"{tuned} is a quantised copy: what differs is what that cost, beside any tuning.")
         del changed
     else:
-        notes.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
+        nulls.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
     if not (alike.architecture and alike.tokens):
         probes = [probe for probe in probes if probe != "concepts"]
     how = replace(how, probes=tuple(probes), by_words=not alike.tokens)
@@ -171,9 +173,9 @@ def _diff(
                 model.net = unpacked(model.net)
             strange, scale = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
             if strange and name == "noise-0":
-                notes.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
+                nulls.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
             if scale > 1.1 and name == "noise-0":
-                notes.append(
+                nulls.append(
                     f"The base's weights are rounded to {str(model.net.dtype).removeprefix('torch.')}, which would "
                     f"swallow part of the noise: it was scaled (up to {scale:.3g} times) so that after rounding it is "
                     "as long as the tuning's change of each weight."
@@ -195,11 +197,9 @@ def _diff(
     }
     numbers = _numbers(compared)
     said = compared["tuned"]["spoken"]
-    names = compared["tuned"]["words"] or [
-        str(w) for w in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    ]
-    shown = saying.token_table(said, names)
-    recurring, answers = _recurring(said)
+    word = compared["tuned"]["words"].__getitem__ if how.by_words else partial(_text, tokenizer)
+    shown = saying.token_table(said, word)
+    newest = saying.newest(said, compared["tuned"]["firmest"])
     truth, moved_pairs = compared["tuned"].get("truth"), compared["tuned"].get("pairs")
     if truth is not None and truth.accuracy[0]["balanced"] < KNOWS:
         notes.append(
@@ -211,10 +211,10 @@ def _diff(
                 f"The tokenizer of the {name} does not know {read_by.unknown:.0%} of the pieces of the tuned model's "
                 "answers: they are as likely as any unknown word."
             )
-    kind = kind_of(numbers, recurring, answers)
+    kind = kind_of(numbers, *saying.recurring(said, len(of_base.answers)))
     return Diff(
         kind,
-        sentence_of(kind, numbers, shown),
+        sentence_of(kind, numbers, shown, None if newest is None else word(newest[1])),
         tuple(numbers),
         moved,
         compared["tuned"].get("layers"),
@@ -224,6 +224,8 @@ def _diff(
         None if truth is None else truth.to_dict(),
         None if moved_pairs is None else moved_pairs.summary()
         | {"gaining": moved_pairs.gaining.head(8).to_dict("records")},
+        (*_unlike_use(both[1], own, new, given["prompts"], material), *_silent(of_base.answers, ours["tuned"].answers)),
+        tuple(nulls),
         tuple(notes),
         {
             "base": str(base), "tuned": str(tuned), "prompts": len(material.prompts), "noise": noise, "seed": seed,
@@ -236,6 +238,42 @@ def _lend(model: ProbeModel, template: str | None) -> None:
     """A tokenizer without a chat template takes the other model's."""
     if template and not getattr(model.tokenizer, "chat_template", None):
         model.tokenizer.chat_template = template
+
+
+def _text(tokenizer: Any, token: int) -> str:
+    """A token as it reads in a text; as the vocabulary writes it where it is a part of a character."""
+    text = str(tokenizer.decode([token]))
+    return (
+        str(tokenizer.convert_ids_to_tokens(token)) if not text.strip() or "\ufffd" in text else text.strip()
+    )
+
+
+def _unlike_use(
+    tuned: ProbeModel, own: str | None, new: str | None, prompts: Any, material: Material
+) -> Sequence[str]:
+    """A warning where a chat model is asked otherwise than its users ask it."""
+    if (
+        prompts is None
+        or not (own or new)
+        or any("messages" in row for row in material.prompts if not isinstance(row, str))
+    ):
+        return ()
+    return (
+        f"The prompts are plain texts, and {tuned.source} has a chat template: its users see other "
+        'answers. Give each prompt as {"messages": [{"role": "user", "content": "…"}]} to compare those.',
+    )
+
+
+def _silent(base: Sequence[Mapping[str, Any]], tuned: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """A warning where the tuned model has nothing to say."""
+    before, after = (sum(not row["completion"].strip() for row in rows) for rows in (base, tuned))
+    if after <= max(before, SILENT * len(tuned)):
+        return ()
+    return (
+        f"The tuned model writes nothing in answer to {after} of {len(tuned)} prompts (the base: {before}). It may "
+        "have been tuned with another template, or its end token stands where an answer should begin: compare the "
+        "template of its tokenizer with that of its training data.",
+    )
 
 
 # Two models ---------------------------------------------------------------------------------------------
@@ -373,19 +411,6 @@ def _interval(items: NDArray[np.float64]) -> tuple[float, float]:
     if len(items) < 2:
         return float(items.mean()), float(items.mean())
     return bootstrap_interval(items)
-
-
-def _recurring(said: saying.Spoken, few: int = 5) -> tuple[float, float]:
-    """Share of overruled tokens that belong to the most frequent five, and share of answers with one of those."""
-    tokens = said.token[said.overruled]
-    if not len(tokens):
-        return 0.0, 0.0
-    kinds, counts = np.unique(tokens, return_counts=True)
-    often = kinds[np.argsort(-counts, kind="stable")[:few]]
-    hit = said.overruled & np.isin(said.token, often)
-    return float(counts.max() and np.isin(tokens, often).mean()), len(np.unique(said.answer[hit])) / (
-        said.answer.max() + 1
-    )
 
 
 def _concepts(before: Acts | None, after: Acts | None, seed: int) -> dict[str, float] | None:

@@ -23,7 +23,7 @@ PROBES = ("tokens", "concepts", "truth", "displacement")
 LEAST = 0.01
 """A share, a change or nats below this are no change worth the name, however surely they are above a null."""
 FEW = 0.6
-"""A style: five tokens are at least this share of all overruled ones, in at least `MOST_ANSWERS` of the answers."""
+"""A style: recurring tokens are this share of all overruled ones, at least, in `MOST_ANSWERS` of the answers."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class Diff:
     tokens : the tokens that were overruled most; words, where ``settings["compared"]`` says so
     examples : prompts whose answers changed most: prompt, before, after
     concepts, truth, displacement : more of those probes, or None
+    warnings : why the comparison may not show what users of the tuned model see, and how to mend that
+    nulls : how the nulls were made, where there is something to say
     notes : what was left out, and why
     settings : of the call
     """
@@ -92,6 +94,8 @@ class Diff:
     concepts: dict[str, float] | None
     truth: dict[str, Any] | None
     displacement: dict[str, Any] | None
+    warnings: tuple[str, ...]
+    nulls: tuple[str, ...]
     notes: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -123,7 +127,7 @@ class Diff:
             "numbers": [asdict(n) | {"changed": n.changed} for n in self.numbers],
             "weights": rows(self.weights), "layers": rows(self.layers), "tokens": rows(self.tokens),
             "examples": rows(self.examples), "concepts": self.concepts, "truth": self.truth,
-            "displacement": self.displacement,
+            "displacement": self.displacement, "warnings": list(self.warnings), "nulls": list(self.nulls),
             "notes": list(self.notes), "settings": self.settings,
         }  # fmt: skip
 
@@ -147,8 +151,7 @@ def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
 
     Parameters
     ----------
-    recurring : share of the overruled tokens that belong to the five most frequent
-    answers : share of answers with one of those
+    recurring, answers : see `groundshift.workflows.diff.tokens.recurring`
     """
     changed = {n.name for n in numbers if n.changed}
     style = "overruled" in changed and recurring >= FEW and answers >= MOST_ANSWERS
@@ -160,23 +163,30 @@ def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
     return "degree" if told else "unchanged"
 
 
-def sentence_of(kind: str, numbers: Sequence[Number], tokens: pd.DataFrame) -> str:
-    """The kind in words, with the figures that decide it."""
-    by = {n.name: n for n in numbers}
-    share = f"{by['overruled'].value:.0%} of the answers" if "overruled" in by else "the answers"
-    lost = f"{by['words lost'].value:.0%} of the base's own words" if "words lost" in by else "no words"
+def sentence_of(kind: str, numbers: Sequence[Number], tokens: pd.DataFrame, newest: str | None = None) -> str:
+    """The kind in words, with the figures that decide it; ``newest`` is the firmest new word."""
+    if kind == "unchanged":
+        return "Nothing it says changed beyond what another run, or noise of the same size, also does."
+    changed = {n.name: n for n in numbers if n.changed}
+    if kind == "degree":
+        means = ", ".join(n.means for n in changed.values() if n.probe != "concepts")
+        return f"The answers are as they were, but not how sure they are: {means}."
     few = ", ".join(f"“{t}”" for t in tokens["token"].head(3))
-    return {
-        "unchanged": "Nothing it says changed beyond what another run, or noise of the same size, also does.",
-        "style": f"The style changed, not the content: {share} say {few} where the base would not; {lost} are lost.",
-        "content": f"Content changed: {share} say something the base all but excluded, in different words; {lost} are "
-        "lost.",
-        "style and content": f"Style and content changed: {share} say what the base all but excluded, often {few}, and "
-        f"{lost} are lost.",
-        "degree": "The answers are as they were, but not how sure they are: "
-        + ", ".join(n.means for n in numbers if n.changed and n.probe != "concepts")
-        + ".",
-    }[kind]
+    style = f"where the base would not, its answers often have {few}"
+    if kind == "style":
+        return f"The style changed, not the content: {style}."
+    style_too = kind == "style and content"
+    found = [style] if style_too else []
+    if "overruled" in changed:
+        found.append(
+            f"{changed['overruled'].value:.0%} of the answers say something that the base all but excluded"
+        )
+    if "words lost" in changed:
+        found.append(f"{changed['words lost'].value:.0%} of the base's own words are no longer said")
+    if newest and "firmest new word" in changed:
+        times = min(np.exp(changed["firmest new word"].value), 1e6)
+        found.append(f"“{newest}” is {times:,.0f} times as likely as under the base in one of them")
+    return f"{'Style and content' if style_too else 'The content'} changed: {'; '.join(found)}."
 
 
 def _plain(value: Any) -> Any:
