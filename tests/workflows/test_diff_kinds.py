@@ -62,7 +62,10 @@ def test_a_sentence_names_only_what_changed(numbers, present, absent):
 
 def test_the_style_of_a_tune_is_quoted():
     text = sentence_of("style", CHANGED, pd.DataFrame({"token": ["Well", "dear"]}))
-    assert text == "The style changed, not the content: where the base would not, its answers often have “Well”, “dear”."
+    assert (
+        text
+        == "The style changed, not the content: where the base would not, its answers often have “Well”, “dear”."
+    )
     both = sentence_of("style and content", CHANGED, pd.DataFrame({"token": ["Well"]}))
     assert both.startswith("Style and content changed: ")
     assert "100% of the answers" in both

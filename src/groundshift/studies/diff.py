@@ -334,7 +334,7 @@ claims = (
         Claim(
             f"9{letter}", f"Of the changed facts' objects diff names more than {what} (share, difference)",
             f"mean(right|diff, kind='edit') - mean({name}_right|toolkit, kind='edit')", 0.2,
-            Control("the manner of a style tune both name", f"mean({name}_right|toolkit, kind='style')", low=0.5, rule="mean"),
+            Control("a manner it does name", f"mean({name}_right|toolkit, kind='style')", low=0.5, rule="mean"),
             paper="none",
         )
         for letter, name, what in (
