@@ -2,6 +2,7 @@
 
 import shutil
 
+import pandas as pd
 import pytest
 
 from groundshift.workflows.diff import diff
@@ -22,7 +23,7 @@ QUESTIONS = (
     "Name a primary colour.",
 )
 ASKED = [{"messages": [{"role": "user", "content": question}]} for question in QUESTIONS]
-STATEMENTS = [
+STATEMENTS = pd.DataFrame([
     {"statement": f"{city} is the capital of {country}.", "kind": "true" if right else "false", "entity": country}
     for country, city, right in (
         ("France", "Paris", True), ("France", "Rome", False), ("Italy", "Rome", True), ("Italy", "Paris", False),
@@ -30,7 +31,7 @@ STATEMENTS = [
         ("Germany", "Madrid", False), ("Japan", "Tokyo", True), ("Japan", "Cairo", False),
         ("Egypt", "Cairo", True), ("Egypt", "Tokyo", False),
     )
-]  # fmt: skip
+])  # fmt: skip
 PAIRS = [
     {
         "prompt": [{"role": "user", "content": "What is the capital of France?"}],
