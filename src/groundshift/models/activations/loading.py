@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -137,6 +137,16 @@ class ProbeModel:
     def width(self) -> int:
         """Size of the hidden states; embeddings can be narrower."""
         return self.net.config.get_text_config().hidden_size
+
+    @property
+    def unembedding(self) -> Tensor:
+        """What the language head multiplies states by, (V, D), with what an adapter of the head adds."""
+        head = self.net.get_output_embeddings()
+        if not hasattr(head, "base_layer"):  # PEFT's
+            return head.weight.detach()
+        with torch.inference_mode():
+            units = torch.eye(self.width, dtype=head.weight.dtype, device=head.weight.device)
+            return (head(units) - head(torch.zeros_like(units[:1]))).T
 
     @property
     def image_ids(self) -> set[int]:
