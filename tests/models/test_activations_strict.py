@@ -8,8 +8,10 @@ import pytest
 import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from groundshift.errors import InputError
+from groundshift.lab.cli import app
 from groundshift.models.activations import ProbeModel, load_model, score
 from groundshift.workflows.diff.weights import Weights
 from tests.models import tiny_models as tiny
@@ -223,3 +225,34 @@ def test_a_kind_of_adapter_that_is_not_known_is_refused(base, tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"peft_type": "MAGIC"}))
     with pytest.raises(InputError, match="MAGIC"):
         load_model(folder)
+
+
+def test_every_command_that_loads_a_model_can_allow_missing(base, tmp_path):
+    edit(base / "model.safetensors", without(UP))
+    rows, pairs, table = tmp_path / "rows.jsonl", tmp_path / "pairs.jsonl", tmp_path / "table.csv"
+    rows.write_text('{"text": "the dog runs"}\n')
+    pairs.write_text('{"prompt": "the dog", "chosen": "runs", "rejected": "sees"}\n' * 2)
+    kinds = ("true", "false", "synthetic")
+    told = [f"the {word} runs,{kinds[k % 3]},{word}\n" for k, word in enumerate(tiny.WORDS[9:])]
+    table.write_text("".join(["statement,kind,entity\n", *told]))
+    model, new = str(base), str(tmp_path / "new")
+    for line in (
+        ["activations", "capture", model, rows, "--site", "embed", "--out", new],
+        ["displacement", "score", model, pairs, "--out", f"{new}.csv"],
+        ["displacement", "train", model, pairs, "--out", new, "--steps", "1"],
+        ["displacement", "watch", model, model, pairs],
+        ["displacement", "explain", model, "the", "dog", "cat"],
+        ["reprshift", "fit", model, model, rows, "--out", new],
+        ["reprshift", "steer", model, "--prompt", "the dog", "--from", rows, "--to", rows],
+        ["truth", "fit", model, table],
+        ["truth", "compare", model, model, table],
+        ["dataalchemy", "evaluate", model],
+        ["dataalchemy", "heal", model, "--rules", "F1F2"],
+        ["dataalchemy", "train", "F1F1", "--model", model, "--out", new],
+        ["diff", model, model, "--prompts", rows],
+    ):
+        result = CliRunner().invoke(app, [str(word) for word in line])
+        assert isinstance(result.exception, InputError), (line, result.exception)
+        assert f"1 missing: {UP}" in str(result.exception), line
+        verb = line[:1] if line[0] == "diff" else line[:2]
+        assert "--allow-missing" in CliRunner().invoke(app, [*verb, "--help"]).output

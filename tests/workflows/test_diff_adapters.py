@@ -25,6 +25,7 @@ KINDS = {
     "modules_to_save": lambda: peft.LoraConfig(**LORA, modules_to_save=["lm_head", "post_attention_layernorm"]),
     "trainable_tokens": lambda: peft.LoraConfig(**LORA, trainable_token_indices=[9, 11, 15]),
     "embeddings": lambda: peft.LoraConfig(**LORA | {"target_modules": ["embed_tokens", "q_proj"]}),
+    "head": lambda: peft.LoraConfig(**LORA | {"target_modules": ["lm_head", "q_proj"]}),
     "experts": lambda: peft.LoraConfig(
         **LORA, target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
     ),
@@ -68,6 +69,8 @@ def test_an_adapter_is_read_as_its_merged_model(folders):
     )
     assert np.allclose(adapter, merged, atol=1e-4)
     assert not np.allclose(adapter, base, atol=1e-2)
+    one, other = (load_model(folders / name).unembedding for name in ("adapter", "merged"))
+    assert torch.allclose(one, other, atol=1e-5)
     held = Weights(folders / "base")
     one, other = (
         weight_map(held, Weights(folders / "adapter", folders / "base")),

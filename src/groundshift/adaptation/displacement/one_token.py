@@ -89,7 +89,7 @@ def first_order(
         raise InputError(f"{chosen!r} and {rejected!r} are the same token; give two.")
     h, logits = last_state(model, prompt)
     head = model.net.get_output_embeddings()
-    W = head.weight.detach().float().cpu()
+    W = model.unembedding.float().cpu()
     bias = 0.0 if getattr(head, "bias", None) is None else head.bias.detach().float().cpu()
     slope = _slope(model, W @ h + bias, logits)
     c = float(beta * torch.sigmoid(torch.tensor(-beta * margin)))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -139,6 +139,16 @@ class ProbeModel:
         return self.net.config.get_text_config().hidden_size
 
     @property
+    def unembedding(self) -> Tensor:
+        """What the language head multiplies states by, (V, D), with what an adapter of the head adds."""
+        head = self.net.get_output_embeddings()
+        if not hasattr(head, "base_layer"):  # PEFT's
+            return head.weight.detach()
+        with torch.inference_mode():
+            units = torch.eye(self.width, dtype=head.weight.dtype, device=head.weight.device)
+            return (head(units) - head(torch.zeros_like(units[:1]))).T
+
+    @property
     def image_ids(self) -> set[int]:
         """Ids of the tokens that stand for parts of an image."""
         names = ("image_token_id", "image_token_index")
@@ -176,6 +186,8 @@ class ProbeModel:
         for name, weight in self.net.state_dict().items():
             if weight.is_meta:  # offloaded
                 continue
+            if type(weight) not in (torch.Tensor, nn.Parameter):  # quantised by a class of its own
+                weight = weight.dequantize()
             flat = weight.detach().reshape(-1)
             some = flat[:: max(1, flat.numel() // SAMPLED)][:SAMPLED].contiguous().cpu()
             weights.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
@@ -303,11 +315,11 @@ def load_network(
     placed: dict[str, Any] = {"device_map": "auto"} if device == "spread" else {}
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise InputError(f"dtype={dtype!r} was given; choose auto, float32, bfloat16 or float16.")
-    quantised = None
+    quantised: Any = GgufConfig(dequantize=True) if packed else None
     try:
         config = AutoConfig.from_pretrained(root, **hub)
         if packed:
-            quantised = placed["quantization_config"] = GgufConfig(dequantize=True)
+            placed["quantization_config"] = quantised
         elif (quantised := getattr(config, "quantization_config", None)) and not placed:
             placed["device_map"] = {"": device}  # such weights cannot be moved
         with _no_report():
@@ -329,9 +341,12 @@ def load_network(
             notes += passed
     except ImportError as error:
         if quantised:
+            told = " ".join(str(error).split())
+            if isinstance(error, ModuleNotFoundError) and error.name:
+                told = f"pip install {error.name}."
             raise InputError(
-                f"{source} is a quantised model ({_method(quantised)}), and what reads it is not installed: "
-                f"{' '.join(str(error).split())}"
+                f"{source} is a quantised model ({_method(quantised)}), and the package that reads it is not "
+                f"installed: {told}"
             ) from error
         name = "peft" if "peft" in str(error).lower() else error.name
         raise MissingPart(ModuleNotFoundError(str(error), name=name), f"The model {source}") from error

@@ -31,7 +31,7 @@ from groundshift.workflows.diff import tokens as saying
 from groundshift.workflows.diff.material import Material, gather, refuse_too_long
 from groundshift.workflows.diff.reading import How, Reading, described, folder_of, is_adapter, read
 from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, sentence_of
-from groundshift.workflows.diff.weights import Weights, add_noise, compatibility, unpacked, weight_map
+from groundshift.workflows.diff.weights import Packed, Weights, add_noise, compatibility, unpacked, weight_map
 
 __all__ = ["PROBES", "SCHEMA", "Diff", "Number", "diff"]
 
@@ -135,32 +135,35 @@ def _diff(
         _lend(model, own or new)
         refuse_too_long(model, material, how.max_new_tokens)
     stored = {k: v for k, v in opened.items() if k != "device"}
-    held = Weights(folder_of(base), **stored)
-    packed = held.quantised
-    moved, changes = None, {}
-    if alike.weights:
-        changed = Weights(folder_of(tuned), folder_of(base), **stored)
-        if odd := [
-            *(name for name in held.names() if name not in changed),
-            *(name for name in changed.names() if name not in held),
-        ]:
-            notes.append(
-                f"{len(odd)} tensors stand in one model only and are not compared: {', '.join(odd[:4])}."
-            )
-        moved = weight_map(held, changed, alike.rows)
-        changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
-        if changed.quantised and not packed:
-            notes.append(f"{tuned} is a quantised copy: what differs is what that cost, beside any tuning.")
-        del changed
-    else:
+    moved, changes, packed, copied = None, {}, False, False
+    try:
+        held = Weights(folder_of(base), **stored)
+        packed = held.quantised
+        if alike.weights:
+            changed = Weights(folder_of(tuned), folder_of(base), **stored)
+            if odd := [
+                *(name for name in held.names() if name not in changed),
+                *(name for name in changed.names() if name not in held),
+            ]:
+                notes.append(
+                    f"{len(odd)} tensors stand in one model only and are not compared: {', '.join(odd[:4])}."
+                )
+            moved = weight_map(held, changed, alike.rows)
+            changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
+            copied = changed.quantised and not packed
+            del changed
+        # The base read again is rounded otherwise, and never larger than the base.
+        otherwise: dict[str, Any] = {"dtype": "bfloat16"} if held.float32 else {"attn": "eager"}
+        del held
+    except Packed as error:
+        notes.append(str(error))
+        otherwise = {"attn": "eager"}
+    if moved is None:
         nulls.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
     if not (alike.architecture and alike.tokens):
         probes = [probe for probe in probes if probe != "concepts"]
     how = replace(how, probes=tuple(probes), by_words=not alike.tokens)
 
-    # The base read again is rounded otherwise, and never larger than the base.
-    otherwise: dict[str, Any] = {"dtype": "bfloat16"} if held.float32 else {"attn": "eager"}
-    del held
     one = partial(load_model, base, **opened)
     other = partial(load_model, tuned, base=base if is_adapter(tuned) else None, **opened)
     ours, under = {}, {}
@@ -211,6 +214,8 @@ def _diff(
                 f"The tokenizer of the {name} does not know {read_by.unknown:.0%} of the pieces of the tuned model's "
                 "answers: they are as likely as any unknown word."
             )
+    if copied:
+        notes.insert(0, _cost(numbers))
     kind = kind_of(numbers, *saying.recurring(said, len(of_base.answers)))
     return Diff(
         kind,
@@ -393,6 +398,19 @@ def _numbers(compared: Mapping[str, dict[str, Any]]) -> list[Number]:
         numbers.append(Number(*key, float(own.mean()), *_interval(own), level["again"], noise, above))
     said = [number for number in numbers if number.probe == "tokens"]
     return [*said, _firmest(compared), *numbers[len(said) :]]
+
+
+def _cost(numbers: Sequence[Number]) -> str:
+    """What quantisation cost, and what noise as long as its change of the weights would."""
+    told = [
+        f"{n.means} {n.value:.3g} (noise: {n.noise:.3g})"
+        for n in numbers
+        if n.name in ("divergence", "moved tokens", "words lost", "chosen fell")
+    ]
+    return (
+        "The second model is a quantised copy. What that cost, beside any tuning, and what noise that changes the "
+        f"weights as much would: {'; '.join(told)}."
+    )
 
 
 def _firmest(compared: Mapping[str, dict[str, Any]]) -> Number:

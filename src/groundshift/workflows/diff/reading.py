@@ -141,7 +141,7 @@ def described(
         place, hub["gguf_file"] = packed
     try:
         config = AutoConfig.from_pretrained(place, **hub)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         what = "a model" if Path(root).is_dir() else "a folder here, nor a model of the hub"
         raise InputError(f"{root} is not {what} that can be read: {str(error).splitlines()[0]}") from error
     return without_weights(

@@ -29,7 +29,7 @@ from transformers.utils.loading_report import LoadStateDictInfo
 from groundshift.errors import InputError
 from groundshift.models.activations.loading import empty_network, gguf_of, load_network, unlike
 
-__all__ = ["Compatibility", "Weights", "add_noise", "compatibility", "unpacked", "weight_map"]
+__all__ = ["Compatibility", "Packed", "Weights", "add_noise", "compatibility", "unpacked", "weight_map"]
 
 AT_ONCE = 2**22
 """Entries of a weight that get their noise at once."""
@@ -113,9 +113,32 @@ class Weights:
         return self._held[self.names()[0]].dtype == torch.float32
 
 
+class Packed(InputError):
+    """Quantised weights that cannot be compared with others, though the model can be read."""
+
+
 def unpacked(net: Any) -> Any:
-    """A network whose quantised weights are ordinary ones again."""
-    return net.dequantize() if getattr(net, "is_quantized", False) else net
+    """A network whose quantised weights are ordinary ones again.
+
+    Raises
+    ------
+    Packed
+        transformers and the weights themselves do not know how.
+    """
+    if not getattr(net, "is_quantized", False):
+        return net
+    try:
+        return net.dequantize()
+    except NotImplementedError as error:
+        packed = [(name, w) for name, w in net.named_parameters() if type(w) is not nn.Parameter]
+        if not packed:
+            raise Packed(
+                f"The weights of {net.name_or_path} are quantised in a way that cannot be undone."
+            ) from error
+        for name, weight in packed:  # classes of torchao
+            parent, _, leaf = name.rpartition(".")
+            setattr(net.get_submodule(parent), leaf, nn.Parameter(weight.dequantize(), requires_grad=False))
+        return net
 
 
 def _merged(tuned: Any) -> Any:
