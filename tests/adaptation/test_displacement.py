@@ -502,7 +502,7 @@ def test_a_word_across_the_boundary_is_told():
         ),
         ([DATA[0], {"prompt": "a dog", "chosen": "", "rejected": "runs"}], r"rows \[1\]"),
         ([{"prompt": "", "chosen": "runs", "rejected": "sees"}], "no tokens"),
-        ([], "give pairs"),
+        ([], "no rows"),
         ([{"prompt": "a", "chosen": "dog " * 200, "rejected": "runs"}], "None of 1 pairs fits"),
     ],
 )
@@ -523,10 +523,10 @@ def test_bad_files_and_options_are_told(tmp_path, moved):
     with pytest.raises(InputError, match="no file"):
         dp.read_pairs(tmp_path / "none.jsonl")
     (tmp_path / "x.jsonl").write_text("{")
-    with pytest.raises(InputError, match="cannot be read as JSONL"):
+    with pytest.raises(InputError, match="line 1: no JSON"):
         dp.read_pairs(tmp_path / "x.jsonl")
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(InputError, match="neither JSONL nor parquet"):
+    with pytest.raises(InputError, match="neither JSONL nor Parquet"):
         dp.read_pairs(tmp_path / "x.txt")
     model = build("llama")
     with pytest.raises(InputError, match="The measures cosine"):

@@ -28,7 +28,7 @@ def generate(
 
     Parameters
     ----------
-    rows : without completions, see `encode`
+    rows : without completions, see `encode`; the assistant's words at the end of a chat are continued
     seed : of sampling; which rows share a batch also matters, and that depends on ``max_tokens``
     options : of transformers' ``generate`` (``temperature``, ``top_p``, ...)
 
@@ -48,7 +48,8 @@ def generate(
     >>> generate(model, ["Once upon"], max_new_tokens=3)[0]["completion"]  # doctest: +SKIP
     ' a time,'
     """
-    encoded = encode(model, rows)
+    asked = [{**row, "prompt": row["messages"], "messages": None} if _chat(row) else row for row in rows]
+    encoded = encode(model, asked)
     limit = model.context
     for row in encoded:
         if row.completed or not len(row):
@@ -88,3 +89,7 @@ def generate(
         {**({"text": row} if isinstance(row, str) else row), "completion": text, "completion_ids": ids}
         for row, text, ids in zip(rows, texts, written, strict=True)
     ]
+
+
+def _chat(row: Any) -> bool:
+    return isinstance(row, Mapping) and row.get("messages") is not None and row.get("prompt") is None

@@ -14,7 +14,7 @@ from torch import Tensor
 from groundshift.errors import InputError
 from groundshift.models.activations.cache import Acts
 from groundshift.models.activations.loading import ProbeModel
-from groundshift.models.activations.rows import Batch, Row, collate, encode, in_batches, pieces
+from groundshift.models.activations.rows import Batch, Row, behind, collate, encode, in_batches, pieces
 
 __all__ = ["option_logprobs", "score", "targets", "token_scores"]
 
@@ -156,15 +156,18 @@ def option_logprobs(
         raise InputError(
             f"{len(each)} lists of options for {len(rows)} prompts; one for each, not empty, is needed."
         )
-    flat = sorted({str(o) for those in each for o in those})
-    ids = dict(zip(flat, model.tokenizer(flat, add_special_tokens=False)["input_ids"], strict=True))
-    if empty := [o for o in flat if not ids[o]]:
-        raise InputError(f"The option {empty[0]!r} has no tokens.")
+    asked = [(i, str(option)) for i, those in enumerate(each) for option in those]
+    read = behind(model, [prompts[i] for i, _ in asked], [option for _, option in asked])
+    lists: list[list[list[int]]] = [[] for _ in rows]
+    for (i, option), tokens in zip(asked, read, strict=True):
+        lists[i].append(tokens.answer)
+        if not tokens.answer:
+            raise InputError(f"The option {option!r} has no tokens.")
     if normalise == "first":
         for i, those in enumerate(each):
             seen: dict[int, str] = {}
-            for option in those:
-                other = seen.setdefault(ids[option][0], option)
+            for option, ids in zip(those, lists[i], strict=True):
+                other = seen.setdefault(ids[0], option)
                 if other != option:
                     raise InputError(
                         f"The options {other!r} and {option!r} of prompt {i} begin with the same token, so 'first' "
@@ -172,7 +175,7 @@ def option_logprobs(
                     )
     limit = model.context
     for i, row in enumerate(rows):
-        whole = len(row) + max(len(ids[o]) for o in each[i])
+        whole = len(row) + max(map(len, lists[i]))
         if not len(row) or row.completed or (limit and whole > limit):
             raise InputError(
                 f"Prompt {i} has {len(row)} tokens{' and a completion' * row.completed}, {whole} with its longest "
@@ -182,15 +185,12 @@ def option_logprobs(
 
     def do(numbers: list[int]) -> None:
         batch = collate(model, [rows[i] for i in numbers], "left")
-        lists = [[ids[o] for o in each[i]] for i in numbers]
         with torch.inference_mode(), model.reading(batch):
-            for i, values in zip(numbers, _options(model, batch, lists, normalise), strict=True):
+            values_of = _options(model, batch, [lists[i] for i in numbers], normalise)
+            for i, values in zip(numbers, values_of, strict=True):
                 found[i, : len(values)] = values
 
-    lengths = [
-        (len(row) + max(len(ids[o]) for o in those)) * len(those)
-        for row, those in zip(rows, each, strict=True)
-    ]
+    lengths = [(len(row) + max(map(len, those))) * len(those) for row, those in zip(rows, lists, strict=True)]
     in_batches(lengths, do, max_tokens=max_tokens, describe="scoring options", progress=progress)
     return found
 
