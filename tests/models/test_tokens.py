@@ -50,7 +50,7 @@ def byte_tokenizer(front=(), behind=(), template=None, **special):
 
 def metaspace_tokenizer():
     """Llama's kind: a blank is put in front of a text that is read by itself."""
-    pieces = "▁Paris ▁is ▁the ▁city of ▁of ▁yes yes ▁no no ▁ : . ? a e h i s t y c r P n o".split()
+    pieces = ["▁Paris", "▁is", "▁the", "▁city", "of", "▁of", "▁yes", "yes", "▁no", "no", "▁", ":", ".", "?", "a", "e", "h", "i", "s", "t", "y", "c", "r", "P", "n", "o"]
     vocab = [
         *((w, 0.0) for w in ("<unk>", *NAMES)),
         *((w, -float(len(w) < 2) - 1) for w in dict.fromkeys(pieces)),
