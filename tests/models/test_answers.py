@@ -245,8 +245,9 @@ def test_runs_of_two_models_or_tasks_are_told_apart(log):
 
 def harness_row(doc_id, right, *, kind="new", metric="exact_match", filter_="strict-match", **more):
     row = {
-        "doc_id": doc_id, "doc": {"question": f"q{doc_id}", "passage": f"p{doc_id // 4}", "n": [1]}, "target": str(doc_id),
-        "arguments": {"gen_args_0": {"arg_0": "q"}}, "resps": [["so 7"]], "filtered_resps": ["7" if right else "[invalid]"],
+        "doc_id": doc_id, "doc": {"question": f"q{doc_id}", "passage": f"p{doc_id // 4}", "n": [1]},
+        "target": str(doc_id), "arguments": {"gen_args_0": {"arg_0": "q"}}, "resps": [["so 7"]],
+        "filtered_resps": ["7" if right else "[invalid]"],
     }  # fmt: skip
     if kind != "old":
         row |= {"filter": filter_, "doc_hash": f"d{doc_id}", "prompt_hash": "p", "target_hash": "t"}

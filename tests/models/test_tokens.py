@@ -50,7 +50,19 @@ def byte_tokenizer(front=(), behind=(), template=None, **special):
 
 def metaspace_tokenizer():
     """Llama's kind: a blank is put in front of a text that is read by itself."""
-    pieces = ["▁Paris", "▁is", "▁the", "▁city", "of", "▁of", "▁yes", "yes", "▁no", "no", "▁", ":", ".", "?", "a", "e", "h", "i", "s", "t", "y", "c", "r", "P", "n", "o"]
+    pieces = [
+        *"▁:.?aehistycrPno",
+        "▁Paris",
+        "▁is",
+        "▁the",
+        "▁city",
+        "▁of",
+        "of",
+        "▁yes",
+        "yes",
+        "▁no",
+        "no",
+    ]
     vocab = [
         *((w, 0.0) for w in ("<unk>", *NAMES)),
         *((w, -float(len(w) < 2) - 1) for w in dict.fromkeys(pieces)),
@@ -177,7 +189,8 @@ def test_a_chat_is_read_whole_asked_or_continued():
 @pytest.mark.parametrize(
     ("row", "prompt", "chosen", "note"),
     [
-        ({"prompt": "Q: 2+2? A:", "chosen": "Q: 2+2? A: four", "rejected": "Q: 2+2? A: five"}, "Q: 2+2? A:", " four", "repeat"),
+        ({"prompt": "Q: 2+2? A:", "chosen": "Q: 2+2? A: four", "rejected": "Q: 2+2? A: five"}, "Q: 2+2? A:", " four",
+         "repeat"),
         ({"prompt": "a", "chosen": "apple", "rejected": "as"}, "a", "apple", None),
         ({"prompt": "Why?", "chosen": "Why? So.", "rejected": "No."}, "Why?", "Why? So.", "another that does not"),
         ({"prompt": ASKED, "chosen": ASKED + YES, "rejected": ASKED + NO}, "hi", "yes", "repeat"),
@@ -204,7 +217,8 @@ def test_a_prompt_stands_once(row, prompt, chosen, note):
     [
         ({"prompt": ASKED, "chosen": said("user", "other") + YES, "rejected": NO}, "a message of the user"),
         ({"prompt": ASKED, "chosen": said("assistant", ""), "rejected": NO}, r"empty answer \(first: rows \[1\]"),
-        ({"prompt": said("system", "s") + ASKED, "chosen": YES, "rejected": NO}, r"Row 1.*\(system, user\): must alternate"),
+        ({"prompt": said("system", "s") + ASKED, "chosen": YES, "rejected": NO},
+         r"Row 1.*\(system, user\): must alternate"),
         ({"prompt": [{"content": "hi"}], "chosen": YES, "rejected": NO}, "Row 1: message 0 of its chat"),
         ({"prompt": [], "chosen": YES, "rejected": NO}, "Row 1 has no message"),
     ],
@@ -234,8 +248,8 @@ OPENING = CHATML.replace("assistant\n", "assistant\n<think>\n")
 @pytest.mark.parametrize(
     ("template", "prompt", "head", "answer"),
     [
-        (THINKING, ASKED + said("assistant", "<think>x</think>ok") + said("user", "so?"), "<think>x</think>ok<|im_end|>\n"
-         "<|im_start|>user\nso?<|im_end|>\n<|im_start|>assistant\n", "yes<|im_end|>"),
+        (THINKING, ASKED + said("assistant", "<think>x</think>ok") + said("user", "so?"),
+         "<think>x</think>ok<|im_end|>\n<|im_start|>user\nso?<|im_end|>\n<|im_start|>assistant\n", "yes<|im_end|>"),
         (SYSTEM, said("system", "be brief") + ASKED, "[INST]be brief\nhi[/INST]", " yes<eos>"),
         (OPENING, ASKED, "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n", "yes<|im_end|>"),
     ],

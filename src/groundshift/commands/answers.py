@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Graded answers: tables and comparisons of logs of Inspect and lm-evaluation-harness, with intervals over groups of items.",
+    help="Graded answers: tables and comparisons of Inspect's and lm-evaluation-harness's logs, over groups of items.",
 )
 
 By = Annotated[list[str] | None, typer.Option("--by", help="Column to split by; may be given again.")]
@@ -64,9 +64,9 @@ def compare(
     from groundshift.measures.answers import paired
     from groundshift.models.answers import records
 
-    both = [records(logs, scorer, group) for logs in (before, after)]
-    _noted(*both)
-    _shown(paired(*both, by or (), value), out, as_json)
+    first, second = (records(logs, scorer, group) for logs in (before, after))
+    _noted(first, second)
+    _shown(paired(first, second, by or (), value), out, as_json)
 
 
 @app.command("records")

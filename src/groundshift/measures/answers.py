@@ -106,7 +106,7 @@ def summarise(
             "high": high,
             "unparsed": 1 - part["parsed"].mean() if "parsed" in part else np.nan,
             "chance": part["chance"].mean() if "chance" in part else np.nan,
-            "majority": part["target"].astype(str).value_counts(normalize=True).max() if "target" in part and len(part) else np.nan,
+            "majority": part["target"].astype(str).value_counts(normalize=True).max() if "target" in part else np.nan,
         }  # fmt: skip
 
     if not by:
@@ -163,8 +163,8 @@ def paired(
         told = both[name].notna() & both[f"{name}_after"].notna()
         if other := both.loc[told & (both[name] != both[f"{name}_after"]), "id"].tolist():
             raise InputError(
-                f"{len(other)} items (first: {other[:3]}) have the same ids in both runs, and are other documents; compare "
-                "runs of one version of the data."
+                f"{len(other)} items (first: {other[:3]}) have the same ids in both runs, and are other "
+                "documents; compare runs of one version of the data."
             )
     if not len(both):
         raise InputError("The two sets of records have no item in common; compare runs of the same items.")

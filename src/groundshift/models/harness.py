@@ -49,9 +49,9 @@ def samples(files: Sequence[Path], chosen: str | None, notes: list[str]) -> list
         latest[place] = max((date, file), latest.get(place, ("", file)))
     rows = []
     for (folder, task), (_, file) in sorted(latest.items()):
-        found = read_records(file)
+        found = [row for row in read_records(file) if isinstance(row, dict)]
         for number, row in enumerate(found):
-            if not isinstance(row, dict) or not {"doc_id", "target"} <= set(row):
+            if not {"doc_id", "target"} <= set(row):
                 raise InputError(
                     f"{file}, row {number} has no doc_id and target; a sample log of lm-evaluation-harness is needed "
                     "(--log_samples)."

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from functools import reduce
 from typing import Any, NamedTuple
 
 from groundshift.errors import InputError
@@ -272,8 +272,8 @@ class Chats:
         if not all(text.startswith(head) for text in whole):
             self.rewritten.add(number)
             bare = head if prompt[-1].get("role") == "assistant" else self._write(number, prompt, **options)
-            shared = commonprefix([head, *whole])
-            if bare != head and len(shared) >= len(commonprefix([bare, head])):
+            shared = reduce(_start, whole, head)
+            if bare != head and len(shared) >= len(_start(bare, head)):
                 head = shared  # the template begins an answer otherwise than it asks for one
             else:
                 whole = [
@@ -318,7 +318,7 @@ class Chats:
             if said.strip() and text.endswith(said.strip() + ending):
                 return ending
         other = self._write(number, [*chat[:-1], _saying(chat[-1], said + _unlike(said))], **options)
-        ending = commonprefix([text[::-1], other[::-1]])[::-1]
+        ending = _start(text[::-1], other[::-1])[::-1]
         self._ends.append(ending)
         return ending
 
@@ -336,15 +336,15 @@ class Chats:
         """
         said = _said(prompt[-1])
         other = self.prompt(number, [*prompt[:-1], _saying(prompt[-1], said + _unlike(said))], **options)
-        between = commonprefix([head[::-1], other.prompt[::-1]])[::-1]
+        between = _start(head[::-1], other.prompt[::-1])[::-1]
         said = _said(answer[0])
         first = _saying(answer[0], _unlike(said[:1]) + said)
-        start = commonprefix([whole, self._write(number, [*prompt, first, *answer[1:]], **options)])
+        start = _start(whole, self._write(number, [*prompt, first, *answer[1:]], **options))
         at = start.rfind(between) if between else -1
         if at < 0:
             raise InputError(
-                f"Row {number}: the chat template of {self.source} writes earlier turns otherwise once they are answered, "
-                "so that the answer's tokens cannot be told; give prompt and answers as texts, and template='none'."
+                f"Row {number}: the chat template of {self.source} writes earlier turns otherwise once they are "
+                "answered, so that the answer's tokens cannot be told; give prompt and answers as texts, and template='none'."
             )
         return whole[at + len(between) :]
 
@@ -374,6 +374,12 @@ def _saying(message: Mapping[str, Any], text: str) -> dict[str, Any]:
     """A message with another text."""
     parts = isinstance(message.get("content"), list)
     return {**message, "content": [{"type": "text", "text": text}] if parts else text}
+
+
+def _start(first: str, second: str) -> str:
+    """What two texts begin with in common."""
+    unlike = (k for k, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+    return first[: next(unlike, min(len(first), len(second)))]
 
 
 def _unlike(text: str) -> str:
@@ -413,7 +419,8 @@ def preferences(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Preference], li
     """
     made, repeated, half, asked, empty = [], [], [], [], []
     for number, row in enumerate(rows):
-        prompt, *answers = (row.get(k) for k in ("prompt", "chosen", "rejected"))
+        prompt: Any = row.get("prompt")
+        answers: list[Any] = [row.get("chosen"), row.get("rejected")]
         kind = {type(a) for a in answers}
         if kind not in ({str}, {list}) or not isinstance(prompt, str | list | None):
             given = ", ".join(f"{k} ({type(v).__name__})" for k, v in row.items())
@@ -467,7 +474,7 @@ def _shared(first: Any, second: Any) -> Any:
         while shared and shared[-1].get("role") == "assistant":
             shared = shared[:-1]
         return shared
-    shared = commonprefix([first, second])
+    shared = _start(first, second)
     blanks = [k for k, c in enumerate(shared) if c.isspace()]
     # Back to the last whole word; a blank belongs to the word behind it, a new line to what is before.
     return shared[: blanks[-1] + (shared[blanks[-1]] != " ")] if blanks else ""

@@ -104,9 +104,9 @@ def encode_pairs(
     """Token ids of preference pairs.
 
     A pair has ``prompt``, ``chosen`` and ``rejected``: texts, or lists of messages, which go through the tokenizer's
-    chat template (with ``tools`` and ``chat_template_kwargs`` of the row). Without ``prompt`` it is what the two answers
-    begin with in common, in whole words; a prompt that the answers repeat is taken off them. The ids of a prompt are
-    those that it has by itself: the boundary is that of generation, and never moves.
+    chat template (with ``tools`` and ``chat_template_kwargs`` of the row). Without ``prompt`` it is what the two
+    answers begin with in common, in whole words; a prompt that the answers repeat is taken off them. The ids of a
+    prompt are those that it has by itself: the boundary is that of generation, and never moves.
 
     Parameters
     ----------
@@ -203,10 +203,19 @@ def _written(
 def _notes(tokens: Sequence[Tokens], chats: Chats) -> list[str]:
     """What had to be done to put prompts and answers together; of words across the boundary a warning, too."""
     told = [
-        ({k // 2 for k, t in enumerate(tokens) if t.repeated}, "held a beginning-of-sequence token of their own: it stands once"),
-        (chats.rewritten, "have a prompt that the chat template writes otherwise once it is answered; it is read as for generation"),
-        ({k // 2 for k, t in enumerate(tokens) if t.merged}, "have a word across the boundary of prompt and answer; their ids are put together as in generation"),
-    ]  # fmt: skip
+        (
+            {k // 2 for k, t in enumerate(tokens) if t.repeated},
+            "held a beginning-of-sequence token of their own: it stands once",
+        ),
+        (
+            chats.rewritten,
+            "have a prompt that the chat template writes otherwise once it is answered; it is read as for generation",
+        ),
+        (
+            {k // 2 for k, t in enumerate(tokens) if t.merged},
+            "have a word across the boundary of prompt and answer; their ids are put together as in generation",
+        ),
+    ]
     notes = [
         f"{len(rows)} of {len(tokens) // 2} pairs (first: rows {sorted(rows)[:5]}) {what}"
         for rows, what in told

@@ -48,7 +48,7 @@ def generate(
     >>> generate(model, ["Once upon"], max_new_tokens=3)[0]["completion"]  # doctest: +SKIP
     ' a time,'
     """
-    asked = [{**row, "prompt": row["messages"], "messages": None} if _chat(row) else row for row in rows]
+    asked = [_asked(row) for row in rows]
     encoded = encode(model, asked)
     limit = model.context
     for row in encoded:
@@ -91,5 +91,8 @@ def generate(
     ]
 
 
-def _chat(row: Any) -> bool:
-    return isinstance(row, Mapping) and row.get("messages") is not None and row.get("prompt") is None
+def _asked(row: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """A row whose chat, if it ends with the assistant's words, is to be continued."""
+    if isinstance(row, str) or row.get("messages") is None or row.get("prompt") is not None:
+        return row
+    return {**row, "prompt": row["messages"], "messages": None}

@@ -87,12 +87,12 @@ def encode(model: ProbeModel, rows: Sequence[str | Mapping[str, Any]]) -> list[R
     """Token ids of rows.
 
     A row is a text, or a mapping with ``text`` (or ``prompt``), ``messages`` (a chat, through the tokenizer's
-    template; also as ``prompt``) or ``input_ids``; and, if wanted, ``completion`` (a text, or the messages that answer a
-    chat) or ``completion_ids``, ``image`` or ``images`` (paths or PIL images), and ``spans``: label → [start, end] in
+    template; also as ``prompt``) or ``input_ids``; and, if wanted, ``completion`` (a text, or the messages that answer
+    a chat) or ``completion_ids``, ``image`` or ``images`` (paths or PIL images), and ``spans``: label → [start, end] in
     characters of prompt and completion put together, a list of such pairs, or a piece of the text, of which all
-    occurrences count. Other keys are left alone. The ids of a prompt are those that it has by itself, so that the boundary
-    of prompt and completion never moves; see `groundshift.models.tokens`. A chat that ends with the assistant's words is
-    read as it stands if it is ``messages``, and continued if it is a ``prompt``.
+    occurrences count. Other keys are left alone. The ids of a prompt are those that it has by itself, so that the
+    boundary of prompt and completion never moves; see `groundshift.models.tokens`. A chat that ends with the
+    assistant's words is read as it stands if it is ``messages``, and continued if it is a ``prompt``.
 
     Raises
     ------
