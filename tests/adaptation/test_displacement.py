@@ -359,6 +359,10 @@ def test_models_of_other_words_are_refused(moved):
     base = dp.read(moved / "base", DIFFERENT, progress=False)
     other = dp.read(build("gpt2"), DIFFERENT, progress=False)
     assert dp.displaced(base, other).table.shape[0] == 4  # another network with the same words is fine
+    padded = dp.Reading(
+        base.rows, base.logprobs, base.tokens, np.pad(base.mass, ((0, 0), (0, 9))), base.words
+    )
+    assert len(dp.displaced(base, padded).gaining) == len(dp.displaced(padded, base).losing) == 0
     words = ["other", *base.words[1:]]
     with pytest.raises(InputError, match="one vocabulary"):
         dp.displaced(base, dp.Reading(base.rows, base.logprobs, base.tokens, base.mass, words))

@@ -344,7 +344,8 @@ class Chats:
         if at < 0:
             raise InputError(
                 f"Row {number}: the chat template of {self.source} writes earlier turns otherwise once they are "
-                "answered, so that the answer's tokens cannot be told; give prompt and answers as texts, and template='none'."
+                "answered, so that the answer's tokens cannot be told; give prompt and answers as texts, and "
+                "template='none'."
             )
         return whole[at + len(between) :]
 

@@ -168,7 +168,7 @@ def displaced(base: Reading, tuned: Reading, *, top: int = 8) -> Displaced:
     >>> moved.gaining[["place", "token"]].values.tolist()
     [['1', 'c']]
     """
-    if base.words != tuned.words or base.mass.shape != tuned.mass.shape:
+    if base.words != tuned.words:
         raise InputError(
             f"The base has {base.mass.shape[1]} tokens and the tuned model {tuned.mass.shape[1]}, and they "
             "are not the same; two models with one vocabulary are needed."
@@ -198,7 +198,8 @@ def displaced(base: Reading, tuned: Reading, *, top: int = 8) -> Displaced:
 def _movers(base: Reading, tuned: Reading, sign: int, top: int) -> pd.DataFrame:
     rows = []
     for place, (before, after) in enumerate(zip(base.mass, tuned.mass, strict=True), 1):
-        gain = after - before
+        width = min(len(before), len(after))  # embeddings may have rows for no token
+        gain = after[:width] - before[:width]
         for z in np.argsort(-sign * gain, kind="stable")[:top]:
             if sign * gain[z] > 0 and z < len(base.words):
                 name = str(place) if place <= POSITIONS else "later"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
 from groundshift.errors import InputError
 from groundshift.models.activations.loading import ProbeModel
 from groundshift.models.activations.rows import collate, encode, in_batches
+from groundshift.models.decoding import decoding, ends_of
 
 __all__ = ["generate"]
 
@@ -20,16 +23,21 @@ def generate(
     *,
     max_new_tokens: int,
     seed: int | None = None,
+    config: GenerationConfig | None = None,
     max_tokens: int = 8192,
     progress: bool = True,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Let the model complete rows, in left-padded batches; greedily, unless there is a ``seed`` to sample with.
 
+    Greedy is the likeliest token, and sampling is from the model's own distribution at temperature 1: nothing is taken
+    from its ``generation_config.json`` but the tokens that end an answer (the tokenizer's, where it names none).
+
     Parameters
     ----------
     rows : without completions, see `encode`; the assistant's words at the end of a chat are continued
     seed : of sampling; which rows share a batch also matters, and that depends on ``max_tokens``
+    config : decode by these settings in place of ours, one answer for each row; ``seed`` is of their sampling
     options : of transformers' ``generate`` (``temperature``, ``top_p``, ...)
 
     Returns
@@ -61,23 +69,28 @@ def generate(
             )
     if {"num_return_sequences", "num_beams"} & options.keys():
         raise InputError("One answer for each row is written; repeat the rows for more.")
-    ends = model.net.generation_config.eos_token_id
-    stop = set(ends) if isinstance(ends, list) else set() if ends is None else {ends}
+    ends = ends_of(model.net.generation_config, model.tokenizer)
+    pad = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else 0
+    common = {"max_new_tokens": max_new_tokens, "pad_token_id": pad, "num_return_sequences": 1}
+    if config is not None:
+        ends = ends_of(config) or ends
+        settings = copy.deepcopy(config)
+        settings.update(**common, max_length=None, eos_token_id=ends or None)
+        if settings.stop_strings:
+            options["tokenizer"] = model.tokenizer
+    else:
+        ours = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} if seed is not None else {}
+        known = {k: options.pop(k) for k in list(options) if hasattr(GenerationConfig(), k)}
+        settings = GenerationConfig(**{**common, "eos_token_id": ends or None, **ours, **known})
     written: list[list[int]] = [[] for _ in encoded]
 
     def do(numbers: list[int]) -> None:
         batch = collate(model, [encoded[i] for i in numbers], "left")
         inputs = {k: v for k, v in batch.inputs.items() if k != "position_ids"}
-        with torch.inference_mode(), model.reading(batch):
-            found = model.net.generate(
-                **inputs,
-                max_new_tokens=max_new_tokens,
-                do_sample=seed is not None,
-                pad_token_id=model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else 0,
-                **options,
-            )
+        with torch.inference_mode(), model.reading(batch), decoding(model.net, settings):
+            found = model.net.generate(**inputs, generation_config=settings, **options)
         for i, ids in zip(numbers, found[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
-            end = next((k + 1 for k, token in enumerate(ids) if token in stop), len(ids))
+            end = next((k + 1 for k, token in enumerate(ids) if token in ends), len(ids))
             written[i] = ids[:end]
 
     lengths = [len(row) + max_new_tokens for row in encoded]

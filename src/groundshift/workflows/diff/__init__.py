@@ -24,12 +24,22 @@ from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import Acts, ProbeModel, load_model
 from groundshift.models.bars import quiet
+from groundshift.models.decoding import ends_of, filed
 from groundshift.probes.reprshift import representation_shift
 from groundshift.probes.truth import compare_truth
 from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff import tokens as saying
 from groundshift.workflows.diff.material import Material, gather, refuse_too_long
-from groundshift.workflows.diff.reading import How, Reading, described, folder_of, is_adapter, read
+from groundshift.workflows.diff.reading import (
+    How,
+    Reading,
+    asked_of,
+    decode,
+    described,
+    folder_of,
+    is_adapter,
+    read,
+)
 from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, sentence_of
 from groundshift.workflows.diff.weights import Weights, add_noise, compatibility, weight_map
 
@@ -60,6 +70,9 @@ def diff(
     progress: bool = True,
 ) -> Diff:
     """Compare a tuned model with its base.
+
+    Both are read by the same settings: greedily, and stopping at the same tokens. If their ``generation_config.json``
+    say that they decode differently, that is told apart from what the weights changed: see `Diff.decoding`.
 
     Models are loaded one after the other, and nothing large of a model stays in memory after it. If they have different
     vocabularies, what they say is compared by words of text.
@@ -145,6 +158,14 @@ def _diff(
     if not (alike.architecture and alike.tokens):
         probes = [probe for probe in probes if probe != "concepts"]
     how = replace(how, probes=tuple(probes), by_words=not alike.tokens)
+    files = [
+        filed(source, model.net.config)
+        for source, model in zip((base, base if is_adapter(tuned) else tuned), both, strict=True)
+    ]
+    # What ends an answer is a setting of the files: models of the same tokens stop at the same ones here.
+    ends = sorted(
+        {i for model, held in zip(both, files, strict=True) for i in ends_of(held, model.tokenizer)}
+    )
 
     # The base read again is rounded otherwise, and never larger than the base.
     otherwise: dict[str, Any] = {"dtype": "bfloat16"} if held.float32 else {"attn": "eager"}
@@ -155,12 +176,15 @@ def _diff(
     for name in ("tuned", "again", *(f"noise-{k}" for k in range(noise if changes else 0)), "base"):
         model = other() if name == "tuned" else one(**(otherwise if name == "again" else {}))
         _lend(model, own or new)
+        if alike.tokens:
+            model.net.generation_config.eos_token_id = ends or None
         if name.startswith("noise-"):
             strange = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
             if strange and name == "noise-0":
                 notes.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
         ours[name] = read(model, name, material, how, max_tokens=1024 if name == "again" else 8192)
         if name == "base":
+            decoding = decode(model, material, how, files, seed)
             under = {
                 k: how.score_again(model, reading, how.work / f"{k}-under-base")
                 for k, reading in ours.items()
@@ -193,9 +217,12 @@ def _diff(
                 "answers: they are as likely as any unknown word."
             )
     kind = kind_of(numbers, recurring, answers)
+    sentence = sentence_of(kind, numbers, shown)
+    if decoding is not None and moved is not None and not moved["change"].any() and kind == "unchanged":
+        sentence = f"The weights are unchanged. {decoding['sentence']}"
     return Diff(
         kind,
-        sentence_of(kind, numbers, shown),
+        sentence,
         tuple(numbers),
         moved,
         compared["tuned"].get("layers"),
@@ -210,6 +237,7 @@ def _diff(
             "base": str(base), "tuned": str(tuned), "prompts": len(material.prompts), "noise": noise, "seed": seed,
             "max_new_tokens": how.max_new_tokens, "top_k": how.top_k, "probes": list(probes),
         } | ({"compared": "words"} if how.by_words else {}),
+        decoding,
     )  # fmt: skip
 
 
@@ -243,11 +271,7 @@ def _compare(
         )
     if base.pairs is not None and other.pairs is not None:
         # A fall is told by the base's tokens: what a template puts behind an answer may be other ones in each model.
-        # Rows of embeddings that only one model has are no tokens.
-        width = min(base.pairs.mass.shape[1], other.pairs.mass.shape[1])
-        found["pairs"] = preferences.displaced(
-            *(replace(x, tokens=base.pairs.tokens, mass=x.mass[:, :width]) for x in (base.pairs, other.pairs))
-        )
+        found["pairs"] = preferences.displaced(base.pairs, replace(other.pairs, tokens=base.pairs.tokens))
     return found
 
 
@@ -397,11 +421,5 @@ def _examples(
     ]
     worst = sorted(unlike, key=lambda i: (-found["firmest"][i], found["kept"][i]))[:8]
     columns = ["prompt", "before", "after"]
-    rows = [(_asked(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
+    rows = [(asked_of(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _asked(row: Mapping[str, Any]) -> str:
-    if "messages" in row:
-        return str(row["messages"][-1].get("content", ""))
-    return str(row.get("text", row.get("prompt", "")))

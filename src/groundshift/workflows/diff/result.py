@@ -80,6 +80,8 @@ class Diff:
     concepts, truth, displacement : more of those probes, or None
     notes : what was left out, and why
     settings : of the call
+    decoding : what ``generation_config.json`` changed between the two, apart from the weights, see
+        `groundshift.workflows.diff.reading.decode`; None where both decode alike. All numbers are read without it.
     """
 
     kind: str
@@ -94,6 +96,7 @@ class Diff:
     displacement: dict[str, Any] | None
     notes: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    decoding: dict[str, Any] | None = None
 
     def table(self) -> pd.DataFrame:
         """The numbers, a row each."""
@@ -104,12 +107,14 @@ class Diff:
         return [n.name for n in self.numbers if n.changed]
 
     def fails(self, on: Sequence[str]) -> list[str]:
-        """Which of the probes named have a changed number; "any" is all of them."""
-        if unknown := set(on) - {*PROBES, "any"}:
+        """Which of the probes named have a changed number, and "decoding" if the files decode differently; "any" is
+        all of them.
+        """
+        if unknown := set(on) - {*PROBES, "decoding", "any"}:
             raise InputError(
-                f"--fail-on {sorted(unknown)[0]} was given; it is one of any, {', '.join(PROBES)}."
+                f"--fail-on {sorted(unknown)[0]} was given; it is one of any, decoding, {', '.join(PROBES)}."
             )
-        hit = {n.probe for n in self.numbers if n.changed}
+        hit = {n.probe for n in self.numbers if n.changed} | ({"decoding"} if self.decoding else set())
         return sorted(hit if "any" in on else hit & set(on))
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,7 +128,7 @@ class Diff:
             "numbers": [asdict(n) | {"changed": n.changed} for n in self.numbers],
             "weights": rows(self.weights), "layers": rows(self.layers), "tokens": rows(self.tokens),
             "examples": rows(self.examples), "concepts": self.concepts, "truth": self.truth,
-            "displacement": self.displacement,
+            "displacement": self.displacement, "decoding": self.decoding,
             "notes": list(self.notes), "settings": self.settings,
         }  # fmt: skip
 
