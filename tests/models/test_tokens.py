@@ -310,6 +310,27 @@ def test_chats_of_every_storage_are_one(kind, tmp_path):
     )
 
 
+def test_a_table_is_read_by_its_rows():
+    model = model_of(byte_tokenizer(template=CHATML))
+    table = pd.DataFrame({"prompt": ["hi", "you"], "other": [1, 2]})
+    asked = table.to_dict("records")
+    assert [r.ids.tolist() for r in encode(model, table)] == [r.ids.tolist() for r in encode(model, asked)]
+    one, other = (generate(model, rows, max_new_tokens=2, progress=False) for rows in (table, asked))
+    assert one == other
+    assert np.array_equal(
+        option_logprobs(model, table, ["a", "b"]), option_logprobs(model, asked, ["a", "b"])
+    )
+
+
+def test_what_a_template_leaves_out_is_told():
+    model = model_of(
+        byte_tokenizer(template=CHATML.replace("m['content']", "m['content'].split('</think>')[-1]"))
+    )
+    pairs = dp.encode_pairs(model, [CHAT, {**CHAT, "chosen": said("assistant", "<think>so</think>yes")}])
+    assert pairs.chosen[1] == pairs.chosen[0]
+    assert any("1 of 2 pairs (first: rows [1])" in n and "as it was given" in n for n in pairs.notes)
+
+
 def test_lines_are_ended_by_new_lines_alone(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"text": "a\u2028b"}\n\n"c"\n', encoding="utf-8-sig")
     assert read_records(tmp_path / "rows.jsonl") == [{"text": "a\u2028b"}, "c"]

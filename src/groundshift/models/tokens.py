@@ -18,7 +18,17 @@ from typing import Any, NamedTuple
 
 from groundshift.errors import InputError
 
-__all__ = ["Chats", "Preference", "Tokens", "Written", "closed", "options_of", "preferences", "tokenise"]
+__all__ = [
+    "Chats",
+    "Preference",
+    "Tokens",
+    "Written",
+    "closed",
+    "options_of",
+    "preferences",
+    "text_of",
+    "tokenise",
+]
 
 TOGETHER = 1024  # texts that are tokenised at once
 ANCHORS = ("\n", ":", "a")
@@ -222,11 +232,13 @@ class Chats:
     Attributes
     ----------
     rewritten : numbers of the rows whose prompt the template writes otherwise once it is answered
+    altered : numbers of the rows with a message that does not stand in the template's text as it was given
     """
 
     def __init__(self, owner: Any, source: str) -> None:
         self.owner, self.source = owner, source
         self.rewritten: set[int] = set()
+        self.altered: set[int] = set()
         self._ends: list[str] = []
 
     def prompt(self, number: int, messages: Messages, *, complete: bool = False, **options: Any) -> Written:
@@ -280,6 +292,9 @@ class Chats:
                     head + self._tail(number, head, text, prompt, answer, options)
                     for text, answer in zip(whole, answers, strict=True)
                 ]
+        for text, answer in zip(whole, answers, strict=True):
+            if any(text_of(message).strip() not in text for message in [*prompt, *answer]):
+                self.altered.add(number)
         return tuple(
             Written(head, *self._turn(number, text[len(head) :], [*prompt, *answer], options))
             for text, answer in zip(whole, answers, strict=True)
@@ -313,7 +328,7 @@ class Chats:
 
     def _ending(self, number: int, text: str, chat: Messages, options: Mapping[str, Any]) -> str:
         """What the template writes behind the last message."""
-        said = _said(chat[-1])
+        said = text_of(chat[-1])
         for ending in self._ends:
             if said.strip() and text.endswith(said.strip() + ending):
                 return ending
@@ -334,10 +349,10 @@ class Chats:
         """The answer of a chat whose earlier turns the template writes otherwise once it is answered: what follows the
         same words that stand between the last message of the prompt and the answer.
         """
-        said = _said(prompt[-1])
+        said = text_of(prompt[-1])
         other = self.prompt(number, [*prompt[:-1], _saying(prompt[-1], said + _unlike(said))], **options)
         between = _start(head[::-1], other.prompt[::-1])[::-1]
-        said = _said(answer[0])
+        said = text_of(answer[0])
         first = _saying(answer[0], _unlike(said[:1]) + said)
         start = _start(whole, self._write(number, [*prompt, first, *answer[1:]], **options))
         at = start.rfind(between) if between else -1
@@ -363,7 +378,7 @@ def options_of(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _said(message: Mapping[str, Any]) -> str:
+def text_of(message: Mapping[str, Any]) -> str:
     """The text of a message."""
     content = message.get("content")
     if isinstance(content, list):
@@ -496,4 +511,4 @@ def _repeated(prompt: Any, answer: Any) -> int:
 def _empty(answer: Any) -> bool:
     if isinstance(answer, str):
         return not answer
-    return not any(_said(m) or m.get("tool_calls") for m in answer)
+    return not any(text_of(m) or m.get("tool_calls") for m in answer)

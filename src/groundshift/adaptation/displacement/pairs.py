@@ -212,6 +212,10 @@ def _notes(tokens: Sequence[Tokens], chats: Chats) -> list[str]:
             "have a prompt that the chat template writes otherwise once it is answered; it is read as for generation",
         ),
         (
+            chats.altered,
+            "have a message that the chat template does not write as it was given (it may leave out its thinking)",
+        ),
+        (
             {k // 2 for k, t in enumerate(tokens) if t.merged},
             "have a word across the boundary of prompt and answer; their ids are put together as in generation",
         ),

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from groundshift.errors import InputError
 from groundshift.models.activations.loading import ProbeModel
-from groundshift.models.activations.rows import collate, encode, in_batches
+from groundshift.models.activations.rows import collate, encode, in_batches, listed
 from groundshift.models.decoding import decoding, ends_of
 
 __all__ = ["generate"]
@@ -56,6 +56,7 @@ def generate(
     >>> generate(model, ["Once upon"], max_new_tokens=3)[0]["completion"]  # doctest: +SKIP
     ' a time,'
     """
+    rows = listed(rows)
     asked = [_asked(row) for row in rows]
     encoded = encode(model, asked)
     limit = model.context

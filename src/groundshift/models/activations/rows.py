@@ -19,7 +19,7 @@ from groundshift.models.activations.loading import ProbeModel
 from groundshift.models.records import plain, read_records
 from groundshift.models.tokens import Chats, Tokens, Written, options_of, tokenise
 
-__all__ = ["Batch", "Row", "behind", "collate", "continued", "encode", "in_batches", "read_rows"]
+__all__ = ["Batch", "Row", "behind", "collate", "continued", "encode", "in_batches", "listed", "read_rows"]
 
 ALIKE, FEW = 0.75, 16  # rows of a batch are at least so long, against the longest, unless they are few
 
@@ -107,7 +107,7 @@ def encode(model: ProbeModel, rows: Sequence[str | Mapping[str, Any]]) -> list[R
     """
     if isinstance(rows, str | Mapping) or not len(rows):
         raise InputError("Give a list of at least one row: texts, or mappings with 'text'.")
-    asked = [_checked(i, row) for i, row in enumerate(rows)]
+    asked = [_checked(i, row) for i, row in enumerate(listed(rows))]
     offsets = any(row.get("spans") for row in asked)
     if offsets and not getattr(model.tokenizer, "is_fast", False):
         raise InputError(
@@ -141,6 +141,11 @@ def encode(model: ProbeModel, rows: Sequence[str | Mapping[str, Any]]) -> list[R
             stacklevel=2,
         )
     return made
+
+
+def listed(rows: Any) -> Sequence[str | Mapping[str, Any]]:
+    """The rows of a list or a table, one of which iterates over its columns."""
+    return read_records(rows) if hasattr(rows, "columns") else rows
 
 
 def continued(

@@ -14,7 +14,16 @@ from torch import Tensor
 from groundshift.errors import InputError
 from groundshift.models.activations.cache import Acts
 from groundshift.models.activations.loading import ProbeModel
-from groundshift.models.activations.rows import Batch, Row, behind, collate, encode, in_batches, pieces
+from groundshift.models.activations.rows import (
+    Batch,
+    Row,
+    behind,
+    collate,
+    encode,
+    in_batches,
+    listed,
+    pieces,
+)
 
 __all__ = ["option_logprobs", "score", "targets", "token_scores"]
 
@@ -149,6 +158,7 @@ def option_logprobs(
     """
     if normalise not in ("sum", "mean", "first"):
         raise InputError(f"normalise={normalise!r} was given; choose sum, mean or first.")
+    prompts = listed(prompts)
     rows = encode(model, prompts)
     same = len(options) > 0 and isinstance(options[0], str)
     each: list[list[str]] = [list(options)] * len(rows) if same else [list(those) for those in options]

@@ -17,6 +17,7 @@ from groundshift.errors import InputError
 from groundshift.models.activations import Acts, ProbeModel, capture, generate, score
 from groundshift.models.activations.loading import refuse_no_model, without_weights
 from groundshift.models.decoding import unlike
+from groundshift.models.tokens import text_of
 from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff.material import Material
 
@@ -154,7 +155,8 @@ def decode(
             {"prompt": asked_of(material.prompts[i]), "before": before[i], "after": after[i]}
             for i in other[:3]
         ],
-        "sentence": f"{made['sentence']}; by that alone the base's weights answer {share:.0%} of the prompts otherwise.",
+        "sentence": f"{made['sentence']}; by that alone the base's weights answer {share:.0%} of the prompts "
+        "otherwise.",
     }
 
 
@@ -167,7 +169,7 @@ def asked_of(row: Any) -> str:
     if isinstance(row, str):
         return row
     chat = row.get("messages") or row.get("prompt")
-    return str(chat[-1].get("content", "")) if isinstance(chat, list) else str(row.get("text", chat))
+    return text_of(chat[-1]) if isinstance(chat, list) else str(row.get("text", chat))
 
 
 def _pairs(model: ProbeModel, rows: Sequence[Any], plain: bool, shown: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from groundshift.adaptation import displacement as preferences
 from groundshift.models.activations import ProbeModel, encode, score
 from groundshift.models.activations.rows import continued
 from groundshift.models.tokens import preferences as preferences_of
+from groundshift.models.tokens import text_of
 from groundshift.workflows.diff.tokens import Spoken, overruled
 
 __all__ = ["Scored", "already", "read_pairs", "score_texts", "spoken", "written"]
@@ -166,6 +167,4 @@ def read_pairs(model: ProbeModel, pairs: Sequence[Mapping[str, Any]], **options:
 
 
 def _text(answer: Any) -> str:
-    return (
-        answer if isinstance(answer, str) else "".join(str(message.get("content", "")) for message in answer)
-    )
+    return answer if isinstance(answer, str) else "".join(map(text_of, answer))
