@@ -96,7 +96,9 @@ def tokenise(tokenizer: Any, texts: Sequence[Written], *, spans: bool = False) -
     """
     where = spans or getattr(tokenizer, "is_fast", False)
     front = _front(tokenizer)
-    heads = _read(tokenizer, [t.prompt for t in texts], where)
+    prompts = list(dict.fromkeys(t.prompt for t in texts))  # many answers may follow one
+    once = dict(zip(prompts, _read(tokenizer, prompts, spans), strict=True))
+    heads = [once[t.prompt] for t in texts]
     answered = [i for i, t in enumerate(texts) if t.answer]
     whole = _read(tokenizer, [texts[i].prompt + texts[i].answer for i in answered], where)
     tails = {
