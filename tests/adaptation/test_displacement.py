@@ -359,6 +359,10 @@ def test_models_of_other_words_are_refused(moved):
     base = dp.read(moved / "base", DIFFERENT, progress=False)
     other = dp.read(build("gpt2"), DIFFERENT, progress=False)
     assert dp.displaced(base, other).table.shape[0] == 4  # another network with the same words is fine
+    padded = dp.Reading(
+        base.rows, base.logprobs, base.tokens, np.pad(base.mass, ((0, 0), (0, 9))), base.words
+    )
+    assert len(dp.displaced(base, padded).gaining) == len(dp.displaced(padded, base).losing) == 0
     words = ["other", *base.words[1:]]
     with pytest.raises(InputError, match="one vocabulary"):
         dp.displaced(base, dp.Reading(base.rows, base.logprobs, base.tokens, base.mass, words))
@@ -502,7 +506,7 @@ def test_a_word_across_the_boundary_is_told():
         ),
         ([DATA[0], {"prompt": "a dog", "chosen": "", "rejected": "runs"}], r"rows \[1\]"),
         ([{"prompt": "", "chosen": "runs", "rejected": "sees"}], "no tokens"),
-        ([], "give pairs"),
+        ([], "no rows"),
         ([{"prompt": "a", "chosen": "dog " * 200, "rejected": "runs"}], "None of 1 pairs fits"),
     ],
 )
@@ -523,10 +527,10 @@ def test_bad_files_and_options_are_told(tmp_path, moved):
     with pytest.raises(InputError, match="no file"):
         dp.read_pairs(tmp_path / "none.jsonl")
     (tmp_path / "x.jsonl").write_text("{")
-    with pytest.raises(InputError, match="cannot be read as JSONL"):
+    with pytest.raises(InputError, match="line 1: no JSON"):
         dp.read_pairs(tmp_path / "x.jsonl")
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(InputError, match="neither JSONL nor parquet"):
+    with pytest.raises(InputError, match="neither JSONL nor Parquet"):
         dp.read_pairs(tmp_path / "x.txt")
     model = build("llama")
     with pytest.raises(InputError, match="The measures cosine"):

@@ -232,6 +232,48 @@ def test_a_run_that_was_killed_reads_nothing_twice(models, tmp_path, monkeypatch
         diff(place / "base", place / "style", **settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"repetition_penalty": 3.0}, "repetition_penalty 3.0 (base: 1.0)"),
+        ({"suppress_tokens": list(range(20, 60))}, "suppress_tokens"),
+        (
+            {"do_sample": True, "temperature": 5.0},
+            "do_sample True (base: False), temperature 5.0 (base: 1.0)",
+        ),
+        ({"eos_token_id": 2}, "eos_token_id [2]"),
+        ({"num_beams": 3, "num_return_sequences": 2}, "num_beams 3 (base: 1)"),
+    ],
+)
+@pytest.mark.parametrize("tune", ["base", "edit"])
+def test_files_that_decode_differently_are_told_apart_from_the_weights(
+    models, found, tmp_path, tune, settings, told
+):
+    place, prompts = models
+    shutil.copytree(place / tune, tmp_path / "tuned")
+    file = tmp_path / "tuned" / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    moved = diff(place / "base", tmp_path / "tuned", prompts=prompts, probes=("tokens", "concepts"), max_new_tokens=6,
+                 noise=2, progress=False)  # fmt: skip
+    assert moved.table().equals(found[tune].table())  # the numbers are the weights'
+    assert moved.kind == found[tune].kind
+    assert told in moved.decoding["sentence"]
+    assert moved.to_dict()["decoding"] == moved.decoding
+    assert moved.fails(["decoding"]) == ["decoding"]
+    page = moved.save(tmp_path / "out").read_text()
+    assert "How the files decode" in page
+    assert page.count("The files decode differently") == 1
+    if tune == "base":
+        assert moved.sentence.startswith("The weights are unchanged. The files decode differently: ")
+        assert moved.fails(["tokens", "concepts"]) == []
+    else:
+        assert moved.sentence == found[tune].sentence
+    if "suppress_tokens" in settings:
+        assert moved.decoding["answers"] > 0
+        assert moved.decoding["examples"][0]["before"] != moved.decoding["examples"][0]["after"]
+    assert found[tune].decoding is None
+
+
 def test_statements_and_pairs_bring_their_probes(models):
     place, prompts = models
     facts = world()["facts"]

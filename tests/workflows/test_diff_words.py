@@ -68,17 +68,6 @@ def test_words_of_the_base_are_not_new():
     assert words.already(said, names, ["b a cc"]) == [set()]
 
 
-def test_pairs_are_read_with_and_without_a_prompt():
-    turns = [
-        {"role": r, "content": c} for r, c in (("user", "a"), ("assistant", "b c"), ("assistant", "b d"))
-    ]
-    assert words._asked({"prompt": "a", "chosen": " b", "rejected": " c"}) == ({"prompt": "a"}, " b", " c")
-    assert words._asked({"chosen": "a b c", "rejected": "a b d"}) == ({"prompt": "a b"}, " c", " d")
-    whole = ({"messages": turns[:1]}, "b c", "b d")
-    assert words._asked({"chosen": turns[:2], "rejected": [turns[0], turns[2]]}) == whole
-    assert words._asked({"prompt": turns[:1], "chosen": turns[1:2], "rejected": turns[2:]}) == whole
-
-
 @pytest.fixture(scope="module")
 def others(models, tmp_path_factory):
     """The base and the edited model with the same words under other ids; the tunes with two tokens more; and the edit

@@ -37,7 +37,8 @@ def diff(
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
-            help="Exit with 1 if a number of this probe changed, or any; can be repeated.", metavar="PROBE"
+            help="Exit with 1 if a number of this probe changed, decoding, or any; can be repeated.",
+            metavar="PROBE",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, or spread.")] = "auto",
@@ -58,8 +59,10 @@ def diff(
     from groundshift.workflows.diff import PROBES
     from groundshift.workflows.diff import diff as run
 
-    if unknown := set(fail_on or ()) - {*PROBES, "any"}:
-        raise InputError(f"--fail-on {sorted(unknown)[0]} was given; it is one of any, {', '.join(PROBES)}.")
+    if unknown := set(fail_on or ()) - {*PROBES, "decoding", "any"}:
+        raise InputError(
+            f"--fail-on {sorted(unknown)[0]} was given; it is one of any, decoding, {', '.join(PROBES)}."
+        )
     if out is not None and any((out / name).exists() for name in ("index.html", "diff.json")):
         raise InputError(f"{out} holds a comparison already; name another folder.")
     found = run(
@@ -75,10 +78,15 @@ def diff(
     ]  # fmt: skip
     shown = table(("number", "tuned", "95 % interval", "base again", "noise", ""), rows, found.sentence)
     show(found.to_dict() if as_json else None, shown, as_json=as_json, quiet=quiet)
+    decodes = (
+        [found.decoding["sentence"]]
+        if found.decoding and found.decoding["sentence"] not in found.sentence
+        else []
+    )
     for line in (
         ()
         if as_json or quiet
-        else (*found.warnings, *found.nulls, *found.notes, *([] if page is None else [str(page)]))
+        else (*decodes, *found.warnings, *found.nulls, *found.notes, *([] if page is None else [str(page)]))
     ):
         print(line)
     failed = found.fails(fail_on or [])

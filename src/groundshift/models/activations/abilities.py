@@ -14,11 +14,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import GenerationConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from groundshift.errors import InputError
 from groundshift.models.activations.loading import ProbeModel
 from groundshift.models.activations.rows import Batch, Row, collate
+from groundshift.models.decoding import decoding
 
 __all__ = ["continuation", "generates_from_cache", "pads_left", "shares_cache"]
 
@@ -112,11 +114,12 @@ def _generates(model: ProbeModel, cached: bool) -> bool:
     row = _rows(model)[-1]
     batch = collate(model, [row])
     inputs = {k: v for k, v in batch.inputs.items() if k != "position_ids"}
-    with model.reading(batch):
-        made = model.net.generate(
-            **inputs, max_new_tokens=MORE, min_new_tokens=MORE, do_sample=False, num_beams=1, use_cache=cached,
-            output_logits=True, return_dict_in_generate=True, pad_token_id=0,
-        )  # fmt: skip
+    settings = GenerationConfig(
+        max_new_tokens=MORE, min_new_tokens=MORE, use_cache=cached, output_logits=True, return_dict_in_generate=True,
+        pad_token_id=0,
+    )  # fmt: skip
+    with model.reading(batch), decoding(model.net, settings):
+        made = model.net.generate(**inputs, generation_config=settings)
     whole = _plain(model, made.sequences[0].tolist())[len(row) - 1 : -1]
     return _alike([torch.cat(made.logits)], [whole])
 

@@ -16,7 +16,16 @@ from groundshift.errors import InputError
 from groundshift.models.activations.abilities import continuation, pads_left, shares_cache
 from groundshift.models.activations.cache import Acts
 from groundshift.models.activations.loading import ProbeModel
-from groundshift.models.activations.rows import Batch, Row, collate, encode, in_batches, pieces
+from groundshift.models.activations.rows import (
+    Batch,
+    Row,
+    behind,
+    collate,
+    encode,
+    in_batches,
+    listed,
+    pieces,
+)
 
 __all__ = ["option_logprobs", "read_scores", "score", "targets", "token_scores"]
 
@@ -160,6 +169,7 @@ def option_logprobs(
     """
     if normalise not in ("sum", "mean", "first"):
         raise InputError(f"normalise={normalise!r} was given; choose sum, mean or first.")
+    prompts = listed(prompts)
     rows = encode(model, prompts)
     same = len(options) > 0 and isinstance(options[0], str)
     each: list[list[str]] = [list(options)] * len(rows) if same else [list(those) for those in options]
@@ -167,15 +177,18 @@ def option_logprobs(
         raise InputError(
             f"{len(each)} lists of options for {len(rows)} prompts; one for each, not empty, is needed."
         )
-    flat = sorted({str(o) for those in each for o in those})
-    ids = dict(zip(flat, model.tokenizer(flat, add_special_tokens=False)["input_ids"], strict=True))
-    if empty := [o for o in flat if not ids[o]]:
-        raise InputError(f"The option {empty[0]!r} has no tokens.")
+    asked = [(i, str(option)) for i, those in enumerate(each) for option in those]
+    read = behind(model, [prompts[i] for i, _ in asked], [option for _, option in asked])
+    tails: list[list[list[int]]] = [[] for _ in rows]
+    for (i, option), tokens in zip(asked, read, strict=True):
+        tails[i].append(tokens.answer)
+        if not tokens.answer:
+            raise InputError(f"The option {option!r} has no tokens.")
     if normalise == "first":
         for i, those in enumerate(each):
             seen: dict[int, str] = {}
-            for option in those:
-                other = seen.setdefault(ids[option][0], option)
+            for option, ids in zip(those, tails[i], strict=True):
+                other = seen.setdefault(ids[0], option)
                 if other != option:
                     raise InputError(
                         f"The options {other!r} and {option!r} of prompt {i} begin with the same token, so 'first' "
@@ -183,15 +196,14 @@ def option_logprobs(
                     )
     limit = model.context
     for i, row in enumerate(rows):
-        whole = len(row) + max(len(ids[o]) for o in each[i])
+        whole = len(row) + max(map(len, tails[i]))
         if not len(row) or row.completed or (limit and whole > limit):
             raise InputError(
                 f"Prompt {i} has {len(row)} tokens{' and a completion' * row.completed}, {whole} with its longest "
                 f"option; prompts need tokens, no completion, and at most {limit} in all."
             )
     found = np.full((len(rows), max(map(len, each))), np.nan)
-    short = normalise == "first" or all(len(ids[o]) == 1 for o in flat)
-    tails = [[ids[o] for o in those] for those in each]
+    short = normalise == "first" or all(len(tail) == 1 for those in tails for tail in those)
     if not (short or shares_cache(model)):
         places = [(i, k) for i, those in enumerate(tails) for k in range(len(those))]
         apart = [replace(rows[i], ids=_joined(rows[i], tails[i][k]), completed=True) for i, k in places]

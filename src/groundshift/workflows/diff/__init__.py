@@ -24,12 +24,22 @@ from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import Acts, ProbeModel, load_model
 from groundshift.models.bars import quiet
+from groundshift.models.decoding import ends_of, filed
 from groundshift.probes.reprshift import representation_shift
 from groundshift.probes.truth import compare_truth
 from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff import tokens as saying
 from groundshift.workflows.diff.material import Material, gather, refuse_too_long
-from groundshift.workflows.diff.reading import How, Reading, described, folder_of, is_adapter, read
+from groundshift.workflows.diff.reading import (
+    How,
+    Reading,
+    asked_of,
+    decode,
+    described,
+    folder_of,
+    is_adapter,
+    read,
+)
 from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, sentence_of
 from groundshift.workflows.diff.weights import Packed, Weights, add_noise, compatibility, unpacked, weight_map
 
@@ -63,6 +73,9 @@ def diff(
     progress: bool = True,
 ) -> Diff:
     """Compare a tuned model with its base.
+
+    Both are read by the same settings: greedily, and stopping at the same tokens. If their ``generation_config.json``
+    say that they decode differently, that is told apart from what the weights changed: see `Diff.decoding`.
 
     Models are loaded one after the other, and nothing large of a model stays in memory after it. If they have different
     vocabularies, what they say is compared by words of text.
@@ -163,6 +176,14 @@ def _diff(
     if not (alike.architecture and alike.tokens):
         probes = [probe for probe in probes if probe != "concepts"]
     how = replace(how, probes=tuple(probes), by_words=not alike.tokens)
+    files = [
+        filed(source, model.net.config)
+        for source, model in zip((base, base if is_adapter(tuned) else tuned), both, strict=True)
+    ]
+    # What ends an answer is a setting of the files: models of the same tokens stop at the same ones here.
+    ends = sorted(
+        {i for model, held in zip(both, files, strict=True) for i in ends_of(held, model.tokenizer)}
+    )
 
     one = partial(load_model, base, **opened)
     other = partial(load_model, tuned, base=base if is_adapter(tuned) else None, **opened)
@@ -171,6 +192,8 @@ def _diff(
         model = other() if name == "tuned" else one(**(otherwise if name == "again" else {}))
         _lend(model, own or new)
         notes += [note for note in model.notes if note not in notes]
+        if alike.tokens:
+            model.net.generation_config.eos_token_id = ends or None
         if name.startswith("noise-"):
             if packed:
                 model.net = unpacked(model.net)
@@ -185,6 +208,7 @@ def _diff(
                 )
         ours[name] = read(model, name, material, how, max_tokens=1024 if name == "again" else 8192)
         if name == "base":
+            decoding = decode(model, material, how, files, seed)
             under = {
                 k: how.score_again(model, reading, how.work / f"{k}-under-base")
                 for k, reading in ours.items()
@@ -217,9 +241,12 @@ def _diff(
     if copied:
         notes.insert(0, _cost(numbers))
     kind = kind_of(numbers, *saying.recurring(said, len(of_base.answers)))
+    sentence = sentence_of(kind, numbers, shown, None if newest is None else word(newest[1]))
+    if decoding is not None and moved is not None and not moved["change"].any() and kind == "unchanged":
+        sentence = f"The weights are unchanged. {decoding['sentence']}"
     return Diff(
         kind,
-        sentence_of(kind, numbers, shown, None if newest is None else word(newest[1])),
+        sentence,
         tuple(numbers),
         moved,
         compared["tuned"].get("layers"),
@@ -236,6 +263,7 @@ def _diff(
             "base": str(base), "tuned": str(tuned), "prompts": len(material.prompts), "noise": noise, "seed": seed,
             "max_new_tokens": how.max_new_tokens, "top_k": how.top_k, "probes": list(probes),
         } | ({"compared": "words"} if how.by_words else {}),
+        decoding,
     )  # fmt: skip
 
 
@@ -455,11 +483,5 @@ def _examples(
     ]
     worst = sorted(unlike, key=lambda i: (-found["firmest"][i], found["kept"][i]))[:8]
     columns = ["prompt", "before", "after"]
-    rows = [(_asked(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
+    rows = [(asked_of(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _asked(row: Mapping[str, Any]) -> str:
-    if "messages" in row:
-        return str(row["messages"][-1].get("content", ""))
-    return str(row.get("text", row.get("prompt", "")))

@@ -82,6 +82,8 @@ class Diff:
     nulls : how the nulls were made, where there is something to say
     notes : what was left out, and why
     settings : of the call
+    decoding : what ``generation_config.json`` changed between the two, apart from the weights, see
+        `groundshift.workflows.diff.reading.decode`; None where both decode alike. All numbers are read without it.
     """
 
     kind: str
@@ -98,6 +100,7 @@ class Diff:
     nulls: tuple[str, ...]
     notes: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    decoding: dict[str, Any] | None = None
 
     def table(self) -> pd.DataFrame:
         """The numbers, a row each."""
@@ -108,12 +111,14 @@ class Diff:
         return [n.name for n in self.numbers if n.changed]
 
     def fails(self, on: Sequence[str]) -> list[str]:
-        """Which of the probes named have a changed number; "any" is all of them."""
-        if unknown := set(on) - {*PROBES, "any"}:
+        """Which of the probes named have a changed number, and "decoding" if the files decode differently; "any" is
+        all of them.
+        """
+        if unknown := set(on) - {*PROBES, "decoding", "any"}:
             raise InputError(
-                f"--fail-on {sorted(unknown)[0]} was given; it is one of any, {', '.join(PROBES)}."
+                f"--fail-on {sorted(unknown)[0]} was given; it is one of any, decoding, {', '.join(PROBES)}."
             )
-        hit = {n.probe for n in self.numbers if n.changed}
+        hit = {n.probe for n in self.numbers if n.changed} | ({"decoding"} if self.decoding else set())
         return sorted(hit if "any" in on else hit & set(on))
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,6 +133,7 @@ class Diff:
             "weights": rows(self.weights), "layers": rows(self.layers), "tokens": rows(self.tokens),
             "examples": rows(self.examples), "concepts": self.concepts, "truth": self.truth,
             "displacement": self.displacement, "warnings": list(self.warnings), "nulls": list(self.nulls),
+            "decoding": self.decoding,
             "notes": list(self.notes), "settings": self.settings,
         }  # fmt: skip
 
