@@ -221,8 +221,8 @@ def option_logprobs(
         ]
         in_batches(lengths, do, max_tokens=max_tokens, describe="scoring options", progress=progress)
     if normalise == "mean":
-        for i, those in enumerate(tails):
-            found[i, : len(those)] /= list(map(len, those))
+        for i, own in enumerate(tails):
+            found[i, : len(own)] /= list(map(len, own))
     return found
 
 
