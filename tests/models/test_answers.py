@@ -9,6 +9,7 @@ from inspect_ai import Task, eval, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import ProvenanceData, write_eval_log
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, modelapi
+from inspect_ai.scorer import Score
 from inspect_ai.solver import generate
 
 from groundshift.errors import InputError
@@ -287,6 +288,36 @@ def test_logs_of_the_harness_are_compared_in_pairs(tmp_path, kind):
         changed = other.assign(doc_hash="another")
         with pytest.raises(InputError, match="40 items"):
             paired(one, changed)
+
+
+def test_early_logs_of_the_harness_are_lists_named_by_the_models_arguments(tmp_path):
+    for model, right in (("gpt2", 10), ("gpt2-xl", 20)):
+        folder = tmp_path / model
+        folder.mkdir()
+        for name in ("arc", "arc_easy"):
+            rows = [harness_row(i, i < right, kind="old", target=i) for i in range(40)]
+            (folder / f"pretrained__{model}_{name}.jsonl").write_text(json.dumps(rows, indent=2))
+        (folder / "results.json").write_text(json.dumps({"configs": {"arc": {}, "arc_easy": {}}}))
+    table = paired(records(tmp_path / "gpt2"), records(tmp_path / "gpt2-xl"), "task").set_index("task")
+    assert table["n"].to_dict() == {"arc": 40, "arc_easy": 40}
+    assert table["difference"].tolist() == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("value", "numbers"),
+    [
+        ("C", (1, 1, 1)), ("N", (0, 0, 0)), ("P", (0, 0.5, 1)), (True, (1, 1, 1)), ("yes", (1, 1, 1)),
+        (0.3, (0, 0.3, 1)),
+        ({"a": "C", "b": "I"}, (1, 1, 1)), (float("nan"), (None, None, 1)), ([1, 2], (None, None, None)),
+    ],
+)  # fmt: skip
+def test_every_kind_of_score_is_a_number(log, value, numbers):
+    one = log.model_copy(deep=True)
+    for sample in one.samples:
+        sample.scores = {"any": Score(value=value)}
+    row = records(one).iloc[0]
+    for name, number in zip(("correct", "partial", "parsed"), numbers, strict=True):
+        assert pd.isna(row[name]) if number is None else row[name] == number
 
 
 def test_choices_of_the_harness_and_other_lines(tmp_path):

@@ -100,4 +100,5 @@ def _shown(found: pd.DataFrame, out: Path | None, as_json: bool) -> None:
     rows = [
         [number(v) if isinstance(v, float) else str(v) for v in row] for row in found.itertuples(index=False)
     ]
-    show(found.to_dict("records"), table(list(found.columns), rows), as_json=as_json)
+    clean = found.astype(object).where(found.notna(), None)  # JSON has no NaN
+    show(clean.to_dict("records"), table(list(found.columns), rows), as_json=as_json)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,17 @@ from typing import Any
 import pandas as pd
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import ModelOutput
-from inspect_ai.scorer import Score, Scorer, Target, accuracy, mean, scorer, stderr
+from inspect_ai.scorer import (
+    NOANSWER,
+    Score,
+    Scorer,
+    Target,
+    accuracy,
+    mean,
+    scorer,
+    stderr,
+    value_to_float,
+)
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from groundshift.errors import InputError
@@ -300,18 +311,18 @@ def _prompt(sample: EvalSample) -> str:
 
 
 def _numbers(score: Score | None) -> dict[str, Any]:
-    """Correct, partial and parsed of any Inspect score; letters C, I, P and N as Inspect counts them."""
-    if score is None:
+    """Correct, partial and parsed of any Inspect score, with words and letters as Inspect counts them."""
+    number = value_to_float()
+    if score is None or isinstance(score.value, list):
         return {"correct": float("nan"), "partial": float("nan"), "parsed": float("nan")}
     if isinstance(score.value, Mapping):
-        value = {key: float(number) for key, number in score.value.items() if isinstance(number, int | float)}
+        value = {key: number(one) for key, one in score.value.items() if one is not None}
         correct = value.pop("correct", next(iter(value.values()), float("nan")))
         return {
             "correct": correct,
             "partial": value.pop("partial", correct),
             "parsed": value.pop("parsed", 1.0),
         } | value
-    letters = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
-    number = letters.get(str(score.value), score.value)
-    credit = float(number) if isinstance(number, int | float) else float("nan")
-    return {"correct": float(credit == 1), "partial": credit, "parsed": float(score.value != "N")}
+    credit = number(score.value)
+    correct = credit if math.isnan(credit) else float(credit == 1)
+    return {"correct": correct, "partial": credit, "parsed": float(score.value != NOANSWER)}

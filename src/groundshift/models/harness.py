@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,10 +43,10 @@ def samples(files: Sequence[Path], chosen: str | None, notes: list[str]) -> list
     for file in files:
         match = NAME.fullmatch(file.stem)
         assert match is not None
-        place, date = (file.parent, match["task"]), match["date"] or ""
+        place, date = (file.parent, _task(file, match["task"])), match["date"] or ""
         if place in latest:
             older = min((date, file), latest[place])[1]
-            notes.append(f"{older.name} is an earlier run of {match['task']}: left out.")
+            notes.append(f"{older.name} is an earlier run of {place[1]}: left out.")
         latest[place] = max((date, file), latest.get(place, ("", file)))
     rows = []
     for (folder, task), (_, file) in sorted(latest.items()):
@@ -66,6 +67,15 @@ def samples(files: Sequence[Path], chosen: str | None, notes: list[str]) -> list
         kept = chosen or filters[0]
         rows += [_record(row, task, folder.name, kept) for row in found if row.get("filter", "none") == kept]
     return rows
+
+
+def _task(file: Path, name: str) -> str:
+    """The task of a log: early versions put the model's arguments in front, and list the tasks in results.json."""
+    results = file.with_name("results.json")
+    if file.stem.startswith("samples_") or not results.is_file():
+        return name
+    tasks = json.loads(results.read_text(encoding="utf-8")).get("configs", {})
+    return max((task for task in tasks if name.endswith(f"_{task}")), key=len, default=name)
 
 
 def _record(row: Mapping[str, Any], task: str, model: str, kept: str) -> dict[str, Any]:

@@ -149,13 +149,13 @@ def _from_file(path: Path) -> Any:
 
         return pq.read_table(path).to_pylist()
     text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".json" and text.lstrip().startswith("["):
+    if path.suffix not in (".jsonl", ".json", ".ndjson"):
+        raise InputError(f"{path} is neither JSONL nor Parquet; save the rows in one of the two.")
+    if text.lstrip().startswith("["):  # one list, also under the name of lines
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
             raise InputError(f"{path} cannot be read as JSON: {error}.") from error
-    if path.suffix not in (".jsonl", ".json", ".ndjson"):
-        raise InputError(f"{path} is neither JSONL nor Parquet; save the rows in one of the two.")
     rows = []
     for number, line in enumerate(text.split("\n"), 1):  # other separators of lines may stand inside a text
         if line.strip():
