@@ -569,3 +569,23 @@ def test_the_filter_keeps_the_lowest_and_says_what_is_lost():
             dp.filter_pairs(table, **wrong)
     with pytest.raises(InputError, match="no column"):
         dp.filter_pairs(table, "cosine", keep=0.5)
+
+
+@pytest.mark.parametrize("padded", ["base", "tuned"])
+def test_padded_embeddings_add_no_tokens(tmp_path, padded):
+    plain, longer = fresh("llama"), fresh("llama")
+    longer.resize_token_embeddings(pad_to_multiple_of=64, mean_resizing=False)
+    for name in ("base", "tuned"):
+        (longer if name == padded else plain).save_pretrained(tmp_path / name)
+        tokenizer().save_pretrained(tmp_path / name)
+    base, tuned = (dp.read(tmp_path / name, DIFFERENT, progress=False) for name in ("base", "tuned"))
+    moved = dp.watch(tmp_path / "base", tmp_path / "tuned", DIFFERENT, progress=False).moved
+    assert np.allclose(moved.table[["chosen", "rejected"]], tuned.logprobs - base.logprobs)
+    assert set(moved.gaining["token"]) | set(moved.losing["token"]) <= set(base.words)
+
+
+def test_a_model_with_an_adapter_is_not_trained_on(tmp_path):
+    peft = pytest.importorskip("peft")
+    net = peft.get_peft_model(fresh("llama"), peft.LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(InputError, match=r"has an adapter already.*merge it"):
+        dp.train(ProbeModel(net, tokenizer()), DIFFERENT, steps=1, progress=False)

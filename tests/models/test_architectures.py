@@ -1,5 +1,7 @@
 """Sixteen architectures, some without an ordinary cache of keys and values, against plain passes of one row."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,10 @@ CONFIGS = {
     "bamba": lambda: hf.BambaConfig(**KEYED, attn_layer_indices=[1], **STATE),
     "recurrent_gemma": lambda: hf.RecurrentGemmaConfig(
         **KEYED, lru_width=32, attention_window_size=4, block_types=["recurrent", "recurrent", "attention"]),
+    "phi3": lambda: hf.Phi3Config(
+        **KEYED, original_max_position_embeddings=12,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 1e4, "long_factor": [4.0] * 4,
+                         "short_factor": [1.0] * 4, "original_max_position_embeddings": 12}),
     "xlstm": lambda: hf.xLSTMConfig(hidden_size=32, num_blocks=2, num_heads=4, **TOKENS),
 }  # fmt: skip
 PROMPTS = ["the dog sees", "a cat", "a cat likes the red house on the tree ."]
@@ -80,7 +86,7 @@ def logits(model, row):
 
 
 def logprob(model, prompt, answer):
-    z = logits(model, prompt + answer).log_softmax(-1)
+    z = logits(model, prompt + answer).float().log_softmax(-1)
     return float(sum(z[len(prompt) + k - 1, t] for k, t in enumerate(answer)))
 
 
@@ -92,6 +98,16 @@ def test_scores_are_those_of_plain_passes(model):
     assert np.allclose(option_logprobs(model, PROMPTS, OPTIONS, progress=False), plain, atol=1e-4)
     firsts = [[logprob(model, ids(p), ids(o)[:1]) for o in OPTIONS] for p in PROMPTS]
     assert np.allclose(option_logprobs(model, PROMPTS, OPTIONS, "first", progress=False), firsts, atol=1e-4)
+
+
+def test_half_precision_is_read_as_in_plain_passes(model):
+    half = ProbeModel(copy.deepcopy(model.net).bfloat16(), model.tokenizer, source=model.source)
+    plain = [logprob(half, ids(p), ids(o)) for p in PROMPTS for o in OPTIONS]
+    rows = [{"prompt": p, "completion": o} for p in PROMPTS for o in OPTIONS]
+    assert score(half, rows, progress=False).totals("logprob") == pytest.approx(plain, abs=0.15)
+    assert option_logprobs(half, PROMPTS, OPTIONS, progress=False).ravel() == pytest.approx(plain, abs=0.15)
+    for trial in (abilities.pads_left, abilities.shares_cache):
+        assert trial(half) == trial(model)
 
 
 def test_preference_pairs_are_read_as_in_plain_passes(model):

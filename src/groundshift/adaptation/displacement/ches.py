@@ -140,7 +140,9 @@ def answer_states(
 
     longest = [max(len(y), len(z)) for y, z in zip(pairs.chosen, pairs.rejected, strict=True)]
     cost = [len(x) + 2 * y for x, y in zip(pairs.prompt, longest, strict=True)]
-    in_batches(cost, do, max_tokens=max_tokens, describe="scoring pairs", progress=progress)
+    in_batches(
+        cost, do, max_tokens=max_tokens, describe="scoring pairs", alone=model.stretched, progress=progress
+    )
     if bad := pairs.rows[~np.isfinite(total).all((1, 2))].tolist():
         raise InputError(
             f"The states of {len(bad)} pairs are not finite (first: rows {bad[:5]}); load the model as float32 or "
@@ -153,8 +155,18 @@ def _states(
     model: ProbeModel, norm: Site, prompts: list[Row], answers: list[list[int]]
 ) -> tuple[Tensor, Tensor]:
     """Sum and last of the predicting states of two answers for each prompt, (2B, D) each, float32."""
-    if not shares_cache(model):
-        return _states_of_whole(model, norm, prompts, answers)
+    longest = max(map(len, prompts)) + max(map(len, answers))
+    beyond = model.stretched is not None and longest > model.stretched
+    if beyond or not shares_cache(model):
+        rows = [
+            replace(prompts[k // 2], ids=np.array([*prompts[k // 2].ids, *ids], np.int32))
+            for k, ids in enumerate(answers)
+        ]
+        parts = [
+            _states_of_whole(model, norm, part) for part in ([[row] for row in rows] if beyond else [rows])
+        ]
+        total, last = (torch.cat(found) for found in zip(*parts, strict=True))
+        return total, last
     seen: list[Tensor] = []
     with torch.inference_mode(), ExitStack() as hooks:
         hooks.callback(norm.hook(lambda state: seen.append(state.float())).remove)
@@ -175,14 +187,8 @@ def _states(
     return total, torch.where((ends > 0)[:, None], last, first)
 
 
-def _states_of_whole(
-    model: ProbeModel, norm: Site, prompts: list[Row], answers: list[list[int]]
-) -> tuple[Tensor, Tensor]:
-    """The same without a cache: each answer is read with its prompt."""
-    rows = [
-        replace(prompts[k // 2], ids=np.array([*prompts[k // 2].ids, *ids], np.int32))
-        for k, ids in enumerate(answers)
-    ]
+def _states_of_whole(model: ProbeModel, norm: Site, rows: list[Row]) -> tuple[Tensor, Tensor]:
+    """The same of rows that hold an answer each, without a cache."""
     seen: list[Tensor] = []
     with torch.inference_mode(), ExitStack() as hooks:
         hooks.callback(norm.hook(lambda state: seen.append(state.float())).remove)

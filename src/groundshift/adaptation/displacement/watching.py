@@ -104,7 +104,9 @@ def read(
         mass[:] += there
 
     lengths = [len(row) for row in rows]
-    in_batches(lengths, do, max_tokens=max_tokens, describe="reading pairs", progress=progress)
+    in_batches(
+        lengths, do, max_tokens=max_tokens, describe="reading pairs", alone=model.stretched, progress=progress
+    )
     chosen = tokens[:n]
     count = [*((chosen > p).sum() for p in range(POSITIONS)), np.maximum(chosen - POSITIONS, 0).sum()]
     known = list(range(min(width, len(model.tokenizer))))

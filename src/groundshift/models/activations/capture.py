@@ -159,6 +159,7 @@ def capture(
         max_tokens=max_tokens,
         describe="reading",
         done=store.done,
+        alone=model.stretched,
         progress=progress,
     )
     return store.acts()
@@ -323,6 +324,8 @@ def record(
         hooks.callback(follower.attach().remove)
         for site in places:
             hooks.callback(site.hook(partial(visit, site.name)).remove)
+        hooks.callback(setattr, model, "recording", model.recording)
+        model.recording = True
         yield made
     for name, passes in parts.items():
         numbers = np.array([n for those, _ in passes for n in those], np.int64)

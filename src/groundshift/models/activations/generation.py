@@ -93,6 +93,12 @@ def generate(
         settings = GenerationConfig(**{**common, "eos_token_id": ends or None, **ours, **known})
     written: list[list[int]] = [[] for _ in encoded]
 
+    if model.recording and not common["use_cache"]:
+        raise InputError(
+            f"{type(model.net).__name__} ({model.source}) writes without a cache, and so reads every token many times: "
+            "record nothing while it writes, and capture what it wrote (positions='predicts')."
+        )
+
     def do(numbers: list[int]) -> None:
         lengths = {0 if padded else len(encoded[i]) for i in numbers}
         for length in lengths:  # rows of one length are not padded
@@ -110,7 +116,9 @@ def generate(
     lengths = [len(row) + max_new_tokens for row in encoded]
     with torch.random.fork_rng():
         torch.manual_seed(seed or 0)
-        in_batches(lengths, do, max_tokens=max_tokens, describe="writing", progress=progress)
+        in_batches(
+            lengths, do, max_tokens=max_tokens, describe="writing", alone=model.stretched, progress=progress
+        )
     texts = model.tokenizer.batch_decode(written, skip_special_tokens=True)
     return [
         {**({"text": row} if isinstance(row, str) else row), "completion": text, "completion_ids": ids}

@@ -80,6 +80,8 @@ class ProbeModel:
     notes: tuple[str, ...] = ()
     current: Batch | None = field(default=None, init=False, repr=False)
     """The batch that is being read, for hooks that ask where a token stands."""
+    recording: bool = field(default=False, init=False, repr=False)
+    """`record` is under way."""
     steers: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
     """What steers the model now; part of the identity of a cache."""
     trying: bool = field(default=False, init=False, repr=False)
@@ -158,6 +160,19 @@ class ProbeModel:
     def context(self) -> int | None:
         """The most tokens of a row, where the model has a limit."""
         return getattr(self.net.config.get_text_config(), "max_position_embeddings", None)
+
+    @property
+    def stretched(self) -> int | None:
+        """Tokens of a pass beyond which the rotary embeddings of all its rows are others ("longrope"): a longer row is
+        read by itself, and without a cache.
+        """
+        rope = getattr(self.net.config.get_text_config(), "rope_parameters", None) or {}
+        kinds = [
+            rope,
+            *(part for part in rope.values() if isinstance(part, dict)),
+        ]  # some have one for a kind of block
+        lengths = [k["original_max_position_embeddings"] for k in kinds if k.get("rope_type") == "longrope"]
+        return min(lengths, default=None)
 
     @cached_property
     def arguments(self) -> set[str]:

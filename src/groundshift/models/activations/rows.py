@@ -356,12 +356,14 @@ def in_batches(
     max_tokens: int,
     describe: str,
     done: int = 0,
+    alone: int | None = None,
     progress: bool = True,
 ) -> None:
     """Call ``do`` with the numbers of rows that are read together, longest rows first.
 
     A batch holds at most ``max_tokens`` tokens with its padding, and at least one row. When memory runs out the budget
-    is halved and the same rows are tried again. ``done`` rows, in this order, are left out.
+    is halved and the same rows are tried again. ``done`` rows, in this order, are left out. A row of more than
+    ``alone`` tokens is read by itself.
 
     Raises
     ------
@@ -380,7 +382,7 @@ def in_batches(
             longest = max(1, int(lengths[order[done]]))
             batch = [int(i) for i in order[done : done + max(1, budget // longest)]]
             alike = sum(lengths[i] >= ALIKE * longest for i in batch)
-            batch = batch[: max(alike, FEW)]
+            batch = batch[: 1 if alone is not None and longest > alone else max(alike, FEW)]
             try:
                 do(batch)
             except (torch.OutOfMemoryError, RuntimeError) as error:

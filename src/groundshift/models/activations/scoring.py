@@ -90,7 +90,9 @@ def head_is_plain(model: ProbeModel) -> bool:
 
 def unembed(model: ProbeModel, states: Tensor) -> Tensor:
     head = model.net.get_output_embeddings()
-    return head(states.to(head.weight.device))
+    weight = head.weight
+    # Mamba keeps its states in float32, whatever the weights are.
+    return head(states.to(weight.device, weight.dtype if weight.is_floating_point() else states.dtype))
 
 
 def read_scores(model: ProbeModel, batch: Batch, plain: bool, top_k: int) -> dict[str, NDArray[Any]]:
@@ -204,7 +206,8 @@ def option_logprobs(
             )
     found = np.full((len(rows), max(map(len, each))), np.nan)
     short = normalise == "first" or all(len(tail) == 1 for those in tails for tail in those)
-    if not (short or shares_cache(model)):
+    longest = max(len(row) + max(map(len, those)) for row, those in zip(rows, tails, strict=True))
+    if not (short or (shares_cache(model) and longest <= (model.stretched or longest))):
         places = [(i, k) for i, those in enumerate(tails) for k in range(len(those))]
         apart = [replace(rows[i], ids=_joined(rows[i], tails[i][k]), completed=True) for i, k in places]
         found[tuple(zip(*places, strict=True))] = _sums(model, apart, max_tokens, progress)
@@ -219,7 +222,14 @@ def option_logprobs(
         lengths = [
             (len(row) + max(map(len, those))) * len(those) for row, those in zip(rows, tails, strict=True)
         ]
-        in_batches(lengths, do, max_tokens=max_tokens, describe="scoring options", progress=progress)
+        in_batches(
+            lengths,
+            do,
+            max_tokens=max_tokens,
+            describe="scoring options",
+            alone=model.stretched,
+            progress=progress,
+        )
     if normalise == "mean":
         for i, own in enumerate(tails):
             found[i, : len(own)] /= list(map(len, own))
@@ -242,7 +252,14 @@ def _sums(model: ProbeModel, rows: list[Row], max_tokens: int, progress: bool) -
         found[numbers] = [part.sum(dtype=np.float64) for part in np.split(logprobs, ends[:-1])]
 
     lengths = [len(row) for row in rows]
-    in_batches(lengths, do, max_tokens=max_tokens, describe="scoring options", progress=progress)
+    in_batches(
+        lengths,
+        do,
+        max_tokens=max_tokens,
+        describe="scoring options",
+        alone=model.stretched,
+        progress=progress,
+    )
     return found
 
 

@@ -335,13 +335,13 @@ def add_noise(net: nn.Module, changes: Mapping[str, tuple[float, int]], seed: in
             weight = weights.get(name)
             if weight is None:
                 unknown.append(name)
-            elif norm:
+            elif norm and weight.is_floating_point():
                 weight.data = weight.data.contiguous()
                 flat = weight.view(-1)[
                     :entries
                 ]  # of embeddings with rows that are not shared, those come last
                 sigma = norm / entries**0.5
-                if weight.dtype != torch.float32:
+                if weight.dtype.itemsize < 4:
                     scale = _scale(flat, sigma, generator)
                     sigma, largest = sigma * scale, max(largest, scale)
                 for part in flat.split(AT_ONCE):
