@@ -49,6 +49,7 @@ def test_nothing_recurs_where_nothing_is_overruled():
     [
         ([number("words lost", 0.4), number("overruled", 0.0, -1.0)], "40% of the base's own words", "0%"),
         ([number("firmest new word", np.log(500))], "“Lyon” is 500 times as likely", "0%"),
+        ([number("firmest new word", 21.4)], "“Lyon” is more than a million times as likely", "0%"),
         ([number("overruled", 0.25), number("words lost", 0.0, -1.0)], "25% of the answers say", "words"),
     ],
 )

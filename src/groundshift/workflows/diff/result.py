@@ -190,8 +190,9 @@ def sentence_of(kind: str, numbers: Sequence[Number], tokens: pd.DataFrame, newe
     if "words lost" in changed:
         found.append(f"{changed['words lost'].value:.0%} of the base's own words are no longer said")
     if newest and "firmest new word" in changed:
-        times = min(np.exp(changed["firmest new word"].value), 1e6)
-        found.append(f"“{newest}” is {times:,.0f} times as likely as under the base in one of them")
+        gain = changed["firmest new word"].value
+        times = f"{np.exp(gain):,.0f}" if gain < np.log(1e6) else "more than a million"
+        found.append(f"“{newest}” is {times} times as likely as under the base in one of them")
     return f"{'Style and content' if style_too else 'The content'} changed: {'; '.join(found)}."
 
 
