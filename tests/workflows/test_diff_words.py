@@ -171,7 +171,7 @@ def test_the_same_model_under_other_ids_is_unchanged(models, others):
     assert abs(same.displacement["chosen"]) < 1e-4
     assert same.truth["accuracy"][0] == same.truth["accuracy"][1]
     assert same.weights is None
-    assert any("one null only" in note for note in same.notes)
+    assert any("one null only" in note for note in same.nulls)
     first, second = (load_model(folder) for folder in (place / "base", others / "mixed-base"))
     answers = generate(first, prompts, max_new_tokens=6, progress=False)
     texts = words.written(first, answers)
@@ -192,7 +192,7 @@ def test_a_tune_under_other_ids_is_named_and_its_page_stands_without_weights(mod
     }
     assert set(edit.examples["prompt"][:5]) == asked
     html = edit.save(tmp_path / "out").read_text()
-    assert "Content changed" in html
+    assert "The content changed" in html
     assert "Weights that moved" not in html
 
 
