@@ -66,11 +66,9 @@ DAMAGES = {
 def test_files_that_are_not_those_of_the_model_are_refused_by_name(base, damage):
     change, said = DAMAGES[damage]
     edit(base / "model.safetensors", change)
-    with pytest.raises(InputError, match=said):
-        load_model(base)
-    if damage != "another shape":  # compared only once there are two models
+    for run in (load_model, Weights):
         with pytest.raises(InputError, match=said):
-            Weights(base)
+            run(base)
     with pytest.warns(UserWarning, match=said):
         model = load_model(base, allow_missing=True)
     assert len(model.notes) == 1
@@ -84,8 +82,9 @@ def test_a_shard_that_is_not_there_is_refused(tmp_path):
     assert len(load_model(tmp_path).notes) == 0
     assert set(Weights(tmp_path).names()) == set(net.state_dict())
     first.unlink()
-    with pytest.raises(InputError, match=f"cannot be loaded: .*{first.name}"):
-        load_model(tmp_path)
+    for run in (load_model, Weights):
+        with pytest.raises(InputError, match=f"cannot be loaded: .*{first.name}"):
+            run(tmp_path)
 
 
 @pytest.mark.parametrize("name", [*tiny.TEXT, "gemma2", "llava"])
@@ -256,3 +255,24 @@ def test_every_command_that_loads_a_model_can_allow_missing(base, tmp_path):
         assert f"1 missing: {UP}" in str(result.exception), line
         verb = line[:1] if line[0] == "diff" else line[:2]
         assert "--allow-missing" in CliRunner().invoke(app, [*verb, "--help"]).output
+
+
+@pytest.mark.parametrize("held", ["half", b"version https://git-lfs.github.com/spec/v1", b""])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "adapter_model.safetensors", "adapter_config.json"]
+)
+def test_damaged_files_are_refused(base, tmp_path, held, name):
+    folder = adapter(base, tmp_path / "lora") if name.startswith("adapter") else base
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2] if held == "half" else held)
+    for run in (load_model, lambda source: Weights(source, base)):
+        with pytest.raises(InputError, match=f"{folder}"):
+            run(folder)
+
+
+def test_a_configuration_that_contradicts_itself_is_refused(base):
+    said = json.loads((base / "config.json").read_text()) | {"num_attention_heads": 5}
+    (base / "config.json").write_text(json.dumps(said))
+    for run in (load_model, Weights):
+        with pytest.raises(InputError, match="not a multiple of the number of attention heads"):
+            run(base)

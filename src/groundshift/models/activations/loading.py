@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from groundshift.models.activations.rows import Batch
 
 __all__ = [
+    "DAMAGED",
     "ProbeModel",
+    "damaged",
     "empty_network",
     "gguf_of",
     "load_model",
@@ -50,6 +54,8 @@ __all__ = [
 ]
 
 PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
+DAMAGED = (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError, struct.error)
+MOST = 400  # characters of another library's message
 FIRST = 4  # names that a message tells
 ROUNDED = 0.005  # relative change of a weight that is kept in another dtype, at most
 SAMPLED = 1024  # entries of each weight that go into the fingerprint
@@ -365,16 +371,25 @@ def load_network(
             ) from error
         name = "peft" if "peft" in str(error).lower() else error.name
         raise MissingPart(ModuleNotFoundError(str(error), name=name), f"The model {source}") from error
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{source} cannot be loaded: {_first_line(error)}") from error
+    except DAMAGED as error:
+        raise damaged(source, error) from error
     if "device_map" not in placed:
         try:
             net = net.to(device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device={device!r} was given: {_first_line(error)}") from error
     return net.eval(), root, hub, notes
+
+
+def damaged(source: str, error: BaseException) -> InputError:
+    """What to raise when files cannot be read; an `InputError` passes."""
+    if isinstance(error, InputError):
+        return error
+    told = " ".join((str(error).strip() or type(error).__name__).split())
+    mend = (
+        " A file of it is damaged: copy or download it again." if isinstance(error, SafetensorError) else ""
+    )
+    return InputError(f"{source} cannot be loaded: {told[:MOST]}{'…' * (len(told) > MOST)}{mend}")
 
 
 def unlike(
@@ -438,6 +453,8 @@ def _adapted(net: Any, source: str, revision: str | None, allow_missing: bool) -
             f"The adapter {source} lacks {error}, which its adapter_config.json names, or is of a kind that PEFT does "
             "not know; save it again with save_pretrained."
         ) from error
+    except (OSError, SafetensorError) as error:
+        raise damaged(source, error) from error
     except (RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -630,7 +647,12 @@ def _method(quantised: Any) -> str:
 def _adapter(source: str, revision: str | None) -> dict[str, Any] | None:
     """What ``adapter_config.json`` says, or None if there is none."""
     file = _file(source, "adapter_config.json", revision)
-    return json.loads(file.read_text()) if file else None
+    try:
+        return json.loads(file.read_text()) if file else None
+    except ValueError as error:
+        raise InputError(
+            f"{file} is no JSON ({error}); save the adapter again with save_pretrained."
+        ) from error
 
 
 def _file(source: str, name: str, revision: str | None) -> Path | None:

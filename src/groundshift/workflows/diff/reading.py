@@ -15,9 +15,13 @@ from transformers import GenerationConfig
 from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.models.activations import Acts, ProbeModel, capture, generate, score
+<<<<<<< ours
 from groundshift.models.activations.loading import gguf_of, refuse_no_model, without_weights
 from groundshift.models.decoding import unlike
 from groundshift.models.tokens import text_of
+=======
+from groundshift.models.activations.loading import DAMAGED, gguf_of, refuse_no_model, without_weights
+>>>>>>> theirs
 from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff.material import Material
 
@@ -218,7 +222,7 @@ def described(
         place, hub["gguf_file"] = packed
     try:
         config = AutoConfig.from_pretrained(place, **hub)
-    except (OSError, ValueError, ImportError) as error:
+    except (*DAMAGED, ImportError) as error:
         what = "a model" if Path(root).is_dir() else "a folder here, nor a model of the hub"
         raise InputError(f"{root} is not {what} that can be read: {str(error).splitlines()[0]}") from error
     return without_weights(

@@ -27,7 +27,14 @@ from transformers.core_model_loading import (
 from transformers.utils.loading_report import LoadStateDictInfo
 
 from groundshift.errors import InputError
-from groundshift.models.activations.loading import empty_network, gguf_of, load_network, unlike
+from groundshift.models.activations.loading import (
+    DAMAGED,
+    damaged,
+    empty_network,
+    gguf_of,
+    load_network,
+    unlike,
+)
 
 __all__ = ["Compatibility", "Packed", "Weights", "add_noise", "compatibility", "unpacked", "weight_map"]
 
@@ -67,7 +74,16 @@ class Weights:
     ) -> None:
         self.folder = Path(folder)
         self._held: _Files | dict[str, Tensor]
-        adapter = (self.folder / "adapter_config.json").is_file()
+        try:
+            self._open(base, trust_remote_code, trust_pickle, allow_missing)
+        except DAMAGED as error:
+            raise damaged(str(folder), error) from error
+
+    def _open(
+        self, base: str | Path | None, trust_remote_code: bool, trust_pickle: bool, allow_missing: bool
+    ) -> None:
+        folder = self.folder
+        adapter = (folder / "adapter_config.json").is_file()
         config = (
             None
             if adapter or gguf_of(str(folder))
@@ -410,9 +426,19 @@ class _Files:
                 self._converters[name] = by_pattern[pattern]
             self._parts[name].append((key, pattern or key))
         self._made: dict[str, str] = {}  # name of a tensor → name of the group of parts that it is made of
-        for group in self._parts:
-            made = self._convert(group, "meta") if group in self._converters else [group]
+        mismatched = []
+        for group, parts in self._parts.items():
+            made = (
+                self._convert(group, "meta")
+                if group in self._converters
+                else {group: self._read(parts[0][0], "meta")}
+            )
             self._made |= dict.fromkeys(made, group)
+            mismatched += [
+                (name, tensor.shape, expected[name].shape)
+                for name, tensor in made.items()
+                if name in expected and tensor.shape != expected[name].shape
+            ]
         tied = net.all_tied_weights_keys
         told = LoadStateDictInfo(
             missing_keys={n for n in expected if tied.get(n, n) not in self._made and n not in self._made},
@@ -420,7 +446,7 @@ class _Files:
             mismatched_keys=set(), error_msgs=[], conversion_errors={}, skipped_pp_keys=set(),
         )  # fmt: skip
         net._adjust_missing_and_unexpected_keys(told)
-        unlike(str(folder), told.missing_keys, told.unexpected_keys, [], allow_missing)
+        unlike(str(folder), told.missing_keys, told.unexpected_keys, mismatched, allow_missing)
         self._made = {name: group for name, group in self._made.items() if name in expected}
 
     def __iter__(self) -> Iterator[str]:
