@@ -15,13 +15,9 @@ from transformers import GenerationConfig
 from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.models.activations import Acts, ProbeModel, capture, generate, score
-<<<<<<< ours
-from groundshift.models.activations.loading import gguf_of, refuse_no_model, without_weights
+from groundshift.models.activations.loading import DAMAGED, gguf_of, refuse_no_model, without_weights
 from groundshift.models.decoding import unlike
 from groundshift.models.tokens import text_of
-=======
-from groundshift.models.activations.loading import DAMAGED, gguf_of, refuse_no_model, without_weights
->>>>>>> theirs
 from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff.material import Material
 
