@@ -196,6 +196,22 @@ def _coerced(column: pd.Series[Any]) -> pd.Series[Any]:
     return pd.to_numeric(column, errors="coerce")
 
 
+def plain_array(values: Any) -> NDArray[Any]:
+    """An array of what may be a torch tensor of any device or dtype, or a list of them.
+
+    numpy has no bfloat16, and floating-point tensors come as float64.
+
+    >>> plain_array([1, 2]).tolist()
+    [1, 2]
+    """
+    if isinstance(values, list | tuple) and any(hasattr(value, "detach") for value in values):
+        return np.stack([plain_array(value) for value in values])
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    return np.asarray(values)
+
+
 def refuse_overwriting(path: Path) -> None:
     """Raise `InputError` if something is at ``path`` already."""
     if path.exists():
