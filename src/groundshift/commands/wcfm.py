@@ -166,7 +166,7 @@ def diagnose(
         random_state=seed,
     )
     records = found.to_dict("records")
-    columns = [c for c in found if c not in ("log_mean_weight", "note")] + ["note"]
+    columns = [str(c) for c in found if c not in ("log_mean_weight", "note")] + ["note"]
     show(records, table(columns, [[row[c] for c in columns] for row in records]), as_json=as_json)
 
 

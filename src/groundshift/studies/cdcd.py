@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from groundshift.generation.cdcd import CDCD
 from groundshift.generation.cdcd.modalities import codes_to_images, image_codes
@@ -97,7 +96,7 @@ def contrast(data: Any, rng: np.random.Generator, **size: int) -> dict[str, Any]
     seed, asked = int(rng.integers(2**31)), data["asked"]
     plain, model = (_fitted(data, seed, size, **options) for options in ({"contrast": None}, CONTRAST))
     entropy = model.predictive_entropy(*data["more"])
-    low = _matching_temperature(plain, data["more"], entropy)
+    low = plain.matching_temperature(*data["more"], entropy=entropy)
     made = {
         "vanilla": plain.sample(asked),
         "again": plain.sample(asked, random_state=seed + 1),
@@ -212,15 +211,6 @@ def _alone(data: Any, rng: np.random.Generator, size: dict[str, int], **options:
 def _digits(data: Any, rng: np.random.Generator, size: dict[str, int], **options: Any) -> dict[str, Any]:
     model = _fitted(data, int(rng.integers(2**31)), size, series=False, **options)
     return {"made": model.sample(data["asked"])}
-
-
-def _matching_temperature(plain: CDCD, pairs: Any, entropy: float) -> float:
-    """The temperature at which the plain diffusion has this predictive entropy; 1 where it is no larger anyway."""
-
-    def above(temperature: float) -> float:
-        return plain.predictive_entropy(*pairs, temperature=temperature) - entropy
-
-    return 1.0 if above(1.0) <= 0 else float(brentq(above, 0.2, 1.0, xtol=0.01)) if above(0.2) < 0 else 0.2
 
 
 def _swapped(model: CDCD, asked: Any, seed: int) -> Any:

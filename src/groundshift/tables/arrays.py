@@ -257,7 +257,7 @@ def read_images(folder: str | Path, size: int = 16) -> tuple[NDArray[np.float64]
     InputError
         No sub-folders with images in them; a file that is no image.
     """
-    from PIL import Image, UnidentifiedImageError
+    from groundshift.pictures import read_picture
 
     kinds = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
     files = [
@@ -268,11 +268,7 @@ def read_images(folder: str | Path, size: int = 16) -> tuple[NDArray[np.float64]
     ]
     if not files:
         raise InputError(f"{folder} has no sub-folders with images; one sub-folder per domain is needed.")
-    rows = []
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                rows.append(np.asarray(image.convert("L").resize((size, size)), dtype=float).ravel() / 255)
-        except (UnidentifiedImageError, OSError) as error:
-            raise InputError(f"{file} is no image that can be read ({error}). Take it out.") from error
+    rows = [
+        np.asarray(read_picture(file, "L").resize((size, size)), dtype=float).ravel() / 255 for file in files
+    ]
     return np.array(rows), pd.Series([file.parent.name for file in files], name="domain")

@@ -69,8 +69,8 @@ class Diagnosis:
 
 
 def diagnose(
-    X: ArrayLike,
-    source: ArrayLike | None = None,
+    X: Any,
+    source: Any = None,
     *,
     cost: str = "l2",
     eps: float | str | Sequence[float | str] = "auto",

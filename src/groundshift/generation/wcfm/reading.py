@@ -12,6 +12,7 @@ from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.generation.wcfm.diagnosis import as_rows
+from groundshift.pictures import read_picture
 from groundshift.tables import numeric, open_arrays, plain_array, read_table
 
 __all__ = ["Integers", "pop_labels", "read_rows", "rounded"]
@@ -44,7 +45,7 @@ def read_rows(values: Any, name: str) -> tuple[Array, list[str] | None, Integers
 def _images(dataset: Any) -> Array:
     """The image column of a `datasets.Dataset`, (n, channels, height, width) from -1 to 1."""
     (column,) = (k for k, f in dataset.features.items() if type(f).__name__ == "Image")
-    pictures = [np.asarray(picture, dtype=float) for picture in dataset[column]]
+    pictures = [np.asarray(read_picture(picture, "auto"), dtype=float) for picture in dataset[column]]
     if len({p.shape for p in pictures}) > 1:
         raise InputError(f"Images of column {column!r} differ in size or channels; make them alike first.")
     stacked = np.stack(pictures) / 127.5 - 1
