@@ -137,7 +137,7 @@ def fewer_steps(data: Any, rng: np.random.Generator, *, draws: int, **size: int)
     """The plain diffusion and the contrast, in all steps and in 13 of 20."""
     seed = int(rng.integers(2**31))
     many = np.tile(data["asked"], (draws, 1, 1))
-    made = {}
+    made: dict[str, Any] = {}
     for name, options in (("vanilla", {"contrast": None}), ("contrast", CONTRAST)):
         model = _fitted(data, seed, size, **options)
         made |= {name: model.sample(many), f"{name}_13": model.sample(many, steps=13)}
