@@ -155,10 +155,8 @@ def ask(
     if out is not None:
         found.statements.to_csv(out, index=False)
     kinds = found.report.to_string(float_format="{:.3f}".format)
-    right = (
-        f"alone, it is right on {found.accuracy['true']:.0%} of the true and {found.accuracy['false']:.0%} of the false "
-        "test statements"
-    )
+    true, false = (f"{found.accuracy[name]:.0%} of the {name}" for name in ("true", "false"))
+    right = f"alone, it is right on {true} and {false} test statements"
     show(found.to_dict(), f"{found.verdict}\n({right})\n\n{kinds}", as_json=as_json)
 
 
