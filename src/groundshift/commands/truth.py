@@ -120,6 +120,50 @@ def compare(
 
 
 @app.command()
+def ask(
+    model: Annotated[str, typer.Argument(help="Model directory or id.", metavar="MODEL")],
+    statements: Annotated[list[Path], typer.Argument(help=TABLE_HELP, metavar="STATEMENTS...")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write log odds of the test statements (.csv).")
+    ] = None,
+    context: Annotated[int, typer.Option(help="Statements presented as true before a question.")] = 8,
+    draws: Annotated[int, typer.Option(help="Contexts of each kind for each question.")] = 3,
+    question: Annotated[str, typer.Option(help="Text with {statement}; the default if left out.")] = "",
+    preamble: Annotated[str, typer.Option(help="Text with {statements}; the default if left out.")] = "",
+    answers: Annotated[
+        tuple[str, str], typer.Option(help="What stands for true and for false, with leading spaces.")
+    ] = (" true", " false"),
+    chat: Annotated[bool, typer.Option("--chat", help="Ask in the chat template.")] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Ask whether true statements are true, alone and after statements of each kind that are presented as true."""
+    from groundshift.probes.truth import truth_behaviour
+    from groundshift.probes.truth.behaviour import PREAMBLE, QUESTION
+    from groundshift.tables import refuse_overwriting
+
+    if out is not None:
+        refuse_overwriting(out)
+    found = truth_behaviour(
+        model,
+        list(statements),
+        context=context,
+        draws=draws,
+        question=question or QUESTION,
+        preamble=preamble or PREAMBLE,
+        answers=answers,
+        chat=chat,
+        random_state=seed,
+    )
+    if out is not None:
+        found.statements.to_csv(out, index=False)
+    kinds = found.report.to_string(float_format="{:.3f}".format)
+    true, false = (f"{found.accuracy[name]:.0%} of the {name}" for name in ("true", "false"))
+    right = f"alone, it is right on {true} and {false} test statements"
+    show(found.to_dict(), f"{found.verdict}\n({right})\n\n{kinds}", as_json=as_json)
+
+
+@app.command()
 def score(
     fitted: Annotated[Path, typer.Argument(help="Folder written by fit.", metavar="FITTED")],
     model: Annotated[str, typer.Argument(help="The model that was fitted on.", metavar="MODEL")],

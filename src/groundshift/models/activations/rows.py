@@ -265,17 +265,14 @@ def _image_inputs(model: ProbeModel, number: int, text: str, images: list[Any]) 
             f"Row {number} has an image, and {model.source} has no processor"
             + (f" that can be loaded: {model.no_processor}" if model.no_processor else ".")
         )
-    from PIL import Image, UnidentifiedImageError
+    from PIL.Image import Image
 
-    opened = []
-    for image in images:
-        if isinstance(image, str | Path):
-            try:
-                with Image.open(image) as file:
-                    image = file.convert("RGB")
-            except (OSError, UnidentifiedImageError) as error:
-                raise InputError(f"Row {number}: {image} is no image that can be read.") from error
-        opened.append(image)
+    from groundshift.pictures import read_picture
+
+    try:
+        opened = [read_picture(i) if isinstance(i, str | Path | Image) else i for i in images]
+    except InputError as error:
+        raise InputError(f"Row {number}: {error}") from error
     # As transformers' own reading of chats: a text that has its beginning gets no other.
     bos = getattr(model.tokenizer, "bos_token", None)
     special = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
