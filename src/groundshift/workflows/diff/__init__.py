@@ -224,9 +224,12 @@ def _diff(
     }
     numbers = _numbers(compared)
     said = compared["tuned"]["spoken"]
-    word = compared["tuned"]["words"].__getitem__ if how.by_words else partial(_text, tokenizer)
+    if how.by_words:
+        word = partial(_listed, compared["tuned"]["words"], said)
+    else:
+        word = partial(_word, tokenizer, ours["tuned"].answers, said)
     shown = saying.token_table(said, word)
-    newest = saying.newest(said, compared["tuned"]["firmest"])
+    newest = saying.newest(said, compared["tuned"]["old"], lambda at: any(map(str.isalnum, word(at))))
     truth, moved_pairs = compared["tuned"].get("truth"), compared["tuned"].get("pairs")
     if truth is not None and truth.accuracy[0]["balanced"] < KNOWS:
         notes.append(
@@ -241,7 +244,9 @@ def _diff(
     if copied:
         notes.insert(0, _cost(numbers))
     kind = kind_of(numbers, *saying.recurring(said, len(of_base.answers)))
-    sentence = sentence_of(kind, numbers, shown, None if newest is None else word(newest[1]))
+    sentence = sentence_of(
+        kind, numbers, shown, None if newest is None else (word(newest), float(said.gain[newest]))
+    )
     if decoding is not None and moved is not None and not moved["change"].any() and kind == "unchanged":
         sentence = f"The weights are unchanged. {decoding['sentence']}"
     return Diff(
@@ -273,12 +278,24 @@ def _lend(model: ProbeModel, template: str | None) -> None:
         model.tokenizer.chat_template = template
 
 
-def _text(tokenizer: Any, token: int) -> str:
-    """A token as it reads in a text; as the vocabulary writes it where it is a part of a character."""
-    text = str(tokenizer.decode([token]))
-    return (
-        str(tokenizer.convert_ids_to_tokens(token)) if not text.strip() or "\ufffd" in text else text.strip()
+def _word(tokenizer: Any, answers: Sequence[Mapping[str, Any]], said: saying.Spoken, at: int) -> str:
+    """The word that a token of the answers is part of, as it reads in the text; a special token by its name."""
+    answer, token = int(said.answer[at]), int(said.token[at])
+    if token in tokenizer.all_special_ids:
+        return str(tokenizer.convert_ids_to_tokens(token))
+    ids, place = list(answers[answer]["completion_ids"]), at - int(np.searchsorted(said.answer, answer))
+    before, through, whole = (
+        tokenizer.decode(ids[:n], skip_special_tokens=True) for n in (place, place + 1, len(ids))
     )
+    own = through[len(before) :]
+    begins = len(through) - len(own.lstrip()) if own[:1].isspace() else before.rfind(" ") + 1
+    rest = whole[len(through) :]
+    text = through[begins:] + ("" if rest[:1].isspace() else (rest.split() or [""])[0])
+    return text.strip() or str(tokenizer.convert_ids_to_tokens(token))
+
+
+def _listed(words: Sequence[str], said: saying.Spoken, at: int) -> str:
+    return words[said.token[at]]
 
 
 def _unlike_use(
@@ -356,6 +373,7 @@ def _spoken(base: Reading, other: Reading, under: Acts | words.Scored, special: 
     return {
         "spoken": said,
         "words": names,
+        "old": old,
         "firmest": saying.firmest(said, old),
         "kept": saying.kept(before, after, special),
     }

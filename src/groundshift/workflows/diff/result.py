@@ -23,7 +23,8 @@ PROBES = ("tokens", "concepts", "truth", "displacement")
 LEAST = 0.01
 """A share, a change or nats below this are no change worth the name, however surely they are above a null."""
 FEW = 0.6
-"""A style: recurring tokens are this share of all overruled ones, at least, in `MOST_ANSWERS` of the answers."""
+"""A style alone: recurring tokens, in `MOST_ANSWERS` of the answers, are this share of all overruled ones, at least."""
+PUNCTUATION = ".,;:!?\"'()"
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,9 @@ def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
     recurring, answers : see `groundshift.workflows.diff.tokens.recurring`
     """
     changed = {n.name for n in numbers if n.changed}
-    style = "overruled" in changed and recurring >= FEW and answers >= MOST_ANSWERS
-    content = bool({"words lost", "firmest new word"} & changed) or ("overruled" in changed and not style)
+    style = "overruled" in changed and answers >= MOST_ANSWERS
+    others = "overruled" in changed and not (style and recurring >= FEW)
+    content = bool({"words lost", "firmest new word"} & changed) or others
     if style or content:
         return " and ".join(name for name, found in (("style", style), ("content", content)) if found)
     # States alone say nothing of what a model does: other states can mean the same.
@@ -169,8 +171,10 @@ def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
     return "degree" if told else "unchanged"
 
 
-def sentence_of(kind: str, numbers: Sequence[Number], tokens: pd.DataFrame, newest: str | None = None) -> str:
-    """The kind in words, with the figures that decide it; ``newest`` is the firmest new word."""
+def sentence_of(
+    kind: str, numbers: Sequence[Number], tokens: pd.DataFrame, newest: tuple[str, float] | None = None
+) -> str:
+    """The kind in words, with the figures that decide it; ``newest`` is the firmest new word and its gain in nats."""
     if kind == "unchanged":
         return "Nothing it says changed beyond what another run, or noise of the same size, also does."
     changed = {n.name: n for n in numbers if n.changed}
@@ -190,9 +194,11 @@ def sentence_of(kind: str, numbers: Sequence[Number], tokens: pd.DataFrame, newe
     if "words lost" in changed:
         found.append(f"{changed['words lost'].value:.0%} of the base's own words are no longer said")
     if newest and "firmest new word" in changed:
-        gain = changed["firmest new word"].value
+        word, gain = newest
         times = f"{np.exp(gain):,.0f}" if gain < np.log(1e6) else "more than a million"
-        found.append(f"“{newest}” is {times} times as likely as under the base in one of them")
+        found.append(
+            f"“{word.strip(PUNCTUATION) or word}” is {times} times as likely as under the base in one of them"
+        )
     return f"{'Style and content' if style_too else 'The content'} changed: {'; '.join(found)}."
 
 

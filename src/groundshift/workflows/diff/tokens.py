@@ -132,13 +132,14 @@ def firmest(said: Spoken, before: Sequence[Collection[int]]) -> NDArray[np.float
     return found
 
 
-def newest(said: Spoken, answers: NDArray[np.float64]) -> tuple[int, int] | None:
-    """Answer and token of the firmest new word; ``answers`` as `firmest` gives it."""
-    if not answers.max(initial=0.0):
-        return None
-    answer = int(answers.argmax())
-    at = (said.answer == answer) & said.overruled & (said.gain == answers[answer])
-    return answer, int(said.token[at.argmax()])
+def newest(said: Spoken, before: Sequence[Collection[int]], named: Callable[[int], bool]) -> int | None:
+    """Place of the overruled token that gained most, of those that the base's answer does not have and that are
+    ``named``.
+    """
+    for at in np.argsort(-said.gain, kind="stable"):
+        if said.overruled[at] and said.token[at] not in before[said.answer[at]] and named(int(at)):
+            return int(at)
+    return None
 
 
 def recurring(said: Spoken, n: int) -> tuple[float, float]:
@@ -155,7 +156,7 @@ def recurring(said: Spoken, n: int) -> tuple[float, float]:
 
 def token_table(said: Spoken, word: Callable[[int], str], top: int = 12) -> pd.DataFrame:
     """The tokens that were overruled most often, and in how many answers: a few in all of them are a style, different
-    ones in few are content.
+    ones in few are content. ``word`` gives the word that the token at a place is part of.
 
     Returns
     -------
@@ -165,4 +166,5 @@ def token_table(said: Spoken, word: Callable[[int], str], top: int = 12) -> pd.D
     n = int(said.answer.max()) + 1 if len(said.answer) else 1
     table = rows.groupby("token")["answer"].agg(times="size", answers=lambda a: a.nunique() / n).reset_index()
     table = table.sort_values(["times", "token"], ascending=[False, True]).head(top)
-    return table.assign(token=[word(t) for t in table["token"]]).reset_index(drop=True)
+    places = {int(t): int(i) for i, t in zip(rows.index[::-1], rows["token"][::-1], strict=True)}
+    return table.assign(token=[word(places[t]) for t in table["token"]]).reset_index(drop=True)
