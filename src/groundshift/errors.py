@@ -18,7 +18,7 @@ EXTRAS = {
         ("accelerate", "diffusers", "ot", "PIL", "safetensors", "torch", "torchdiffeq", "transformers"),
         "vision",
     ),
-    **dict.fromkeys(("inspect_ai", "nltk", "peft", "rapidfuzz", "tokenizers", "trl"), "lm"),
+    **dict.fromkeys(("gguf", "inspect_ai", "nltk", "peft", "rapidfuzz", "tokenizers", "trl"), "lm"),
     "datasets": "hub",
     "distributed": "cluster",
     "skops": "model",

@@ -359,6 +359,10 @@ def test_models_of_other_words_are_refused(moved):
     base = dp.read(moved / "base", DIFFERENT, progress=False)
     other = dp.read(build("gpt2"), DIFFERENT, progress=False)
     assert dp.displaced(base, other).table.shape[0] == 4  # another network with the same words is fine
+    padded = dp.Reading(
+        base.rows, base.logprobs, base.tokens, np.pad(base.mass, ((0, 0), (0, 9))), base.words
+    )
+    assert len(dp.displaced(base, padded).gaining) == len(dp.displaced(padded, base).losing) == 0
     words = ["other", *base.words[1:]]
     with pytest.raises(InputError, match="one vocabulary"):
         dp.displaced(base, dp.Reading(base.rows, base.logprobs, base.tokens, base.mass, words))
@@ -502,7 +506,7 @@ def test_a_word_across_the_boundary_is_told():
         ),
         ([DATA[0], {"prompt": "a dog", "chosen": "", "rejected": "runs"}], r"rows \[1\]"),
         ([{"prompt": "", "chosen": "runs", "rejected": "sees"}], "no tokens"),
-        ([], "give pairs"),
+        ([], "no rows"),
         ([{"prompt": "a", "chosen": "dog " * 200, "rejected": "runs"}], "None of 1 pairs fits"),
     ],
 )
@@ -523,10 +527,10 @@ def test_bad_files_and_options_are_told(tmp_path, moved):
     with pytest.raises(InputError, match="no file"):
         dp.read_pairs(tmp_path / "none.jsonl")
     (tmp_path / "x.jsonl").write_text("{")
-    with pytest.raises(InputError, match="cannot be read as JSONL"):
+    with pytest.raises(InputError, match="line 1: no JSON"):
         dp.read_pairs(tmp_path / "x.jsonl")
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(InputError, match="neither JSONL nor parquet"):
+    with pytest.raises(InputError, match="neither JSONL nor Parquet"):
         dp.read_pairs(tmp_path / "x.txt")
     model = build("llama")
     with pytest.raises(InputError, match="The measures cosine"):
@@ -565,3 +569,23 @@ def test_the_filter_keeps_the_lowest_and_says_what_is_lost():
             dp.filter_pairs(table, **wrong)
     with pytest.raises(InputError, match="no column"):
         dp.filter_pairs(table, "cosine", keep=0.5)
+
+
+@pytest.mark.parametrize("padded", ["base", "tuned"])
+def test_padded_embeddings_add_no_tokens(tmp_path, padded):
+    plain, longer = fresh("llama"), fresh("llama")
+    longer.resize_token_embeddings(pad_to_multiple_of=64, mean_resizing=False)
+    for name in ("base", "tuned"):
+        (longer if name == padded else plain).save_pretrained(tmp_path / name)
+        tokenizer().save_pretrained(tmp_path / name)
+    base, tuned = (dp.read(tmp_path / name, DIFFERENT, progress=False) for name in ("base", "tuned"))
+    moved = dp.watch(tmp_path / "base", tmp_path / "tuned", DIFFERENT, progress=False).moved
+    assert np.allclose(moved.table[["chosen", "rejected"]], tuned.logprobs - base.logprobs)
+    assert set(moved.gaining["token"]) | set(moved.losing["token"]) <= set(base.words)
+
+
+def test_a_model_with_an_adapter_is_not_trained_on(tmp_path):
+    peft = pytest.importorskip("peft")
+    net = peft.get_peft_model(fresh("llama"), peft.LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(InputError, match=r"has an adapter already.*merge it"):
+        dp.train(ProbeModel(net, tokenizer()), DIFFERENT, steps=1, progress=False)

@@ -101,7 +101,25 @@ def test_official_files_load(tmp_path):
         (lambda: da.train(["F1" * 20]), "the model reads 64"),
         (lambda: da.train(["F1"], "30k"), "sizes are"),
         (lambda: da.scenario("CMP", "F1", "F2"), "two definitions"),
-        (lambda: da.scenario("CMP", "F1F1", style="code"), "the same list"),
+        *(
+            (
+                lambda name=name, style=style, train=train, held=held: da.scenario(
+                    name, train, held, style=style
+                ),
+                f"{name} would ask for .*, which is trained",
+            )
+            for name, style, train, held in [
+                ("CMP", "code", "F1F1", ""),
+                ("CMP", "code", "F1", ""),
+                ("CMP", "code", "F1F2F1", ""),
+                ("CMP", "paper", "F1", "F1"),
+                ("POOD", "paper", "F1", "F1"),
+                ("OOD", "paper", "F1", "F1"),
+                ("POOD", "code", "F1F2", "F2"),
+                ("OOD", "code", "F2F2", "F2"),
+                ("OOD", "code", "F1", "F1"),
+            ]
+        ),
         (lambda: da.coverage(PAIR, 0.3, np.random.default_rng(0)), "at least 2 are needed"),
         (lambda: da.noise([], p=1.5, rng=np.random.default_rng(0)), r"p=1\.5"),
         (lambda: da.noise([], p=1, domain="elemnt", rng=np.random.default_rng(0)), "mean 'element'"),

@@ -36,9 +36,15 @@ def test_fit_and_sample(files):
     inter = ("--negatives", "inter", "--groups", files / "genre.csv")
     said = call("fit", files / "tokens.npy", "--condition", files / "dance.npy", *inter, "--out", m, *SHORT)
     assert "184 sequences of 24" in said
-    assert "of 16" in said
+    assert "own rank of 16" in said
     report = json.loads((m / "report.json").read_text())
-    assert 1 <= report["held_out"]["rank"] <= 16
+    assert list(report["found"]) == ["held out", "samples", "plain", "cooled"]
+    assert 0.2 <= report["temperature"] <= 1
+    for row in report["found"].values():
+        assert 1 <= row["rank"] <= 16
+        assert 0 <= row["asked_class"] <= 1
+    assert report["found"]["held out"]["asked_class"] > 0.4
+    assert "plain diffusion" in said
     said = call("sample", m, "--condition", files / "dance.npy", "--steps", "5", "--out", made)
     assert "200 sequences of 24 codes" in said
     codes = np.load(made)
@@ -56,7 +62,13 @@ def test_labels_of_a_table_are_a_condition(files):
     said = call(
         "fit", files / "tokens.npy", "--condition", genre, "--contrast", "none", "--out", files / "m", "--json", *SHORT
     )  # fmt: skip
-    assert json.loads(said)["strength"] == 0
+    report = json.loads(said)
+    assert report["strength"] == 0
+    assert list(report["found"]) == ["held out", "samples"]
+    for row in report["found"].values():  # sixteen rows, four classes
+        assert row["conditions"] == 4
+        assert 1 <= row["rank"] <= 4
+        assert 0 < row["most_information"] <= np.log(4)
     pd.DataFrame({"genre": ["pop", "waltz"]}).to_csv(files / "other.csv", index=False)
     with pytest.raises(InputError, match="'waltz'"):
         call("sample", files / "m", "--condition", files / "other.csv", "--out", files / "x.npy")
@@ -69,6 +81,9 @@ def test_wrong_input_is_told(files):
     np.save(files / "short.npy", np.load(dance)[:5])
     with pytest.raises(InputError, match="5 conditions were given for 200"):
         call("fit", tokens, "--condition", files / "short.npy", "--out", files / "m")
+    pd.DataFrame({"genre": ["pop"] * 184 + ["lock"] * 16}).to_csv(files / "sorted.csv", index=False)
+    with pytest.raises(InputError, match="one condition only; shuffle"):
+        call("fit", tokens, "--condition", files / "sorted.csv", "--out", files / "m", *SHORT)
     with pytest.raises(InputError, match="--held-out 200"):
         call("fit", tokens, "--condition", dance, "--held-out", "200", "--out", files / "m")
     with pytest.raises(InputError, match=r"holds no cdcd\.json"):

@@ -66,3 +66,24 @@ def test_compare_a_model_with_itself(files, tmp_path):
 def test_wrong_input_is_told(files):
     with pytest.raises(InputError, match="layer='nine'"):
         call("fit", files / "model", files / "said.csv", "--layer", "nine")
+
+
+def test_ask_prints_and_writes(files, tmp_path):
+    words = (
+        "--question",
+        "is {statement} . a",
+        "--preamble",
+        "yes {statements} . ",
+        "--answers",
+        " yes",
+        " no",
+    )
+    out = tmp_path / "odds.csv"
+    said = call(
+        "ask", files / "model", files / "said.csv", "--context", 2, "--draws", 1, *words, "--out", out
+    )
+    assert "odd" in said
+    assert "test statements" in said
+    assert out.read_text().startswith("statement,entity,T0,odd,true")
+    with pytest.raises(InputError, match=r"need \{statement\}"):
+        call("ask", files / "model", files / "said.csv", "--question", "so?")

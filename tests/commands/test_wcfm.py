@@ -60,6 +60,13 @@ def test_diagnose_needs_no_training(table):
     assert found[2]["eps"] == "inf"
     assert found[0]["tilt_target"] > found[2]["tilt_target"] == 0
     assert "tilt_target" in call("diagnose", table, "--drop", "id,side")
+    by_class = json.loads(
+        call("diagnose", table, "--drop", "id", "--label", "side", "--eps", "0.5,inf", "--json")
+    )
+    assert by_class[0]["share of far"] != by_class[0]["share of near"]
+    assert by_class[1]["share of far"] == pytest.approx(1)
+    with pytest.raises(InputError, match="no column 'sid'"):
+        call("diagnose", table, "--label", "sid")
 
 
 def test_arrays_are_read_and_wrong_input_is_told(table, tmp_path):

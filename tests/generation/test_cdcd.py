@@ -407,6 +407,25 @@ def test_negatives_of_ones_own_and_training_that_goes_on(pairs, tmp_path):
     assert again.history_ == whole.history_
 
 
+def test_the_temperature_of_equal_entropy_is_found(monkeypatch):
+    monkeypatch.setattr(
+        CDCD,
+        "predictive_entropy",
+        lambda self, tokens, condition, *, temperature, random_state: 2 * temperature,
+    )
+    assert CDCD().matching_temperature(None, None, 1.2) == pytest.approx(0.6, abs=0.01)
+    assert CDCD().matching_temperature(None, None, 2.5) == 1.0
+    assert CDCD().matching_temperature(None, None, 0.1) == 0.2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_conditions_of_any_dtype_are_read(dtype, pairs):
+    tokens, labels = pairs
+    numbers = torch.tensor(labels)[:, None].to(dtype)
+    model = CDCD(contrast=None, **{**FEW, "iterations": 2}).fit(torch.tensor(tokens), numbers)
+    assert model.sample(numbers[:3]).shape == (3, 8)
+
+
 def test_bad_input_is_told_before_training(pairs):
     tokens, labels = pairs
     few = {**FEW, "iterations": 2}

@@ -38,6 +38,7 @@ def small_pilots():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimator, "PILOT", 400)
         patch.setattr(estimator, "EVALUATED", 200)
+        patch.setattr(estimator, "GENERATED", 400)
         yield
 
 
@@ -65,7 +66,9 @@ def losses(matcher, seed=0, dtype=torch.float32, n=64):
     ("eps", "dtype"), [(math.inf, torch.float32), (math.inf, torch.float64), (1e9, torch.float32)]
 )
 def test_without_temperature_it_is_plain_flow_matching_bit_for_bit(eps, dtype, n):
-    weighted, plain = (losses(m, dtype=dtype, n=n) for m in (Matcher(eps=eps), Matcher("independent")))
+    weighted, plain = (
+        losses(m, dtype=dtype, n=n) for m in (Matcher(eps=eps), Matcher(coupling="independent"))
+    )
     assert torch.equal(weighted[0], plain[0])
     assert torch.equal(weighted[1], plain[1])
     sharp = losses(Matcher(eps=1.0), dtype=dtype, n=n)
@@ -73,7 +76,7 @@ def test_without_temperature_it_is_plain_flow_matching_bit_for_bit(eps, dtype, n
 
 
 def test_the_batch_mean_of_squares_is_the_loss_of_an_unweighted_coupling():
-    matcher = Matcher("independent", sigma=0.3)
+    matcher = Matcher(coupling="independent", sigma=0.3)
     _, xt, ut = matcher.sample_location_and_conditional_flow(*batch())
     assert torch.equal(matcher.loss(xt, ut), ((xt - ut) ** 2).mean())
 
@@ -83,12 +86,55 @@ def test_plain_draws_are_those_of_torchcfm_under_the_same_seed(sigma):
     peer = pytest.importorskip("torchcfm").ConditionalFlowMatcher(sigma=sigma)
     x0, x1 = (v.reshape(16, 3, 2, 2) for v in batch(16, 12))
     drawn = []
-    for matcher in (Matcher("independent", sigma=sigma), peer):
+    for matcher in (Matcher(coupling="independent", sigma=sigma), peer):
         torch.manual_seed(3)
         drawn.append(matcher.sample_location_and_conditional_flow(x0, x1, return_noise=True))
     assert [v.shape for v in drawn[0]] == [v.shape for v in drawn[1]]
     for ours, theirs in zip(*drawn, strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("ConditionalFlowMatcher", {"coupling": "independent"}),
+        ("ConditionalFlowMatcher", {"eps": 2.0}),
+        ("SchrodingerBridgeConditionalFlowMatcher", {"coupling": "schrodinger"}),
+    ],
+)
+def test_the_matcher_takes_the_place_of_torchcfms(name, ours, dtype):
+    peer = getattr(pytest.importorskip("torchcfm"), name)(0.3)
+    matcher = Matcher(0.3, **ours)
+    assert matcher.sigma == peer.sigma
+    x0, x1, noise = (
+        torch.randn(16, 3, 2, 2, generator=torch.Generator().manual_seed(k)).to(dtype) for k in range(3)
+    )
+    for t in (torch.linspace(0.1, 0.9, 16).to(dtype), 0.25):
+        if name.startswith("Schr") and isinstance(t, float):
+            continue  # torchcfm takes tensors only
+        arguments = {
+            "compute_mu_t": (x0, x1, t), "compute_sigma_t": (t,), "sample_xt": (x0, x1, t, noise),
+            "compute_conditional_flow": (x0, x1, t, noise), "compute_lambda": (t,),
+        }  # fmt: skip
+        for method, given in arguments.items():
+            found, expected = (getattr(m, method)(*given) for m in (matcher, peer))
+            assert torch.equal(torch.as_tensor(found), torch.as_tensor(expected)), method
+    drawn = []
+    for m in (matcher, peer):
+        torch.manual_seed(3)
+        if hasattr(m, "ot_sampler"):
+            m.ot_sampler.sample_plan = lambda a, b: (a, b)
+        if "coupling" in ours and m is matcher:
+            m._couple = lambda a, b, labels: (a, b, labels)
+        drawn.append(m.sample_location_and_conditional_flow(x0, x1, None, True))
+    for ours_, theirs in zip(*drawn, strict=True):
+        assert torch.equal(ours_, theirs)
+
+
+def test_a_coupling_in_the_place_of_sigma_is_refused():
+    with pytest.raises(InputError, match="coupling='ot'"):
+        Matcher("ot")
 
 
 def test_bridges_and_plans_are_those_of_torchcfm():
@@ -97,8 +143,8 @@ def test_bridges_and_plans_are_those_of_torchcfm():
 
     x0, x1 = batch(32)
     exact = OTPlanSampler("exact").get_map(x0, x1)
-    np.testing.assert_allclose(Matcher("ot").plan(x0, x1).numpy(), exact, atol=1e-12)
-    sb = Matcher("schrodinger", sigma=0.8)
+    np.testing.assert_allclose(Matcher(coupling="ot").plan(x0, x1).numpy(), exact, atol=1e-12)
+    sb = Matcher(coupling="schrodinger", sigma=0.8)
     entropic = OTPlanSampler("sinkhorn", reg=2 * 0.8**2).get_map(x0, x1)
     np.testing.assert_allclose(sb.plan(x0, x1).numpy(), entropic, atol=1e-8)
 
@@ -116,7 +162,7 @@ def test_bridges_and_plans_are_those_of_torchcfm():
 def test_exact_transport_pairs_rows_as_pot_does():
     x0, x1 = batch(40)
     partner = ot.emd([], [], ot.dist(x0.numpy(), x1.numpy())).argmax(1)
-    matcher = Matcher("ot")
+    matcher = Matcher(coupling="ot")
     _, _, ut = matcher.sample_location_and_conditional_flow(x0, x1)
     moves = x1[partner] - x0
     for u in ut:
@@ -159,7 +205,7 @@ def test_a_loop_that_forgets_the_weights_is_warned():
     matcher.sample_location_and_conditional_flow(*batch())
     with pytest.warns(UserWarning, match="weights of the last batch were not used"):
         matcher.sample_location_and_conditional_flow(*batch())
-    for quiet in (Matcher("ot"), Matcher(eps=1.0, repair="gibbs"), Matcher(eps=1.0)):
+    for quiet in (Matcher(coupling="ot"), Matcher(eps=1.0, repair="gibbs"), Matcher(eps=1.0)):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             for _ in range(2):
@@ -186,7 +232,7 @@ def test_pairs_have_equal_labels(coupling):
     x0 = torch.randn(60, 2)
     x1 = torch.randn(60, 2)
     x0[:, 1], x1[:, 1] = labels, labels  # each row carries its label
-    matcher = Matcher(eps=1.0, repair="gibbs") if coupling == "gibbs" else Matcher(coupling, eps=1.0)
+    matcher = Matcher(eps=1.0, repair="gibbs") if coupling == "gibbs" else Matcher(coupling=coupling, eps=1.0)
     t, xt, ut, _, y1 = matcher.guided_sample_location_and_conditional_flow(x0, x1, y1=labels)
     assert ut[:, 1].abs().max() == 0
     assert torch.equal(xt[:, 1], y1.float())
@@ -488,6 +534,84 @@ def test_a_column_of_images_of_datasets_is_read():
     assert model.classes_.tolist() == [0, 1, 2]
 
 
+# Dtypes, integers, small tables ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given", [torch.bfloat16, torch.float16, torch.float64, torch.int32, "list", "gradient"]
+)
+def test_tensors_of_any_dtype_are_read(given):
+    X = torch.randn(60, 2, generator=torch.Generator().manual_seed(0)) * 3
+    make = {
+        "list": lambda v: list(v.bfloat16()), "gradient": lambda v: v.clone().requires_grad_()
+    }.get(given, lambda v: v.to(given))  # fmt: skip
+    flow = WCFM(steps=2, random_state=0).fit(make(X), source=make(X + 3), labels=(X[:, 0] > 0).bfloat16())
+    assert np.isfinite(flow.sample(3, labels=torch.tensor([0, 1, 1]).bfloat16())).all()
+    flow = WCFM(steps=2, random_state=0).fit(make(X), covariates=make(X[:, :1]))
+    assert np.isfinite(flow.log_prob(make(X), covariates=make(X[:, :1]))).all()
+    assert np.isfinite(diagnose(make(X), make(X + 3), labels=[0, 1] * 30)["tilt_target"]).all()
+
+
+def test_columns_of_integers_come_back_as_integers(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "count": rng.poisson(3, 200).astype("int8"), "visits": pd.array(rng.poisson(90, 200), "Int64"),
+            "stored": rng.integers(0, 5, 200).astype(float), "price": rng.gamma(2.0, size=200),
+            "vip": rng.random(200) < 0.3,
+        }
+    )  # fmt: skip
+    kinds = {"count": "int8", "visits": "int64", "stored": "int64", "price": "float64", "vip": "bool"}
+    flow = WCFM(standardise=True, steps=20, random_state=0).fit(table)
+    flow.save(tmp_path / "flow")
+    for drawn in (flow.sample(50), WCFM.load(tmp_path / "flow").sample(50)):
+        assert drawn.dtypes.astype(str).to_dict() == kinds
+    table.drop(columns="vip").to_csv(tmp_path / "t.csv", index=False)
+    read = WCFM(standardise=True, steps=20, random_state=0).fit(tmp_path / "t.csv").sample(9)
+    assert read.dtypes.astype(str).tolist() == ["int64", "int64", "int64", "float64"]
+    pixels = rng.integers(0, 256, (80, 2), dtype=np.uint8)
+    drawn = WCFM(standardise=True, steps=5, random_state=0).fit(pixels).sample(500)
+    assert drawn.dtype == np.uint8
+    assert len(np.unique(drawn)) > 50
+
+
+class Shift(torch.nn.Module):
+    """Moves everything by 3: the optimal transport from a normal to its shifted copy."""
+
+    def __init__(self):
+        super().__init__()
+        self.by = torch.nn.Parameter(torch.tensor(3.0), requires_grad=False)
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, t, x):
+        return self.by.expand_as(x) + 0 * self.unused
+
+
+@pytest.mark.parametrize("n", [60, 150, 1000])
+def test_a_perfect_flow_reads_as_perfect_on_a_table_of_any_size(n):
+    ratios = []
+    for seed in range(6):
+        X = np.random.default_rng(seed).standard_normal((n, 2)) + 3
+        flow = WCFM(network=Shift(), steps=1, held_out=0.3, random_state=seed).fit(X)
+        found = flow.evaluation_
+        assert found["energy_excess"] == pytest.approx(0, abs=1e-6)
+        ratios.append(found["w2_at_100"] / found["w2_floor"])
+        assert flow.regions_["rows"].sum() == min(400, n - found["held_out"])
+        assert flow.regions_["rows"].mean() >= min(10, (n - found["held_out"]) / 2)
+        assert flow.regions_["generated"].sum() == pytest.approx(1)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.15)
+
+
+def test_the_diagnosis_says_which_class_loses():
+    cloud = near_far(np.random.default_rng(0), 1000)
+    side = np.array(["near", "far"])[cloud.modes]
+    found = diagnose(cloud.points, eps=[1.0, math.inf], labels=side, random_state=0)
+    assert found["share of far"][0] < 0.7 < 1.2 < found["share of near"][0]
+    assert found.loc[1, ["share of far", "share of near"]].tolist() == pytest.approx([1, 1])
+    with pytest.raises(InputError, match="3 labels were given for 1000 rows"):
+        diagnose(cloud.points, labels=[0, 1, 1])
+
+
 # Bad input ------------------------------------------------------------------------------------------------
 
 
@@ -524,7 +648,9 @@ def test_wrong_input_is_told_before_training():
     with pytest.raises(InputError, match="eps=-1"):
         diagnose(X, eps=-1)
     with pytest.raises(InputError, match="shapes"):
-        Matcher("independent").sample_location_and_conditional_flow(torch.zeros(3, 2), torch.zeros(4, 2))
+        Matcher(coupling="independent").sample_location_and_conditional_flow(
+            torch.zeros(3, 2), torch.zeros(4, 2)
+        )
     with pytest.raises(InputError, match="not fitted"):
         WCFM().sample(3)
 

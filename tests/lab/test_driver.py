@@ -258,6 +258,21 @@ def test_cells_that_run_too_long_are_killed_and_named(tmp_path, monkeypatch):
     assert {failure["kind"] for failure in slow.failures().values()} == {"timeout"}
 
 
+@pytest.mark.parametrize(
+    ("waited", "computed", "overdue"),
+    [(50, 50, False), (200, 20, False), (200, 70, True), (200, 2, True), (70, 65, True)],
+    ids=["in time", "a busy machine", "too long", "hangs", "just too long"],
+)
+def test_cells_on_a_busy_machine_keep_their_time(waited, computed, overdue, monkeypatch):
+    from groundshift.lab import engines
+
+    slot = engines._Slot(0, None, began=-waited, computed=5.0)
+    monkeypatch.setattr(engines._Slot, "pid", 1)
+    monkeypatch.setattr(engines.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(engines, "_processor_s", lambda pid: 5.0 + computed)
+    assert engines.SlotPool._overdue(None, slot, 60.0) is overdue
+
+
 def test_a_slot_whose_worker_is_being_replaced_gets_no_cell(tmp_path, monkeypatch):
     from groundshift.lab.engines import SlotPool, Task
 

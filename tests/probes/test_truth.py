@@ -16,6 +16,7 @@ from groundshift.probes.truth import (
     Bags,
     Scaler,
     TruthStability,
+    behaviour,
     compare_truth,
     conformal_labels,
     conformal_p,
@@ -26,6 +27,7 @@ from groundshift.probes.truth import (
     sliced_wasserstein,
     smil,
     split_by_entity,
+    truth_behaviour,
     two_stages,
 )
 from groundshift.probes.truth import sawmil as machines
@@ -428,6 +430,92 @@ def test_the_published_tables_are_read_whole_and_split(domain, counts):
     sides = [{e for row in table["entities"].iloc[rows] for e in row} for rows in (split.train, split.test)]
     assert not sides[0] & sides[1]
     assert 0.15 < len(split.test) / len(split.kept) < 0.35
+
+
+@pytest.mark.parametrize(
+    ("domain", "positives"),
+    [
+        ("cities_loc", (1672, 2364, 2022, 1864)), ("defs", (1466, 3210, 1756, 1619)),
+        ("med_indications", (1718, 2158, 2107, 1801)),
+    ],
+)  # fmt: skip
+def test_the_label_maps_promote_what_the_official_ones_do(domain, positives):
+    """T0 to T3 on the published training rows, without the noise that the official T1 promotes as well."""
+    files = published(domain)
+    table = read_statements(files)
+    rows = table[pd.concat([pd.read_csv(f) for f in files])["in_train"].to_numpy() == 1]
+    kind, canonical = rows["kind"].to_numpy(), rows["canonical"].to_numpy()
+    maps = {m.name: m for m in label_maps(["synthetic", "fictional"], ["fictional"])}
+    names = ("T0", "synthetic", "fictional", "fictional, canonical")
+    assert tuple(int(maps[n].labels(kind, canonical).sum()) for n in names) == positives
+
+
+# Behaviour ----------------------------------------------------------------------------------------------
+
+
+class Gullible:
+    """Says what is so, but "no" to statements of true entities r0 … r9 after a statement about an unknown place."""
+
+    def __call__(self, model, prompts, answers, chat):
+        found = []
+        for prompt in prompts:
+            *context, asked = prompt.split("|")
+            shaken = "synthetic" in " ".join(context) and int(asked.split()[0][1:]) < 10
+            found.append(-1.0 if "wrong" in asked or shaken else 1.0)
+        return np.array(found)
+
+
+def test_beliefs_that_are_given_up_after_unknown_places_are_counted(monkeypatch):
+    monkeypatch.setattr(behaviour, "_log_odds", Gullible())
+    monkeypatch.setattr(behaviour, "_opened", lambda model: model)
+    rows = [
+        (f"r{k} is {word}", kind, f"r{k}")
+        for k in range(160)
+        for word, kind in (("right", "true"), ("wrong", "false"))
+    ]
+    rows += [(f"{kind} {k}", kind, f"{kind} {k}") for kind in ("synthetic", "fictional") for k in range(40)]
+    table = pd.DataFrame(rows, columns=["statement", "kind", "entity"])
+    how = {
+        "context": 4,
+        "draws": 2,
+        "question": "{statement}",
+        "preamble": "{statements}|",
+        "random_state": 1,
+    }
+    found = truth_behaviour(None, table, **how)
+    asked = found.statements["statement"].str.extract(r"r(\d+) ")[0].astype(int)
+    assert found.accuracy["balanced"] == 1
+    assert found.report.loc["synthetic", "retraction"] == pytest.approx((asked < 10).mean())
+    assert found.report.drop(index="synthetic")["flip"].tolist() == [0, 0]
+    assert found.report["null"].tolist() == [0, 0, 0]
+    assert ((found.statements["synthetic"] < 0) == (asked < 10)).all()
+    assert "4 synthetic statements presented as true change" in found.verdict
+    assert found.to_dict()["statements"] == len(asked)
+    monkeypatch.setattr(behaviour, "_log_odds", lambda model, prompts, answers, chat: -np.ones(len(prompts)))
+    assert "does not tell true from false" in truth_behaviour(None, table, **how).verdict
+
+
+def test_a_language_model_is_asked(tmp_path):
+    how = {"context": 2, "draws": 1, "question": "is {statement} . a", "preamble": "yes {statements} . "}
+    found = truth_behaviour(build("llama"), sentences(), answers=(" yes", " no"), **how)
+    assert list(found.report.index) == ["odd", "true"]
+    assert np.isfinite(found.report[["retraction", "flip", "null", "shift"]].to_numpy()).all()
+    again = truth_behaviour(build("llama"), sentences(), answers=(" no", " yes"), **how)
+    np.testing.assert_allclose(again.statements["T0"], -found.statements["T0"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"question": "is it so?"}, "need {statement}"),
+        ({"context": 0}, "context=0"),
+        ({"context": 99}, "context=99 at once"),
+        ({"answers": (" yes",)}, "1 answers"),
+    ],
+)
+def test_questions_that_cannot_be_asked(options, words):
+    with pytest.raises(InputError, match=words):
+        truth_behaviour("no such model", sentences(), **options)
 
 
 # Bad input ----------------------------------------------------------------------------------------------

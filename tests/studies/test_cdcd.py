@@ -1,7 +1,6 @@
 """The study of contrastive diffusion at quick scale: it runs, its claims read what is measured."""
 
 import numpy as np
-import pytest
 
 from groundshift.lab.study import Sample
 from groundshift.studies import cdcd
@@ -23,14 +22,8 @@ def test_measures_tell_a_perfect_answer_from_a_wrong_one():
     sample = Sample(None, world)
     assert cdcd.causal.score({"swapped": np.roll(world.tokens, -1, axis=0)}, sample)["follows"] == 1
     assert cdcd.causal.score({"swapped": world.tokens}, sample)["follows"] == 0
-    assert cdcd.corresponds.score({"made": world.tokens}, sample)["purity"] == 1
-
-
-def test_the_temperature_of_equal_entropy_is_found():
-    class Plain:
-        def predictive_entropy(self, tokens, condition, temperature=1.0):
-            return 2 * temperature
-
-    assert cdcd._matching_temperature(Plain(), (None, None), 1.2) == pytest.approx(0.6, abs=0.01)
-    assert cdcd._matching_temperature(Plain(), (None, None), 2.5) == 1.0
-    assert cdcd._matching_temperature(Plain(), (None, None), 0.1) == 0.2
+    assert cdcd.corresponds.score({"made": np.tile(world.tokens, (2, 1))}, sample)["purity"] == 1
+    whole = rhythm(np.random.default_rng(0), 200, shared_timbre=True).tokens
+    shares = cdcd.one_timbre.score({"made": {"vanilla": whole, "contrast": world.tokens}}, sample)
+    assert shares["timbre_vanilla"] == 1
+    assert shares["timbre_contrast"] < 0.01

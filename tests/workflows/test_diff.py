@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers.utils import logging
 
 from groundshift.errors import InputError
@@ -17,7 +17,7 @@ from groundshift.models import tinylm
 from groundshift.workflows import diff as workflow
 from groundshift.workflows.diff import diff, tokens
 from groundshift.workflows.diff.result import Number, kind_of
-from groundshift.workflows.diff.weights import Weights, add_noise, weight_map
+from groundshift.workflows.diff.weights import Weights, _effective_rank, add_noise, weight_map
 from groundshift.worlds.tinylm import Retold
 from tests.workflows.conftest import statements, world
 
@@ -131,7 +131,7 @@ def test_the_base_again_is_rounded_otherwise_and_never_larger(models, tmp_path, 
     tinylm.load(place / "base").to(getattr(torch, dtype)).save_pretrained(tmp_path / "base")
     loads, real = [], workflow.load_model
 
-    def loading(*given, base=None, device, trust_remote_code, trust_pickle, **asked):
+    def loading(*given, base=None, device, trust_remote_code, trust_pickle, allow_missing, **asked):
         model = real(*given, base=base, **asked)
         loads.append((asked, model.net.dtype))
         return model
@@ -144,12 +144,12 @@ def test_the_base_again_is_rounded_otherwise_and_never_larger(models, tmp_path, 
     assert found.kind == "unchanged"
 
 
-def test_trusted_pickles_and_tensors_of_one_model_only(models, tmp_path, monkeypatch):
+def test_trusted_pickles_and_unknown_tensors(models, tmp_path, monkeypatch):
     place, prompts = models
     shutil.copytree(place / "edit", tmp_path / "edit")
     (tmp_path / "edit" / "model.safetensors").unlink()
     held = load_file(place / "edit" / "model.safetensors")
-    torch.save(held | {"a.tied.copy": torch.zeros(1)}, tmp_path / "edit" / "pytorch_model.bin")
+    torch.save(held, tmp_path / "edit" / "pytorch_model.bin")
     base, opened, real = Weights(place / "base"), [], torch.load
 
     def opening(file, **options):
@@ -157,7 +157,9 @@ def test_trusted_pickles_and_tensors_of_one_model_only(models, tmp_path, monkeyp
         return real(file, **options)
 
     monkeypatch.setattr(torch, "load", opening)
-    one, other = (weight_map(base, Weights(folder / "edit")) for folder in (place, tmp_path))
+    one, other = (
+        weight_map(base, Weights(folder / "edit", trust_pickle=True)) for folder in (place, tmp_path)
+    )
     pd.testing.assert_frame_equal(one, other)
     assert opened == ["pytorch_model.bin"]
     settings = {
@@ -169,21 +171,21 @@ def test_trusted_pickles_and_tensors_of_one_model_only(models, tmp_path, monkeyp
     }
     with pytest.raises(InputError, match="only as pickles"):
         diff(place / "base", tmp_path / "edit", **settings)
-    found = diff(place / "base", tmp_path / "edit", trust_pickle=True, **settings)
-    assert any("a.tied.copy" in note for note in found.notes)
+    torch.save(held | {"a.copy": torch.zeros(1)}, tmp_path / "edit" / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"1 unknown to the model: a\.copy"):
+        diff(place / "base", tmp_path / "edit", trust_pickle=True, **settings)
+    found = diff(place / "base", tmp_path / "edit", trust_pickle=True, allow_missing=True, **settings)
+    assert any("a.copy" in note for note in found.notes)
 
 
-def test_the_effective_rank_counts_directions(tmp_path):
+def test_the_effective_rank_counts_directions():
     g = torch.Generator().manual_seed(0)
     a, b = (torch.linalg.qr(torch.randn(n, 3, generator=g))[0] for n in (20, 30))
-    start = torch.randn(20, 30, generator=g)
-    for name, sizes in (("base", (0, 0, 0)), ("alike", (2, 2, 2)), ("one", (5, 0, 0)), ("two", (2, 1, 0))):
-        (tmp_path / name).mkdir()
-        change = a @ torch.diag(torch.tensor(sizes, dtype=torch.float32)) @ b.T
-        save_file({"w": start + change}, tmp_path / name / "model.safetensors")
-    base = Weights(tmp_path / "base")
-    ranks = [weight_map(base, Weights(tmp_path / n))["rank"].item() for n in ("alike", "one", "two", "base")]
-    assert ranks == pytest.approx([3, 1, 25 / 17, np.nan], rel=1e-3, nan_ok=True)
+    ranks = [
+        _effective_rank(a @ torch.diag(torch.tensor(sizes)) @ b.T)
+        for sizes in ((2.0, 2.0, 2.0), (5.0, 0.0, 0.0), (2.0, 1.0, 0.0))
+    ]
+    assert ranks == pytest.approx([3, 1, 25 / 17], rel=1e-3)
 
 
 def test_noise_is_as_long_as_the_change_of_each_weight(models):
@@ -191,7 +193,7 @@ def test_noise_is_as_long_as_the_change_of_each_weight(models):
     net, fresh = tinylm.load(place / "base"), tinylm.load(place / "base")
     moved = weight_map(Weights(place / "base"), Weights(place / "edit"))
     changes = {r.tensor: (r.change, r.entries) for r in moved.itertuples()}
-    assert add_noise(net, {**changes, "no.such.weight": (1.0, 4)}, seed=0) == ["no.such.weight"]
+    assert add_noise(net, {**changes, "no.such.weight": (1.0, 4)}, seed=0) == (["no.such.weight"], 1.0)
     before = dict(fresh.named_parameters())
     for name, weight in net.named_parameters():
         assert float((weight - before[name]).detach().norm()) == pytest.approx(changes[name][0], rel=0.3)
@@ -228,6 +230,48 @@ def test_a_run_that_was_killed_reads_nothing_twice(models, tmp_path, monkeypatch
     assert again.to_dict() == whole.to_dict()
     with pytest.raises(InputError, match="another"):
         diff(place / "base", place / "style", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"repetition_penalty": 3.0}, "repetition_penalty 3.0 (base: 1.0)"),
+        ({"suppress_tokens": list(range(20, 60))}, "suppress_tokens"),
+        (
+            {"do_sample": True, "temperature": 5.0},
+            "do_sample True (base: False), temperature 5.0 (base: 1.0)",
+        ),
+        ({"eos_token_id": 2}, "eos_token_id [2]"),
+        ({"num_beams": 3, "num_return_sequences": 2}, "num_beams 3 (base: 1)"),
+    ],
+)
+@pytest.mark.parametrize("tune", ["base", "edit"])
+def test_files_that_decode_differently_are_told_apart_from_the_weights(
+    models, found, tmp_path, tune, settings, told
+):
+    place, prompts = models
+    shutil.copytree(place / tune, tmp_path / "tuned")
+    file = tmp_path / "tuned" / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    moved = diff(place / "base", tmp_path / "tuned", prompts=prompts, probes=("tokens", "concepts"), max_new_tokens=6,
+                 noise=2, progress=False)  # fmt: skip
+    assert moved.table().equals(found[tune].table())  # the numbers are the weights'
+    assert moved.kind == found[tune].kind
+    assert told in moved.decoding["sentence"]
+    assert moved.to_dict()["decoding"] == moved.decoding
+    assert moved.fails(["decoding"]) == ["decoding"]
+    page = moved.save(tmp_path / "out").read_text()
+    assert "How the files decode" in page
+    assert page.count("The files decode differently") == 1
+    if tune == "base":
+        assert moved.sentence.startswith("The weights are unchanged. The files decode differently: ")
+        assert moved.fails(["tokens", "concepts"]) == []
+    else:
+        assert moved.sentence == found[tune].sentence
+    if "suppress_tokens" in settings:
+        assert moved.decoding["answers"] > 0
+        assert moved.decoding["examples"][0]["before"] != moved.decoding["examples"][0]["after"]
+    assert found[tune].decoding is None
 
 
 def test_statements_and_pairs_bring_their_probes(models):

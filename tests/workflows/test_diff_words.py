@@ -68,17 +68,6 @@ def test_words_of_the_base_are_not_new():
     assert words.already(said, names, ["b a cc"]) == [set()]
 
 
-def test_pairs_are_read_with_and_without_a_prompt():
-    turns = [
-        {"role": r, "content": c} for r, c in (("user", "a"), ("assistant", "b c"), ("assistant", "b d"))
-    ]
-    assert words._asked({"prompt": "a", "chosen": " b", "rejected": " c"}) == ({"prompt": "a"}, " b", " c")
-    assert words._asked({"chosen": "a b c", "rejected": "a b d"}) == ({"prompt": "a b"}, " c", " d")
-    whole = ({"messages": turns[:1]}, "b c", "b d")
-    assert words._asked({"chosen": turns[:2], "rejected": [turns[0], turns[2]]}) == whole
-    assert words._asked({"prompt": turns[:1], "chosen": turns[1:2], "rejected": turns[2:]}) == whole
-
-
 @pytest.fixture(scope="module")
 def others(models, tmp_path_factory):
     """The base and the edited model with the same words under other ids; the tunes with two tokens more; and the edit
@@ -182,7 +171,7 @@ def test_the_same_model_under_other_ids_is_unchanged(models, others):
     assert abs(same.displacement["chosen"]) < 1e-4
     assert same.truth["accuracy"][0] == same.truth["accuracy"][1]
     assert same.weights is None
-    assert any("one null only" in note for note in same.notes)
+    assert any("one null only" in note for note in same.nulls)
     first, second = (load_model(folder) for folder in (place / "base", others / "mixed-base"))
     answers = generate(first, prompts, max_new_tokens=6, progress=False)
     texts = words.written(first, answers)
@@ -203,7 +192,7 @@ def test_a_tune_under_other_ids_is_named_and_its_page_stands_without_weights(mod
     }
     assert set(edit.examples["prompt"][:5]) == asked
     html = edit.save(tmp_path / "out").read_text()
-    assert "Content changed" in html
+    assert "The content changed" in html
     assert "Weights that moved" not in html
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from groundshift.lab.console import Json, Quiet, show
+from groundshift.lab.console import AllowMissing, Json, Quiet, show
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,6 +52,7 @@ def capture(
     trust_pickle: Annotated[
         bool, typer.Option(help="Read weights from .bin files, which can run code.")
     ] = False,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -66,6 +67,7 @@ def capture(
         dtype=model_dtype,
         trust_remote_code=trust_remote_code,
         trust_pickle=trust_pickle,
+        allow_missing=allow_missing,
     )
     acts = activations.capture(
         read,

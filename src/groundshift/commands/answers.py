@@ -1,4 +1,4 @@
-"""``groundshift answers …``: tables of what Inspect logged."""
+"""``groundshift answers …``: tables of what Inspect or lm-evaluation-harness logged."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Graded answers: tables and comparisons of Inspect's logs, with intervals over groups of items.",
+    help="Graded answers: tables and comparisons of Inspect's and lm-evaluation-harness's logs, over groups of items.",
 )
 
 By = Annotated[list[str] | None, typer.Option("--by", help="Column to split by; may be given again.")]
 Value = Annotated[str, typer.Option(help="Score: correct, partial, or another of the scorer's.")]
-Scorer = Annotated[str | None, typer.Option(help="Whose scores; the first one's if left out.")]
+Scorer = Annotated[
+    str | None,
+    typer.Option(help="Whose scores (of lm-evaluation-harness: which filter); the first if left out."),
+]
+Group = Annotated[str | None, typer.Option(help="Column with the group that an item belongs to.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the table (.csv or .parquet).")]
 
 
 @app.command("table")
 def table_(
-    logs: Annotated[list[Path], typer.Argument(help="Log files of Inspect, or folders of them.")],
+    logs: Annotated[list[Path], typer.Argument(help="Log files, or folders of them.")],
     by: By = None,
     value: Value = "correct",
     scorer: Scorer = None,
+    group: Group = None,
     min_n: Annotated[int, typer.Option(help="Fewer items than this give a dash.")] = 10,
     out: Out = None,
     as_json: Json = False,
@@ -39,7 +44,9 @@ def table_(
     from groundshift.measures.answers import summarise
     from groundshift.models.answers import records
 
-    _shown(summarise(records(logs, scorer), by or (), value, min_n=min_n), out, as_json)
+    found = records(logs, scorer, group)
+    _noted(found)
+    _shown(summarise(found, by or (), value, min_n=min_n), out, as_json)
 
 
 @app.command()
@@ -49,6 +56,7 @@ def compare(
     by: By = None,
     value: Value = "correct",
     scorer: Scorer = None,
+    group: Group = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -56,21 +64,31 @@ def compare(
     from groundshift.measures.answers import paired
     from groundshift.models.answers import records
 
-    _shown(paired(records(before, scorer), records(after, scorer), by or (), value), out, as_json)
+    first, second = (records(logs, scorer, group) for logs in (before, after))
+    _noted(first, second)
+    _shown(paired(first, second, by or (), value), out, as_json)
 
 
 @app.command("records")
 def records_(
-    logs: Annotated[list[Path], typer.Argument(help="Log files of Inspect, or folders of them.")],
+    logs: Annotated[list[Path], typer.Argument(help="Log files, or folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Table to write (.csv or .parquet).")],
     scorer: Scorer = None,
+    group: Group = None,
 ) -> None:
     """All items of the logs as one table, a row each."""
     from groundshift.models.answers import records
     from groundshift.tables import write_table
 
-    write_table(records(logs, scorer), out)
+    found = records(logs, scorer, group)
+    _noted(found)
+    write_table(found, out)
     typer.echo(out)
+
+
+def _noted(*records: pd.DataFrame) -> None:
+    for note in dict.fromkeys(note for found in records for note in found.attrs["notes"]):
+        typer.echo(note, err=True)
 
 
 def _shown(found: pd.DataFrame, out: Path | None, as_json: bool) -> None:
@@ -82,4 +100,5 @@ def _shown(found: pd.DataFrame, out: Path | None, as_json: bool) -> None:
     rows = [
         [number(v) if isinstance(v, float) else str(v) for v in row] for row in found.itertuples(index=False)
     ]
-    show(found.to_dict("records"), table(list(found.columns), rows), as_json=as_json)
+    clean = found.astype(object).where(found.notna(), None)  # JSON has no NaN
+    show(clean.to_dict("records"), table(list(found.columns), rows), as_json=as_json)

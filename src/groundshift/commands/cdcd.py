@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from groundshift.errors import InputError
-from groundshift.lab.console import Json, Quiet, number, show
+from groundshift.lab.console import Json, Quiet, number, show, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,6 +49,10 @@ def fit(
     drop: Annotated[float, typer.Option(help="Share of conditions left out, for sample --guidance.")] = 0.0,
     text_encoder: Annotated[str, typer.Option(help="Hugging Face text encoder, for a .txt condition.")] = "",
     held_out: Annotated[int, typer.Option(help="Last rows kept for the report.")] = 64,
+    baselines: Annotated[
+        bool,
+        typer.Option(help="Also fit the plain diffusion and sample it, cooled as well, beside the contrast."),
+    ] = True,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -57,6 +61,8 @@ def fit(
     import json
 
     import numpy as np
+    from rich.console import Group
+    from sklearn.base import clone
 
     from groundshift.generation.cdcd import CDCD
     from groundshift.generation.cdcd.estimator import read_tokens
@@ -74,7 +80,11 @@ def fit(
         raise InputError(
             f"--held-out {held_out} of {len(codes)} rows was asked for; at least 2, and not all."
         )
-    train = slice(0, len(codes) - held_out)
+    train, kept = slice(0, len(codes) - held_out), slice(len(codes) - held_out, None)
+    if len({row if isinstance(row, str) else np.asarray(row).tobytes() for row in given[kept]}) < 2:
+        raise InputError(
+            f"The last {held_out} rows, kept for the report, have one condition only; shuffle the rows."
+        )
     model = CDCD(
         steps=steps,
         contrast=None if contrast == "none" else contrast,  # type: ignore[arg-type]
@@ -95,10 +105,26 @@ def fit(
         text_encoder=text_encoder or None,
         random_state=seed,
     ).fit(codes[train], given[train], groups=None if labels is None else labels[train])
-    kept, asked = codes[train.stop :], given[train.stop :]
+    asked = given[kept]
+    made = {"held out": codes[kept], "samples": model.sample(asked)}
+    temperature, judge = None, model
+    if baselines and model.contrast is not None:
+        judge = clone(model).set_params(contrast=None).fit(codes[train], given[train])
+        entropy = model.predictive_entropy(codes[kept], asked)
+        temperature = judge.matching_temperature(codes[kept], asked, entropy)
+        made["plain"] = judge.sample(asked)
+        made["cooled"] = judge.sample(asked, temperature=temperature)
+    labelled = labels if labels is not None else given if model.classes_ is not None else None
+    found: dict[str, dict[str, float]] = {
+        name: judge.correspondence(rows, asked, candidates=held_out) for name, rows in made.items()
+    }
+    if labelled is not None:
+        for name, share in _asked_class(codes[train], labelled[train], made, labelled[kept]).items():
+            found[name]["asked_class"] = share
     report = {
-        "held_out": model.correspondence(kept, asked, candidates=held_out),
-        "samples": model.correspondence(model.sample(asked), asked, candidates=held_out),
+        "found": found,
+        "judge": "the plain diffusion" if judge is not model else "the model itself",
+        "temperature": temperature,
         "strength": float(model.strength_.max()),
         "used_codes": model.used_codes_,
         "steps": steps,
@@ -107,15 +133,25 @@ def fit(
     }
     model.save(out)
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    lines = [f"{len(codes) - held_out:,} sequences of {codes.shape[1]}, {model.used_codes_} codes in use"]
-    for name in ("held_out", "samples"):
-        found: Any = report[name]
-        lines.append(
-            f"{name.replace('_', ' ')}: own condition ranks {found['rank']:.1f} of {held_out}, at least "
-            f"{number(found['information'])} nats shared, code entropy {number(found['code_entropy'])}"
-        )
-    lines.append(f"({held_out} rows, {steps} steps, no truncation)")
-    show(report, "\n".join([*lines, str(out)]), as_json=as_json, quiet=quiet)
+    real = found["held out"]
+    columns = {
+        "rank": f"own rank of {real['conditions']}",
+        "information": f"nats shared of {number(real['most_information'])}",
+        "code_entropy": "code entropy",
+        **({"asked_class": "asked class"} if labelled is not None else {}),
+    }
+    names = {"plain": "plain diffusion"} | (
+        {"cooled": f"plain at T = {number(temperature)}"} if temperature else {}
+    )
+    lines: list[Any] = [
+        f"{len(codes) - held_out:,} sequences of {codes.shape[1]}, {model.used_codes_} codes in use",
+        table(
+            ["", *columns.values()],
+            [[names.get(row, row), *(number(value[c]) for c in columns)] for row, value in found.items()],
+        ),
+        f"({held_out} rows, {steps} steps, no truncation; ranks and nats by {report['judge']})",
+    ]
+    show(report, Group(*lines, str(out)), as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -148,6 +184,17 @@ def sample(
     )
     np.save(out, made)
     show(None, f"{made.shape[0]:,} sequences of {made.shape[1]} codes in {out}")
+
+
+def _asked_class(codes: Any, labels: Any, made: dict[str, Any], asked: Any) -> dict[str, float]:
+    """Share of rows in which a logistic regression from codes to classes, fitted to training rows, finds the class."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    classifier = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=1000))
+    classifier.fit(codes, labels)
+    return {name: float(classifier.score(rows, asked)) for name, rows in made.items()}
 
 
 def _array(path: Path) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from groundshift.errors import InputError
-from groundshift.lab.console import Json, Quiet, show, table
+from groundshift.lab.console import AllowMissing, Json, Quiet, show, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +120,7 @@ def train(
     cot: Annotated[bool, typer.Option("--cot/--no-cot", help="With chains of thought.")] = True,
     official: Annotated[bool, typer.Option(help="The choices of the published code.")] = False,
     seed: Seed = 0,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -132,7 +133,7 @@ def train(
     made = da.train(
         _lists(rules), size, model=model or None, arch=arch, lengths=_numbers("--lengths", lengths), letters=pools,  # type: ignore[arg-type]
         block=block, steps=steps, batch=batch, lr=lr, cot=cot, compat="official" if official else None, seed=seed,  # type: ignore[arg-type]
-        out=out,
+        allow_missing=allow_missing, out=out,
     )  # fmt: skip
     weights = made.net.num_parameters()
     facts = {"out": str(out), "weights": weights, "steps": len(made.history), "loss": made.history[-1]}
@@ -164,6 +165,7 @@ def evaluate(
     seed: Seed = 0,
     out: MaybeFolder = None,
     plot: Plot = None,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """Ask a model along an axis of shift, and score whole chains, reasoning and answers."""
@@ -171,7 +173,7 @@ def evaluate(
 
     _writable(out, plot)
     trained = _lists(known) if known else []
-    opened: Any = [_opened(da, model, trained) for model in models]
+    opened: Any = [_opened(da, model, trained, allow_missing) for model in models]
     if axis in ("size", "coverage"):
         opened = dict(opened)
     elif len(opened) > 1:
@@ -217,6 +219,7 @@ def heal(
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-3,
     known: Known = "",
     seed: Seed = 0,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """How few records of a new list of rules heal it, and what is forgotten?"""
@@ -225,7 +228,7 @@ def heal(
 
     if out is not None:
         refuse_filled(out)
-    _, start = _opened(da, model, _lists(known) if known else [])
+    _, start = _opened(da, model, _lists(known) if known else [], allow_missing)
     if da.rule_list(rules) in start.train:
         raise InputError(f"{rules} was trained already, so there is nothing to heal; name another list.")
     rows = []
@@ -240,12 +243,12 @@ def heal(
     show(rows, text, as_json=as_json)
 
 
-def _opened(da: Any, text: str, trained: list[str]) -> tuple[str | float, Any]:
+def _opened(da: Any, text: str, trained: list[str], allow_missing: bool) -> tuple[str | float, Any]:
     name, equals, source = text.partition("=")
     key: str | float = name
     with contextlib.suppress(ValueError):
         key = float(name)
-    return key, da.open_model(source if equals else text, train=trained)
+    return key, da.open_model(source if equals else text, train=trained, allow_missing=allow_missing)
 
 
 def _report(result: Any, out: Path | None, plot: Path | None, as_json: bool) -> None:

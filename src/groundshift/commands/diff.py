@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from groundshift.errors import InputError
-from groundshift.lab.console import Json, Out, Quiet, number, show, table
+from groundshift.lab.console import AllowMissing, Json, Out, Quiet, number, show, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -37,7 +37,8 @@ def diff(
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
-            help="Exit with 1 if a number of this probe changed, or any; can be repeated.", metavar="PROBE"
+            help="Exit with 1 if a number of this probe changed, decoding, or any; can be repeated.",
+            metavar="PROBE",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, or spread.")] = "auto",
@@ -45,6 +46,7 @@ def diff(
         bool, typer.Option("--trust-remote-code", help="Run code of the model.")
     ] = False,
     trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Read weights from pickles.")] = False,
+    allow_missing: AllowMissing = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -57,15 +59,17 @@ def diff(
     from groundshift.workflows.diff import PROBES
     from groundshift.workflows.diff import diff as run
 
-    if unknown := set(fail_on or ()) - {*PROBES, "any"}:
-        raise InputError(f"--fail-on {sorted(unknown)[0]} was given; it is one of any, {', '.join(PROBES)}.")
+    if unknown := set(fail_on or ()) - {*PROBES, "decoding", "any"}:
+        raise InputError(
+            f"--fail-on {sorted(unknown)[0]} was given; it is one of any, decoding, {', '.join(PROBES)}."
+        )
     if out is not None and any((out / name).exists() for name in ("index.html", "diff.json")):
         raise InputError(f"{out} holds a comparison already; name another folder.")
     found = run(
         base, tuned, prompts=prompts, statements=statements, pairs=pairs,
         probes=[name.strip() for name in probes.split(",") if name.strip()], max_new_tokens=max_new_tokens,
         noise=noise, seed=seed, device=device, trust_remote_code=trust_remote_code, trust_pickle=trust_pickle,
-        work=None if out is None else out / "work", progress=not (quiet or as_json),
+        allow_missing=allow_missing, work=None if out is None else out / "work", progress=not (quiet or as_json),
     )  # fmt: skip
     page = None if out is None else found.save(out)
     rows = [
@@ -74,7 +78,16 @@ def diff(
     ]  # fmt: skip
     shown = table(("number", "tuned", "95 % interval", "base again", "noise", ""), rows, found.sentence)
     show(found.to_dict() if as_json else None, shown, as_json=as_json, quiet=quiet)
-    for line in () if as_json or quiet else (*found.notes, *([] if page is None else [str(page)])):
+    decodes = (
+        [found.decoding["sentence"]]
+        if found.decoding and found.decoding["sentence"] not in found.sentence
+        else []
+    )
+    for line in (
+        ()
+        if as_json or quiet
+        else (*decodes, *found.warnings, *found.nulls, *found.notes, *([] if page is None else [str(page)]))
+    ):
         print(line)
     failed = found.fails(fail_on or [])
     for name in failed:

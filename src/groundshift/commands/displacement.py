@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from groundshift.errors import InputError
-from groundshift.lab.console import Json, Quiet, number, show, table
+from groundshift.lab.console import AllowMissing, Json, Quiet, number, show, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +37,7 @@ def score_pairs(
     ] = "ches,ln_ches,edit,last_inner",
     template: Template = "auto",
     max_tokens: MaxTokens = 8192,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -55,6 +56,7 @@ def score_pairs(
         measures.split(","),
         template=template,
         max_tokens=max_tokens,
+        allow_missing=allow_missing,
     )
     if int(os.environ.get("RANK", 0)):
         return  # under torchrun the first process writes the whole table
@@ -145,6 +147,7 @@ def train(
     template: Template = "auto",
     max_tokens: MaxTokens = 8192,
     seed: Seed = 0,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -161,7 +164,7 @@ def train(
     tuned = dp.train(
         model, pairs, loss=loss, beta=beta, sft=sft, penalty=penalty, per_token=per_token, steps=steps or None,
         batch=batch, lr=lr, optimiser=optimiser, lora=lora, template=template, max_tokens=max_tokens, seed=seed,
-        out=out, on_step=monitor,
+        out=out, on_step=monitor, allow_missing=allow_missing,
     )  # fmt: skip
     last = tuned.history.iloc[-1]
     data = {"steps": len(tuned.history), "last": last.to_dict(), "notes": tuned.notes, "out": str(out)}
@@ -199,6 +202,7 @@ def watch(
     template: Template = "auto",
     max_tokens: MaxTokens = 8192,
     seed: Seed = 0,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -214,6 +218,7 @@ def watch(
     report = dp.watch(
         base, tuned, pairs, samples=samples, classify=None if classes is None else _classifier(classes),
         max_new_tokens=max_new_tokens, template=template, max_tokens=max_tokens, seed=seed,
+        allow_missing=allow_missing,
     )  # fmt: skip
     if out is not None:
         report.write(out, f"{tuned} against {base}")
@@ -256,13 +261,14 @@ def explain(
     rejected: Annotated[str, typer.Argument(help="One token.", metavar="REJECTED")],
     beta: Annotated[float, typer.Option(help="Of DPO.")] = 0.1,
     top: Annotated[int, typer.Option(help="Tokens that gain, and that lose.")] = 5,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """What a first step on one pair of single tokens does to the chosen one, and who gains."""
     from groundshift.adaptation import displacement as dp
 
-    found = dp.first_order(model, prompt, chosen, rejected, beta=beta, top=top)
+    found = dp.first_order(model, prompt, chosen, rejected, beta=beta, top=top, allow_missing=allow_missing)
     data = {
         "w_part": found.w_part, "h_part": found.h_part, "total": found.total, "tokens": found.tokens.to_dict("records")
     }  # fmt: skip

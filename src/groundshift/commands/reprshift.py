@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from groundshift.errors import InputError
-from groundshift.lab.console import Json, Quiet, number, show, table
+from groundshift.lab.console import AllowMissing, Json, Quiet, number, show, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,6 +42,7 @@ def fit(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, or spread over accelerators.")] = "auto",
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -58,7 +59,7 @@ def fit(
 
     def read(name: str, under: str | None = None) -> tuple[Any, Any]:
         """One model is in memory at a time: what is kept of it are its states and its unembedding."""
-        model = load_model(name, base=under, device=device)
+        model = load_model(name, base=under, device=device, allow_missing=allow_missing)
         acts = reprshift.token_states(
             model, rows, site, token=token or None, positions=positions, max_new_tokens=max_new_tokens,
             progress=not quiet,
@@ -120,6 +121,7 @@ def steer_model(
         Path | None, typer.Option(help="Keep the vector in this .safetensors file; must be new.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, or spread over accelerators.")] = "auto",
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -133,7 +135,7 @@ def steer_model(
     if save is not None:
         refuse_overwriting(save)
     read = None if vector is not None else (read_rows(source), read_rows(target))  # type: ignore[arg-type]
-    opened = load_model(model, device=device)
+    opened = load_model(model, device=device, allow_missing=allow_missing)
     if read is None:
         v = reprshift.SteeringVector.load(vector)  # type: ignore[arg-type]
     else:

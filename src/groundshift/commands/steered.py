@@ -69,7 +69,9 @@ def sample(
         str, typer.Option(help="steered, stopgrad, explicit, replace, final or dps.")
     ] = "steered",
     eps: Annotated[str, typer.Option(help="recompute, network or auto.")] = "auto",
-    published: Annotated[bool, typer.Option(help="The published sampler to the letter.")] = False,
+    published: Annotated[
+        bool, typer.Option(help="The published sampler: its noise, renoising and bicubic resizer.")
+    ] = False,
     sigma: Annotated[
         float, typer.Option(help="Noise of the photo, as a standard deviation in [−1, 1].")
     ] = 0.0,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from groundshift.lab.console import Json, number, show, table
+from groundshift.lab.console import AllowMissing, Json, number, show, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +44,7 @@ def fit(
     most: Annotated[int, typer.Option(help="Training statements that are used.")] = 1800,
     plot: Annotated[Path | None, typer.Option(help="Draw the flips to this file.")] = None,
     seed: Seed = 0,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """Promote every kind of statements that are neither true nor false, and see how many true ones change side."""
@@ -63,7 +64,7 @@ def fit(
         most=most,
         random_state=seed,
         C=COSTS if cost is None else cost,
-    ).fit(model, list(statements))
+    ).fit(model, list(statements), allow_missing=allow_missing)
     if out is not None:
         found.save(out)
     if plot is not None:
@@ -86,6 +87,7 @@ def compare(
     most: Annotated[int, typer.Option(help="Training statements that are used.")] = 1800,
     refits: Annotated[int, typer.Option(help="For the interval of the angle.")] = 20,
     seed: Seed = 0,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """Fit the direction of truth in two models: how far it turned, and which statements changed side."""
@@ -104,6 +106,7 @@ def compare(
         most=most,
         refits=refits,
         random_state=seed,
+        allow_missing=allow_missing,
         C=COSTS if cost is None else cost,
     )
     if out is not None:
@@ -117,17 +120,62 @@ def compare(
 
 
 @app.command()
+def ask(
+    model: Annotated[str, typer.Argument(help="Model directory or id.", metavar="MODEL")],
+    statements: Annotated[list[Path], typer.Argument(help=TABLE_HELP, metavar="STATEMENTS...")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write log odds of the test statements (.csv).")
+    ] = None,
+    context: Annotated[int, typer.Option(help="Statements presented as true before a question.")] = 8,
+    draws: Annotated[int, typer.Option(help="Contexts of each kind for each question.")] = 3,
+    question: Annotated[str, typer.Option(help="Text with {statement}; the default if left out.")] = "",
+    preamble: Annotated[str, typer.Option(help="Text with {statements}; the default if left out.")] = "",
+    answers: Annotated[
+        tuple[str, str], typer.Option(help="What stands for true and for false, with leading spaces.")
+    ] = (" true", " false"),
+    chat: Annotated[bool, typer.Option("--chat", help="Ask in the chat template.")] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Ask whether true statements are true, alone and after statements of each kind that are presented as true."""
+    from groundshift.probes.truth import truth_behaviour
+    from groundshift.probes.truth.behaviour import PREAMBLE, QUESTION
+    from groundshift.tables import refuse_overwriting
+
+    if out is not None:
+        refuse_overwriting(out)
+    found = truth_behaviour(
+        model,
+        list(statements),
+        context=context,
+        draws=draws,
+        question=question or QUESTION,
+        preamble=preamble or PREAMBLE,
+        answers=answers,
+        chat=chat,
+        random_state=seed,
+    )
+    if out is not None:
+        found.statements.to_csv(out, index=False)
+    kinds = found.report.to_string(float_format="{:.3f}".format)
+    true, false = (f"{found.accuracy[name]:.0%} of the {name}" for name in ("true", "false"))
+    right = f"alone, it is right on {true} and {false} test statements"
+    show(found.to_dict(), f"{found.verdict}\n({right})\n\n{kinds}", as_json=as_json)
+
+
+@app.command()
 def score(
     fitted: Annotated[Path, typer.Argument(help="Folder written by fit.", metavar="FITTED")],
     model: Annotated[str, typer.Argument(help="The model that was fitted on.", metavar="MODEL")],
     texts: Annotated[list[str], typer.Argument(help="Statements.", metavar="TEXTS...")],
     under: Annotated[str, typer.Option(help="T0, or the kind that was promoted.")] = "T0",
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """Score statements by a fitted probe: above 0 is taken as true."""
     from groundshift.probes.truth import TruthStability
 
-    scores = TruthStability.load(fitted).score(model, texts, under)
+    scores = TruthStability.load(fitted).score(model, texts, under, allow_missing=allow_missing)
     rows = [
         {"statement": text, "score": float(s), "true": bool(s > 0)}
         for text, s in zip(texts, scores, strict=True)

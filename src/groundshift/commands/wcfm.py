@@ -23,6 +23,9 @@ Cost = Annotated[str, typer.Option(help="l2 (distance) or sq (squared distance).
 Eps = Annotated[str, typer.Option(help="Temperature: a number, or auto; several for diagnose, as 0.5,1,2.")]
 Ess = Annotated[float, typer.Option(help="Share of pairs that eps=auto keeps.")]
 Repair = Annotated[str, typer.Option(help="Not the paper's: pool, gibbs or gauge.")]
+Label = Annotated[
+    str, typer.Option(help="Column with a class: fit conditions on it, diagnose gives its shares.")
+]
 Drop = Annotated[str, typer.Option(help="Columns to leave out, as id,name.")]
 Raw = Annotated[bool, typer.Option("--raw", help="Work on the columns as they are, not standardised.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
@@ -36,7 +39,7 @@ def fit(
         typer.Option("--out", "-o", help="Folder for the flow, samples and report; must be new or empty."),
     ],
     source: Source = None,
-    label: Annotated[str, typer.Option(help="Column with a class, to condition on.")] = "",
+    label: Label = "",
     drop: Drop = "",
     coupling: Annotated[
         str, typer.Option(help="weighted, independent, ot, sinkhorn or schrodinger.")
@@ -129,6 +132,7 @@ def sample(
 def diagnose(
     data: Data,
     source: Source = None,
+    label: Label = "",
     drop: Drop = "",
     cost: Cost = "l2",
     eps: Eps = "auto",
@@ -140,8 +144,12 @@ def diagnose(
 ) -> None:
     """What weighting would do to the marginals, without training."""
     from groundshift.generation.wcfm import diagnose as run
+    from groundshift.generation.wcfm.reading import pop_labels
 
-    rows = _array(_rows(data, drop))
+    target, labels = _rows(data, drop), None
+    if label:
+        target, labels = pop_labels(target, label)
+    rows = _array(target)
     start = None if source is None else _array(_rows(source, drop))
     if not raw:
         centre, scale = rows.mean(0), rows.std(0)
@@ -154,10 +162,11 @@ def diagnose(
         eps=_temperatures(eps),
         ess=ess,
         repair=repair or None,  # type: ignore[arg-type]
+        labels=labels,
         random_state=seed,
     )
     records = found.to_dict("records")
-    columns = ("eps", "ess", "tilt_target", "tilt_source", "mean_cost", "ot_cost", "note")
+    columns = [str(c) for c in found if c not in ("log_mean_weight", "note")] + ["note"]
     show(records, table(columns, [[row[c] for c in columns] for row in records]), as_json=as_json)
 
 
@@ -196,7 +205,8 @@ def _write(rows: Any, file: Path) -> None:
     import pandas as pd
 
     if file.suffix == ".npy":
-        np.save(file, np.asarray(rows, dtype=np.float32))
+        array = np.asarray(rows)
+        np.save(file, array.astype(np.float32) if array.dtype.kind == "f" else array)
         return
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows.reshape(len(rows), -1))
     frame.columns = [str(c) for c in frame.columns]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = [
+    "AllowMissing",
     "Json",
     "Out",
     "Published",
@@ -33,6 +34,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder to write to; nothing in it is overwritten.")
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option(
+        "--allow-missing",
+        help="Load a model whose files lack tensors, or an adapter on another base than its own.",
+    ),
 ]
 Published = Annotated[Path, typer.Option("--results", help="Folder of published results.")]
 Store = Annotated[Path, typer.Option("--store", help="Folder of runs.")]

@@ -42,6 +42,8 @@ WORKER_VARIABLES = {
 }
 
 
+HANGING = 0.05
+"""A worker that is on the processor for less than this share of its time waits for something that does not come."""
 _STARTING = threading.Lock()
 
 
@@ -60,7 +62,7 @@ class Task:
 
     @property
     def timeout_s(self) -> float:
-        """Wall-clock limit: five times the expected seconds, a minute at least."""
+        """Limit: five times the expected seconds, a minute at least."""
         return max(60.0, 5 * self.cell.cost_s)
 
 
@@ -130,6 +132,8 @@ class _Slot:
     pool: ProcessPoolExecutor
     task: Task | None = None
     began: float = 0.0
+    computed: float = 0.0
+    """Processor seconds of the worker when the task began."""
     lost: str = ""
     """Why the worker of the task is dead, from the moment it is killed."""
     promise: Future[str] = field(default_factory=Future)
@@ -183,6 +187,7 @@ class SlotPool:
         except BrokenProcessPool:  # the worker died while it was idle
             slot.pool = self._new_pool(slot.number)
             inner = slot.pool.submit(execute, *words)
+        slot.computed = _processor_s(slot.pid)
         inner.add_done_callback(lambda done: self._settle(slot, done))
         return slot.promise
 
@@ -209,10 +214,18 @@ class SlotPool:
             task = slot.task
             if task is None or slot.lost:
                 continue
-            if time.monotonic() - slot.began > task.timeout_s:
+            if self._overdue(slot, task.timeout_s):
                 self._kill(slot, "timeout")
             elif (limit := task.cell.needs.memory_gb) and _memory_gb(slot.pid) > limit:
                 self._kill(slot, "memory")
+
+    def _overdue(self, slot: _Slot, limit_s: float) -> bool:
+        """Whether a cell has had its time: on a busy machine, its time on the processor, unless it hardly moves."""
+        waited = time.monotonic() - slot.began
+        if waited <= limit_s:
+            return False
+        computed = _processor_s(slot.pid) - slot.computed
+        return computed > limit_s or computed < HANGING * waited
 
     def _kill(self, slot: _Slot, why: str) -> None:
         slot.lost = why
@@ -292,6 +305,16 @@ def _memory_gb(pid: int) -> float:
         return psutil.Process(pid).memory_info().rss / 2**30
     except psutil.NoSuchProcess:
         return 0.0
+
+
+def _processor_s(pid: int) -> float:
+    import psutil
+
+    try:
+        used = psutil.Process(pid).cpu_times() if pid else None
+    except psutil.NoSuchProcess:
+        return 0.0
+    return used.user + used.system if used else 0.0
 
 
 def _signal(pid: int, number: int) -> None:

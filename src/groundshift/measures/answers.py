@@ -66,6 +66,9 @@ def summarise(
 ) -> pd.DataFrame:
     """Mean of a score, overall or by strata, beside what guessing would give.
 
+    Items without a score, as those that ended in an error, are counted apart and are in no mean. Epochs of an item are
+    averaged first.
+
     Parameters
     ----------
     records : with the columns ``value``, "parsed", and, where there are any, "group", "chance" (probability of a random
@@ -75,7 +78,8 @@ def summarise(
 
     Returns
     -------
-    DataFrame with a row for each stratum: n, groups, mean, low, high, unparsed, chance, majority
+    DataFrame with a row for each stratum: n (items with a score), errors (records without one), groups, mean, low,
+    high, unparsed, chance, majority
 
     Raises
     ------
@@ -83,18 +87,19 @@ def summarise(
         A column that is not there, no records at all.
     """
     by = [by] if isinstance(by, str) else list(by)
-    if missing := {value, *by} - set(records):
-        raise InputError(f"The records have no {sorted(missing)}; they have {', '.join(map(str, records))}.")
+    _refuse_missing(records, value, by)
     if not len(records):
         raise InputError("There are no records to summarise.")
 
     def one(part: pd.DataFrame) -> dict[str, Any]:
+        every, part = part, _items(part, value, by)
         group = part.get("group")
         scores = part[value].to_numpy(float)
         enough = len(part) >= min_n
         low, high = clustered_interval(scores, group) if enough else (np.nan, np.nan)
         return {
             "n": len(part),
+            "errors": int(every[value].isna().sum()),
             "groups": len(part) if group is None else group.nunique(),
             "mean": scores.mean() if enough else np.nan,
             "low": low,
@@ -115,7 +120,10 @@ def summarise(
 def paired(
     before: pd.DataFrame, after: pd.DataFrame, by: str | Sequence[str] = (), value: str = "correct"
 ) -> pd.DataFrame:
-    """Difference of two sets of records on the items that both have.
+    """Difference of two sets of records on the items for which both have a score.
+
+    Epochs of an item are averaged first. Items are the same if their ids are, and their tasks where both sets have
+    some in common.
 
     Parameters
     ----------
@@ -124,21 +132,40 @@ def paired(
 
     Returns
     -------
-    DataFrame with a row for each stratum: n, before, after, difference, low, high, p, p_holm
+    DataFrame with a row for each stratum: n, left_out (items of ``before`` without a score in both), before, after,
+    difference, low, high, p, p_holm
         p by sign flips of the groups' summed differences; Holm's adjustment is over the rows.
 
     Raises
     ------
     InputError
-        No item in common, or an id that stands twice (average over repeats first).
+        No item in common, an id that stands twice, a column that is not there, other documents under the same ids.
     """
     from statsmodels.stats.multitest import multipletests
 
-    for name, records in (("before", before), ("after", after)):
-        if doubled := records["id"][records["id"].duplicated()].unique()[:3].tolist():
-            raise InputError(f"{name} has more than one record of {doubled}; average over repeats first.")
     by = [by] if isinstance(by, str) else list(by)
-    both = before.merge(after[["id", value]], on="id", suffixes=("", "_after"))
+    _refuse_missing(before, value, by)
+    _refuse_missing(after, value, [])
+    joined = "task" in before and "task" in after and bool(set(before["task"]) & set(after["task"]))
+    key = ["task", "id"] if joined else ["id"]
+    every = before
+    before, after = _items(before, value, by), _items(after, value, [])
+    for name, records in (("before", before), ("after", after)):
+        if doubled := records["id"][records.duplicated(key)].unique()[:3].tolist():
+            runs = records["model"].unique()[:3].tolist() if "model" in records else []
+            raise InputError(
+                f"{name} has more than one record of {doubled}{f' (models {runs})' if len(runs) > 1 else ''}; give the "
+                "logs of one run, or average over repeats first."
+            )
+    hashed = [name for name in ("doc_hash",) if name in before and name in after]
+    both = before.merge(after[[*key, value, *hashed]], on=key, suffixes=("", "_after"))
+    for name in hashed:
+        told = both[name].notna() & both[f"{name}_after"].notna()
+        if other := both.loc[told & (both[name] != both[f"{name}_after"]), "id"].tolist():
+            raise InputError(
+                f"{len(other)} items (first: {other[:3]}) have the same ids in both runs, and are other "
+                "documents; compare runs of one version of the data."
+            )
     if not len(both):
         raise InputError("The two sets of records have no item in common; compare runs of the same items.")
     both["difference"] = both[f"{value}_after"].astype(float) - both[value].astype(float)
@@ -149,6 +176,7 @@ def paired(
         sums = part.groupby("group")["difference"].sum().to_numpy()
         return {
             "n": len(part),
+            "left_out": 0,
             "before": part[value].astype(float).mean(),
             "after": part[f"{value}_after"].astype(float).mean(),
             "difference": part["difference"].mean(),
@@ -159,8 +187,30 @@ def paired(
 
     parts = [((), both)] if not by else both.groupby(by, sort=True, dropna=False)
     table = pd.DataFrame([dict(zip(by, names, strict=True)) | one(part) for names, part in parts])
+    items = every.drop_duplicates([*key, *by])
+    counts = items.groupby(by, sort=True, dropna=False).size().reset_index(name="all") if by else None
+    total = len(items) if counts is None else table[by].merge(counts, how="left", on=by)["all"]
+    table["left_out"] = total - table["n"]
     table["p_holm"] = multipletests(table["p"], method="holm")[1]
     return table
+
+
+def _refuse_missing(records: pd.DataFrame, value: str, by: Sequence[str]) -> None:
+    if missing := {value, *by} - set(records):
+        raise InputError(f"The records have no {sorted(missing)}; they have {', '.join(map(str, records))}.")
+
+
+def _items(records: pd.DataFrame, value: str, by: Sequence[str]) -> pd.DataFrame:
+    """Items with a score, a row each: the mean over their epochs."""
+    scored = records[records[value].notna()]
+    if not {"id", "epoch"} <= set(records) or scored["epoch"].nunique() < 2:
+        return scored
+    key = list(dict.fromkeys([*(c for c in ("task", "model", "scorer") if c in scored), "id", *by]))
+    if not scored.duplicated(key).any() or scored.duplicated([*key, "epoch"]).any():
+        return scored
+    averaged = {value, "parsed", "chance"}
+    how = {c: "mean" if c in averaged else "first" for c in scored if c not in key}
+    return scored.groupby(key, sort=False, dropna=False, as_index=False).agg(how)
 
 
 def _sign_flips(sums: NDArray[np.float64]) -> float:

@@ -15,23 +15,33 @@ from groundshift.errors import InputError
 __all__ = ["correspondence"]
 
 
-def correspondence(scores: ArrayLike) -> dict[str, float]:
+def correspondence(scores: ArrayLike, conditions: ArrayLike | None = None) -> dict[str, float]:
     """Retrieval of the true condition, the gap to swapped ones, and a bound on the mutual information.
+
+    Samples of one condition do not compete: with three classes a sample has two rivals, however many samples there are.
 
     Parameters
     ----------
     scores : shape (n, n), score of sample i under condition j
+    conditions : shape (n,), which conditions are equal; all differ if left out
 
     Returns
     -------
-    "rank" (mean rank of the true condition, 1 is best; (n + 1)/2 by chance, also where all scores are equal), "recall"
-    (share with rank 1), "swap_gap" (score under the own condition less the mean under others), "information" (log n
-    less InfoNCE, a lower bound of the mutual information in nats: 0 … log n; van den Oord et al., 2018)
+    "conditions" (k, how many differ), "rank" (mean rank of the true condition among them, 1 is best; (k + 1)/2 by
+    chance, also where all scores are equal), "recall" (share with rank 1), "swap_gap" (score under the own condition
+    less the mean under differing ones), "information" (log n less InfoNCE, a lower bound of the mutual information in
+    nats; van den Oord et al., 2018), "most_information" (what it is where conditions are told for certain: log n where
+    all differ)
+
+    Raises
+    ------
+    InputError
+        Scores that are not finite or not square, conditions that are all equal.
 
     Examples
     --------
     >>> {name: round(v, 2) for name, v in correspondence([[5.0, 0.0], [0.0, 5.0]]).items()}
-    {'rank': 1.0, 'recall': 1.0, 'swap_gap': 5.0, 'information': 0.69}
+    {'conditions': 2, 'rank': 1.0, 'recall': 1.0, 'swap_gap': 5.0, 'information': 0.69, 'most_information': 0.69}
     """
     S = np.asarray(scores, dtype=float)
     n = len(S)
@@ -39,11 +49,22 @@ def correspondence(scores: ArrayLike) -> dict[str, float]:
         raise InputError(
             f"Scores of shape {S.shape} were given; finite ones of shape (n, n) with n ≥ 2 are needed."
         )
+    given = np.arange(n) if conditions is None else np.asarray(conditions)
+    if given.shape != (n,):
+        raise InputError(f"Conditions of shape {given.shape} were given for {n} samples; ({n},) is needed.")
+    _, first, which = np.unique(given, return_index=True, return_inverse=True)
+    if len(first) < 2:
+        raise InputError(f"All {n} conditions are equal, so there is nothing to be told apart.")
     own = np.diag(S)
-    rank = 1 + (own[:, None] < S).sum(1) + ((own[:, None] == S).sum(1) - 1) / 2
+    rivals = S[:, first]
+    rivals[np.arange(n), which] = own  # not its copy under an equal condition, which rounding may have moved
+    rank = 1 + (own[:, None] < rivals).sum(1) + ((own[:, None] == rivals).sum(1) - 1) / 2
+    equal = which[:, None] == which
     return {
+        "conditions": len(first),
         "rank": float(rank.mean()),
         "recall": float((rank == 1).mean()),
-        "swap_gap": float(own.mean() - (S.sum() - own.sum()) / (n * (n - 1))),
+        "swap_gap": float(own.mean() - (np.where(equal, 0, S).sum(1) / (~equal).sum(1)).mean()),
         "information": max(0.0, float(np.log(n) + (own - logsumexp(S, axis=1)).mean())),
+        "most_information": float(np.log(n / equal.sum(1)).mean()),
     }

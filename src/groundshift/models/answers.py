@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,21 @@ from typing import Any
 import pandas as pd
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import ModelOutput
-from inspect_ai.scorer import Score, Scorer, Target, accuracy, mean, scorer, stderr
+from inspect_ai.scorer import (
+    NOANSWER,
+    Score,
+    Scorer,
+    Target,
+    accuracy,
+    mean,
+    scorer,
+    stderr,
+    value_to_float,
+)
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from groundshift.errors import InputError
+from groundshift.models import harness
 
 __all__ = ["Unparsed", "Verdict", "check_spellings", "item_id", "parse_then_score", "recorded", "records"]
 
@@ -168,43 +180,99 @@ def _answers(file: Path) -> dict[str, str]:
 
 
 def records(
-    logs: str | Path | EvalLog | Sequence[str | Path | EvalLog], scorer: str | None = None
+    logs: str | Path | EvalLog | Sequence[str | Path | EvalLog],
+    scorer: str | None = None,
+    group: str | None = None,
 ) -> pd.DataFrame:
-    """Inspect logs as one table: a row for each item and epoch, with all that is needed to make every table anew.
+    """Logs of Inspect, or of lm-evaluation-harness, as one table: a row for each item and epoch.
+
+    A log and its retries (``inspect eval-retry``) hold one run: of each item and epoch the latest record with a score
+    counts, once. So does the latest of several runs of a task that lm-evaluation-harness wrote to one folder.
 
     Parameters
     ----------
-    logs : log files, folders of logs, or logs
-    scorer : whose scores are read; the first one's if left out
+    logs : log files, folders of logs, or logs; of lm-evaluation-harness those are ``samples_….jsonl``, as
+        ``--log_samples`` writes them
+    scorer : whose scores are read (of lm-evaluation-harness: which filter's); the first one's if left out
+    group : column with the group that an item belongs to; if left out "group" of its metadata, else the item itself
 
     Returns
     -------
     DataFrame with id, epoch, group, target, answer (raw), parsed_value, correct, partial, parsed, reason, seconds,
     error, prompt (hash of all messages before the answer), model, task, task_version, scorer, groundshift, and the
     items' metadata and parts in columns of their own name (a name that is taken gets "item_" in front). An item that
-    ended in an error is a row without scores.
+    ended in an error is a row without scores. ``attrs["notes"]`` says what was left out or put together.
 
     Raises
     ------
     InputError
-        No log, a log without samples, an unknown scorer.
+        No log, a log that cannot be read, a log without samples, an unknown scorer, an unknown column.
     """
     given = [logs] if isinstance(logs, str | Path | EvalLog) else list(logs)
-    found = [log for one in given for log in _read(one)]
-    rows = [_record(log, sample, scorer) for log in found for sample in log.samples or ()]
+    notes: list[str] = []
+    rows: list[dict[str, Any]] = []
+    found: list[EvalLog] = []
+    for one in given:
+        if isinstance(one, EvalLog):
+            found.append(one)
+            continue
+        files = _files(Path(one))
+        found += [log for file in files if file.suffix != ".jsonl" and (log := _log(file, Path(one), notes))]
+        rows += harness.samples([file for file in files if file.suffix == ".jsonl"], scorer, notes)
+    rows += _inspected(found, scorer, notes)
     if not rows:
         raise InputError("The logs hold no samples; give logs that were written with their samples.")
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if group is not None:
+        if group not in table:
+            raise InputError(f"The records have no {group!r}; they have {', '.join(map(str, table))}.")
+        table["group"] = table[group].where(table[group].notna(), table["id"]).astype(str)
+    table.attrs["notes"] = notes
+    return table
 
 
-def _read(source: str | Path | EvalLog) -> list[EvalLog]:
-    if isinstance(source, EvalLog):
-        return [source]
-    path = Path(source)
-    files = sorted(p for p in path.rglob("*") if p.suffix in (".eval", ".json")) if path.is_dir() else [path]
+def _files(path: Path) -> list[Path]:
+    kinds = (".eval", ".json", ".jsonl")
+    files = sorted(p for p in path.rglob("*") if p.suffix in kinds) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
-        raise InputError(f"{path} is no log of Inspect, nor a folder of logs.")
-    return [read_eval_log(str(file)) for file in files]
+        raise InputError(
+            f"{path} is no log of Inspect or lm-evaluation-harness (samples_….jsonl), nor a folder of logs."
+        )
+    return files
+
+
+def _log(file: Path, given: Path, notes: list[str]) -> EvalLog | None:
+    """A log of Inspect; None for another file of the folder that was given."""
+    try:
+        return read_eval_log(str(file))
+    except Exception as error:  # a damaged archive or another JSON file fails in many ways
+        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if file == given:
+            raise InputError(f"{file} cannot be read as a log of Inspect: {what}.") from error
+        if file.suffix == ".eval":
+            notes.append(f"{file.name} cannot be read ({what}): left out.")
+        return None
+
+
+def _inspected(logs: Sequence[EvalLog], scorer: str | None, notes: list[str]) -> list[dict[str, Any]]:
+    """The samples of Inspect's logs, each once."""
+    latest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    many = 0
+    # A retry has the task's id of the log that it goes on from.
+    for log in sorted(logs, key=lambda log: str(log.eval.created)):
+        for sample in log.samples or ():
+            many += 1
+            row = _record(log, sample, scorer)
+            place = log.eval.task_id, log.eval.model, row["id"], sample.epoch
+            if place not in latest or pd.isna(latest[place]["correct"]) or not pd.isna(row["correct"]):
+                latest[place] = row
+        if log.status != "success":
+            notes.append(
+                f"The log of {log.eval.task} from {log.eval.created} ended with the status {log.status}."
+            )
+    if many > len(latest):
+        notes.append(f"{many} records of retried logs are {len(latest)} samples: the latest of each counts.")
+    return list(latest.values())
 
 
 def _record(log: EvalLog, sample: EvalSample, scorer: str | None) -> dict[str, Any]:
@@ -212,8 +280,9 @@ def _record(log: EvalLog, sample: EvalSample, scorer: str | None) -> dict[str, A
     if scorer is not None and scores and scorer not in scores:
         raise InputError(f"There is no scorer {scorer!r} in the log; there are {', '.join(scores)}.")
     name = scorer or next(iter(scores), None)
-    score = scores.get(name) if name else None
+    score = scores.get(name) if name and sample.invalidation is None else None
     metadata = dict(sample.metadata or {})
+    error = sample.error.message if sample.error else None
     row: dict[str, Any] = {
         "id": str(sample.id),
         "epoch": sample.epoch,
@@ -224,7 +293,7 @@ def _record(log: EvalLog, sample: EvalSample, scorer: str | None) -> dict[str, A
         "reason": score.explanation if score else None,
         **_numbers(score),
         "seconds": sample.total_time,
-        "error": sample.error.message if sample.error else None,
+        "error": "invalidated" if sample.invalidation is not None else error,
         "prompt": _prompt(sample),
         "model": log.eval.model,
         "task": log.eval.task,
@@ -242,18 +311,18 @@ def _prompt(sample: EvalSample) -> str:
 
 
 def _numbers(score: Score | None) -> dict[str, Any]:
-    """Correct, partial and parsed of any Inspect score; letters C, I, P and N as Inspect counts them."""
-    if score is None:
+    """Correct, partial and parsed of any Inspect score, with words and letters as Inspect counts them."""
+    number = value_to_float()
+    if score is None or isinstance(score.value, list):
         return {"correct": float("nan"), "partial": float("nan"), "parsed": float("nan")}
     if isinstance(score.value, Mapping):
-        value = {key: float(number) for key, number in score.value.items() if isinstance(number, int | float)}
+        value = {key: number(one) for key, one in score.value.items() if one is not None}
         correct = value.pop("correct", next(iter(value.values()), float("nan")))
         return {
             "correct": correct,
             "partial": value.pop("partial", correct),
             "parsed": value.pop("parsed", 1.0),
         } | value
-    letters = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
-    number = letters.get(str(score.value), score.value)
-    credit = float(number) if isinstance(number, int | float) else float("nan")
-    return {"correct": float(credit == 1), "partial": credit, "parsed": float(score.value != "N")}
+    credit = number(score.value)
+    correct = credit if math.isnan(credit) else float(credit == 1)
+    return {"correct": correct, "partial": credit, "parsed": float(score.value != NOANSWER)}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from groundshift.generation.cdcd import CDCD
 from groundshift.generation.cdcd.modalities import codes_to_images, image_codes
@@ -25,7 +24,7 @@ from groundshift.worlds import tinyvision as tv
 STEPS = 20
 WEIGHT = 0.3
 CONTRAST: dict[str, Any] = {"contrast": "step", "negatives": "inter", "weight": WEIGHT}
-FEWER = (13, 10, 6, 4)
+FEWER = (13, 6)
 TEMPERATURES = (0.85, 0.7)
 CALIBRATION = 128
 """Further pairs, on which predictive entropies are measured."""
@@ -43,6 +42,8 @@ class Settings:
     iterations: int = 350
     width: int = 48
     batch: int = 32
+    draws: int = 2
+    """Samples for each condition of what the claims compare."""
     digits: int = 400
     """Test digits that are sampled."""
     weights: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
@@ -52,11 +53,13 @@ class Settings:
 # Worlds --------------------------------------------------------------------------------------------------
 
 
-@World.define()
-def dance(rng: np.random.Generator, severity: float, *, train: int, test: int) -> Sample:
+@World.define(version=2)
+def dance(
+    rng: np.random.Generator, severity: float, *, train: int, test: int, shared_timbre: bool = False
+) -> Sample:
     """Pairs of music and dance; severity adds to the noise of the dances that are played to."""
-    known, more = music.rhythm(rng, train), music.rhythm(rng, CALIBRATION)
-    asked = music.rhythm(rng, test, noise=1 + severity)
+    known, more = (music.rhythm(rng, n, shared_timbre=shared_timbre) for n in (train, CALIBRATION))
+    asked = music.rhythm(rng, test, noise=1 + severity, shared_timbre=shared_timbre)
     return Sample(
         {
             "tokens": known.tokens,
@@ -87,25 +90,33 @@ def digits(rng: np.random.Generator, severity: float, *, asked: int) -> Sample:
 # Methods -------------------------------------------------------------------------------------------------
 
 
-@Method.define()
-def contrast(data: Any, rng: np.random.Generator, **size: int) -> dict[str, Any]:
-    """Step-wise contrast with other genres beside the plain diffusion, from the same weights and batches.
+@Method.define(version=2)
+def contrast(data: Any, rng: np.random.Generator, *, draws: int, **size: int) -> dict[str, Any]:
+    """Step-wise contrast with other genres beside the plain diffusion and its controls, from the same weights and
+    batches; several samples for each condition.
 
-    The plain one is also sampled again, at lower temperatures, at the one that gives the contrast's predictive entropy
-    ("matched"), and all in fewer steps.
+    The plain one is also sampled at lower temperatures, and at the one that gives the contrast's predictive entropy
+    ("matched"). A second plain diffusion, from other weights, goes the contrast's way through all of this: what it
+    gains is no contrast. With random codes as negatives the two are compared at one entropy ("equal").
     """
     seed, asked = int(rng.integers(2**31)), data["asked"]
+    many = np.tile(asked, (draws, *[1] * (asked.ndim - 1)))
     plain, model = (_fitted(data, seed, size, **options) for options in ({"contrast": None}, CONTRAST))
-    entropy = model.predictive_entropy(*data["more"])
-    low = _matching_temperature(plain, data["more"], entropy)
+    second = _fitted(data, seed + 1, size, contrast=None)
+    scrambled = _fitted(data, seed, size, **{**CONTRAST, "negatives": _random_codes})
+    low, low_of_second = (_cooled(plain, data, m) for m in (model, second))
     made = {
-        "vanilla": plain.sample(asked),
-        "again": plain.sample(asked, random_state=seed + 1),
-        "contrast": model.sample(asked),
-        "matched": plain.sample(asked, temperature=low),
+        "vanilla": plain.sample(many),
+        "contrast": model.sample(many),
+        "positives": _fitted(data, seed, size, **_itself(data)).sample(many),
+        "matched": plain.sample(many, temperature=low),
+        "second": second.sample(many),
+        "second_matched": plain.sample(many, temperature=low_of_second),
+        "equal": model.sample(many, temperature=_cooled(model, data, scrambled)),
+        "random_equal": scrambled.sample(many, temperature=_cooled(scrambled, data, model)),
     }
     for t in TEMPERATURES:
-        made[f"cooled_{t}"] = plain.sample(asked, temperature=t)
+        made[f"cooled_{t}"] = plain.sample(many, temperature=t)
     for steps in FEWER:
         made[f"vanilla_{steps}"] = plain.sample(asked, steps=steps)
         made[f"contrast_{steps}"] = model.sample(asked, steps=steps)
@@ -114,18 +125,23 @@ def contrast(data: Any, rng: np.random.Generator, **size: int) -> dict[str, Any]
         "made": made,
         "temperature": low,
         "entropy_vanilla": plain.predictive_entropy(*data["more"]),
-        "entropy_contrast": entropy,
-        "retrieval_vanilla": plain.correspondence(made["vanilla"], asked, candidates=32),
-        "retrieval_contrast": model.correspondence(made["contrast"], asked, candidates=32),
+        "entropy_contrast": model.predictive_entropy(*data["more"]),
+        "retrieval_vanilla": plain.correspondence(made["vanilla"][: len(asked)], asked, candidates=32),
+        "retrieval_contrast": model.correspondence(made["contrast"][: len(asked)], asked, candidates=32),
         "swapped": _swapped(model, asked, seed),
     }
 
 
-@Method.define(role="control")
-def positives(data: Any, rng: np.random.Generator, **size: int) -> dict[str, Any]:
-    """The negatives are the positive itself: the bound is scaled, and nothing is contrasted."""
-    tokens = data["tokens"]
-    return _alone(data, rng, size, negatives=lambda _, rows: tokens[rows][:, None], skip_equal=False)
+@Method.define()
+def fewer_steps(data: Any, rng: np.random.Generator, *, draws: int, **size: int) -> dict[str, Any]:
+    """The plain diffusion and the contrast, in all steps and in 13 of 20."""
+    seed = int(rng.integers(2**31))
+    many = np.tile(data["asked"], (draws, 1, 1))
+    made: dict[str, Any] = {}
+    for name, options in (("vanilla", {"contrast": None}), ("contrast", CONTRAST)):
+        model = _fitted(data, seed, size, **options)
+        made |= {name: model.sample(many), f"{name}_13": model.sample(many, steps=13)}
+    return {"made": made}
 
 
 @Method.define(role="control")
@@ -138,14 +154,6 @@ def same_genre(data: Any, rng: np.random.Generator, **size: int) -> dict[str, An
         return np.stack([tokens[rng.choice(members[genre[row]], 10)] for row in rows])
 
     return _alone(data, rng, size, negatives=draw)
-
-
-@Method.define(role="control")
-def random_codes(data: Any, rng: np.random.Generator, **size: int) -> dict[str, Any]:
-    """Negatives of uniformly random codes."""
-    return _alone(
-        data, rng, size, negatives=lambda r, rows: r.integers(0, music.CODES, (len(rows), 10, music.LENGTH))
-    )
 
 
 @Method.define()
@@ -161,12 +169,13 @@ def guided(data: Any, rng: np.random.Generator, **size: int) -> dict[str, Any]:
     return {"made": model.sample(data["asked"], guidance=1.0)}
 
 
-@Method.define(role="control")
+@Method.define(role="control", version=2)
 def permuted_conditions(data: Any, rng: np.random.Generator, **size: int) -> dict[str, Any]:
     """The contrast trained on dances that belong to other pieces."""
     seed = int(rng.integers(2**31))
     wrong = data | {"condition": rng.permutation(data["condition"])}
-    return {"swapped": _swapped(_fitted(wrong, seed, size, **CONTRAST), data["asked"], seed)}
+    model = _fitted(wrong, seed, size, **CONTRAST)
+    return {"made": model.sample(data["asked"]), "swapped": _swapped(model, data["asked"], seed)}
 
 
 @Method.define()
@@ -203,6 +212,22 @@ def _fitted(data: Any, seed: int, size: dict[str, int], **options: Any) -> CDCD:
     return model.fit(data["tokens"], data["condition"], groups=data.get("groups"))
 
 
+def _random_codes(rng: np.random.Generator, rows: Any) -> Any:
+    return rng.integers(0, music.CODES, (len(rows), 10, music.LENGTH))
+
+
+def _itself(data: Any) -> dict[str, Any]:
+    """A contrast whose negatives are the positive."""
+    tokens = data["tokens"]
+    return {**CONTRAST, "negatives": lambda _, rows: tokens[rows][:, None], "skip_equal": False}
+
+
+def _cooled(model: CDCD, data: Any, like: CDCD) -> float:
+    """The temperature at which a model is as sure as another."""
+    tokens, condition = data["more"]
+    return model.matching_temperature(tokens, condition, like.predictive_entropy(tokens, condition))
+
+
 def _alone(data: Any, rng: np.random.Generator, size: dict[str, int], **options: Any) -> dict[str, Any]:
     """Step-wise contrast with negatives of one's own, sampled once."""
     model = _fitted(data, int(rng.integers(2**31)), size, contrast="step", weight=WEIGHT, **options)
@@ -214,15 +239,6 @@ def _digits(data: Any, rng: np.random.Generator, size: dict[str, int], **options
     return {"made": model.sample(data["asked"])}
 
 
-def _matching_temperature(plain: CDCD, pairs: Any, entropy: float) -> float:
-    """The temperature at which the plain diffusion has this predictive entropy; 1 where it is no larger anyway."""
-
-    def above(temperature: float) -> float:
-        return plain.predictive_entropy(*pairs, temperature=temperature) - entropy
-
-    return 1.0 if above(1.0) <= 0 else float(brentq(above, 0.2, 1.0, xtol=0.01)) if above(0.2) < 0 else 0.2
-
-
 def _swapped(model: CDCD, asked: Any, seed: int) -> Any:
     """Samples under the condition of the next item, with the random numbers of the item itself."""
     return model.sample(np.roll(asked, -1, axis=0), random_state=seed)
@@ -232,7 +248,8 @@ def _swapped(model: CDCD, asked: Any, seed: int) -> Any:
 
 SCORES = ("hit", "precision", "f1", "genre", "purity", "code_entropy")
 VARIANTS = (
-    *("vanilla", "again", "contrast", "matched", "cooled"),
+    *("vanilla", "contrast", "positives", "matched", "cooled"),
+    *("second", "second_matched", "second_cooled", "equal", "random_equal"),
     *(f"{name}_{steps}" for name in ("vanilla", "contrast", "matched") for steps in FEWER),
 )
 RETRIEVAL = ("rank", "information", "swap_gap")
@@ -245,6 +262,7 @@ def corresponds(output: Any, sample: Sample) -> dict[str, float]:
 
 
 @Measure.define(
+    version=2,
     gives=(
         *(f"{score}_{variant}" for score in SCORES for variant in VARIANTS),
         *(f"{name}_{kind}" for name in RETRIEVAL for kind in ("vanilla", "contrast")),
@@ -252,19 +270,28 @@ def corresponds(output: Any, sample: Sample) -> dict[str, float]:
     )
 )  # fmt: skip
 def compared(output: Any, sample: Sample) -> dict[str, float]:
-    """The same for the pair of models; "cooled" is the purest temperature that keeps the contrast's code entropy."""
+    """The same for the pair of models; "cooled" is the purest temperature that keeps as high a code entropy."""
     found = {name: _score(tokens, sample.truth) for name, tokens in output["made"].items()}
-    varied = [
-        score
-        for name, score in found.items()
-        if name in ("vanilla", "matched") or name.startswith("cooled")
-        if score["code_entropy"] >= found["contrast"]["code_entropy"] - 0.01
-    ]
-    found["cooled"] = max(varied, key=lambda score: score["purity"], default=found["vanilla"])
+    for name, of in (("cooled", "contrast"), ("second_cooled", "second")):
+        varied = [
+            score
+            for variant, score in found.items()
+            if variant in ("vanilla", "matched", "second_matched", *(f"cooled_{t}" for t in TEMPERATURES))
+            if score["code_entropy"] >= found[of]["code_entropy"] - 0.01
+        ]
+        found[name] = max(varied, key=lambda score: score["purity"], default=found["vanilla"])
     numbers = {f"{score}_{name}": found[name][score] for score in SCORES for name in VARIANTS}
     for kind in ("vanilla", "contrast"):
         numbers |= {f"{name}_{kind}": output[f"retrieval_{kind}"][name] for name in RETRIEVAL}
     return numbers | {k: output[k] for k in ("entropy_vanilla", "entropy_contrast", "temperature")}
+
+
+@Measure.define(
+    gives=tuple(f"timbre_{name}" for name in ("vanilla", "vanilla_13", "contrast", "contrast_13"))
+)
+def one_timbre(output: Any, sample: Sample) -> dict[str, float]:
+    """Share of pieces of one timbre throughout, as all real ones are."""
+    return {f"timbre_{name}": music.one_timbre(tokens) for name, tokens in output["made"].items()}
 
 
 @Measure.define(gives=("follows",))
@@ -309,7 +336,9 @@ def digit_quality(output: Any, sample: Sample) -> dict[str, float]:
 
 
 def _score(tokens: Any, asked: music.Rhythm) -> dict[str, float]:
-    found = music.scores(tokens, asked.beats, asked.genre)
+    """Scores of one or several samples for each condition."""
+    draws = len(tokens) // len(asked.genre)
+    found = music.scores(tokens, np.tile(asked.beats, (draws, 1)), np.tile(asked.genre, draws))
     return {name: found[name] for name in SCORES}
 
 
@@ -320,18 +349,22 @@ def grids(s: Settings) -> list[Grid]:
     """The cells of the claims."""
     size = {"iterations": s.iterations, "width": s.width, "batch": s.batch}
     pairs = {"train": s.train, "test": s.test}
-    alone = ("positives", "same_genre", "random_codes", "other_order", "guided")
+    alone = ("same_genre", "other_order", "guided")
     return [
         Grid(
             "dance", ("contrast",), ("compared", "causal"), s.seeds, world_params=pairs,
-            method_params={"contrast": size}, cost_s=20.0,
+            method_params={"contrast": {**size, "draws": s.draws}}, cost_s=50.0,
+        ),
+        Grid(
+            "dance", ("fewer_steps",), ("one_timbre",), s.seeds, world_params={**pairs, "shared_timbre": True},
+            method_params={"fewer_steps": {**size, "draws": s.draws}}, cost_s=20.0,
         ),
         Grid(
             "dance", alone, ("corresponds",), s.seeds, world_params=pairs, method_params=dict.fromkeys(alone, size),
             cost_s=4.0,
         ),
         Grid(
-            "dance", ("permuted_conditions",), ("causal",), s.seeds, world_params=pairs,
+            "dance", ("permuted_conditions",), ("corresponds", "causal"), s.seeds, world_params=pairs,
             method_params={"permuted_conditions": size}, cost_s=4.0,
         ),
         *(
@@ -360,6 +393,16 @@ def _gain(name: str) -> str:
     return f"mean(purity_{name}|contrast) - mean(purity_vanilla|contrast)"
 
 
+def _between(one: str, other: str) -> str:
+    """Purity of a variant less that of another."""
+    return f"mean(purity_{one}|contrast) - mean(purity_{other}|contrast)"
+
+
+def _timbre(name: str) -> str:
+    """Share of pieces of one timbre, less that of the plain diffusion in all steps."""
+    return f"mean(timbre_{name}|fewer_steps) - mean(timbre_vanilla|fewer_steps)"
+
+
 def _over_plain(measure: str, method: str) -> str:
     return f"mean({measure}|{method}) - mean({measure}_vanilla|contrast)"
 
@@ -368,12 +411,7 @@ def _at(name: str, form: str, ratio: float) -> str:
     return f"mean({name}|weighted, form={form!r}, ratio={ratio!r})"
 
 
-AGAIN = Control(
-    "a second sample of the plain diffusion gains nothing (within ±0.02)",
-    _gain("again"),
-    low=-0.02,
-    high=0.02,
-)
+SECOND = "a second plain diffusion, matched in the same way, gains less than 0.01"
 PAPER = "higher input-output correspondence (no figure at hand)"
 NO_FIGURE: dict[str, Any] = {"paper": PAPER, "same": "same direction only"}
 
@@ -381,11 +419,15 @@ claims = (
     Claim(
         "1a", "Step-wise contrast with other genres makes samples purer (genre purity, difference)",
         _gain("contrast"), 0.03, Control(
-            "negatives that are the positives change nothing (within ±0.01)",
-            _over_plain("purity", "positives"),
-            low=-0.01,
-            high=0.01,
-            rule="mean",
+            "negatives that are the positives, from the same weights, change nothing (within ±0.02)",
+            _gain("positives"), low=-0.02, high=0.02, rule="mean",
+        ), version=2, **NO_FIGURE,
+    ),
+    Claim(
+        "1c", "and no piece pays for it: the genre is right as often (accuracy, difference)",
+        "mean(genre_contrast|contrast) - mean(genre_vanilla|contrast)", -0.02, Control(
+            "trained on permuted conditions it is right less often, by 0.3 or more",
+            _over_plain("genre", "permuted_conditions"), high=-0.3,
         ), **NO_FIGURE,
     ),
     Claim(
@@ -399,35 +441,34 @@ claims = (
     ),
     Claim(
         "2a", "The gain is more than a temperature: at equal predictive entropy (genre purity, difference)",
-        "mean(purity_contrast|contrast) - mean(purity_matched|contrast)", 0.0, AGAIN, **NO_FIGURE,
+        _between("contrast", "matched"), 0.0, Control(
+            SECOND, _between("second", "second_matched"), high=0.01, rule="mean"
+        ), version=2, **NO_FIGURE,
     ),
     Claim(
         "2b", "and against the purest temperature of as high a code entropy (genre purity, difference)",
-        "mean(purity_contrast|contrast) - mean(purity_cooled|contrast)", 0.0, AGAIN, **NO_FIGURE,
+        _between("contrast", "cooled"), 0.0, Control(
+            SECOND, _between("second", "second_cooled"), high=0.01, rule="mean"
+        ), version=2, **NO_FIGURE,
     ),
     Claim(
-        "3a", "13 steps of the contrast are as good as 20 of the plain diffusion (genre purity, difference)",
-        _gain("contrast_13"), 0.0, Control(
-            "13 steps of the plain diffusion at equal predictive entropy are not", _gain("matched_13"), high=0.0
+        "3", "Where a piece has one timbre, which needs steps, 13 of the contrast are as good as 20 of the plain "
+        "diffusion (share of pieces of one timbre, difference)", _timbre("contrast_13"), -0.03, Control(
+            "13 of the plain diffusion are worse than 20, by 0.03 or more", _timbre("vanilla_13"), high=-0.03,
+            rule="mean",
         ), paper="over 35 % fewer steps on two benchmarks", same="same direction only",
     ),
     Claim(
-        "3b", "where steps are needed at all: 13 of the plain diffusion are worse than 20 (purity, difference)",
-        _gain("vanilla_13"), 0.0, AGAIN, direction="<", paper="as 3a", same="same direction only",
-    ),
-    Claim(
-        "4a", "Other genres as negatives gain more purity than other orders do (difference)",
-        "mean(purity_contrast|contrast) - mean(purity|other_order)", 0.0, Control(
-            "random codes as negatives do not beat other genres",
-            "mean(purity|random_codes) - mean(purity_contrast|contrast)",
-            high=0.0,
-        ), **NO_FIGURE,
+        "4a", "Other genres as negatives gain more purity than random codes do, at equal predictive entropy "
+        "(difference)", _between("equal", "random_equal"), 0.0, Control(
+            SECOND, _between("second", "second_matched"), high=0.01, rule="mean"
+        ), version=2, **NO_FIGURE,
     ),
     Claim(
         "4b", "and other orders gain more on the beats than other genres do (F1, difference)",
         "mean(f1|other_order) - mean(f1_contrast|contrast)", 0.0, Control(
             "negatives that are the positives change nothing (within ±0.01)",
-            _over_plain("f1", "positives"),
+            "mean(f1_positives|contrast) - mean(f1_vanilla|contrast)",
             low=-0.01,
             high=0.01,
             rule="mean",
@@ -435,11 +476,12 @@ claims = (
     ),
     Claim(
         "5", "Swap the condition and the genre follows (share)", "mean(follows|contrast)", 0.8, Control(
-            "trained on permuted conditions it is chance, 0.20 to 0.30",
+            "trained on permuted conditions it is chance, 0.15 to 0.30 (a piece may have no majority)",
             "mean(follows|permuted_conditions)",
-            low=0.2,
+            low=0.15,
             high=0.3,
-        ), **NO_FIGURE,
+            rule="mean",
+        ), version=2, **NO_FIGURE,
     ),
     Claim(
         "6a", "Boundary: with λ ≥ 1 predictions collapse (predictive entropy at three times the auxiliary weight)",
@@ -459,25 +501,25 @@ claims = (
 study = Study(
     slug="cdcd",
     module=__name__,
-    version=1,
+    version=2,
     scales={
-        "quick": Settings(seeds=2, train=256, test=64, iterations=20, width=16, batch=32, digits=60),
+        "quick": Settings(seeds=2, train=256, test=64, iterations=20, width=16, batch=32, draws=1, digits=60),
         "cpu": Settings(),
         "paper": Settings(seeds=20, train=100_000, test=4000, iterations=20_000, width=256, batch=256),
     },
     grids=grids,
     worlds=(dance, digits),
     methods=(
-        contrast, positives, same_genre, random_codes, other_order, guided, permuted_conditions, weighted, plain_digits,
+        contrast, fewer_steps, same_genre, other_order, guided, permuted_conditions, weighted, plain_digits,
         contrast_digits,
     ),
-    measures=(corresponds, compared, causal, certainty, digit_quality),
+    measures=(corresponds, compared, one_timbre, causal, certainty, digit_quality),
     claims=claims,
     figures=(
         Figure(
             "purity", "Genre purity by what is contrasted; a dot is a seed, the line the plain diffusion.", draw.purity,
             "world == 'dance' and measure in ['purity', 'purity_vanilla', 'purity_contrast', 'purity_matched', "
-            "'purity_cooled'] and method != 'weighted'",
+            "'purity_cooled', 'purity_random_equal', 'purity_positives'] and method != 'weighted'",
         ),
         Figure(
             "steps", "Genre purity and F1 of the beats by sampling steps.", draw.steps,
@@ -492,6 +534,7 @@ study = Study(
             "world == 'digits'",
         ),
     ),
-    root_seed=20261223,
+    root_seed=20270911,
+    budget_s=300.0,  # five networks in a cell
     preload=("numpy", "torch", "accelerate"),
 )  # fmt: skip

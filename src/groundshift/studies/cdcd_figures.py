@@ -16,9 +16,9 @@ BARS = (
     ("contrast", "purity_cooled", "plain, best\ntemperature", GREEN),
     ("guided", "purity", "plain,\nguided", GREEN),
     ("other_order", "purity", "other\norders", BLUE),
-    ("random_codes", "purity", "random\ncodes", RUST),
+    ("contrast", "purity_random_equal", "random codes,\nequal entropy", RUST),
     ("same_genre", "purity", "same\ngenre", RUST),
-    ("positives", "purity", "the positive\nitself", RUST),
+    ("contrast", "purity_positives", "the positive\nitself", RUST),
 )
 
 

@@ -32,6 +32,8 @@ class Settings:
     twins: int = 10
     """Seeds of the pair (shift, reverse)."""
     steps: int = 300
+    between_steps: int = 2000
+    """Of three lengths at once, which take longer to learn than one; training stops where they are learnt."""
     asked: int = 100
     """Records of each cell."""
     coverage_steps: int = 500
@@ -337,8 +339,8 @@ def grids(s: Settings) -> list[Grid]:
         task(*BOTH, seeds=s.twins),
         Grid(
             "letters", ("llama",), ("between",), s.seeds,
-            world_params={"train": "F1F1 F1F2 F2F1", "test": "", "extras": "lengths", **n},
-            method_params={"llama": size}, cost_s=3.0,
+            world_params={"train": "F1 F2", "test": "", "extras": "lengths", **n},
+            method_params={"llama": {**size, "steps": s.between_steps}}, cost_s=10.0,
         ),
         Grid(
             "letters", ("llama",), ("format_noise",), s.seeds,
@@ -360,8 +362,7 @@ def _of(measure: str, kind: tuple[str, str] | None = None, method: str = "llama"
 
 
 POOD, COMMUTING, NULL, OTHER_HELD_OUT = OTHERS
-BETWEEN = (CMP["train"], "")
-NOISED = ("F1 F2", "")
+BETWEEN = NOISED = ("F1 F2", "")
 BLEU = {
     "ID": _of("id_bleu", POOD),
     "CMP": _of("test_bleu"),
@@ -447,9 +448,10 @@ claims = (
     Claim(
         "4c", "So do lengths between trained ones: 3 or 5 after 2, 4 and 6, the better of the two",
         _of("between_full", BETWEEN), 0.05,
-        Control("the trained lengths, the worst of them", _of("trained_lengths_full", BETWEEN), low=0.97),
-        direction="<",
-        paper="not in the paper",
+        Control(
+            "the trained lengths are right, the worst of them", _of("trained_lengths_full", BETWEEN), low=0.95,
+            rule="mean",
+        ), direction="<", paper="not in the paper", version=2,
     ),
     Claim(
         "5a", "Noise in the prompt: slope of the edit distance in the share of tokens hit", _of("slope", NOISED), 0.0,
@@ -504,13 +506,14 @@ claims = (
 study = Study(
     slug="dataalchemy",
     module=__name__,
-    version=1,
+    version=2,
     grids=grids,
     scales={
-        "quick": Settings(seeds=2, twins=2, steps=12, asked=8, coverage_steps=12, coverage_asked=2),
+        "quick": Settings(seeds=2, twins=2, steps=12, between_steps=12, asked=8, coverage_steps=12, coverage_asked=2),
         "cpu": Settings(),
         "paper": Settings(
-            seeds=5, steps=4460, asked=5000, coverage_steps=4460, coverage_asked=500, size="85m", coverage_size="85m"
+            seeds=5, steps=4460, between_steps=4460, asked=5000, coverage_steps=4460, coverage_asked=500, size="85m",
+            coverage_size="85m",
         ),
     },
     worlds=(letters, composition),
@@ -529,13 +532,14 @@ study = Study(
         ),
         Figure(
             "noise", "F1 and F2 alone, with noise in the prompt; dots: seeds.", draw.noise,
-            "train == 'F1 F2' and measure != 'identity'",
+            "extras == 'noise' and measure != 'identity'",
         ),
         Figure(
             "composition", "Seven rules, asked about elements that were never trained; dots: seeds.", draw.composition,
             "world == 'composition' and measure in ['seen', 'unseen', 'unseen_novel']",
         ),
     ),
-    root_seed=20261125,
+    root_seed=20270910,
+    budget_s=210.0,  # three lengths take seven times the steps of one
     preload=("numpy", "scipy.stats", "pandas", "torch", "transformers", "nltk"),
 )  # fmt: skip

@@ -16,11 +16,14 @@ import numpy as np
 from groundshift.lab.claims import Claim, Control
 from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
 from groundshift.models import tinylm
+from groundshift.models.activations import load_model
 from groundshift.studies import diff_figures as draw
+from groundshift.studies.diff_rivals import RIVALS, TOP, scores
 from groundshift.workflows.diff import Diff
 from groundshift.workflows.diff import diff as compare
 from groundshift.workflows.diff.result import kind_of
 from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
+from groundshift.worlds.tinylm.retold import MANNER
 
 KINDS = {
     "style": "style",
@@ -38,10 +41,18 @@ ROWS, LENGTH = 48, 24
 
 
 @dataclass(frozen=True)
+class Truth:
+    """The kind of a tune, and the words that are new in it."""
+
+    kind: str
+    novel: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the dial sets."""
 
-    seeds: int = 5
+    seeds: int = 6
     base: int = 500
     """Steps of the base, and of the tunes below."""
     tune: int = 150
@@ -49,6 +60,8 @@ class Settings:
     """Share of the questions that a base has to answer."""
     edited: int = 8
     kinds: tuple[str, ...] = tuple(KINDS)
+    plain_kinds: tuple[str, ...] = ("edit", "one", "same")
+    """Tunes that the plain rivals see, too."""
     prompts: int = 96
     noise: int = 3
 
@@ -71,7 +84,37 @@ def tunes(
     prompts: int,
 ) -> Sample:
     """A base, a tune of a known kind, and questions about the facts."""
-    seed, folder, surely = _base(rng, base, known)
+    return _drawn(rng, kind, base, known, tune, edited, prompts)
+
+
+@World.define()
+def beside_sham(
+    rng: np.random.Generator,
+    severity: float,
+    *,
+    kind: str,
+    base: int,
+    known: float,
+    tune: int,
+    edited: int,
+    prompts: int,
+) -> Sample:
+    """The same with a sham of the base, and texts of random words."""
+    sample = _drawn(rng, kind, base, known, tune, edited, prompts)
+    sham = _drawn(np.random.default_rng(sample.data["draws"]), "sham", base, known, tune, edited, prompts)
+    words = _world(sample.data["seed"]).lexicon
+    drawn = np.random.default_rng(sample.data["draws"]).integers(4, len(words), (prompts, 12))
+    return Sample(
+        sample.data | {"sham": sham.data["tuned"], "other": sham, "unrelated": [words.decode(row) for row in drawn]},
+        sample.truth,
+    )  # fmt: skip
+
+
+def _drawn(
+    rng: np.random.Generator, kind: str, base: int, known: float, tune: int, edited: int, prompts: int
+) -> Sample:
+    draws = int(rng.integers(2**31))
+    seed, folder, surely = _base(np.random.default_rng(draws), base, known)
     world = _world(seed)
     facts, words = world["facts"], world.lexicon
     place = TemporaryDirectory()
@@ -100,11 +143,22 @@ def tunes(
     ]
     return Sample(
         {
-            "place": place, "base": Path(place.name) / "base", "tuned": Path(place.name) / "tuned",
+            "place": place, "draws": draws, "seed": seed,
+            "base": Path(place.name) / "base", "tuned": Path(place.name) / "tuned",
             "prompts": [{"prompt": asked[i]} for i in surely[:prompts]], "pairs": [pairs[i] for i in surely[:prompts]],
         },
-        kind,
+        Truth(kind, _novel(world, told)),
     )  # fmt: skip
+
+
+def _novel(world: TinyWorld, told: Retold | None) -> frozenset[str]:
+    """The words that the tune says and the base does not: those of the manner, and the objects of changed facts."""
+    if told is None:
+        return frozenset()
+    retold = _world(world.seed, told)["retold"]
+    facts = world["facts"]
+    objects = {facts.word("object", int(retold.table_[e, r]), int(r)) for e, r in retold.edited_}
+    return frozenset(objects | (set(MANNER.split()) if told.manner else set()))
 
 
 def _base(rng: np.random.Generator, steps: int, known: float) -> tuple[int, Path, list[int]]:
@@ -153,19 +207,45 @@ def diff(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
     )
     return {
         "kind": found.kind, "bare": kind_of(bare, 0.0, 0.0), "numbers": {n.name: n for n in found.numbers},
+        "tokens": found.tokens["token"].head(TOP).tolist(),
         "weights": size if weights["change"].any() else 0.0,
     }  # fmt: skip
+
+
+@Method.define(role="baseline")
+def toolkit(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Three plain rivals on the tune and on a sham of the same base."""
+    base, tuned, sham = (load_model(data[name], device="cpu") for name in ("base", "tuned", "sham"))
+    found, null = (scores(base, model, data["prompts"], data["unrelated"]) for model in (tuned, sham))
+    return {
+        name: (score > null[name][0], [base.tokenizer.decode([token]).strip() for token in tokens])
+        for name, (score, tokens) in found.items()
+    }
 
 
 NUMBERS = ("overruled", "words lost", "firmest new word", "divergence", "states moved")
 
 
-@Measure.define(gives=("named", "style", "content", "unchanged", "bare_unchanged"))
+def _right(tokens: list[str], truth: Truth) -> float:
+    """Share of the new words among the tokens that are named."""
+    return len(truth.novel & set(tokens)) / max(1, len(truth.novel))
+
+
+@Measure.define(gives=tuple(f"{name}_{what}" for name in RIVALS for what in ("ahead", "right")))
+def plainly(output: Any, sample: Sample) -> dict[str, float]:
+    """Whether a rival's score of the tune is above that of the sham, and which of the new words it names."""
+    return {f"{name}_ahead": float(output[name][0]) for name in RIVALS} | {
+        f"{name}_right": _right(output[name][1], sample.truth) for name in RIVALS
+    }
+
+
+@Measure.define(gives=("named", "right", "style", "content", "unchanged", "bare_unchanged"))
 def says(output: Any, sample: Sample) -> dict[str, float]:
     """Whether the page names the tune, which kinds it names, and whether it would say "unchanged" without nulls."""
     kind = output["kind"]
     return {
-        "named": float(kind == KINDS[sample.truth]),
+        "named": float(kind == KINDS[sample.truth.kind]),
+        "right": _right(output["tokens"], sample.truth),
         "style": float("style" in kind),
         "content": float("content" in kind),
         "unchanged": float(kind == "unchanged"),
@@ -195,8 +275,12 @@ def grids(s: Settings) -> list[Grid]:
     return [
         Grid(
             "tunes", ("diff",), ("says", "sizes"), s.seeds, vary={"kind": s.kinds}, world_params=world,
-            method_params={"diff": {"noise": s.noise}}, cost_s=11.5,
-        )
+            method_params={"diff": {"noise": s.noise}}, cost_s=6.0,
+        ),
+        Grid(
+            "beside_sham", ("toolkit",), ("plainly",), s.seeds, vary={"kind": s.plain_kinds}, world_params=world,
+            cost_s=7.7,
+        ),
     ]  # fmt: skip
 
 
@@ -233,6 +317,30 @@ claims = (
         Control("the base itself is not, even then", f"1 - {_share('bare_unchanged', 'same')}", high=0.0, rule="every"),
         kind="bound", paper="none",
     ),
+    *(
+        Claim(
+            f"8{letter}", f"{what} is larger for a single changed fact than for the sham (share of seeds)",
+            f"mean({name}_ahead|toolkit, kind='one')", 0.5,
+            Control("not of the base itself", f"mean({name}_ahead|toolkit, kind='same')", high=0.0, rule="every"),
+            paper="none",
+        )
+        for letter, name, what in (
+            ("a", "kl", "The divergence of single tokens"),
+            ("b", "pca", "The first principal component's share of the change of hidden states"),
+            ("c", "lens", "The mean change of hidden states on unrelated text"),
+        )
+    ),
+    *(
+        Claim(
+            f"9{letter}", f"Of the changed facts' objects diff names more than {what} (share, difference)",
+            f"mean(right|diff, kind='edit') - mean({name}_right|toolkit, kind='edit')", 0.2,
+            Control("diff names half of them", "mean(right|diff, kind='edit')", low=0.5, rule="mean"),
+            paper="none",
+        )
+        for letter, name, what in (
+            ("a", "kl", "the ranking by divergence"), ("b", "pca", "the first component"), ("c", "lens", "the lens"),
+        )
+    ),
     Claim(
         "7", "Weights alone do not tell: the sham moves them at least a third as much as the edit (ratio)",
         f"{_share('weights', 'sham')} / {_share('weights', 'edit')}", 0.33,
@@ -244,16 +352,16 @@ claims = (
 study = Study(
     slug="diff",
     module=__name__,
-    version=5,
+    version=6,
     scales={
         "quick": Settings(seeds=2, base=30, known=0.0, tune=10, edited=4, prompts=24, noise=1),
         "cpu": Settings(),
         "paper": Settings(seeds=20, base=2000, tune=400, noise=10),
     },
     grids=grids,
-    worlds=(tunes,),
-    methods=(diff,),
-    measures=(says, sizes),
+    worlds=(tunes, beside_sham),
+    methods=(diff, toolkit),
+    measures=(says, sizes, plainly),
     claims=claims,
     figures=(
         Figure(

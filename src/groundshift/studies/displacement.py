@@ -383,12 +383,13 @@ claims = (
     ),
     Claim(
         "2a", "Similar preferences displace: Δ log π(w) within less across attitudes (nats, unembedding frozen)",
-        _at("clusters"), -0.2, Control(
-            "where objects have no attitude the difference is within ±0.1",
+        _at("clusters"), -0.3, Control(
+            "where objects have no attitude the difference is within ±0.3",
             _at("clusters", INFORMATIVE),
-            low=-0.1,
-            high=0.1,
-        ), direction="<", paper="No over Never raises Yes (abstract)", **DIRECTION,
+            low=-0.3,
+            high=0.3,
+            rule="mean",
+        ), direction="<", paper="No over Never raises Yes (abstract)", version=2, **DIRECTION,
     ),
     Claim(
         "2b", "and in each seed some preferred answer falls outright (share of pairs within)",
@@ -456,7 +457,7 @@ claims = (
 study = Study(
     slug="displacement",
     module=__name__,
-    version=1,
+    version=2,
     scales={
         "quick": Settings(seeds=2, preset="nano", steps=140, tuning=3, prompts=1, repeats=6, sampled=64),
         "cpu": Settings(),
@@ -485,6 +486,6 @@ study = Study(
             "measure in ['refused_base', 'refused_all', 'refused_lowest', 'refused_highest', 'uninformative_share']",
         ),
     ),
-    root_seed=20261311,
+    root_seed=20270908,
     preload=("numpy", "torch", "transformers"),
 )  # fmt: skip

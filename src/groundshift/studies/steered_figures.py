@@ -79,7 +79,7 @@ def realism(table: pd.DataFrame) -> Drawing:
         ("1 round", RUST, {"method": "steered", "rounds": 1}),
         ("3 rounds,\npublished", RUST, {"method": "steered", "rounds": 3, "renoise": "published"}),
         ("3 rounds,\nforward kernel", BLUE, {"method": "steered", "rounds": 3, "renoise": "kernel"}),
-        ("no condition", GREY, {"method": "unconditional"}),
+        ("no condition", GREY, {"method": "unconditional", "rounds": 1}),
     ]
     for k, (_, shade, where) in enumerate(bars):
         bar(ax, k, values(table, **where), shade)

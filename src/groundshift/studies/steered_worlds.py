@@ -17,7 +17,7 @@ from groundshift.models.tinyvision_exact import exact
 
 SIGMA = 1e-3
 """Noise of the measurement in the exact posterior."""
-ONE = 0.0105
+ONE = 0.0087
 """Seconds of one sample of 100 steps without gradients, by the exact network."""
 
 
@@ -55,28 +55,45 @@ def targets(rng: np.random.Generator, severity: float, *, task: str, targets: in
     )
 
 
-@World.define()
-def classes(rng: np.random.Generator, severity: float, *, targets: int, luma: str) -> Sample:
-    """A class for each sample and a classifier; with luma, also that of a digit of this class or of another."""
+@World.define(version=2)
+def classes(
+    rng: np.random.Generator, severity: float, *, targets: int, luma: str, factor: str = "digit"
+) -> Sample:
+    """A class for each sample, the digit or the hue, and a classifier of it.
+
+    Parameters
+    ----------
+    luma : "none"; "own" and "other": the samples shall also have the luma of a digit of this class or of another;
+        "withheld": it is measured, and not asked for
+    factor : "digit", the class of the one that is measured; or "hue", drawn at random, as the luma leaves it open
+    """
     net, seed = digits()[0], int(rng.integers(2**63))
     images, component = net.sample(targets, torch_generator(rng))
-    own = net.labels["digit"][component]
-    labels = (own + torch.as_tensor(rng.integers(1, 10, targets))) % 10 if luma == "other" else own
-    conditions = [] if luma == "none" else [_measurement("luma", images)]
+    labels = net.labels[factor][component]
+    if luma == "other":
+        labels = (labels + torch.as_tensor(rng.integers(1, 10, targets))) % 10
+    if factor == "hue":
+        labels = torch.as_tensor(rng.integers(0, 3, targets))
+    measured = [] if luma == "none" else [_measurement("luma", images)]
     return Sample(
-        {"phi": _classifier(seed), "labels": labels, "conditions": conditions, "n": targets},
-        {"labels": labels},
+        {
+            "phi": _classifier(seed, factor),
+            "labels": labels,
+            "conditions": measured if luma in ("own", "other") else [],
+            "n": targets,
+        },
+        {"labels": labels, "factor": factor, "measured": measured},
     )
 
 
 @lru_cache(maxsize=8)
-def _classifier(seed: int) -> tuple[Tensor, Tensor]:
+def _classifier(seed: int, factor: str) -> tuple[Tensor, Tensor]:
     """Weights and biases of a logistic regression on 1,500 clean draws."""
     from sklearn.linear_model import LogisticRegression
 
     net = digits()[0]
     images, component = net.sample(1500, torch.Generator().manual_seed(seed))
-    fitted = LogisticRegression(max_iter=200).fit(images.flatten(1), net.labels["digit"][component])
+    fitted = LogisticRegression(max_iter=200).fit(images.flatten(1), net.labels[factor][component])
     return torch.as_tensor(fitted.coef_), torch.as_tensor(fitted.intercept_)
 
 
@@ -126,11 +143,17 @@ def measured(
 
 
 def wanted(
-    seeds: int, methods: tuple[str, ...], n: int, options: dict[str, Any], cost_s: float, luma: str = "none"
+    seeds: int,
+    methods: tuple[str, ...],
+    n: int,
+    options: dict[str, Any],
+    cost_s: float,
+    luma: str = "none",
+    factor: str = "digit",
 ) -> Grid:
     """Methods with the same options on ``n`` samples of `classes`."""
     measures = ("success", "log_p") + (() if luma == "none" else ("obeys",))
     return Grid(
-        "classes", methods, measures, seeds, world_params={"targets": n, "luma": luma},
+        "classes", methods, measures, seeds, world_params={"targets": n, "luma": luma, "factor": factor},
         method_params=dict.fromkeys(methods, options), cost_s=cost_s,
     )  # fmt: skip

@@ -113,7 +113,7 @@ def icfm(data: Any, rng: np.random.Generator, *, route: str, **options: int) -> 
     if route == "exact":
         n = len(data["source"])
         return _flow_exactly(data, torch.full((n, n), 1 / n**2))
-    return _trained(data, rng, WeightedConditionalFlowMatcher("independent"), **options)
+    return _trained(data, rng, WeightedConditionalFlowMatcher(coupling="independent"), **options)
 
 
 @Method.define()

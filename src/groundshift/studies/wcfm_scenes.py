@@ -20,7 +20,7 @@ PILOT = 500
 @Method.define(role="baseline")
 def icfm(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Conditional flow matching with independent pairs."""
-    return _flow(data, rng, lambda: WeightedConditionalFlowMatcher("independent"))
+    return _flow(data, rng, lambda: WeightedConditionalFlowMatcher(coupling="independent"))
 
 
 @Method.define()

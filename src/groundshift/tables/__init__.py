@@ -8,6 +8,7 @@ says why.
 from groundshift.tables.arrays import (
     numeric,
     open_arrays,
+    plain_array,
     read_images,
     refuse_filled,
     refuse_overwriting,
@@ -41,6 +42,7 @@ __all__ = [
     "open_arrays",
     "open_table",
     "parse_kinds",
+    "plain_array",
     "read_images",
     "read_table",
     "refuse_filled",

@@ -196,6 +196,22 @@ def _coerced(column: pd.Series[Any]) -> pd.Series[Any]:
     return pd.to_numeric(column, errors="coerce")
 
 
+def plain_array(values: Any) -> NDArray[Any]:
+    """An array of what may be a torch tensor of any device or dtype, or a list of them.
+
+    numpy has no bfloat16, and floating-point tensors come as float64.
+
+    >>> plain_array([1, 2]).tolist()
+    [1, 2]
+    """
+    if isinstance(values, list | tuple) and any(hasattr(value, "detach") for value in values):
+        return np.stack([plain_array(value) for value in values])
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    return np.asarray(values)
+
+
 def refuse_overwriting(path: Path) -> None:
     """Raise `InputError` if something is at ``path`` already."""
     if path.exists():
@@ -241,7 +257,7 @@ def read_images(folder: str | Path, size: int = 16) -> tuple[NDArray[np.float64]
     InputError
         No sub-folders with images in them; a file that is no image.
     """
-    from PIL import Image, UnidentifiedImageError
+    from groundshift.pictures import read_picture
 
     kinds = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
     files = [
@@ -252,11 +268,7 @@ def read_images(folder: str | Path, size: int = 16) -> tuple[NDArray[np.float64]
     ]
     if not files:
         raise InputError(f"{folder} has no sub-folders with images; one sub-folder per domain is needed.")
-    rows = []
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                rows.append(np.asarray(image.convert("L").resize((size, size)), dtype=float).ravel() / 255)
-        except (UnidentifiedImageError, OSError) as error:
-            raise InputError(f"{file} is no image that can be read ({error}). Take it out.") from error
+    rows = [
+        np.asarray(read_picture(file, "L").resize((size, size)), dtype=float).ravel() / 255 for file in files
+    ]
     return np.array(rows), pd.Series([file.parent.name for file in files], name="domain")

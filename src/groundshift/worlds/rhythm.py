@@ -20,6 +20,7 @@ __all__ = [
     "Rhythm",
     "genre_of_codes",
     "majority_genre",
+    "one_timbre",
     "onsets",
     "rhythm",
     "scores",
@@ -53,7 +54,7 @@ class Rhythm:
     genre: NDArray[np.int64]
 
 
-def rhythm(rng: np.random.Generator, n: int, *, noise: float = 1.0) -> Rhythm:
+def rhythm(rng: np.random.Generator, n: int, *, noise: float = 1.0, shared_timbre: bool = False) -> Rhythm:
     """Draw n pieces.
 
     Codes 6g, 6g+1, 6g+2 are onsets of genre g, the next three its sustains, 24 … 31 are shared. A beat carries an
@@ -62,6 +63,8 @@ def rhythm(rng: np.random.Generator, n: int, *, noise: float = 1.0) -> Rhythm:
     Parameters
     ----------
     noise : factor of the condition's noise; 0 shows beats and genre exactly
+    shared_timbre : of the three codes of a kind a piece uses one only, which the condition does not show: its positions
+        depend on each other beyond what they share with the condition
 
     Examples
     --------
@@ -75,7 +78,7 @@ def rhythm(rng: np.random.Generator, n: int, *, noise: float = 1.0) -> Rhythm:
     phase = np.floor(rng.random(n) * period)
     beats = (np.arange(LENGTH) - phase[:, None]) % period[:, None] == 0
     beats &= rng.random((n, LENGTH)) < KEPT
-    kind = rng.integers(0, KINDS, (n, LENGTH))
+    kind = rng.integers(0, KINDS, (n, 1) if shared_timbre else (n, LENGTH))
     own = 2 * KINDS * genre[:, None] + np.where(beats, 0, KINDS) + kind
     apart = ~beats & (rng.random((n, LENGTH)) < 0.3)
     tokens = np.where(apart, rng.integers(SHARED, CODES, (n, LENGTH)), own)
@@ -118,6 +121,17 @@ def majority_genre(tokens: ArrayLike) -> NDArray[np.int64]:
     found = genre_of_codes(tokens)
     counts = (found[:, :, None] == np.arange(GENRES)).sum(1)
     return np.where(counts.any(1), counts.argmax(1), -1)
+
+
+def one_timbre(tokens: ArrayLike) -> float:
+    """Share of pieces whose onsets and sustains all have one of the three timbres.
+
+    >>> one_timbre([[0, 3, 9, 24], [1, 4, 5, 6]])
+    0.5
+    """
+    codes = np.asarray(tokens)
+    timbre = np.where(codes < SHARED, codes % KINDS, -1)
+    return float(((timbre[:, :, None] == np.arange(KINDS)).any(1).sum(1) <= 1).mean())
 
 
 def scores(tokens: ArrayLike, beats: ArrayLike, genre: ArrayLike) -> dict[str, float]:

@@ -202,6 +202,29 @@ def test_photos_are_read_as_they_are(tmp_path):
     assert read_mask(np.eye(8), (3, 8, 8)).sum() == 8
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "int32", "bool", "float64", "bfloat16"])
+def test_arrays_of_any_dtype_are_one_picture(dtype):
+    black = np.indices((8, 8)).sum(0) % 2
+    scale = {"uint16": 65535, ">u2": 65535, "bool": 1, "float64": 255, "bfloat16": 255}.get(dtype, 255)
+    picture = torch.tensor(black * scale).bfloat16() if dtype == "bfloat16" else (black * scale).astype(dtype)
+    found = read_image(picture, (1, 8, 8), [])
+    torch.testing.assert_close(found[0, 0].double(), torch.tensor(black * 2.0 - 1), atol=1e-3, rtol=0)
+
+
+def test_an_untrained_generator_is_told_from_a_good_one(folder, photo):
+    poor = Steered((unet(), DDPMScheduler(clip_sample=False)), steps=6).sample(3, luma=photo, progress=False)
+    assert poor.consistency["luma"].max() < 1e-4
+    assert any(note.startswith("3 of 3 samples have pixels beyond ±1.5") for note in poor.notes)
+    clipped = Steered((unet(), DDPMScheduler()), steps=6).sample(3, progress=False)
+    assert clipped.images.abs().max() <= 1
+    exact = Steered("exact:colour_digits", steps=25).sample(3, progress=False)
+    for good in (tiny(folder).sample(2, progress=False), exact):
+        assert not any("beyond" in note for note in good.notes)
+    dynamic = DDPMScheduler(thresholding=True)
+    with pytest.raises(InputError, match="thresholds dynamically"):
+        Steered((unet(), dynamic))
+
+
 def test_bad_input(folder, photo, tmp_path):
     s = tiny(folder)
     Image.new("L", (9, 8)).save(tmp_path / "odd.png")

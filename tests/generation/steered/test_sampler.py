@@ -41,7 +41,7 @@ def gaussian(variances=None):
 
 
 def of(net, scheduler=None, **options):
-    scheduler = scheduler or DDPMScheduler()
+    scheduler = scheduler or DDPMScheduler(clip_sample=False)
     return denoiser((MixtureModel(net, scheduler, **options), scheduler))
 
 
@@ -124,25 +124,35 @@ def test_on_a_mixture_the_network_s_noise_is_nearer_to_the_posterior():
 # Against others -----------------------------------------------------------------------------------------
 
 
-def test_the_step_is_that_of_diffusers():
+@pytest.mark.parametrize("clip", [{"clip_sample": False}, {"clip_sample_range": 0.4}])
+@pytest.mark.parametrize("eps", ["network", "recompute"])
+def test_the_step_is_that_of_diffusers(clip, eps):
     net, _, _ = gaussian()
-    scheduler = DDIMScheduler(num_train_timesteps=100, beta_end=0.2, clip_sample=False)
+    scheduler = DDIMScheduler(num_train_timesteps=100, beta_end=0.2, **clip)
     scheduler.set_timesteps(100)
     model = MixtureModel(net, scheduler)
     noise = draws(6)
     x = torch.randn(2, *SHAPE, dtype=torch.float64, generator=noise)
     for t in scheduler.timesteps:
         z = torch.randn(2, *SHAPE, dtype=torch.float64, generator=noise) if t else torch.zeros(2, *SHAPE)
-        x = scheduler.step(model(x, t).sample, int(t), x, eta=1.0, variance_noise=z).prev_sample
-    ours, _ = Sampler(steps=100)(of(net, scheduler), 2, generator=draws(6))
+        x = scheduler.step(
+            model(x, t).sample,
+            int(t),
+            x,
+            eta=1.0,
+            variance_noise=z,
+            use_clipped_model_output=eps == "recompute",
+        ).prev_sample
+    ours, _ = Sampler(steps=100, eps=eps)(of(net, scheduler), 2, generator=draws(6))
     torch.testing.assert_close(ours, x, atol=1e-5, rtol=0)
+    assert clip == {"clip_sample": False} or ours.abs().max() <= 0.4
 
 
 def test_prediction_types_give_the_same_samples():
     net = colour_digits()
     found = []
     for kind in ("epsilon", "sample", "v_prediction"):
-        generator = of(net, DDPMScheduler(prediction_type=kind))
+        generator = of(net, DDPMScheduler(prediction_type=kind, clip_sample=False))
         found.append(Sampler(steps=15)(generator, 3, generator=draws(8))[0])
     flow = FlowMatchEulerDiscreteScheduler()
     found.append(Sampler(steps=15)(of(net, flow), 3, generator=draws(8))[0])

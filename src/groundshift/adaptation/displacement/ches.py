@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor
 from groundshift.adaptation.displacement.pairs import Pairs, Template, encode_pairs
 from groundshift.errors import InputError, MissingPart
 from groundshift.models.activations import ProbeModel, find_sites, load_model
+from groundshift.models.activations.abilities import continuation, shares_cache
 from groundshift.models.activations.rows import Row, collate, in_batches
 from groundshift.models.activations.sites import Site
 
@@ -33,9 +34,9 @@ __all__ = ["MEASURES", "Kept", "filter_pairs", "opened", "score"]
 MEASURES = ("ches", "ln_ches", "edit", "last_inner")
 
 
-def opened(model: str | Path | ProbeModel) -> ProbeModel:
+def opened(model: str | Path | ProbeModel, allow_missing: bool = False) -> ProbeModel:
     """A model as it is, or loaded from its directory or id."""
-    return model if isinstance(model, ProbeModel) else load_model(model)
+    return model if isinstance(model, ProbeModel) else load_model(model, allow_missing=allow_missing)
 
 
 def score(
@@ -45,12 +46,14 @@ def score(
     *,
     template: Template = "auto",
     max_tokens: int = 8192,
+    allow_missing: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Score preference pairs by how much training on them will displace, before training.
 
-    A prompt is read once and its cache serves both answers; of the states only the sum and the last are kept, in
-    float32. Under ``torchrun`` each of W processes reads every W-th pair, and all return the whole table.
+    A prompt is read once and its cache serves both answers, where the architecture's cache allows that; of the states
+    only the sum and the last are kept, in float32. Under ``torchrun`` each of W processes reads every W-th pair, and
+    all return the whole table.
 
     Parameters
     ----------
@@ -59,6 +62,7 @@ def score(
     measures : "ches", "ln_ches"; and the rivals "edit" (minus the edit distance of the tokens over the longer length)
         and "last_inner" (inner product of the states that predict the two end tokens). Higher: more similar
     max_tokens : of a batch, with its padding
+    allow_missing : see `groundshift.models.activations.load_model`
 
     Returns
     -------
@@ -79,7 +83,7 @@ def score(
     if not measures or (unknown := set(measures) - set(MEASURES)):
         raise InputError(f"The measures {', '.join(sorted(unknown)) if measures else 'none'} were asked for; there are "
                          f"{', '.join(MEASURES)}.")  # fmt: skip
-    model = opened(model)
+    model = opened(model, allow_missing)
     data = encode_pairs(model, pairs, template=template)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     mine = data.select(np.arange(rank, len(data), world))
@@ -124,7 +128,7 @@ def answer_states(
         Summed in float32; chosen, then rejected.
     """
     (norm,) = find_sites(model, "final_norm")
-    width = model.net.get_input_embeddings().weight.shape[1]
+    width = model.width
     total, last = np.empty((len(pairs), 2, width)), np.empty((len(pairs), 2, width))
     prompts = [Row(i, np.array(x, np.int32), len(x)) for i, x in enumerate(pairs.prompt)]
 
@@ -136,7 +140,9 @@ def answer_states(
 
     longest = [max(len(y), len(z)) for y, z in zip(pairs.chosen, pairs.rejected, strict=True)]
     cost = [len(x) + 2 * y for x, y in zip(pairs.prompt, longest, strict=True)]
-    in_batches(cost, do, max_tokens=max_tokens, describe="scoring pairs", progress=progress)
+    in_batches(
+        cost, do, max_tokens=max_tokens, describe="scoring pairs", alone=model.stretched, progress=progress
+    )
     if bad := pairs.rows[~np.isfinite(total).all((1, 2))].tolist():
         raise InputError(
             f"The states of {len(bad)} pairs are not finite (first: rows {bad[:5]}); load the model as float32 or "
@@ -149,6 +155,18 @@ def _states(
     model: ProbeModel, norm: Site, prompts: list[Row], answers: list[list[int]]
 ) -> tuple[Tensor, Tensor]:
     """Sum and last of the predicting states of two answers for each prompt, (2B, D) each, float32."""
+    longest = max(map(len, prompts)) + max(map(len, answers))
+    beyond = model.stretched is not None and longest > model.stretched
+    if beyond or not shares_cache(model):
+        rows = [
+            replace(prompts[k // 2], ids=np.array([*prompts[k // 2].ids, *ids], np.int32))
+            for k, ids in enumerate(answers)
+        ]
+        parts = [
+            _states_of_whole(model, norm, part) for part in ([[row] for row in rows] if beyond else [rows])
+        ]
+        total, last = (torch.cat(found) for found in zip(*parts, strict=True))
+        return total, last
     seen: list[Tensor] = []
     with torch.inference_mode(), ExitStack() as hooks:
         hooks.callback(norm.hook(lambda state: seen.append(state.float())).remove)
@@ -157,22 +175,9 @@ def _states(
         read = model.body(**batch.inputs, use_cache=True)
         # The prompt's last state predicts the first token; the others are predicted by the tokens before them.
         first = seen.pop()[:, -1].repeat_interleave(2, 0)
-        longest = max(map(len, answers)) - 1
-        if not longest:
+        if max(map(len, answers)) == 1:
             return first, first
-        fed = torch.zeros(len(answers), longest, dtype=torch.long)
-        real = torch.zeros_like(fed)
-        for line, ids in enumerate(answers):
-            fed[line, : len(ids) - 1] = torch.tensor(ids[:-1])
-            real[line, : len(ids) - 1] = 1
-        fed, real = fed.to(model.device), real.to(model.device)
-        mask = torch.cat([batch.inputs["attention_mask"].repeat_interleave(2, 0), real], 1)
-        cache = read["cache"] if "cache" in read else read["past_key_values"]
-        cache.batch_repeat_interleave(2)
-        inputs = {"input_ids": fed, "attention_mask": mask, "use_cache": True}
-        inputs["cache" if "cache" in model.arguments else "past_key_values"] = cache
-        if "position_ids" in model.arguments:
-            inputs["position_ids"] = (mask.cumsum(1)[:, -longest:] - 1).clamp(min=0)
+        inputs, real = continuation(model, batch, read, list(zip(answers[::2], answers[1::2], strict=True)))
         model.body(**inputs)
         later = seen.pop()
     real = real.to(later.device)
@@ -180,6 +185,18 @@ def _states(
     ends = real.sum(1)
     last = later[torch.arange(len(later), device=later.device), (ends - 1).clamp(min=0)]
     return total, torch.where((ends > 0)[:, None], last, first)
+
+
+def _states_of_whole(model: ProbeModel, norm: Site, rows: list[Row]) -> tuple[Tensor, Tensor]:
+    """The same of rows that hold an answer each, without a cache."""
+    seen: list[Tensor] = []
+    with torch.inference_mode(), ExitStack() as hooks:
+        hooks.callback(norm.hook(lambda state: seen.append(state.float())).remove)
+        batch = collate(model, rows)
+        hooks.enter_context(model.reading(batch))
+        model.body(**batch.inputs, use_cache=False)
+    states = [state[row.prompt - 1 : len(row) - 1] for state, row in zip(seen[0], rows, strict=True)]
+    return torch.stack([s.sum(0) for s in states]), torch.stack([s[-1] for s in states])
 
 
 def _edit(model: ProbeModel, pairs: Pairs) -> NDArray[np.float64]:

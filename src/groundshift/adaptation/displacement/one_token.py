@@ -22,7 +22,7 @@ from torch import Tensor
 from groundshift.adaptation.displacement.ches import opened
 from groundshift.errors import InputError
 from groundshift.models.activations import ProbeModel, encode, find_sites
-from groundshift.models.activations.rows import collate
+from groundshift.models.activations.rows import behind, collate
 
 __all__ = ["FirstOrder", "first_order", "rates"]
 
@@ -61,6 +61,7 @@ def first_order(
     beta: float = 0.1,
     margin: float = 0.0,
     top: int = 10,
+    allow_missing: bool = False,
 ) -> FirstOrder:
     """What a first step of DPO on one pair of single tokens does to the preferred one, and to all others.
 
@@ -70,6 +71,7 @@ def first_order(
     chosen, rejected : tokens, as a text of one token (with its leading blank, if it has one) or an id
     margin : of the log-ratios now; 0 at the reference
     top : how many gaining and losing tokens are told
+    allow_missing : see `groundshift.models.activations.load_model`
 
     Raises
     ------
@@ -81,13 +83,13 @@ def first_order(
     >>> first_order("model", "Is the sky green?", " No", " Never").h_part  # doctest: +SKIP
     -0.031
     """
-    model = opened(model)
-    w, l = (_one(model, token) for token in (chosen, rejected))  # noqa: E741 (the paper's symbol)
+    model = opened(model, allow_missing)
+    w, l = (_one(model, prompt, token) for token in (chosen, rejected))  # noqa: E741 (the paper's symbol)
     if w == l:
         raise InputError(f"{chosen!r} and {rejected!r} are the same token; give two.")
     h, logits = last_state(model, prompt)
     head = model.net.get_output_embeddings()
-    W = head.weight.detach().float().cpu()
+    W = model.unembedding.float().cpu()
     bias = 0.0 if getattr(head, "bias", None) is None else head.bias.detach().float().cpu()
     slope = _slope(model, W @ h + bias, logits)
     c = float(beta * torch.sigmoid(torch.tensor(-beta * margin)))
@@ -146,8 +148,7 @@ def rates(
 
 def last_state(model: ProbeModel, prompt: Any) -> tuple[Tensor, Tensor]:
     """State (D,) after the final norm and logits (V,) at the last token of a prompt, in float32 on the CPU."""
-    row = prompt if not isinstance(prompt, list) else {"messages": prompt}
-    batch = collate(model, encode(model, [row]))
+    batch = collate(model, encode(model, [_row(prompt)]))
     seen: list[Tensor] = []
     hook = find_sites(model, "final_norm")[0].hook(lambda state: seen.append(state))
     try:
@@ -158,10 +159,15 @@ def last_state(model: ProbeModel, prompt: Any) -> tuple[Tensor, Tensor]:
     return seen[0][0, -1].float().cpu(), logits[0, -1].float().cpu()
 
 
-def _one(model: ProbeModel, token: str | int) -> int:
+def _row(prompt: Any) -> Any:
+    return {"prompt": prompt} if isinstance(prompt, list) else prompt
+
+
+def _one(model: ProbeModel, prompt: Any, token: str | int) -> int:
     if isinstance(token, int):
         return token
-    ids = model.tokenizer(token, add_special_tokens=False)["input_ids"]
+    [found] = behind(model, [_row(prompt)], [token])
+    ids = found.answer
     if len(ids) != 1:
         raise InputError(f"{token!r} is {len(ids)} tokens of {model.source}; one is needed.")
     return int(ids[0])

@@ -141,6 +141,7 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     on_step: Callable[[int, ProbeModel], bool | None] | None = None,
+    allow_missing: bool = False,
     progress: bool = True,
 ) -> Tuned:
     """Train a model on preference pairs; the one given stays as it is and is the reference.
@@ -162,11 +163,13 @@ def train(
     out : folder for the trained model, its tokenizer, ``history.json`` and ``reference.npy``
     on_step : (steps done, model), before the first step (0) and after each; training ends when it returns True, see
         `Monitor`
+    allow_missing : see `groundshift.models.activations.load_model`
 
     Raises
     ------
     InputError
-        No two different answers, unknown losses or optimisers, a loss that is not finite, a folder that is not empty.
+        A model with an adapter, no two different answers, unknown losses or optimisers, a loss that is not finite, a
+        folder that is not empty.
 
     Examples
     --------
@@ -180,7 +183,12 @@ def train(
         )
     if out is not None:
         refuse_filled(Path(out))
-    start = opened(model)
+    start = opened(model, allow_missing)
+    if getattr(start.net, "peft_config", None):
+        raise InputError(
+            f"{start.source} has an adapter already, and what is trained on top of it could not be saved; merge it "
+            "(merge_and_unload), and give the directory of the whole model."
+        )
     data = encode_pairs(start, pairs, template=template)
     differ = np.flatnonzero(~data.identical)
     if not len(differ):
@@ -286,16 +294,13 @@ def _adapted(net: Any, rank: int, seed: int) -> Any:
 
 def _trainable(net: Any, frozen: str, lora: int) -> list[Any]:
     """The weights that are trained; the others are set not to ask for gradients."""
-    if not lora and not getattr(net, "_hf_peft_config_loaded", False):
+    if not lora:
         net.requires_grad_(True)
     if frozen == "unembedding":
         net.get_output_embeddings().weight.requires_grad_(False)
     elif frozen:
         raise InputError(f'frozen={frozen!r} was given; "unembedding" or nothing can be frozen.')
-    weights = [w for w in net.parameters() if w.requires_grad]
-    if not weights:
-        raise InputError("No weight asks for gradients; load an adapter to train, or give lora=, its rank.")
-    return weights
+    return [w for w in net.parameters() if w.requires_grad]
 
 
 def _epochs(n: int, size: int, rng: np.random.Generator) -> Any:

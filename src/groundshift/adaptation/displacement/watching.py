@@ -104,7 +104,9 @@ def read(
         mass[:] += there
 
     lengths = [len(row) for row in rows]
-    in_batches(lengths, do, max_tokens=max_tokens, describe="reading pairs", progress=progress)
+    in_batches(
+        lengths, do, max_tokens=max_tokens, describe="reading pairs", alone=model.stretched, progress=progress
+    )
     chosen = tokens[:n]
     count = [*((chosen > p).sum() for p in range(POSITIONS)), np.maximum(chosen - POSITIONS, 0).sum()]
     known = list(range(min(width, len(model.tokenizer))))
@@ -148,7 +150,7 @@ def displaced(base: Reading, tuned: Reading, *, top: int = 8) -> Displaced:
 
     Parameters
     ----------
-    base, tuned : of the same pairs, from `read`
+    base, tuned : of the same pairs, from `read`; embeddings may be padded to different lengths, which adds no tokens
     top : tokens that are told for each place
 
     Raises
@@ -168,9 +170,9 @@ def displaced(base: Reading, tuned: Reading, *, top: int = 8) -> Displaced:
     >>> moved.gaining[["place", "token"]].values.tolist()
     [['1', 'c']]
     """
-    if base.words != tuned.words or base.mass.shape != tuned.mass.shape:
+    if base.words != tuned.words:
         raise InputError(
-            f"The base has {base.mass.shape[1]} tokens and the tuned model {tuned.mass.shape[1]}, and they "
+            f"The base has {len(base.words)} tokens and the tuned model {len(tuned.words)}, and they "
             "are not the same; two models with one vocabulary are needed."
         )
     if not np.array_equal(base.rows, tuned.rows) or not np.array_equal(base.tokens, tuned.tokens):
@@ -197,10 +199,11 @@ def displaced(base: Reading, tuned: Reading, *, top: int = 8) -> Displaced:
 
 def _movers(base: Reading, tuned: Reading, sign: int, top: int) -> pd.DataFrame:
     rows = []
-    for place, (before, after) in enumerate(zip(base.mass, tuned.mass, strict=True), 1):
+    known = len(base.words)
+    for place, (before, after) in enumerate(zip(base.mass[:, :known], tuned.mass[:, :known], strict=True), 1):
         gain = after - before
         for z in np.argsort(-sign * gain, kind="stable")[:top]:
-            if sign * gain[z] > 0 and z < len(base.words):
+            if sign * gain[z] > 0:
                 name = str(place) if place <= POSITIONS else "later"
                 rows.append((name, base.words[z], before[z], after[z], gain[z]))
     return pd.DataFrame(rows, columns=["place", "token", "before", "after", "gain"])
@@ -248,6 +251,7 @@ def watch(
     template: Template = "auto",
     max_tokens: int = 8192,
     seed: int = 0,
+    allow_missing: bool = False,
     progress: bool = True,
 ) -> Watched:
     """Where did the mass go? Pairs, tokens, and what both models write.
@@ -255,6 +259,7 @@ def watch(
     Parameters
     ----------
     samples : answers that each model samples at temperature 1 for every different prompt
+    allow_missing : see `groundshift.models.activations.load_model`
     classify : answer -> class, such as "refused", "complied", "other"; without it sampled answers are only shown
 
     Raises
@@ -271,7 +276,7 @@ def watch(
     readings, written, notes = [], [], []
     prompts: list[list[int]] = []
     for source in (base, tuned):
-        model = opened(source)
+        model = opened(source, allow_missing)
         data = encode_pairs(model, pairs, template=template)
         readings.append(read(model, data, max_tokens=max_tokens, progress=progress))
         notes = data.notes

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from groundshift.benchmarks.dataalchemy.records import Record, Rules, World, by_place, rule_list
 from groundshift.errors import InputError
 from groundshift.models import tinylm
-from groundshift.models.activations import ProbeModel, generate, load_model
+from groundshift.models.activations import ProbeModel, encode, generate, load_model
+from groundshift.models.tokens import Written, tokenise
 from groundshift.tables import refuse_filled
 from groundshift.worlds.tinylm import IGNORED, PAD, UNK
 
@@ -148,6 +149,7 @@ def train(
     until: float | None = None,
     compat: Literal["official"] | None = None,
     out: str | Path | None = None,
+    allow_missing: bool = False,
     **config: Any,
 ) -> Model:
     """Train a model on lists of rules, with fresh elements in each batch.
@@ -171,6 +173,7 @@ def train(
     compat : "official" takes the choices of the published code: a byte-level BPE (gpt2) or a unigram tokenizer (llama)
         trained on the corpus, dropout 0.1, loss on all tokens, 3e-3, batches of 1024
     out : folder for the trained model
+    allow_missing : see `groundshift.models.activations.load_model`
     config : of ``GPT2Config`` or ``LlamaConfig``, for a model from scratch, over those of the size
 
     Raises
@@ -213,7 +216,7 @@ def train(
     if isinstance(model, Model):
         probe = ProbeModel(copy.deepcopy(model.net), model.probe.tokenizer)
     elif model is not None:
-        probe = load_model(model)
+        probe = load_model(model, allow_missing=allow_missing)
         _warn_of_pieces(probe.tokenizer, world)
     elif official:
         probe = _fresh(
@@ -368,16 +371,13 @@ class _Lines:
 
 def _encoded(tokenizer: Any, records: Sequence[Record]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Lines of records by any tokenizer, padded on the right; its special tokens stand before the prompt only."""
-    prompts = tokenizer([r["input"] for r in records])["input_ids"]
-    outputs = tokenizer([f" {r['output']}" for r in records], add_special_tokens=False)["input_ids"]
+    found = tokenise(tokenizer, [Written(r["input"], f" {r['output']}") for r in records])
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    # A tokenizer that ends what it reads would end the prompt.
-    prompts = [p[:-1] if end and p[-1:] == end else p for p in prompts]
-    rows = [p + o + end for p, o in zip(prompts, outputs, strict=True)]
+    rows = [tokens.prompt + tokens.answer + end for tokens in found]
     lines = np.full((len(rows), max(map(len, rows))), -1, dtype=np.int64)
     for line, row in zip(lines, rows, strict=True):
         line[: len(row)] = row
-    return lines, np.array([len(p) for p in prompts])
+    return lines, np.array([len(tokens.prompt) for tokens in found])
 
 
 def _batches(lines: _Lines, size: int, block: str, everything: bool) -> Batches:
@@ -443,7 +443,7 @@ def answers(
     probe = model.probe if isinstance(model, Model) else model
     asked = [i for i, prompt in enumerate(prompts) if prompt.strip()]
     if probe.context is not None and asked:
-        longest = max(len(ids) for ids in probe.tokenizer([prompts[i] for i in asked])["input_ids"])
+        longest = max(map(len, encode(probe, [prompts[i] for i in asked])))
         max_new = min(max_new, probe.context - longest)
     how: dict[str, Any] = {"seed": seed, "temperature": temperature, "top_k": 0} if temperature else {}
     found = generate(

@@ -42,7 +42,8 @@ def scenario(name: str, train: Rules, held_out: Rules = (), *, style: Style | No
     Raises
     ------
     InputError
-        An unknown name; no style; nothing held out where it is needed; a list that reads the same backwards, for CMP.
+        An unknown name; no style; nothing held out where it is needed; rules with which CMP, POOD or OOD would ask for
+        what is trained.
 
     Examples
     --------
@@ -64,17 +65,19 @@ def scenario(name: str, train: Rules, held_out: Rules = (), *, style: Style | No
         raise InputError(f"scenario({name!r}) needs a rule in train and one in held_out.")
     b = other[0] if other else ""
     if style == "code" or (style is None and len(given) > 1):
-        if name == "CMP" and (len(given) < 2 or given[::-1] == given):
-            raise InputError(
-                f"CMP asks for {''.join(given)} backwards, which is the same list; give two different rules."
-            )
         test = {"ID": given, "CMP": given[::-1], "POOD": (*given[:-1], b), "OOD": (b,) * len(given)}[name]
-        return Scenario(name, style or "code", (given,), test)
-    a = given[0]
-    trained = ((a, a), (a, b), (b, a)) if name == "CMP" else ((a, a),)
-    return Scenario(
-        name, "paper", trained, {"ID": (a, a), "CMP": (b, b), "POOD": (a, b), "OOD": (b, b)}[name]
-    )
+        made = Scenario(name, style or "code", (given,), test)
+    else:
+        a = given[0]
+        trained = ((a, a), (a, b), (b, a)) if name == "CMP" else ((a, a),)
+        asked = {"ID": (a, a), "CMP": (b, b), "POOD": (a, b), "OOD": (b, b)}[name]
+        made = Scenario(name, "paper", trained, asked)
+    if name != "ID" and made.test in made.train:
+        raise InputError(
+            f"{name} would ask for {''.join(made.test)}, which is trained (train={''.join(given)}, "
+            f"held_out={''.join(other) or 'none'}); give rules that differ."
+        )
+    return made
 
 
 def distance(test: Rules, train: Sequence[Rules]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ from groundshift.generation.cdcd.networks import ConvDenoiser, TransformerDenois
 from groundshift.measures.correspondence import correspondence
 from groundshift.models.files import read_model, write_model
 from groundshift.models.training import Recipe, train
+from groundshift.tables import plain_array
 
 __all__ = ["CDCD", "read_tokens"]
 
@@ -300,7 +302,7 @@ class CDCD(BaseEstimator):
         """Labels (n,) or finite numbers (n, ..., D)."""
         if self.text_encoder is not None:
             condition = text_condition(list(condition), self.text_encoder)
-        values: Any = condition.cpu().numpy() if isinstance(condition, Tensor) else np.asarray(condition)
+        values: Any = plain_array(condition)
         if n is not None and len(values) != n:
             raise InputError(f"{len(values)} conditions were given for {n} rows of tokens; give one per row.")
         if values.ndim == 1 and values.dtype.kind == "f":
@@ -417,15 +419,17 @@ class CDCD(BaseEstimator):
 
         Returns
         -------
-        "rank", "recall", "swap_gap", "information" (see `groundshift.measures.correspondence`) of -L_vb in nats of a
-        sequence under all conditions; "entropy", see `predictive_entropy`; "code_entropy", of all codes together; with
-        a judge also "judged_gap": its score less that with the codes of the row before
+        "conditions", "rank", "recall", "swap_gap", "information", "most_information" (see
+        `groundshift.measures.correspondence`) of -L_vb in nats of a sequence under all conditions; "entropy", see
+        `predictive_entropy`; "code_entropy", of all codes together; with a judge also "judged_gap": its score less that
+        with the codes of the row before
         """
         z_0 = read_tokens(tokens)[:candidates]
         rows = condition[:candidates]
         c = self._tensor(rows, len(z_0)).to(self._device)
         share = np.bincount(z_0.ravel(), minlength=self.schedule_.K) / z_0.size
-        found = correspondence(self._scores(torch.from_numpy(z_0).to(self._device), c, random_state))
+        equal = np.unique(c.cpu().reshape(len(c), -1).numpy(), axis=0, return_inverse=True)[1]
+        found = correspondence(self._scores(torch.from_numpy(z_0).to(self._device), c, random_state), equal)
         found["entropy"] = self.predictive_entropy(z_0, rows, random_state=random_state)
         found["code_entropy"] = float(-(share[share > 0] * np.log(share[share > 0])).sum())
         if judge is not None:
@@ -472,6 +476,29 @@ class CDCD(BaseEstimator):
             log_x0 = predict(self.net_, z_s, c, s, temperature=temperature)
             found.append(-(log_x0.exp() * log_x0).sum(-1)[z_s != z_0])
         return float(torch.cat(found).mean())
+
+    def matching_temperature(
+        self, tokens: ArrayLike, condition: Any, entropy: float, *, random_state: Any = None
+    ) -> float:
+        """The temperature from 0.2 to 1 at which predictions for these rows have this entropy, nearly.
+
+        A contrast sharpens predictions. What it gains beyond a plain diffusion at this temperature is no sharpening.
+
+        Parameters
+        ----------
+        tokens, condition : rows that belong to each other
+        entropy : nats, see `predictive_entropy`
+        """
+
+        def above(temperature: float) -> float:
+            found = self.predictive_entropy(
+                tokens, condition, temperature=temperature, random_state=random_state
+            )
+            return found - entropy
+
+        if above(1.0) <= 0:
+            return 1.0
+        return float(brentq(above, 0.2, 1.0, xtol=0.01)) if above(0.2) < 0 else 0.2
 
     def _levels(self, levels: int) -> list[int]:
         """Steps in the middle of equal parts of the chain."""
@@ -562,7 +589,7 @@ def read_tokens(tokens: ArrayLike | Sequence[Any]) -> Codes:
     Traceback (most recent call last):
     groundshift.errors.InputError: Tokens of type float64 and shape (1, 1) were given; integers (n, L) are needed.
     """
-    values = tokens.cpu().numpy() if isinstance(tokens, Tensor) else np.asarray(tokens)
+    values = plain_array(tokens)
     if values.ndim != 2 or values.dtype.kind not in "iu" or 0 in values.shape:
         raise InputError(
             f"Tokens of type {values.dtype} and shape {values.shape} were given; integers (n, L) are needed."

@@ -29,6 +29,7 @@ class Denoiser:
     prediction_type : "epsilon", "v_prediction", "sample" or "flow_prediction"
         A flow predicts e − x0 at (1 − σ) x0 + σ e; the chain's x is scaled to it.
     decode : latent images → images, if the chain works on latent ones
+    clip : the expected clean image is clipped to ± this; None for a generator that was not sampled so
 
     Examples
     --------
@@ -47,6 +48,7 @@ class Denoiser:
         *,
         prediction_type: str = "epsilon",
         decode: Callable[[Tensor], Tensor] | None = None,
+        clip: float | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -64,7 +66,7 @@ class Denoiser:
         self.network, self.alphas_cumprod, self.shape = network, abar, tuple(shape)
         self.prediction_type, self.latent = prediction_type, decode is not None
         self.decode = decode or (lambda images: images)
-        self.device, self.dtype = torch.device(device), dtype
+        self.clip, self.device, self.dtype = clip, torch.device(device), dtype
 
     def chain(self, steps: int) -> tuple[list[int], list[float]]:
         """Timesteps of a chain of so many steps, evenly spread, and their ᾱ; the cleanest first."""
@@ -170,6 +172,7 @@ def denoiser(
         (config.in_channels, height, width),
         prediction_type=kind,
         decode=decode if decoder is not None else None,
+        clip=_clip(scheduler),
         device=network.device,
         dtype=network.dtype,
     )
@@ -191,13 +194,24 @@ def _schedule(scheduler: Any, config: Any) -> tuple[Tensor, str]:
     )
 
 
+def _clip(scheduler: Any) -> float | None:
+    """Where the scheduler clips the expected clean image."""
+    config = scheduler.config
+    if getattr(config, "thresholding", False):
+        raise InputError(
+            f"{type(scheduler).__name__} thresholds dynamically, which is not done here; set thresholding=False in its "
+            "config (and clip_sample=True for much the same)."
+        )
+    return float(config.clip_sample_range) if getattr(config, "clip_sample", False) else None
+
+
 def _exact(name: str) -> Any:
     from diffusers import DDPMScheduler
 
     from groundshift.models.mixture import MixtureModel
     from groundshift.models.tinyvision_exact import exact
 
-    scheduler = DDPMScheduler()
+    scheduler = DDPMScheduler(clip_sample=False)  # the mixture's pixels lie a little outside, too
     return MixtureModel(exact(name.removeprefix(EXACT)), scheduler), scheduler
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from groundshift.errors import InputError
@@ -18,12 +19,15 @@ from groundshift.generation.steered import conditions as on
 from groundshift.generation.steered.generators import denoiser
 from groundshift.generation.steered.inverse import classifier, clip, encoder, segmenter
 from groundshift.generation.steered.sampler import Method, Sampler, SteeringWarning
+from groundshift.pictures import class_numbers, open_picture, read_picture
 
 __all__ = ["Samples", "Steered", "read_image", "read_mask"]
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 Model = str | Path | Callable[[Tensor], Tensor]
 Judge = Callable[[Tensor], Tensor]
+RANGE = 1.5
+"""Pixels of images lie in [−1, 1], with a little room for a projection."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Steered:
         pipeline, a pair (network, scheduler), "exact:colour_digits", …
     steps, rounds, eta, every, method : see `Sampler`
     eps : "recompute", "network", or "auto": the network's own noise as soon as there is a linear condition
-    published : the published sampler to the letter: recomputed noise, its renoising, bicubic super-resolution
+    published : the published sampler: recomputed noise, its renoising, no clipping of the clean estimate, bicubic
+        super-resolution (of both axes; the published code shrinks one only)
     device, class_label, checkpoint : see `denoiser`
 
     Examples
@@ -118,6 +123,9 @@ class Steered:
         )
         self.source = generator
         self.denoiser = denoiser(generator, device=device, class_label=class_label, checkpoint=checkpoint)
+        if published:
+            self.denoiser = copy.copy(self.denoiser)
+            self.denoiser.clip = None
 
     def sample(
         self,
@@ -227,6 +235,14 @@ class Steered:
             "seed": seed,
             "first": first,
         }
+        beyond = int((images.abs().flatten(1).amax(1) > RANGE).sum())
+        if beyond:
+            notes.append(
+                f"{beyond} of {n} samples have pixels beyond ±{RANGE} (all lie from {float(images.min()):.3g} to "
+                f"{float(images.max()):.3g}), which are no images: the generator is untrained, or its scheduler is "
+                "another than that of its training, or the weights are too large. That a condition is met says nothing "
+                "here."
+            )
         return Samples(images, consistency, scores, references, kept, notes, settings)
 
     def _image_shape(self) -> tuple[int, int, int]:
@@ -344,8 +360,8 @@ def _judged(judge: Judge, images: Tensor) -> Tensor:
 def read_image(picture: Picture, shape: tuple[int, int, int], notes: list[str]) -> Tensor:
     """An image (1, C, H, W) in [−1, 1] of a generator's shape; what is done to it goes to the notes.
 
-    Files and PIL images are cropped about their centre and resized. Arrays (H, W), (H, W, C), (C, H, W) or
-    (1, C, H, W) must have the size; uint8 is scaled.
+    Files and PIL images of any depth are cropped about their centre and resized. Arrays (H, W), (H, W, C), (C, H, W) or
+    (1, C, H, W) must have the size; whole numbers are scaled.
 
     Raises
     ------
@@ -359,16 +375,14 @@ def read_image(picture: Picture, shape: tuple[int, int, int], notes: list[str]) 
     (tensor(1.), ['An image of 0 to 255 was scaled to [−1, 1].'])
     """
     C, H, W = shape
-    if isinstance(picture, str | Path):
-        picture = _opened(picture)
-    if isinstance(picture, Image.Image):
-        if picture.size != (W, H):
+    if isinstance(picture, str | Path | Image.Image):
+        opened = read_picture(picture, "L" if C == 1 else "RGB")
+        if opened.size != (W, H):
             notes.append(
-                f"An image of {picture.width} × {picture.height} was cropped and resized to {W} × {H}."
+                f"An image of {opened.width} × {opened.height} was cropped and resized to {W} × {H}."
             )
-        fitted = ImageOps.fit(picture.convert("L" if C == 1 else "RGB"), (W, H))
-        picture = torch.from_numpy(np.array(fitted)).float() / 127.5 - 1
-    image = torch.as_tensor(picture)
+        picture = np.array(ImageOps.fit(opened, (W, H)), dtype=np.float32) / 127.5 - 1
+    image = _tensor(picture)
     image = image[0] if image.ndim == 4 and len(image) == 1 else image
     image = image[None] if image.ndim == 2 else image
     if image.ndim == 3 and image.shape[-1] in (1, 3) and image.shape[0] not in (1, 3):
@@ -380,26 +394,26 @@ def read_image(picture: Picture, shape: tuple[int, int, int], notes: list[str]) 
             f"An image of shape {tuple(image.shape)} was given; the generator works on {shape}. Resize it, or give a "
             "file, which is cropped and resized."
         )
-    if image.dtype == torch.uint8 or float(image.max()) > 2:
-        image = image / 127.5 - 1
-        notes.append("An image of 0 to 255 was scaled to [−1, 1].")
+    kind = str(getattr(picture, "dtype", "")).removeprefix("torch.")
+    deep = {"uint16": 65535, ">u2": 65535, "bool": 1}.get(kind, 255)
+    if not image.is_floating_point() or float(image.max()) > 2:
+        image = image / (deep / 2) - 1
+        notes.append(f"An image of 0 to {deep} was scaled to [−1, 1].")
     if not bool(torch.isfinite(image).all()) or float(image.abs().max()) > 1.01:
         raise InputError(
             f"An image with values from {float(image.min()):.3g} to {float(image.max()):.3g} was given; [−1, 1], or "
             "uint8, is needed."
         )
-    return image[None] if image.is_floating_point() else image[None].float()
+    return image[None]
 
 
 def read_mask(picture: Picture, shape: tuple[int, int, int]) -> Tensor:
     """A mask (1, 1, H, W) of zeros (known) and ones (to be filled) from a picture, black and white."""
     H, W = shape[1:]
-    if isinstance(picture, str | Path):
-        picture = _opened(picture)
-    if isinstance(picture, Image.Image):
-        fitted = ImageOps.fit(picture.convert("L"), (W, H), Image.Resampling.NEAREST)
-        picture = np.array(fitted) > 127
-    mask = torch.as_tensor(picture).squeeze()
+    if isinstance(picture, str | Path | Image.Image):
+        opened = read_picture(picture, "L", background=0)
+        picture = np.array(ImageOps.fit(opened, (W, H), Image.Resampling.NEAREST))
+    mask = _tensor(picture).squeeze()
     if tuple(mask.shape) != (H, W):
         raise InputError(f"A mask of shape {tuple(mask.shape)} was given; ({H}, {W}) is needed.")
     return (mask > mask.max() / 2).float()[None, None]
@@ -408,23 +422,30 @@ def read_mask(picture: Picture, shape: tuple[int, int, int]) -> Tensor:
 def _read_map(picture: Picture, shape: tuple[int, int, int]) -> Tensor:
     """Classes (H, W) from a picture whose grey values, or palette entries, are their numbers."""
     H, W = shape[1:]
-    if isinstance(picture, str | Path):
-        picture = _opened(picture)
-    if isinstance(picture, Image.Image):
-        grey = picture if picture.mode in ("L", "P", "I") else picture.convert("L")
-        picture = np.array(ImageOps.fit(grey, (W, H), Image.Resampling.NEAREST))
-    classes = torch.as_tensor(picture).squeeze().long()
+    if isinstance(picture, str | Path | Image.Image):
+        numbers = Image.fromarray(class_numbers(picture).astype(np.int32))
+        picture = np.array(ImageOps.fit(numbers, (W, H), Image.Resampling.NEAREST))
+    classes = _tensor(picture).squeeze().long()
     if tuple(classes.shape) != (H, W):
         raise InputError(f"A map of shape {tuple(classes.shape)} was given; ({H}, {W}) is needed.")
     return classes
 
 
+def _tensor(values: Any) -> Tensor:
+    """Numbers of any dtype and byte order; whole ones as int64, since torch compares few unsigned ones."""
+    if isinstance(values, Tensor):
+        return values.detach() if values.is_floating_point() else values.detach().long()
+    array = np.asarray(values)
+    return torch.as_tensor(
+        array.astype(array.dtype.newbyteorder("=") if array.dtype.kind == "f" else np.int64)
+    )
+
+
 def _size(picture: Picture) -> tuple[int, int]:
     """Height and width."""
-    if isinstance(picture, str | Path):
-        picture = _opened(picture)
-    if isinstance(picture, Image.Image):
-        return picture.height, picture.width
+    if isinstance(picture, str | Path | Image.Image):
+        opened = open_picture(picture)
+        return opened.height, opened.width
     shape = tuple(picture.shape)
     channels_last = len(shape) == 3 and shape[-1] in (1, 3) and shape[0] not in (1, 3)
     return (shape[0], shape[1]) if channels_last else (shape[-2], shape[-1])
@@ -436,11 +457,3 @@ def _same_size(picture: Picture, mask: Picture) -> None:
         raise InputError(
             f"The mask has {mask_w} × {mask_h} pixels, its image {w} × {h}; they must be of one size."
         )
-
-
-def _opened(path: str | Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image.copy())
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path} is no image that can be read ({error}).") from error

@@ -207,6 +207,8 @@ class Sampler:
         with torch.set_grad_enabled(through):
             e = denoiser.eps(x, time)
             x0 = (x - b * e) / a
+            if denoiser.clip is not None:
+                x0 = x0.clamp(-denoiser.clip, denoiser.clip)
         if not wanted:
             return x0, e, torch.zeros_like(x)
         if self.method == "stopgrad":

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.generation.wcfm.matcher import Repair, check_choices, cost_matrix
+from groundshift.tables import plain_array
 
 __all__ = [
     "Diagnosis",
@@ -68,13 +69,14 @@ class Diagnosis:
 
 
 def diagnose(
-    X: ArrayLike,
-    source: ArrayLike | None = None,
+    X: Any,
+    source: Any = None,
     *,
     cost: str = "l2",
     eps: float | str | Sequence[float | str] = "auto",
     ess: float = 0.7,
     repair: Repair | None = None,
+    labels: Any = None,
     pilot: int = PILOT,
     random_state: Any = None,
 ) -> pd.DataFrame:
@@ -87,12 +89,14 @@ def diagnose(
     cost : "l2" or "sq"
     eps : temperatures; "auto" is the one with effective sample size ``ess``
     repair : "gauge" diagnoses the inner-product cost
+    labels : a class per row of X
     pilot : rows drawn from each side
 
     Returns
     -------
     DataFrame
-        A row per temperature, with the fields of `Diagnosis`.
+        A row per temperature, with the fields of `Diagnosis`; with labels also a column "share of LABEL" for each
+        class: the share of the weight that it receives over its frequency.
 
     Raises
     ------
@@ -108,32 +112,63 @@ def diagnose(
     ([0.7, 1.0], True)
     """
     check_choices("weighted", cost, "batch", repair)
-    x, y = pilots(X, source, pilot, check_random_state(random_state))
+    x, y, chosen_rows = pilots(X, source, pilot, check_random_state(random_state))
+    if labels is not None:
+        labels = read_labels(labels, len(X))[chosen_rows]
     C = cost_matrix(x, y, "inner" if repair == "gauge" else cost)  # type: ignore[arg-type]
     chosen = [eps] if isinstance(eps, float | int | str) else list(eps)
     plain = transport_cost(C)
-    return pd.DataFrame([one_temperature(C, e, ess, plain).to_dict() for e in chosen])
+    found = [one_temperature(C, e, ess, plain) for e in chosen]
+    table = pd.DataFrame([row.to_dict() for row in found])
+    if labels is not None:
+        kept = pd.DataFrame([class_shares(labels, marginals(C, row.eps)[1])["ratio"] for row in found])
+        table = table.join(kept.reset_index(drop=True).add_prefix("share of "))
+    return table
 
 
-def pilots(X: Any, source: Any, rows: int, rng: np.random.RandomState) -> tuple[Tensor, Tensor]:
-    """A pilot of source and target rows, float64; rows of the target are drawn without replacement."""
+def class_shares(labels: NDArray[Any], density: ArrayLike) -> pd.DataFrame:
+    """Share of each class before and after the weighting, and the ratio.
+
+    >>> class_shares(np.array(["a", "a", "b"]), [1.2, 1.2, 0.6])["ratio"].round(3).tolist()
+    [1.2, 0.6]
+    """
+    classes, codes = np.unique(labels, return_inverse=True)
+    before = np.bincount(codes) / len(codes)
+    after = np.bincount(codes, density) / np.sum(density)
+    return pd.DataFrame(
+        {"before": before, "after": after, "ratio": after / before}, index=pd.Index(classes, name="label")
+    )
+
+
+def read_labels(labels: Any, n: int) -> NDArray[Any]:
+    """A class for each of n rows, none of them missing."""
+    if len(labels) != n:
+        raise InputError(f"{len(labels)} labels were given for {n} rows; give one per row.")
+    if pd.isna(pd.Series(plain_array(labels))).any():
+        raise InputError("Some labels are missing; leave those rows out.")
+    return plain_array(labels)
+
+
+def pilots(
+    X: Any, source: Any, rows: int, rng: np.random.RandomState
+) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    """A pilot of source and target rows, float64, and the numbers of the latter, drawn without replacement."""
     y = as_rows(X, "target")
-    y = y[rng.permutation(len(y))[:rows]]
+    chosen = rng.permutation(len(y))[:rows]
+    y = y[chosen]
     if source is None:
-        return torch.as_tensor(rng.standard_normal((rows, *y.shape[1:]))), torch.as_tensor(y)
+        return torch.as_tensor(rng.standard_normal((rows, *y.shape[1:]))), torch.as_tensor(y), chosen
     x = as_rows(source, "source")
     if x.shape[1:] != y.shape[1:]:
         raise InputError(
             f"The source has rows of shape {x.shape[1:]} and the target of {y.shape[1:]}; a flow needs equal ones."
         )
-    return torch.as_tensor(x[rng.permutation(len(x))[:rows]]), torch.as_tensor(y)
+    return torch.as_tensor(x[rng.permutation(len(x))[:rows]]), torch.as_tensor(y), chosen
 
 
 def as_rows(values: Any, name: str) -> Array:
     """An array (n, ...) of finite float64, from numpy or torch."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
-    array = np.asarray(values)
+    array = plain_array(values)
     if array.ndim < 2 or len(array) < 2 or array.dtype.kind not in "biuf":
         raise InputError(
             f"The {name} is of type {array.dtype} and shape {array.shape}; numbers (rows, ...) are needed, 2 rows or "
@@ -284,8 +319,8 @@ def regions(
     Returns
     -------
     table, cells
-        Columns "where" (what sets the cell apart, in standard deviations), "before", "after", "ratio", indexed by cell;
-        and the fitted ``sklearn.cluster.KMeans``.
+        Columns "where" (what sets the cell apart, in standard deviations), "rows", "before", "after", "ratio", indexed
+        by cell; and the fitted ``sklearn.cluster.KMeans``.
 
     Examples
     --------
@@ -310,6 +345,7 @@ def regions(
             if abs(away[k]) > 0.5
         )
         before, after = inside.mean(), density[inside].sum() / density.sum()
-        table.append((cell, where or "the middle", before, after, after / before))
-    found = pd.DataFrame(table, columns=["cell", "where", "before", "after", "ratio"]).set_index("cell")
+        table.append((cell, where or "the middle", inside.sum(), before, after, after / before))
+    columns = ["cell", "where", "rows", "before", "after", "ratio"]
+    found = pd.DataFrame(table, columns=columns).set_index("cell")
     return found.sort_values("ratio"), kmeans

@@ -139,18 +139,19 @@ def _draw(plan: Tensor, n: int, generator: torch.Generator | None) -> tuple[Tens
 class WeightedConditionalFlowMatcher:
     """Draws what a velocity network is trained on; takes the place of torchcfm's matchers.
 
-    The call and its return are torchcfm's. With weights, one line of its loop changes, ``loss = matcher.loss(vt, ut)``
-    in place of ``((vt - ut) ** 2).mean()``, which it equals for every other coupling. (Or multiply by
-    ``matcher.weights`` yourself; or take ``repair="gibbs"``, which needs none.) A loop that forgets them is warned.
+    Constructor, methods and returns are torchcfm's, so ``sigma`` comes first and every other choice is a keyword. With
+    weights, one line of its loop changes, ``loss = matcher.loss(vt, ut)`` in place of ``((vt - ut) ** 2).mean()``,
+    which it equals for every other coupling. (Or multiply by ``matcher.weights`` yourself; or take ``repair="gibbs"``,
+    which needs none.) A loop that forgets them is warned.
 
     Parameters
     ----------
+    sigma : standard deviation of the noise around the path
     coupling : "weighted" (W-CFM), "independent" (I-CFM), "ot" (exact plan of the batch for the squared distance, pairs
         drawn with replacement), "sinkhorn" (the batch's entropic plan at ``eps`` and ``cost``) or "schrodinger"
         (SB-CFM: entropic plan at 2σ², Brownian bridges)
     eps : temperature ε > 0 for "weighted" and "sinkhorn"; ``math.inf`` weighs all pairs alike
     cost : "l2" or "sq", see `pair_cost`
-    sigma : standard deviation of the noise around the path
     normalise : "batch" divides by the batch's mean weight, "global" by exp(``log_mean_weight``), "none" by nothing (the
         literal loss: the learning rate then depends on ε). With several processes take "global".
     repair : None, or one that is not the paper's, for "weighted": "gauge" takes -2⟨x, y⟩ for the squared distance;
@@ -179,20 +180,28 @@ class WeightedConditionalFlowMatcher:
 
     def __init__(
         self,
-        coupling: Coupling = "weighted",
+        sigma: float = 0.0,
         *,
+        coupling: Coupling = "weighted",
         eps: float | None = None,
         cost: Literal["l2", "sq"] = "l2",
-        sigma: float = 0.0,
         normalise: Normalise = "batch",
         repair: Repair | None = None,
         log_mean_weight: float | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
+        if isinstance(sigma, str):
+            raise InputError(
+                f"sigma={sigma!r} was given; it is a number. Give the coupling as coupling={sigma!r}."
+            )
         check_choices(coupling, cost, normalise, repair)
         if coupling in ("weighted", "sinkhorn") and not (eps is not None and eps > 0):
             raise InputError(
                 f"eps={eps} was given; coupling={coupling!r} needs eps > 0, in units of the cost."
+            )
+        if isinstance(sigma, str):
+            raise InputError(
+                f"sigma={sigma!r} was given; it is a number. Give the coupling as coupling={sigma!r}."
             )
         if not 0 <= sigma < math.inf or (coupling == "schrodinger" and sigma == 0):
             raise InputError(f"sigma={sigma} was given; it must be 0 or more, and above 0 for 'schrodinger'.")
@@ -265,21 +274,49 @@ class WeightedConditionalFlowMatcher:
             self._ignored = False
         x0, x1, y1 = self._couple(x0, x1, y1)
         if t is None:
-            t = torch.rand(len(x0), generator=self.generator, device=x0.device, dtype=x0.dtype)
-        z = torch.randn(x0.shape, generator=self.generator, device=x0.device, dtype=x0.dtype)
-        s = t.reshape(-1, *[1] * (x0.dim() - 1))
-        mean = s * x1 + (1 - s) * x0
-        if self.coupling == "schrodinger":
-            xt = mean + self.sigma * torch.sqrt(s * (1 - s)) * z
-            ut = (1 - 2 * s) / (2 * s * (1 - s) + 1e-8) * (xt - mean) + x1 - x0
-        else:
-            xt = mean + self.sigma * z
-            ut = x1 - x0
+            # In float32 whatever the data are, as torchcfm draws.
+            device = "cpu" if self.generator is None else self.generator.device
+            t = torch.rand(len(x0), generator=self.generator, device=device).type_as(x0)
+        z = self.sample_noise_like(x0)
+        xt = self.sample_xt(x0, x1, t, z)
+        ut = self.compute_conditional_flow(x0, x1, t, xt)
         self._weights = self._gibbs_weights(x0, x1)
         self._ignored = self._weights is not None
         if self._weights is None:
             self._weights = torch.ones(len(x0), device=x0.device, dtype=x0.dtype)
         return (t, xt, ut, None if y0 is None else y1, y1, *((z,) if return_noise else ()))
+
+    # The path, under torchcfm's names: what is overridden there may be overridden here.
+
+    def compute_mu_t(self, x0: Tensor, x1: Tensor, t: Tensor | float) -> Tensor:
+        """Mean of the path at times t (B,), or at one time for all; shape (B, ...)."""
+        s = _like_rows(t, x0)
+        return s * x1 + (1 - s) * x0
+
+    def compute_sigma_t(self, t: Tensor | float) -> Tensor | float:
+        """Standard deviation of the path at times t: σ, or σ √(t (1 - t)) of a Brownian bridge."""
+        if self.coupling != "schrodinger":
+            return self.sigma
+        return self.sigma * (torch.sqrt(t * (1 - t)) if isinstance(t, Tensor) else math.sqrt(t * (1 - t)))
+
+    def sample_xt(self, x0: Tensor, x1: Tensor, t: Tensor | float, epsilon: Tensor) -> Tensor:
+        """Places on the path at times t, with the noise epsilon (B, ...)."""
+        return self.compute_mu_t(x0, x1, t) + _like_rows(self.compute_sigma_t(t), x0) * epsilon
+
+    def compute_conditional_flow(self, x0: Tensor, x1: Tensor, t: Tensor | float, xt: Tensor) -> Tensor:
+        """Velocities of the path at the places xt, shape (B, ...)."""
+        if self.coupling != "schrodinger":
+            return x1 - x0
+        s = _like_rows(t, x0)
+        return (1 - 2 * s) / (2 * s * (1 - s) + 1e-8) * (xt - self.compute_mu_t(x0, x1, t)) + x1 - x0
+
+    def compute_lambda(self, t: Tensor | float) -> Tensor | float:
+        """Weight of a score's regression at times t, 2 σ_t/σ²."""
+        return 2 * self.compute_sigma_t(t) / (self.sigma**2 + 1e-8)
+
+    def sample_noise_like(self, x: Tensor) -> Tensor:
+        """Standard normal noise of the shape and dtype of x."""
+        return torch.randn(x.shape, generator=self.generator, device=x.device, dtype=x.dtype)
 
     @property
     def weights(self) -> Tensor:
@@ -366,6 +403,11 @@ class WeightedConditionalFlowMatcher:
         place = torch.argsort(torch.cat(order))
         i, j = torch.cat(left)[place], torch.cat(right)[place]
         return x0[i], x1[j], labels
+
+
+def _like_rows(t: Tensor | float, x: Tensor) -> Any:
+    """A value for each row (B,) in a shape that broadcasts over rows (B, ...); a number as it is."""
+    return t.reshape(-1, *[1] * (x.dim() - 1)) if isinstance(t, Tensor) else t
 
 
 def weighted_loss(vt: Tensor, ut: Tensor, weights: Tensor) -> Tensor:

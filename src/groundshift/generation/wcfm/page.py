@@ -34,16 +34,22 @@ def page(flow: WCFM, rows: Any, samples: Any, title: str) -> str:
     names = flow.names_ or [f"x{k + 1}" for k in range(rows.shape[1])]
     figures = [
         ("Rows (grey) and samples (blue)", lambda ax: _scatter(ax, rows, samples, names)),
-        ("Mass of 20 cells of the data, the largest loss on top", lambda ax: _cells(ax, flow.regions_)),
+        (
+            f"Mass of {len(flow.regions_)} cells of the data, the largest loss on top",
+            lambda ax: _cells(ax, flow.regions_),
+        ),
         ("Loss while training", lambda ax: _loss(ax, flow.history_)),
     ]
     said = flow.evaluation_
     measured = [
-        ("distance of 8-step samples from held-out rows (W2)", said.get("w2_at_8")),
+        ("distance of 8-step samples from half of the held-out rows (W2)", said.get("w2_at_8")),
         ("the same, 100 steps", said.get("w2_at_100")),
-        ("the same, held-out rows among themselves: the floor", said.get("w2_floor")),
+        ("the same, another half of the held-out rows: the floor", said.get("w2_floor")),
         ("the same, the source", said.get("w2_source")),
-        ("path energy over optimal transport's, less 1", said.get("energy_excess")),
+        (
+            "path energy over that of optimal transport between the same ends, less 1",
+            said.get("energy_excess"),
+        ),
         ("straightness: 0 for straight paths", said.get("straightness")),
     ]
     found = flow.diagnosis_

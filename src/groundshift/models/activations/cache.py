@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
 
-__all__ = ["Acts", "Layout", "Store", "merge", "open_acts"]
+__all__ = ["Acts", "BySite", "Layout", "Store", "merge", "open_acts"]
 
 META, PROGRESS, WHOLE = "meta.json", "progress.json", "whole"
 TOGETHER = 1024  # rows of a shard that are merged at once
@@ -54,9 +55,33 @@ class Layout:
         return (int(self.counts.sum()), *self.tail)
 
 
+T = TypeVar("T")
+
+
+class BySite(dict[str, T]):
+    """What is kept by the name of a site, in which a block may be counted from the end.
+
+    >>> BySite({"resid_post.0": "first", "resid_post.11": "last"}, blocks=12)["resid_post.-1"]
+    'last'
+    """
+
+    def __init__(self, items: Mapping[str, T], blocks: int | None) -> None:
+        super().__init__(items)
+        self.blocks = blocks
+
+    def __missing__(self, site: str) -> T:
+        kind, _, number = site.rpartition(".")
+        if self.blocks and re.fullmatch(r"-\d+", number):
+            counted = f"{kind}.{self.blocks + int(number)}"
+            if counted in self:
+                return self[counted]
+        raise KeyError(site)
+
+
 @dataclass
 class Acts(Mapping[str, NDArray[Any]]):
-    """What `capture` found: ``acts[site]``, read as a memory map where it lies in a folder.
+    """What `capture` found: ``acts[site]``, read as a memory map where it lies in a folder. A block of a site is
+    counted from 0, or from the end if negative.
 
     Attributes
     ----------
@@ -73,10 +98,24 @@ class Acts(Mapping[str, NDArray[Any]]):
     dropped: dict[int, str]
     meta: dict[str, Any] = field(repr=False)
 
+    def __post_init__(self) -> None:
+        blocks = self.meta.get("blocks")
+        self.arrays, self.offsets = BySite(self.arrays, blocks), BySite(self.offsets, blocks)
+        self._tail: BySite[int] = BySite(self.meta.get("tail", {}), blocks)
+
     def __getitem__(self, site: str) -> NDArray[Any]:
-        if site not in self.arrays:
-            raise InputError(f"There are no states of {site!r}; there are {', '.join(self.arrays)}.")
-        return self.arrays[site]
+        try:
+            return self.arrays[site]
+        except KeyError:
+            raise InputError(
+                f"There are no states of {site!r}; there are {', '.join(self.arrays)}."
+            ) from None
+
+    def __contains__(self, site: object) -> bool:
+        try:
+            return self.arrays[str(site)] is not None
+        except KeyError:
+            return False
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.arrays)
@@ -87,7 +126,7 @@ class Acts(Mapping[str, NDArray[Any]]):
     def flat(self, site: str) -> NDArray[Any]:
         """All entries, one after the other, (M, D); a view."""
         array = self[site]
-        return array.reshape(-1, *array.shape[array.ndim - self.meta["tail"][site] :])
+        return array.reshape(-1, *array.shape[array.ndim - self._tail[site] :])
 
     def row(self, site: str, k: int) -> NDArray[Any]:
         """Entries of the k-th row that is there, (n, D)."""

@@ -21,11 +21,12 @@ from torch import Tensor, distributed
 
 from groundshift import __version__
 from groundshift.errors import InputError
-from groundshift.models.activations.cache import Acts, Layout, Store, merge, open_acts
+from groundshift.models.activations.abilities import pads_left
+from groundshift.models.activations.cache import Acts, BySite, Layout, Store, merge, open_acts
 from groundshift.models.activations.loading import ProbeModel
 from groundshift.models.activations.positions import Follower, Where, check_where, chosen, rules, where_mask
 from groundshift.models.activations.rows import Batch, Row, collate, encode, in_batches
-from groundshift.models.activations.scoring import head_is_plain, targets, token_scores
+from groundshift.models.activations.scoring import head_is_plain, read_scores, targets
 from groundshift.models.activations.sites import Site, find_sites
 
 __all__ = ["capture", "record"]
@@ -92,6 +93,11 @@ def capture(
             model, rows, sites, positions, world, out,
             reduce=reduce, top_k=top_k, dtype=dtype, max_tokens=max_tokens, padding=padding, progress=progress,
         )  # fmt: skip
+    if padding == "left" and not pads_left(model):
+        raise InputError(
+            f"{type(model.net).__name__} ({model.source}) reads padding in front of a row as text; leave padding=left "
+            "out."
+        )
     places = find_sites(model, sites)
     wanted = rules(model, positions)
     if wanted[0].name == "mean":
@@ -102,9 +108,11 @@ def capture(
         encoded = encoded[shard[0] :: shard[1]]
     kept, at, dropped = _choose(model, encoded, wanted if places else None, top_k is not None)
 
-    width = model.net.get_input_embeddings().weight.shape[1]
+    widths = {s.name: model.width for s in places}
+    if "embed" in widths:
+        widths["embed"] = model.net.get_input_embeddings().weight.shape[1]
     counts = np.array([1 if reduce else len(p) for p in at], np.int64)
-    layouts = {s.name: Layout(counts, (width,), dtype, one, "states") for s in places}
+    layouts = {s.name: Layout(counts, (widths[s.name],), dtype, one, "states") for s in places}
     if top_k is not None:
         tokens = np.array([len(targets(model, row)) for row in kept], np.int64)
         for name, kind in (("logprob", "float32"), ("rank", "int32"), ("logsumexp", "float32")):
@@ -114,6 +122,7 @@ def capture(
     meta = {
         "versions": {"groundshift": __version__, "transformers": transformers.__version__},
         **model.fingerprint(),
+        "blocks": len(model.layers) if places else None,
         "positions": [rule.name for rule in wanted],
         "reduce": reduce,
         "top_k": top_k,
@@ -138,12 +147,8 @@ def capture(
             if top_k is None:
                 with contextlib.suppress(_Enough):
                     model.body(**batch.inputs, use_cache=False)
-            elif plain:
-                hidden = model.body(**batch.inputs, use_cache=False).last_hidden_state
-                found = token_scores(model, batch, hidden, None, top_k)
             else:
-                logits = model.net(**batch.inputs, use_cache=False).logits
-                found = token_scores(model, batch, None, logits, top_k)
+                found = read_scores(model, batch, plain, top_k)
         for name, state in states.items():
             found[name] = _checked(state, name, dtype, batch, counts[numbers])
         store.put(numbers, found)
@@ -154,6 +159,7 @@ def capture(
         max_tokens=max_tokens,
         describe="reading",
         done=store.done,
+        alone=model.stretched,
         progress=progress,
     )
     return store.acts()
@@ -290,8 +296,8 @@ def record(
     Yields
     ------
     dict
-        Filled when the block ends: site → row → (n, D), float32. Rows are numbers in what `generate` was given, else
-        lines of the pass.
+        Filled when the block ends: site (blocks may be counted from the end) → row → (n, D), float32. Rows are numbers
+        in what `generate` was given, else lines of the pass.
 
     Examples
     --------
@@ -303,10 +309,12 @@ def record(
     check_where(where)
     places = find_sites(model, sites)
     parts: dict[str, list[tuple[list[int], Tensor]]] = {site.name: [] for site in places}
-    made: dict[str, dict[int, NDArray[np.float32]]] = {}
+    made: dict[str, dict[int, NDArray[np.float32]]] = BySite({}, len(model.layers))
     follower = Follower(model)
 
     def visit(name: str, state: Tensor) -> None:
+        if model.trying:
+            return
         mask = where_mask(where, follower).to(state.device)
         lines = mask.nonzero()[:, 0].tolist()
         known = {b: b if (row := follower.row(b)) is None else row.index for b in set(lines)}
@@ -316,6 +324,8 @@ def record(
         hooks.callback(follower.attach().remove)
         for site in places:
             hooks.callback(site.hook(partial(visit, site.name)).remove)
+        hooks.callback(setattr, model, "recording", model.recording)
+        model.recording = True
         yield made
     for name, passes in parts.items():
         numbers = np.array([n for those, _ in passes for n in those], np.int64)

@@ -151,6 +151,7 @@ def token_gradients(
         do,
         max_tokens=max_tokens,
         describe="gradients",
+        alone=model.stretched,
         progress=progress,
     )
     return made

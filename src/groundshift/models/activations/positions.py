@@ -155,6 +155,8 @@ class Follower:
         return self.model.body.register_forward_pre_hook(self._follow, with_kwargs=True)
 
     def _follow(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.model.trying:
+            return
         fed = kwargs.get("input_ids", args[0] if args else None)
         fed = kwargs.get("inputs_embeds") if fed is None else fed
         assert fed is not None, "a pass without ids and embeddings"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,21 +16,11 @@ from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.models.activations.loading import ProbeModel
+from groundshift.models.records import plain, read_records
+from groundshift.models.tokens import Chats, Tokens, Written, options_of, tokenise
 
-__all__ = ["Batch", "Row", "collate", "continued", "encode", "in_batches", "read_rows"]
+__all__ = ["Batch", "Row", "behind", "collate", "continued", "encode", "in_batches", "listed", "read_rows"]
 
-FIELDS = (
-    "text",
-    "prompt",
-    "messages",
-    "input_ids",
-    "completion",
-    "completion_ids",
-    "image",
-    "images",
-    "spans",
-)
-TOGETHER = 1024  # texts that are tokenised at once
 ALIKE, FEW = 0.75, 16  # rows of a batch are at least so long, against the longest, unless they are few
 
 
@@ -79,36 +69,17 @@ class Batch:
 
 
 def read_rows(path: str | Path) -> list[str | dict[str, Any]]:
-    """The rows of a JSONL file; paths of images are relative to the file.
+    """The rows of a file, see `groundshift.models.records.read_records`; paths of images are relative to the file.
 
     Raises
     ------
     InputError
         No such file, no rows, a line that is no JSON object.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"{file} is no file. Give a JSONL file with one object per line.")
-    rows: list[str | dict[str, Any]] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{file}, line {number}: no JSON ({error.msg}).") from error
-        if not isinstance(row, str | dict):
-            raise InputError(
-                f"{file}, line {number}: a {type(row).__name__}; an object or a string is needed."
-            )
-        if isinstance(row, dict):
-            for name in ("image", "images"):
-                if name in row:
-                    given = row[name] if isinstance(row[name], list) else [row[name]]
-                    row[name] = [str(file.parent / image) for image in given]
-        rows.append(row)
-    if not rows:
-        raise InputError(f"{file} holds no rows.")
+    rows = read_records(Path(path))
+    for row in rows:
+        for name in {"image", "images"} & set(row if isinstance(row, dict) else ()):
+            row[name] = [str(Path(path).parent / image) for image in _images({name: row[name]})]  # type: ignore[index]
     return rows
 
 
@@ -116,66 +87,71 @@ def encode(model: ProbeModel, rows: Sequence[str | Mapping[str, Any]]) -> list[R
     """Token ids of rows.
 
     A row is a text, or a mapping with ``text`` (or ``prompt``), ``messages`` (a chat, through the tokenizer's
-    template) or ``input_ids``; and, if wanted, ``completion`` or ``completion_ids``, ``image`` or ``images`` (paths or
-    PIL images), and ``spans``: label → [start, end] in characters of prompt and completion put together, a list of such
-    pairs, or a piece of the text, of which all occurrences count. Other keys are left alone. The ids of prompt and
-    completion are put together as they are, so that the boundary between them never moves.
+    template; also as ``prompt``) or ``input_ids``; and, if wanted, ``completion`` (a text, or the messages that answer
+    a chat) or ``completion_ids``, ``image`` or ``images`` (paths or PIL images), and ``spans``: label → [start, end] in
+    characters of prompt and completion put together, a list of such pairs, or a piece of the text, of which all
+    occurrences count. Other keys are left alone. The ids of a prompt are those that it has by itself, so that the
+    boundary of prompt and completion never moves; see `groundshift.models.tokens`. A chat that ends with the
+    assistant's words is read as it stands if it is ``messages``, and continued if it is a ``prompt``.
 
     Raises
     ------
     InputError
-        Rows of another form, a chat without template, spans that are not there or without offsets, images that cannot
-        be read, ids that the model does not have.
+        Rows of another form, a chat without template or one that it refuses, spans that are not there or without
+        offsets, images that cannot be read, ids that the model does not have.
+
+    Warns
+    -----
+    UserWarning
+        Texts with a beginning-of-sequence token of their own, which stands once.
     """
     if isinstance(rows, str | Mapping) or not len(rows):
         raise InputError("Give a list of at least one row: texts, or mappings with 'text'.")
-    asked = [_checked(i, row) for i, row in enumerate(rows)]
+    asked = [_checked(i, row) for i, row in enumerate(listed(rows))]
     offsets = any(row.get("spans") for row in asked)
     if offsets and not getattr(model.tokenizer, "is_fast", False):
         raise InputError(
             f"Spans need a tokenizer with offsets, and {type(model.tokenizer).__name__} has none; save the fast one."
         )
-    prompts = [_prompt_text(model, i, row) for i, row in enumerate(asked)]
-    plain = [i for i, row in enumerate(asked) if "input_ids" not in row and not _images(row)]
-    heads = _tokens(
-        model, [prompts[i] for i in plain], [not asked[i].get("messages") for i in plain], offsets
-    )
-    head = dict(zip(plain, heads, strict=True))
-    written = [i for i, row in enumerate(asked) if row.get("completion") and "completion_ids" not in row]
-    tails = _tokens(model, [asked[i]["completion"] for i in written], [False] * len(written), offsets)
-    tail = dict(zip(written, tails, strict=True))
+    texts = _written(model, asked)
+    found = tokenise(model.tokenizer, texts, spans=offsets)
     size = model.net.get_input_embeddings().weight.shape[0]
     made = []
-    for i, row in enumerate(asked):
+    for i, (row, text, tokens) in enumerate(zip(asked, texts, found, strict=True)):
         images = _images(row)
-        if images:
-            first, at = _image_ids(model, i, prompts[i], images, offsets)
-        elif i in head:
-            first, at = head[i]
-        else:
-            first, at = list(row["input_ids"]), []
-        second, there = tail[i] if i in tail else (list(row.get("completion_ids") or []), [])
+        first, second, spots = tokens.prompt, tokens.answer, tokens.spans
+        if row.get("input_ids") is not None:
+            first, spots = list(row["input_ids"]), []
+        elif images:
+            first, spots = _image_ids(model, i, text.prompt, images, tokens)
+        if row.get("completion_ids") is not None:
+            second = list(row["completion_ids"])
         completed = row.get("completion") is not None or row.get("completion_ids") is not None
         ids = np.array([*first, *second], np.int32)
         if len(ids) and not 0 <= ids.min() <= ids.max() < size:
             raise InputError(f"Row {i} has ids outside the model's vocabulary of {size}.")
-        made.append(Row(i, ids, len(first), completed, text=prompts[i] if images else "", images=images))
+        made.append(Row(i, ids, len(first), completed, text=text.prompt if images else "", images=images))
         if row.get("spans"):
-            moved = [(s + len(prompts[i]), e + len(prompts[i])) for s, e in there]
-            whole = prompts[i] + (row.get("completion") or "")
             for label, span in row["spans"].items():
-                made[-1].spans[label] = _span(i, label, span, whole, [*at, *moved])
+                made[-1].spans[label] = _span(i, label, span, text.prompt + text.answer, spots)
+    if repeated := [i for i, tokens in enumerate(found) if tokens.repeated]:
+        warnings.warn(
+            f"{len(repeated)} of {len(rows)} rows (first: {repeated[:5]}) held the beginning-of-sequence token that "
+            "stands in front of them: it stands once.",
+            stacklevel=2,
+        )
     return made
+
+
+def listed(rows: Any) -> Sequence[str | Mapping[str, Any]]:
+    """The rows of a list or a table, one of which iterates over its columns."""
+    return read_records(rows) if hasattr(rows, "columns") else rows
 
 
 def continued(
     model: ProbeModel, rows: Sequence[str | Mapping[str, Any]], texts: Sequence[str]
 ) -> tuple[list[Row], list[NDArray[np.int64]]]:
     """Rows with a text of their own behind each prompt, and which characters of it every token stands for.
-
-    Prompt and text are tokenised as one, so that a blank between them goes where this tokenizer has it; apart, as
-    `encode` does with a completion, where the prompt would then be other tokens than by itself. Special tokens behind
-    the text are left out.
 
     Returns
     -------
@@ -192,51 +168,72 @@ def continued(
             f"The tokenizer of {model.source} ({type(model.tokenizer).__name__}) does not say which characters a "
             "token stands for; save the fast one (use_fast=True) beside the model."
         )
-    alone = encode(model, rows)
-    asked = [_checked(i, row) for i, row in enumerate(rows)]
-    heads = [_prompt_text(model, i, row) for i, row in enumerate(asked)]
-    special = [not row.get("messages") for row in asked]
-    whole = _tokens(model, [h + t for h, t in zip(heads, texts, strict=True)], special, True)
-    apart = _tokens(model, list(texts), [False] * len(texts), True)
-    made, spans = [], []
-    for row, head, one, two in zip(alone, heads, whole, apart, strict=True):
-        ids, at = one[0][len(row) :], [(s - len(head), e - len(head)) for s, e in one[1][len(row) :]]
-        if one[0][: len(row)] != row.ids.tolist():
-            ids, at = two
-        last = max((k + 1 for k, (_, end) in enumerate(at) if end > 0), default=0)
-        made.append(replace(row, ids=np.array([*row.ids, *ids[:last]], np.int32), completed=True))
-        spans.append(np.array(at[:last], np.int64).reshape(-1, 2))
-    return made, spans
+    spans = [
+        np.array(tokens.spans, np.int64).reshape(-1, 2) for tokens in behind(model, rows, texts, spans=True)
+    ]
+    return encode(model, _with(rows, texts)), spans
+
+
+def behind(
+    model: ProbeModel, rows: Sequence[str | Mapping[str, Any]], texts: Sequence[str], *, spans: bool = False
+) -> list[Tokens]:
+    """Tokens of texts as they stand behind the prompts of rows, with ``spans`` in characters of the text."""
+    written = _written(model, [_checked(i, row) for i, row in enumerate(_with(rows, texts))])
+    found = tokenise(model.tokenizer, written, spans=spans)
+    for tokens, text in zip(found, written, strict=True):
+        cut = len(text.prompt)
+        tokens.spans = [(s - cut, e - cut) for s, e in tokens.spans[len(tokens.prompt) :]]
+    return found
+
+
+def _with(rows: Sequence[str | Mapping[str, Any]], texts: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {**({"text": row} if isinstance(row, str) else row), "completion": text}
+        for row, text in zip(rows, texts, strict=True)
+    ]
 
 
 def _checked(number: int, row: Any) -> dict[str, Any]:
-    row = {"text": row} if isinstance(row, str) else dict(row) if isinstance(row, Mapping) else None
-    if row is None:
-        raise InputError(f"Row {number} is neither a text nor a mapping.")
-    if isinstance(row.get("prompt"), list):
-        row["messages"] = row.pop("prompt")
+    row = {"text": row} if isinstance(row, str) else plain(number, row)
     given = [name for name in ("text", "prompt", "messages", "input_ids") if row.get(name) is not None]
     if len(given) != 1:
         raise InputError(
             f"Row {number} has {' and '.join(given) or 'none of them'}; exactly one of text, prompt, messages and "
             f"input_ids is needed (its keys: {', '.join(map(str, row))})."
         )
-    if given[0] in ("text", "prompt") and not isinstance(row[given[0]], str):
+    [name] = given
+    needed = {"text": str, "messages": list, "prompt": str | list}.get(name, object)
+    if not isinstance(row[name], needed):
+        kind = type(row[name]).__name__
+        raise InputError(f"Row {number} has a {kind} as its {name}; a text is needed, or a list of messages.")
+    if isinstance(row.get("completion"), list) and not isinstance(row[name], list):
         raise InputError(
-            f"Row {number} has a {type(row[given[0]]).__name__} as its {given[0]}; a text is needed."
+            f"Row {number} has messages as its completion, and its {name} is no chat; give both alike."
         )
     return row
 
 
-def _prompt_text(model: ProbeModel, number: int, row: Mapping[str, Any]) -> str:
-    if row.get("messages") is None:
-        return row.get("text") or row.get("prompt") or ""
-    owner = model.processor if _images(row) and model.processor is not None else model.tokenizer
-    if not getattr(owner, "chat_template", None):
-        raise InputError(
-            f"Row {number} is a chat, and {model.source} has no chat template; write the prompt as a text."
-        )
-    return owner.apply_chat_template(list(row["messages"]), tokenize=False, add_generation_prompt=True)
+def _written(model: ProbeModel, rows: Sequence[Mapping[str, Any]]) -> list[Written]:
+    """The text of each row; that of ids is a line before its completion."""
+    chats = {False: Chats(model.tokenizer, model.source), True: Chats(model.processor, model.source)}
+    made = []
+    for i, row in enumerate(rows):
+        chat = row["messages"] if row.get("messages") is not None else row.get("prompt")
+        answer = row.get("completion") if row.get("completion_ids") is None else None
+        if row.get("input_ids") is not None:
+            made.append(Written("\n", answer or "", True))
+        elif not isinstance(chat, list):
+            made.append(Written(row.get("text") or chat or "", answer or ""))
+        else:
+            write, options = chats[bool(_images(row)) and model.processor is not None], options_of(i, row)
+            if isinstance(answer, list):
+                made += write.answered(i, chat, answer, **options)
+                continue
+            complete = (
+                row.get("messages") is not None and row.get("completion", row.get("completion_ids")) is None
+            )
+            made.append(write.prompt(i, chat, complete=complete, **options)._replace(answer=answer or ""))
+    return made
 
 
 def _images(row: Mapping[str, Any]) -> list[Any]:
@@ -244,44 +241,22 @@ def _images(row: Mapping[str, Any]) -> list[Any]:
     return list(given) if isinstance(given, list | tuple) else [given]
 
 
-def _tokens(
-    model: ProbeModel, texts: list[str], special: list[bool], offsets: bool
-) -> list[tuple[list[int], list[tuple[int, int]]]]:
-    """Ids and character offsets of texts; ``special`` says which get the tokenizer's special tokens."""
-    made: list[Any] = [None] * len(texts)
-    for wanted in (True, False):
-        chosen = [i for i, s in enumerate(special) if s == wanted]
-        for low in range(0, len(chosen), TOGETHER):
-            part = chosen[low : low + TOGETHER]
-            found = model.tokenizer(
-                [texts[i] for i in part],
-                add_special_tokens=wanted,
-                return_offsets_mapping=offsets,
-                return_attention_mask=False,
-                verbose=False,
-            )
-            places = found["offset_mapping"] if offsets else [[]] * len(part)
-            for i, ids, at in zip(part, found["input_ids"], places, strict=True):
-                made[i] = (ids, at)
-    return made
-
-
 def _image_ids(
-    model: ProbeModel, number: int, text: str, images: list[Any], offsets: bool
+    model: ProbeModel, number: int, text: str, images: list[Any], tokens: Tokens
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    inputs = _image_inputs(model, number, text, images)
-    ids = inputs["input_ids"][0].tolist()
-    if not offsets:
+    """Ids of a prompt with images, and the characters of its tokens and of its answer's where those are wanted."""
+    ids = _image_inputs(model, number, text, images)["input_ids"][0].tolist()
+    if not tokens.spans:
         return ids, []
     # The processor repeats the one image token of the text for every patch.
-    [(plain, at)] = _tokens(model, [text], [True], True)
+    at, plain = tokens.spans, tokens.prompt
     spread, k = [], 0
     for j, token in enumerate(ids):
-        spread.append(at[k] if k < len(at) and token == plain[k] else (0, 0))
+        spread.append(at[k] if k < len(plain) and token == plain[k] else (0, 0))
         k += token not in model.image_ids or j + 1 == len(ids) or ids[j + 1] not in model.image_ids
     if k != len(plain):
         raise InputError(f"Row {number}: its spans cannot be found, since the processor rewrites the text.")
-    return ids, spread
+    return ids, [*spread, *at[len(plain) :]]
 
 
 def _image_inputs(model: ProbeModel, number: int, text: str, images: list[Any]) -> Mapping[str, Tensor]:
@@ -290,19 +265,19 @@ def _image_inputs(model: ProbeModel, number: int, text: str, images: list[Any]) 
             f"Row {number} has an image, and {model.source} has no processor"
             + (f" that can be loaded: {model.no_processor}" if model.no_processor else ".")
         )
-    from PIL import Image, UnidentifiedImageError
+    from PIL.Image import Image
 
-    opened = []
-    for image in images:
-        if isinstance(image, str | Path):
-            try:
-                with Image.open(image) as file:
-                    image = file.convert("RGB")
-            except (OSError, UnidentifiedImageError) as error:
-                raise InputError(f"Row {number}: {image} is no image that can be read.") from error
-        opened.append(image)
+    from groundshift.pictures import read_picture
+
     try:
-        return model.processor(text=[text], images=opened, return_tensors="pt")
+        opened = [read_picture(i) if isinstance(i, str | Path | Image) else i for i in images]
+    except InputError as error:
+        raise InputError(f"Row {number}: {error}") from error
+    # As transformers' own reading of chats: a text that has its beginning gets no other.
+    bos = getattr(model.tokenizer, "bos_token", None)
+    special = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
+    try:
+        return model.processor(text=[text], images=opened, return_tensors="pt", **special)
     except (ValueError, IndexError, StopIteration) as error:
         raise InputError(f"Row {number}: text and images do not fit: {error}") from error
 
@@ -378,12 +353,14 @@ def in_batches(
     max_tokens: int,
     describe: str,
     done: int = 0,
+    alone: int | None = None,
     progress: bool = True,
 ) -> None:
     """Call ``do`` with the numbers of rows that are read together, longest rows first.
 
     A batch holds at most ``max_tokens`` tokens with its padding, and at least one row. When memory runs out the budget
-    is halved and the same rows are tried again. ``done`` rows, in this order, are left out.
+    is halved and the same rows are tried again. ``done`` rows, in this order, are left out. A row of more than
+    ``alone`` tokens is read by itself.
 
     Raises
     ------
@@ -402,7 +379,7 @@ def in_batches(
             longest = max(1, int(lengths[order[done]]))
             batch = [int(i) for i in order[done : done + max(1, budget // longest)]]
             alike = sum(lengths[i] >= ALIKE * longest for i in batch)
-            batch = batch[: max(alike, FEW)]
+            batch = batch[: 1 if alone is not None and longest > alone else max(alike, FEW)]
             try:
                 do(batch)
             except (torch.OutOfMemoryError, RuntimeError) as error:

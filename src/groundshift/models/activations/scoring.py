@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +13,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groundshift.errors import InputError
+from groundshift.models.activations.abilities import continuation, pads_left, shares_cache
 from groundshift.models.activations.cache import Acts
 from groundshift.models.activations.loading import ProbeModel
-from groundshift.models.activations.rows import Batch, Row, collate, encode, in_batches, pieces
+from groundshift.models.activations.rows import (
+    Batch,
+    Row,
+    behind,
+    collate,
+    encode,
+    in_batches,
+    listed,
+    pieces,
+)
 
-__all__ = ["option_logprobs", "score", "targets", "token_scores"]
+__all__ = ["option_logprobs", "read_scores", "score", "targets", "token_scores"]
 
 LOGITS = 2**24  # entries of a block of logits that is in memory at once
 
@@ -79,7 +90,17 @@ def head_is_plain(model: ProbeModel) -> bool:
 
 def unembed(model: ProbeModel, states: Tensor) -> Tensor:
     head = model.net.get_output_embeddings()
-    return head(states.to(head.weight.device))
+    weight = head.weight
+    # Mamba keeps its states in float32, whatever the weights are.
+    return head(states.to(weight.device, weight.dtype if weight.is_floating_point() else states.dtype))
+
+
+def read_scores(model: ProbeModel, batch: Batch, plain: bool, top_k: int) -> dict[str, NDArray[Any]]:
+    """Scores of a batch in one pass; ``plain`` says what `head_is_plain` found."""
+    if plain:
+        hidden = model.body(**batch.inputs, use_cache=False).last_hidden_state
+        return token_scores(model, batch, hidden, None, top_k)
+    return token_scores(model, batch, None, model.net(**batch.inputs, use_cache=False).logits, top_k)
 
 
 def token_scores(
@@ -123,7 +144,8 @@ def option_logprobs(
     max_tokens: int = 8192,
     progress: bool = True,
 ) -> NDArray[np.float64]:
-    """Log-probability of each option after each prompt; a prompt is read once, its cache serves all its options.
+    """Log-probability of each option after each prompt. A prompt is read once, and its cache serves all its options;
+    with architectures whose cache does not allow that, it is read with each option.
 
     Parameters
     ----------
@@ -149,6 +171,7 @@ def option_logprobs(
     """
     if normalise not in ("sum", "mean", "first"):
         raise InputError(f"normalise={normalise!r} was given; choose sum, mean or first.")
+    prompts = listed(prompts)
     rows = encode(model, prompts)
     same = len(options) > 0 and isinstance(options[0], str)
     each: list[list[str]] = [list(options)] * len(rows) if same else [list(those) for those in options]
@@ -156,15 +179,18 @@ def option_logprobs(
         raise InputError(
             f"{len(each)} lists of options for {len(rows)} prompts; one for each, not empty, is needed."
         )
-    flat = sorted({str(o) for those in each for o in those})
-    ids = dict(zip(flat, model.tokenizer(flat, add_special_tokens=False)["input_ids"], strict=True))
-    if empty := [o for o in flat if not ids[o]]:
-        raise InputError(f"The option {empty[0]!r} has no tokens.")
+    asked = [(i, str(option)) for i, those in enumerate(each) for option in those]
+    read = behind(model, [prompts[i] for i, _ in asked], [option for _, option in asked])
+    tails: list[list[list[int]]] = [[] for _ in rows]
+    for (i, option), tokens in zip(asked, read, strict=True):
+        tails[i].append(tokens.answer)
+        if not tokens.answer:
+            raise InputError(f"The option {option!r} has no tokens.")
     if normalise == "first":
         for i, those in enumerate(each):
             seen: dict[int, str] = {}
-            for option in those:
-                other = seen.setdefault(ids[option][0], option)
+            for option, ids in zip(those, tails[i], strict=True):
+                other = seen.setdefault(ids[0], option)
                 if other != option:
                     raise InputError(
                         f"The options {other!r} and {option!r} of prompt {i} begin with the same token, so 'first' "
@@ -172,68 +198,98 @@ def option_logprobs(
                     )
     limit = model.context
     for i, row in enumerate(rows):
-        whole = len(row) + max(len(ids[o]) for o in each[i])
+        whole = len(row) + max(map(len, tails[i]))
         if not len(row) or row.completed or (limit and whole > limit):
             raise InputError(
                 f"Prompt {i} has {len(row)} tokens{' and a completion' * row.completed}, {whole} with its longest "
                 f"option; prompts need tokens, no completion, and at most {limit} in all."
             )
     found = np.full((len(rows), max(map(len, each))), np.nan)
+    short = normalise == "first" or all(len(tail) == 1 for those in tails for tail in those)
+    longest = max(len(row) + max(map(len, those)) for row, those in zip(rows, tails, strict=True))
+    if not (short or (shares_cache(model) and longest <= (model.stretched or longest))):
+        places = [(i, k) for i, those in enumerate(tails) for k in range(len(those))]
+        apart = [replace(rows[i], ids=_joined(rows[i], tails[i][k]), completed=True) for i, k in places]
+        found[tuple(zip(*places, strict=True))] = _sums(model, apart, max_tokens, progress)
+    else:
+
+        def do(numbers: list[int]) -> None:
+            batch, lists = [rows[i] for i in numbers], [tails[i] for i in numbers]
+            with torch.inference_mode():
+                for i, values in zip(numbers, _options(model, batch, lists, short), strict=True):
+                    found[i, : len(values)] = values
+
+        lengths = [
+            (len(row) + max(map(len, those))) * len(those) for row, those in zip(rows, tails, strict=True)
+        ]
+        in_batches(
+            lengths,
+            do,
+            max_tokens=max_tokens,
+            describe="scoring options",
+            alone=model.stretched,
+            progress=progress,
+        )
+    if normalise == "mean":
+        for i, own in enumerate(tails):
+            found[i, : len(own)] /= list(map(len, own))
+    return found
+
+
+def _joined(row: Row, tail: Sequence[int]) -> NDArray[np.int32]:
+    return np.array([*row.ids, *tail], np.int32)
+
+
+def _sums(model: ProbeModel, rows: list[Row], max_tokens: int, progress: bool) -> NDArray[np.float64]:
+    """Log-probability of each row's completion, in a pass of its own."""
+    found, plain = np.empty(len(rows)), head_is_plain(model)
 
     def do(numbers: list[int]) -> None:
-        batch = collate(model, [rows[i] for i in numbers], "left")
-        lists = [[ids[o] for o in each[i]] for i in numbers]
+        batch = collate(model, [rows[i] for i in numbers])
         with torch.inference_mode(), model.reading(batch):
-            for i, values in zip(numbers, _options(model, batch, lists, normalise), strict=True):
-                found[i, : len(values)] = values
+            logprobs = read_scores(model, batch, plain, 0)["logprob"]
+        ends = np.cumsum([len(targets(model, row)) for row in batch.rows])
+        found[numbers] = [part.sum(dtype=np.float64) for part in np.split(logprobs, ends[:-1])]
 
-    lengths = [
-        (len(row) + max(len(ids[o]) for o in those)) * len(those)
-        for row, those in zip(rows, each, strict=True)
-    ]
-    in_batches(lengths, do, max_tokens=max_tokens, describe="scoring options", progress=progress)
+    lengths = [len(row) for row in rows]
+    in_batches(
+        lengths,
+        do,
+        max_tokens=max_tokens,
+        describe="scoring options",
+        alone=model.stretched,
+        progress=progress,
+    )
     return found
 
 
 def _options(
-    model: ProbeModel, batch: Batch, lists: list[list[list[int]]], normalise: str
-) -> list[NDArray[np.float64]]:
-    """Scores of the options of every row of a left-padded batch."""
-    short = normalise == "first" or all(len(o) == 1 for those in lists for o in those)
-    read = model.net(**batch.inputs, use_cache=not short, **_last_only(model))
-    first = read.logits[:, -1].float().log_softmax(-1)
-    made = [[float(first[b, o[0]]) for o in those] for b, those in enumerate(lists)]
-    if not short:
-        most, longest = max(map(len, lists)), max(len(o) for those in lists for o in those)
-        cache = read["cache"] if "cache" in read else read["past_key_values"]
-        cache.batch_repeat_interleave(most)
-        fed = torch.zeros(len(lists) * most, longest - 1, dtype=torch.long)
-        real = torch.zeros_like(fed)
-        for b, those in enumerate(lists):
-            for k, option in enumerate(those):
-                fed[b * most + k, : len(option) - 1] = torch.tensor(option[:-1])
-                real[b * most + k, : len(option) - 1] = 1
-        fed, real = fed.to(model.device), real.to(model.device)
-        mask = torch.cat([batch.inputs["attention_mask"].repeat_interleave(most, 0), real], 1)
-        inputs: dict[str, Any] = {"input_ids": fed, "attention_mask": mask, "use_cache": True}
-        inputs["cache" if "cache" in model.arguments else "past_key_values"] = cache
-        if "position_ids" in model.arguments:
-            place = mask.cumsum(1)[:, -fed.shape[1] :] - 1
-            delta = getattr(model.body, "rope_deltas", None)
-            if (
-                "image_grid_thw" in batch.inputs and delta is not None
-            ):  # an image takes fewer positions than tokens
-                place = (place + delta.repeat_interleave(most, 0)).expand(3, -1, -1)
-            inputs["position_ids"] = place
+    model: ProbeModel, rows: list[Row], lists: list[list[list[int]]], short: bool
+) -> list[list[float]]:
+    """Sums over the tokens of each row's options, or with ``short`` their first tokens alone."""
+    padded = not short or pads_left(model)
+    batch = collate(model, rows, "left" if padded else "right")
+    with model.reading(batch):
+        if padded:
+            read = model.net(**batch.inputs, use_cache=not short, **_last_only(model))
+            last = read.logits[:, -1]
+        else:
+            logits = model.net(**batch.inputs, use_cache=False).logits
+            last = torch.stack([z[len(row) - 1] for z, row in zip(logits, rows, strict=True)])
+        first = last.float().log_softmax(-1)
+        made = [[float(first[b, o[0]]) for o in those] for b, those in enumerate(lists)]
+        if short:
+            return made
+        inputs, _ = continuation(model, batch, read, lists)
         logits = model.net(**inputs).logits
-        for b, those in enumerate(lists):
-            for k, option in enumerate(those):
-                if len(option) > 1:
-                    z = logits[b * most + k, : len(option) - 1].float().log_softmax(-1)
-                    rest = z.gather(1, torch.tensor(option[1:], device=z.device)[:, None])
-                    made[b][k] += float(rest.sum())
-    per = [[len(o) if normalise == "mean" else 1 for o in those] for those in lists]
-    return [np.array(v) / np.array(n) for v, n in zip(made, per, strict=True)]
+    most = max(map(len, lists))
+    for b, those in enumerate(lists):
+        for k, option in enumerate(those):
+            if len(option) > 1:
+                z = logits[b * most + k, : len(option) - 1].float().log_softmax(-1)
+                rest = z.gather(1, torch.tensor(option[1:], device=z.device)[:, None])
+                made[b][k] += float(rest.sum())
+    return made
 
 
 def _last_only(model: ProbeModel) -> dict[str, int]:

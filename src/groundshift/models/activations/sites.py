@@ -18,7 +18,10 @@ __all__ = ["Site", "find_sites"]
 BY_BLOCK = ("resid_pre", "resid_post", "attn_out", "mlp_out")
 ATTENTION = ("self_attn", "attn", "attention", "self_attention", "linear_attn", "mixer")
 MLP = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "feedforward")
-NORM = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")
+NORM = (
+    "norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm", "embedding_norm", "ln_out",
+    "out_norm",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

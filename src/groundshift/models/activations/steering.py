@@ -93,7 +93,7 @@ class _Plan:
         self.passes = 0
         check_where(plan.where)
         self.v = torch.as_tensor(plan.v).detach()
-        width = model.net.get_input_embeddings().weight.shape[1]
+        width = model.width
         if plan.mode not in get_args(Mode):
             raise InputError(f"mode={plan.mode!r} was given; choose {', '.join(get_args(Mode))}.")
         if self.v.ndim not in (1, 2) or self.v.shape[-1] != width or not torch.isfinite(self.v).all():
@@ -104,6 +104,8 @@ class _Plan:
             raise InputError(f"mode={plan.mode!r} divides by the direction's length, and it is zero.")
 
     def change(self, h: Tensor) -> Tensor:
+        if self.follower.model.trying:
+            return h
         mask = where_mask(self.plan.where, self.follower).to(h.device)
         new = self._changed(h, self._direction(len(h)).to(h.device))
         self.passes += 1

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from groundshift.errors import InputError
+from groundshift.models.decoding import decoding
 from groundshift.worlds.tinylm import PAD, Exam, pad
 
 __all__ = ["Scores", "accuracy", "generate", "hidden_states", "option_logprobs", "score"]
@@ -86,22 +87,25 @@ def generate(
             f"for; the model reads {limit}, and the temperature is at least 0."
         )
     rng = np.random.default_rng(seed)
-    how: dict[str, Any] = {"do_sample": temperature > 0}
-    if temperature > 0:
-        how |= {"temperature": float(temperature), "top_p": top_p, "top_k": 0}
-    if stop is not None:
-        how["eos_token_id"] = stop
+    how: dict[str, Any] = (
+        {"temperature": float(temperature), "top_p": top_p, "top_k": 0} if temperature > 0 else {}
+    )
+    settings = GenerationConfig(
+        do_sample=temperature > 0,
+        max_new_tokens=max_new,
+        pad_token_id=PAD,
+        eos_token_id=model.generation_config.eos_token_id if stop is None else stop,
+        **how,
+    )
     rules = LogitsProcessorList([_Rules(ban, insert or {})])
     ids = ids.to(model.device)
-    with torch.inference_mode(), torch.random.fork_rng():
+    with torch.inference_mode(), torch.random.fork_rng(), decoding(model, settings):
         torch.manual_seed(int(rng.integers(2**63)))
         whole = model.eval().generate(
             input_ids=ids,
             attention_mask=(ids != PAD).long(),
-            max_new_tokens=max_new,
-            pad_token_id=PAD,
+            generation_config=settings,
             logits_processor=rules,
-            **how,
         )
     return whole[:, ids.shape[1] :].cpu().numpy()
 

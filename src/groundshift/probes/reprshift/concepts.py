@@ -34,10 +34,13 @@ class Dictionary:
     ----------
     kind : how they were found
     U : the concepts, (K, D)
+    inertia : of "kmeans", the squared distances of all states from their centroids; one start may end in a local
+        optimum, and of several the one with the least is the best
     """
 
     kind: Kind
     U: Array
+    inertia: float = 0.0
 
     def activations(self, Z: Array) -> Array:
         """V (M, K) of states Z (M, D).
@@ -87,7 +90,7 @@ def decompose(Z: Array, kind: Kind, n_concepts: int, random_state: int = 0) -> D
                 f"{n_concepts} clusters were asked for of {len(np.unique(Z, axis=0))} different states; ask for fewer."
             )
         found = KMeans(n_concepts, max_iter=MOST_STEPS, n_init=1, random_state=random_state).fit(Z)
-        return Dictionary(kind, found.cluster_centers_)
+        return Dictionary(kind, found.cluster_centers_, float(found.inertia_))
     if kind == "snmf":
         learnt = DictionaryLearning(
             n_concepts, alpha=PENALTY, max_iter=MOST_STEPS, fit_algorithm="cd", transform_algorithm="lasso_cd",

@@ -185,7 +185,8 @@ class ReprShift(BaseEstimator):
     n_samples : int
         Samples that stand for a concept: those that activate it most.
     n_seeds : int
-        Fits with other seeds and halves; the first one is kept, all are in ``spread_``.
+        Fits with other seeds and halves, all in ``spread_``. The one of least inertia is kept where concepts are found
+        by k-means, else the first.
     random_state : int, RandomState or None
 
     Attributes
@@ -292,13 +293,11 @@ class ReprShift(BaseEstimator):
         scale[scale == 0] = 1.0
         A, B = A / scale, B / scale
         rng = check_random_state(self.random_state)
-        spread = []
-        for number, seed in enumerate(rng.randint(2**31, size=self.n_seeds)):
-            found = self._once(A, B, np.random.RandomState(seed))
-            spread.append(self._summary(found))
-            if number == 0:
-                self._keep(found, A, B, scale, reader)
-        self.spread_ = pd.DataFrame(spread)
+        fits = [
+            self._once(A, B, np.random.RandomState(seed)) for seed in rng.randint(2**31, size=self.n_seeds)
+        ]
+        self._keep(min(fits, key=lambda found: found["inertia"]), A, B, scale, reader)
+        self.spread_ = pd.DataFrame([self._summary(found) for found in fits])
         self.n_features_in_ = A.shape[1]
         return self
 
@@ -339,6 +338,7 @@ class ReprShift(BaseEstimator):
         return {
             "of_a": of_a, "of_b": Dictionary(self.method, b), "of_s": Dictionary(self.method, shifted),
             "shifts": shifts, "group": group, "pi": pi, "table": table, "distance": distance,
+            "inertia": of_a.inertia + of_b.inertia,
         }  # fmt: skip
 
     @staticmethod

@@ -150,10 +150,12 @@ def representation_shift(
     ('a', True, 'concept')
     """
     sites = [name for name in before if name in after]
-    if not sites or (site is not None and site not in sites):
+    if not sites or (site is not None and not (site in before and site in after)):
         raise InputError(
             f"The site {site or 'of the concepts'} is not in both: {', '.join(before)}; {', '.join(after)}."
         )
+    if site is not None:  # by its own name, where a block was counted from the end
+        site = next(name for name in sites if before[name] is before[site])
     ids = None
     if isinstance(before, Acts) and isinstance(after, Acts):
         pairs = {name: pair(before, after, name) for name in sites}

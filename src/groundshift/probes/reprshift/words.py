@@ -75,7 +75,7 @@ class Unembedding:
     def of(cls, model: ProbeModel, site: str) -> Unembedding:
         """That of a model, for states of a site; `capture`'s site ``final_norm`` is normed already."""
         norm = None if site == "final_norm" else find_sites(model, "final_norm")[0].module
-        return cls(model.net.get_output_embeddings().weight.detach(), model.tokenizer, norm)
+        return cls(model.unembedding, model.tokenizer, norm)
 
     def words(self, U: NDArray[np.float64], n: int = 15, top_tokens: int = 200) -> list[list[str]]:
         """The first ``n`` words among the ``top_tokens`` tokens that score highest, W u, for each row of U (K, D).

@@ -101,6 +101,7 @@ def compare_truth(
     refits: int = 20,
     longest: int = 100,
     random_state: int = 0,
+    allow_missing: bool = False,
 ) -> TruthShift:
     """Fit the direction of truth in two models on the same statements and say how it moved.
 
@@ -113,6 +114,7 @@ def compare_truth(
     statements : see `read_statements`; true and false ones are enough
     probe, layer, positions, C, covariance, most, longest, random_state : see `TruthStability`; "auto" looks at ``base``
     refits : for the intervals of the angle, at the cost that was chosen; at least 4
+    allow_missing : see `groundshift.models.activations.load_model`
 
     Examples
     --------
@@ -133,7 +135,7 @@ def compare_truth(
     table = read_statements(statements)
     split = split_by_entity(table, splitting)
     texts = table["statement"].tolist()
-    sources = [open_source(model, texts, longest) for model in (base, tuned)]
+    sources = [open_source(model, texts, longest, allow_missing) for model in (base, tuned)]
     first, _ = choose_layer(sources[0], layer, table, split, choosing)
     second = (
         first if first in sources[1].layers else choose_layer(sources[1], layer, table, split, choosing)[0]

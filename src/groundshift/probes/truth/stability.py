@@ -220,13 +220,14 @@ class TruthStability(BaseEstimator):
         self.longest = longest
         self.random_state = random_state
 
-    def fit(self, model: Any, statements: Any) -> TruthStability:
+    def fit(self, model: Any, statements: Any, *, allow_missing: bool = False) -> TruthStability:
         """Measure the stability of truth in a model.
 
         Parameters
         ----------
         model : path or id of a language model, saved activations, or arrays; see `open_source`
         statements : see `read_statements`
+        allow_missing : see `groundshift.models.activations.load_model`
 
         Raises
         ------
@@ -243,7 +244,7 @@ class TruthStability(BaseEstimator):
                 "All statements are true or false; give a kind that is neither, or leave noise on."
             )
         split = split_by_entity(table, splitting)
-        source = open_source(model, table["statement"].tolist(), self.longest)
+        source = open_source(model, table["statement"].tolist(), self.longest, allow_missing)
         self.layer_, self.curve_ = choose_layer(source, self.layer, table, split, choosing)
 
         kept = split.kept
@@ -429,7 +430,9 @@ class TruthStability(BaseEstimator):
             drop=True
         )
 
-    def score(self, model: Any, statements: Sequence[str], under: str = "T0") -> NDArray[np.float64]:
+    def score(
+        self, model: Any, statements: Sequence[str], under: str = "T0", *, allow_missing: bool = False
+    ) -> NDArray[np.float64]:
         """Scores of other statements, (n,), above 0: taken as true.
 
         Parameters
@@ -439,7 +442,7 @@ class TruthStability(BaseEstimator):
         """
         if under not in self.probes_:
             raise InputError(f"There is no probe {under!r}; there are {', '.join(self.probes_)}.")
-        source = open_source(model, list(statements), self.longest)
+        source = open_source(model, list(statements), self.longest, allow_missing)
         bags = source.bags(self.layer_, np.arange(len(statements)))
         if self.positions == "last":
             bags = Bags.of(bags.last)

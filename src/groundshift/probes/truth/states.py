@@ -42,7 +42,9 @@ class Source(Protocol):
         """States of all tokens of each row."""
 
 
-def open_source(model: Any, statements: Sequence[str], longest: int = 100) -> Source:
+def open_source(
+    model: Any, statements: Sequence[str], longest: int = 100, allow_missing: bool = False
+) -> Source:
     """The states of statements.
 
     Parameters
@@ -52,6 +54,7 @@ def open_source(model: Any, statements: Sequence[str], longest: int = 100) -> So
         (N, D) or `Bags`, alone or by the name of their layer
     statements : N texts
     longest : tokens of a statement that the model reads
+    allow_missing : see `groundshift.models.activations.load_model`
 
     Raises
     ------
@@ -65,7 +68,7 @@ def open_source(model: Any, statements: Sequence[str], longest: int = 100) -> So
             return Saved(open_acts(model), len(statements))
         from groundshift.models.activations import load_model
 
-        return Model(load_model(str(model)), statements, longest)
+        return Model(load_model(str(model), allow_missing=allow_missing), statements, longest)
     if isinstance(model, np.ndarray | Bags):
         return Saved({"states": model}, len(statements))
     if isinstance(model, Mapping):

@@ -24,14 +24,24 @@ from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import Acts, ProbeModel, load_model
 from groundshift.models.bars import quiet
+from groundshift.models.decoding import ends_of, filed
 from groundshift.probes.reprshift import representation_shift
 from groundshift.probes.truth import compare_truth
 from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff import tokens as saying
 from groundshift.workflows.diff.material import Material, gather, refuse_too_long
-from groundshift.workflows.diff.reading import How, Reading, described, folder_of, is_adapter, read
+from groundshift.workflows.diff.reading import (
+    How,
+    Reading,
+    asked_of,
+    decode,
+    described,
+    folder_of,
+    is_adapter,
+    read,
+)
 from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, sentence_of
-from groundshift.workflows.diff.weights import Weights, add_noise, compatibility, weight_map
+from groundshift.workflows.diff.weights import Packed, Weights, add_noise, compatibility, unpacked, weight_map
 
 __all__ = ["PROBES", "SCHEMA", "Diff", "Number", "diff"]
 
@@ -39,6 +49,8 @@ LEAD = 3.0
 """Nats by which the firmest new word is ahead of those of both nulls: about a factor of twenty."""
 KNOWS, FALLS = 0.7, 0.1
 """Accuracy of a truth probe that has found something; nats a token that an answer falls by to be displaced."""
+SILENT = 0.1
+"""Share of empty answers that calls for a warning."""
 
 
 def diff(
@@ -56,10 +68,14 @@ def diff(
     device: str = "auto",
     trust_remote_code: bool = False,
     trust_pickle: bool = False,
+    allow_missing: bool = False,
     work: str | Path | None = None,
     progress: bool = True,
 ) -> Diff:
     """Compare a tuned model with its base.
+
+    Both are read by the same settings: greedily, and stopping at the same tokens. If their ``generation_config.json``
+    say that they decode differently, that is told apart from what the weights changed: see `Diff.decoding`.
 
     Models are loaded one after the other, and nothing large of a model stays in memory after it. If they have different
     vocabularies, what they say is compared by words of text.
@@ -67,7 +83,7 @@ def diff(
     Parameters
     ----------
     base : directory or hub id of the base
-    tuned : directory of the tuned model, or of a LoRA adapter on the base
+    tuned : directory of the tuned model, or of a PEFT adapter on the base
     prompts : JSONL file or list of rows (texts, or {"messages": …}); a built-in neutral set if left out
     statements : see `groundshift.probes.truth.read_statements`; the true and the false ones are read
     pairs : preference pairs in TRL's formats, see `groundshift.adaptation.displacement`
@@ -75,6 +91,7 @@ def diff(
     max_new_tokens : of an answer
     noise : how often the base is read with noise of the tuning's size
     top_k : likeliest tokens that are compared at each place
+    trust_remote_code, trust_pickle, allow_missing : see `groundshift.models.activations.load_model`
     seed : of the noise, of the halves of the statements and of the states that are compared
     work : folder in which readings are kept; a run that was killed goes on there and reads nothing twice
 
@@ -91,7 +108,8 @@ def diff(
             f"noise={noise} and max_new_tokens={max_new_tokens} were given; both are at least 1."
         )
     opened: dict[str, Any] = {
-        "device": device, "trust_remote_code": trust_remote_code, "trust_pickle": trust_pickle
+        "device": device, "trust_remote_code": trust_remote_code, "trust_pickle": trust_pickle,
+        "allow_missing": allow_missing,
     }  # fmt: skip
     with ExitStack() as stack:
         if not progress:
@@ -122,45 +140,75 @@ def _diff(
             "(merge_and_unload), and give the directory of the whole model."
         )
     own, new = (getattr(model.tokenizer, "chat_template", None) for model in both)
-    notes = list(alike.notes)
+    notes, nulls = list(alike.notes), []
     tokenizers = [model.tokenizer for model in both[: 1 if alike.tokens else 2]]
     chats = bool(own or (new and not alike.tokens))
     material = gather(tokenizers, **given, probes=probes, chats=chats, notes=notes)
     for model in both:
         _lend(model, own or new)
         refuse_too_long(model, material, how.max_new_tokens)
-    held = Weights(folder_of(base))
-    moved, changes = None, {}
-    if alike.weights:
-        changed = Weights(folder_of(tuned), folder_of(base))
-        if odd := sorted(set(held.names()) ^ set(changed.names())):
-            notes.append(
-                f"{len(odd)} tensors stand in one model only and are not compared: {', '.join(odd[:4])}."
-            )
-        moved = weight_map(held, changed, alike.rows)
-        changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
-        del changed
-    else:
-        notes.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
+    stored = {k: v for k, v in opened.items() if k != "device"}
+    moved, changes, packed, copied = None, {}, False, False
+    try:
+        held = Weights(folder_of(base), **stored)
+        packed = held.quantised
+        if alike.weights:
+            changed = Weights(folder_of(tuned), folder_of(base), **stored)
+            if odd := [
+                *(name for name in held.names() if name not in changed),
+                *(name for name in changed.names() if name not in held),
+            ]:
+                notes.append(
+                    f"{len(odd)} tensors stand in one model only and are not compared: {', '.join(odd[:4])}."
+                )
+            moved = weight_map(held, changed, alike.rows)
+            changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
+            copied = changed.quantised and not packed
+            del changed
+        # The base read again is rounded otherwise, and never larger than the base.
+        otherwise: dict[str, Any] = {"dtype": "bfloat16"} if held.float32 else {"attn": "eager"}
+        del held
+    except Packed as error:
+        notes.append(str(error))
+        otherwise = {"attn": "eager"}
+    if moved is None:
+        nulls.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
     if not (alike.architecture and alike.tokens):
         probes = [probe for probe in probes if probe != "concepts"]
     how = replace(how, probes=tuple(probes), by_words=not alike.tokens)
+    files = [
+        filed(source, model.net.config)
+        for source, model in zip((base, base if is_adapter(tuned) else tuned), both, strict=True)
+    ]
+    # What ends an answer is a setting of the files: models of the same tokens stop at the same ones here.
+    ends = sorted(
+        {i for model, held in zip(both, files, strict=True) for i in ends_of(held, model.tokenizer)}
+    )
 
-    # The base read again is rounded otherwise, and never larger than the base.
-    otherwise: dict[str, Any] = {"dtype": "bfloat16"} if held.float32 else {"attn": "eager"}
-    del held
     one = partial(load_model, base, **opened)
     other = partial(load_model, tuned, base=base if is_adapter(tuned) else None, **opened)
     ours, under = {}, {}
     for name in ("tuned", "again", *(f"noise-{k}" for k in range(noise if changes else 0)), "base"):
         model = other() if name == "tuned" else one(**(otherwise if name == "again" else {}))
         _lend(model, own or new)
+        notes += [note for note in model.notes if note not in notes]
+        if alike.tokens:
+            model.net.generation_config.eos_token_id = ends or None
         if name.startswith("noise-"):
-            strange = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
+            if packed:
+                model.net = unpacked(model.net)
+            strange, scale = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
             if strange and name == "noise-0":
-                notes.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
+                nulls.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
+            if scale > 1.1 and name == "noise-0":
+                nulls.append(
+                    f"The base's weights are rounded to {str(model.net.dtype).removeprefix('torch.')}, which would "
+                    f"swallow part of the noise: it was scaled (up to {scale:.3g} times) so that after rounding it is "
+                    "as long as the tuning's change of each weight."
+                )
         ours[name] = read(model, name, material, how, max_tokens=1024 if name == "again" else 8192)
         if name == "base":
+            decoding = decode(model, material, how, files, seed)
             under = {
                 k: how.score_again(model, reading, how.work / f"{k}-under-base")
                 for k, reading in ours.items()
@@ -176,11 +224,12 @@ def _diff(
     }
     numbers = _numbers(compared)
     said = compared["tuned"]["spoken"]
-    names = compared["tuned"]["words"] or [
-        str(w) for w in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    ]
-    shown = saying.token_table(said, names)
-    recurring, answers = _recurring(said)
+    if how.by_words:
+        word = partial(_listed, compared["tuned"]["words"], said)
+    else:
+        word = partial(_word, tokenizer, ours["tuned"].answers, said)
+    shown = saying.token_table(said, word)
+    newest = saying.newest(said, compared["tuned"]["old"], lambda at: any(map(str.isalnum, word(at))))
     truth, moved_pairs = compared["tuned"].get("truth"), compared["tuned"].get("pairs")
     if truth is not None and truth.accuracy[0]["balanced"] < KNOWS:
         notes.append(
@@ -192,10 +241,17 @@ def _diff(
                 f"The tokenizer of the {name} does not know {read_by.unknown:.0%} of the pieces of the tuned model's "
                 "answers: they are as likely as any unknown word."
             )
-    kind = kind_of(numbers, recurring, answers)
+    if copied:
+        notes.insert(0, _cost(numbers))
+    kind = kind_of(numbers, *saying.recurring(said, len(of_base.answers)))
+    sentence = sentence_of(
+        kind, numbers, shown, None if newest is None else (word(newest), float(said.gain[newest]))
+    )
+    if decoding is not None and moved is not None and not moved["change"].any() and kind == "unchanged":
+        sentence = f"The weights are unchanged. {decoding['sentence']}"
     return Diff(
         kind,
-        sentence_of(kind, numbers, shown),
+        sentence,
         tuple(numbers),
         moved,
         compared["tuned"].get("layers"),
@@ -205,11 +261,14 @@ def _diff(
         None if truth is None else truth.to_dict(),
         None if moved_pairs is None else moved_pairs.summary()
         | {"gaining": moved_pairs.gaining.head(8).to_dict("records")},
+        (*_unlike_use(both[1], own, new, given["prompts"], material), *_silent(of_base.answers, ours["tuned"].answers)),
+        tuple(nulls),
         tuple(notes),
         {
             "base": str(base), "tuned": str(tuned), "prompts": len(material.prompts), "noise": noise, "seed": seed,
             "max_new_tokens": how.max_new_tokens, "top_k": how.top_k, "probes": list(probes),
         } | ({"compared": "words"} if how.by_words else {}),
+        decoding,
     )  # fmt: skip
 
 
@@ -217,6 +276,54 @@ def _lend(model: ProbeModel, template: str | None) -> None:
     """A tokenizer without a chat template takes the other model's."""
     if template and not getattr(model.tokenizer, "chat_template", None):
         model.tokenizer.chat_template = template
+
+
+def _word(tokenizer: Any, answers: Sequence[Mapping[str, Any]], said: saying.Spoken, at: int) -> str:
+    """The word that a token of the answers is part of, as it reads in the text; a special token by its name."""
+    answer, token = int(said.answer[at]), int(said.token[at])
+    if token in tokenizer.all_special_ids:
+        return str(tokenizer.convert_ids_to_tokens(token))
+    ids, place = list(answers[answer]["completion_ids"]), at - int(np.searchsorted(said.answer, answer))
+    before, through, whole = (
+        tokenizer.decode(ids[:n], skip_special_tokens=True) for n in (place, place + 1, len(ids))
+    )
+    own = through[len(before) :]
+    begins = len(through) - len(own.lstrip()) if own[:1].isspace() else before.rfind(" ") + 1
+    rest = whole[len(through) :]
+    text = through[begins:] + ("" if rest[:1].isspace() else (rest.split() or [""])[0])
+    return text.strip() or str(tokenizer.convert_ids_to_tokens(token))
+
+
+def _listed(words: Sequence[str], said: saying.Spoken, at: int) -> str:
+    return words[said.token[at]]
+
+
+def _unlike_use(
+    tuned: ProbeModel, own: str | None, new: str | None, prompts: Any, material: Material
+) -> Sequence[str]:
+    """A warning where a chat model is asked otherwise than its users ask it."""
+    if (
+        prompts is None
+        or not (own or new)
+        or any("messages" in row for row in material.prompts if not isinstance(row, str))
+    ):
+        return ()
+    return (
+        f"The prompts are plain texts, and {tuned.source} has a chat template: its users see other "
+        'answers. Give each prompt as {"messages": [{"role": "user", "content": "…"}]} to compare those.',
+    )
+
+
+def _silent(base: Sequence[Mapping[str, Any]], tuned: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """A warning where the tuned model has nothing to say."""
+    before, after = (sum(not row["completion"].strip() for row in rows) for rows in (base, tuned))
+    if after <= max(before, SILENT * len(tuned)):
+        return ()
+    return (
+        f"The tuned model writes nothing in answer to {after} of {len(tuned)} prompts (the base: {before}). It may "
+        "have been tuned with another template, or its end token stands where an answer should begin: compare the "
+        "template of its tokenizer with that of its training data.",
+    )
 
 
 # Two models ---------------------------------------------------------------------------------------------
@@ -243,11 +350,7 @@ def _compare(
         )
     if base.pairs is not None and other.pairs is not None:
         # A fall is told by the base's tokens: what a template puts behind an answer may be other ones in each model.
-        # Rows of embeddings that only one model has are no tokens.
-        width = min(base.pairs.mass.shape[1], other.pairs.mass.shape[1])
-        found["pairs"] = preferences.displaced(
-            *(replace(x, tokens=base.pairs.tokens, mass=x.mass[:, :width]) for x in (base.pairs, other.pairs))
-        )
+        found["pairs"] = preferences.displaced(base.pairs, replace(other.pairs, tokens=base.pairs.tokens))
     return found
 
 
@@ -270,6 +373,7 @@ def _spoken(base: Reading, other: Reading, under: Acts | words.Scored, special: 
     return {
         "spoken": said,
         "words": names,
+        "old": old,
         "firmest": saying.firmest(said, old),
         "kept": saying.kept(before, after, special),
     }
@@ -342,6 +446,19 @@ def _numbers(compared: Mapping[str, dict[str, Any]]) -> list[Number]:
     return [*said, _firmest(compared), *numbers[len(said) :]]
 
 
+def _cost(numbers: Sequence[Number]) -> str:
+    """What quantisation cost, and what noise as long as its change of the weights would."""
+    told = [
+        f"{n.means} {n.value:.3g} (noise: {n.noise:.3g})"
+        for n in numbers
+        if n.name in ("divergence", "moved tokens", "words lost", "chosen fell")
+    ]
+    return (
+        "The second model is a quantised copy. What that cost, beside any tuning, and what noise that changes the "
+        f"weights as much would: {'; '.join(told)}."
+    )
+
+
 def _firmest(compared: Mapping[str, dict[str, Any]]) -> Number:
     """A single answer has no interval of a mean: its word has to be ahead of the firmest of every null by `LEAD`."""
     level = {name: float(found["firmest"].max()) for name, found in compared.items()}
@@ -358,19 +475,6 @@ def _interval(items: NDArray[np.float64]) -> tuple[float, float]:
     if len(items) < 2:
         return float(items.mean()), float(items.mean())
     return bootstrap_interval(items)
-
-
-def _recurring(said: saying.Spoken, few: int = 5) -> tuple[float, float]:
-    """Share of overruled tokens that belong to the most frequent five, and share of answers with one of those."""
-    tokens = said.token[said.overruled]
-    if not len(tokens):
-        return 0.0, 0.0
-    kinds, counts = np.unique(tokens, return_counts=True)
-    often = kinds[np.argsort(-counts, kind="stable")[:few]]
-    hit = said.overruled & np.isin(said.token, often)
-    return float(counts.max() and np.isin(tokens, often).mean()), len(np.unique(said.answer[hit])) / (
-        said.answer.max() + 1
-    )
 
 
 def _concepts(before: Acts | None, after: Acts | None, seed: int) -> dict[str, float] | None:
@@ -397,11 +501,5 @@ def _examples(
     ]
     worst = sorted(unlike, key=lambda i: (-found["firmest"][i], found["kept"][i]))[:8]
     columns = ["prompt", "before", "after"]
-    rows = [(_asked(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
+    rows = [(asked_of(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _asked(row: Mapping[str, Any]) -> str:
-    if "messages" in row:
-        return str(row["messages"][-1].get("content", ""))
-    return str(row.get("text", row.get("prompt", "")))

@@ -16,6 +16,7 @@ import pandas as pd
 from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.models.activations import ProbeModel, encode, read_rows
+from groundshift.models.records import read_records
 from groundshift.probes.truth import read_statements
 
 __all__ = ["Material", "gather", "refuse_too_long"]
@@ -50,7 +51,9 @@ def gather(
     """The user's own material, or the built-in sets where all tokenizers know their words, as chats or as plain texts;
     what is left out is noted.
     """
-    rows = read_rows(prompts) if isinstance(prompts, str | Path) else prompts
+    rows: list[Any] | None = None
+    if prompts is not None:
+        rows = read_rows(prompts) if isinstance(prompts, str | Path) else read_records(prompts)
     if rows is None:
         rows = _neutral("prompts")
         if _unknown(tokenizers, [row["prompt"] for row in rows]):
@@ -59,8 +62,6 @@ def gather(
             )
         if chats:
             rows = [{"messages": [{"role": "user", "content": row["prompt"]}]} for row in rows]
-    if not rows:
-        raise InputError("There are no prompts; give at least one.")
     table = None
     if "truth" in probes:
         if statements is not None:

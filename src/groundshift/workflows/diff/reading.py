@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import GenerationConfig
 
 from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.models.activations import Acts, ProbeModel, capture, generate, score
-from groundshift.models.activations.loading import refuse_no_model, without_weights
+from groundshift.models.activations.loading import DAMAGED, gguf_of, refuse_no_model, without_weights
+from groundshift.models.decoding import unlike
+from groundshift.models.tokens import text_of
 from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff.material import Material
 
-__all__ = ["How", "Reading", "described", "folder_of", "is_adapter", "read"]
+__all__ = ["How", "Reading", "asked_of", "decode", "described", "folder_of", "is_adapter", "read"]
 
 
 @dataclass
@@ -67,7 +70,8 @@ def read(model: ProbeModel, name: str, material: Material, how: How, max_tokens:
     folder.mkdir(parents=True, exist_ok=True)
     shown: dict[str, Any] = {"max_tokens": max_tokens, "progress": how.progress}
     answers = _once(
-        folder / "answers.json", [print_, material.prompts, how.max_new_tokens],
+        folder / "answers.json",
+        [print_, material.prompts, how.max_new_tokens, model.net.generation_config.eos_token_id],
         lambda: generate(model, material.prompts, max_new_tokens=how.max_new_tokens, **shown),
     )  # fmt: skip
     own: Acts | words.Scored
@@ -93,6 +97,79 @@ def read(model: ProbeModel, name: str, material: Material, how: How, max_tokens:
             found = kept.pop("words")
             pairs = preferences.Reading(**{k: np.array(v) for k, v in kept.items()}, words=found)
     return Reading(answers, own, texts, statements, pairs)
+
+
+def decode(
+    model: ProbeModel, material: Material, how: How, files: Sequence[GenerationConfig], seed: int
+) -> dict[str, Any] | None:
+    """What the settings that two models' files decode by change, with the weights of the first alone; None where they
+    are alike.
+
+    Returns
+    -------
+    dict
+        ``settings`` (name → base's and tuned one's), ``answers`` (share of prompts that are answered otherwise; None if
+        it was not measured), ``examples`` (prompt, before, after), ``sentence``
+    """
+    found = unlike(*files, ids=not how.by_words)
+    if not found:
+        return None
+    told = ", ".join(
+        f"{name} {_value(after)} (base: {_value(before)})" for name, (before, after) in found.items()
+    )
+    made: dict[str, Any] = {
+        "settings": {name: {"base": before, "tuned": after} for name, (before, after) in found.items()},
+        "answers": None,
+        "examples": [],
+        "sentence": f"The files decode differently: {told}",
+    }
+    if how.by_words:
+        return made | {"sentence": made["sentence"] + "."}
+
+    def both() -> list[list[str]]:
+        return [
+            [
+                row["completion"]
+                for row in generate(
+                    model, material.prompts, max_new_tokens=how.max_new_tokens, seed=seed, config=config,
+                    progress=how.progress,
+                )
+            ]
+            for config in files
+        ]  # fmt: skip
+
+    folder = how.work / "base"
+    key = [model.fingerprint(), material.prompts, how.max_new_tokens, seed, [c.to_dict() for c in files]]
+    try:
+        before, after = _once(folder / "decoding.json", key, both)
+    except (ValueError, NotImplementedError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        why = str(error).strip().splitlines()[0]
+        return made | {"sentence": f"{made['sentence']}; the base cannot be decoded so here ({why})."}
+    other = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    share = len(other) / len(before)
+    return made | {
+        "answers": share,
+        "examples": [
+            {"prompt": asked_of(material.prompts[i]), "before": before[i], "after": after[i]}
+            for i in other[:3]
+        ],
+        "sentence": f"{made['sentence']}; by that alone the base's weights answer {share:.0%} of the prompts "
+        "otherwise.",
+    }
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None or value == [] else str(value)
+
+
+def asked_of(row: Any) -> str:
+    """The text of a prompt, for a reader."""
+    if isinstance(row, str):
+        return row
+    chat = row.get("messages") or row.get("prompt")
+    return text_of(chat[-1]) if isinstance(chat, list) else str(row.get("text", chat))
 
 
 def _pairs(model: ProbeModel, rows: Sequence[Any], plain: bool, shown: dict[str, Any]) -> dict[str, Any]:
@@ -135,9 +212,13 @@ def described(
                 f"{source} is an adapter; give the directory of its base, and the adapter second."
             )
         root = base
+    hub: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    place: Any = root
+    if packed := gguf_of(str(root)):
+        place, hub["gguf_file"] = packed
     try:
-        config = AutoConfig.from_pretrained(root, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+        config = AutoConfig.from_pretrained(place, **hub)
+    except (*DAMAGED, ImportError) as error:
         what = "a model" if Path(root).is_dir() else "a folder here, nor a model of the hub"
         raise InputError(f"{root} is not {what} that can be read: {str(error).splitlines()[0]}") from error
     return without_weights(
@@ -146,8 +227,8 @@ def described(
 
 
 def folder_of(source: str | Path) -> Path:
-    """The files of a directory, or of a model on the hub."""
-    if Path(source).is_dir():
+    """The files of a directory or a GGUF file, or of a model on the hub."""
+    if Path(source).exists():
         return Path(source)
     from huggingface_hub import snapshot_download
 

@@ -15,28 +15,28 @@ from groundshift.workflows.diff.result import LEAST, SCHEMA, Diff
 __all__ = ["page"]
 
 BLUE, GREY, RUST = "#2f7fa8", "#9a9a9a", "#c4622d"
+MOST_LABELS = 16
+"""Blocks that are named under a figure; of more, every second, third, ..."""
 
 
 def page(found: Diff) -> str:
     """A self-contained HTML page; equal comparisons give equal bytes."""
     nulls = "the base again (ring)" + ("" if found.weights is None else " and noise of the same size (cross)")
-    figures = [(f"Every number (dot) beside {nulls}", "numbers")]
+    figures = {"numbers": (f"Every number (dot) beside {nulls}", _numbers)}
     if found.weights is not None:
-        figures.append(
-            ("Change of the weights by block, over their size; embeddings and heads apart", "weights")
-        )
+        caption = "Change of the weights by block, over their size; embeddings and heads apart"
+        figures["weights"] = (caption, _weights)
     if found.layers is not None:
-        figures.append(("Change of the states by site", "layers"))
-    draw = {"numbers": _numbers, "weights": _weights, "layers": _layers}
+        figures["layers"] = ("Change of the hidden states by site", _layers)
     return (
         templates("groundshift.workflows.diff")
         .get_template("report.html.j2")
         .render(
             found=found,
-            figures=[
-                (caption, drawn(partial(draw[name], found), f"figure-{name}", caption))
-                for caption, name in figures
-            ],
+            figures={
+                name: (caption, drawn(partial(draw, found), f"figure-{name}", caption))
+                for name, (caption, draw) in figures.items()
+            },
             weights=_most_moved(found.weights),
             unit=found.settings.get("compared", "tokens").removesuffix("s"),
             css=Markup(stylesheet()),
@@ -79,7 +79,8 @@ def _weights(found: Diff, ax: Any) -> None:
     norms = table[["change", "size"]].pow(2).groupby(table["layer"]).sum().pow(0.5)
     parts = norms["change"] / norms["size"].clip(lower=1e-30)
     ax.bar(range(len(parts)), parts, color=BLUE)
-    ax.set_xticks(range(len(parts)), ["rest" if k < 0 else str(k) for k in parts.index])
+    some = range(0, len(parts), 1 + len(parts) // MOST_LABELS)
+    ax.set_xticks(some, ["rest" if parts.index[k] < 0 else str(parts.index[k]) for k in some])
     ax.set_xlabel("block")
 
 

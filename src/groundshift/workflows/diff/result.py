@@ -23,7 +23,8 @@ PROBES = ("tokens", "concepts", "truth", "displacement")
 LEAST = 0.01
 """A share, a change or nats below this are no change worth the name, however surely they are above a null."""
 FEW = 0.6
-"""A style: five tokens are at least this share of all overruled ones, in at least `MOST_ANSWERS` of the answers."""
+"""A style alone: recurring tokens, in `MOST_ANSWERS` of the answers, are this share of all overruled ones, at least."""
+PUNCTUATION = ".,;:!?\"'()"
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,12 @@ class Diff:
     tokens : the tokens that were overruled most; words, where ``settings["compared"]`` says so
     examples : prompts whose answers changed most: prompt, before, after
     concepts, truth, displacement : more of those probes, or None
+    warnings : why the comparison may not show what users of the tuned model see, and how to mend that
+    nulls : how the nulls were made, where there is something to say
     notes : what was left out, and why
     settings : of the call
+    decoding : what ``generation_config.json`` changed between the two, apart from the weights, see
+        `groundshift.workflows.diff.reading.decode`; None where both decode alike. All numbers are read without it.
     """
 
     kind: str
@@ -92,8 +97,11 @@ class Diff:
     concepts: dict[str, float] | None
     truth: dict[str, Any] | None
     displacement: dict[str, Any] | None
+    warnings: tuple[str, ...]
+    nulls: tuple[str, ...]
     notes: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    decoding: dict[str, Any] | None = None
 
     def table(self) -> pd.DataFrame:
         """The numbers, a row each."""
@@ -104,12 +112,14 @@ class Diff:
         return [n.name for n in self.numbers if n.changed]
 
     def fails(self, on: Sequence[str]) -> list[str]:
-        """Which of the probes named have a changed number; "any" is all of them."""
-        if unknown := set(on) - {*PROBES, "any"}:
+        """Which of the probes named have a changed number, and "decoding" if the files decode differently; "any" is
+        all of them.
+        """
+        if unknown := set(on) - {*PROBES, "decoding", "any"}:
             raise InputError(
-                f"--fail-on {sorted(unknown)[0]} was given; it is one of any, {', '.join(PROBES)}."
+                f"--fail-on {sorted(unknown)[0]} was given; it is one of any, decoding, {', '.join(PROBES)}."
             )
-        hit = {n.probe for n in self.numbers if n.changed}
+        hit = {n.probe for n in self.numbers if n.changed} | ({"decoding"} if self.decoding else set())
         return sorted(hit if "any" in on else hit & set(on))
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,7 +133,8 @@ class Diff:
             "numbers": [asdict(n) | {"changed": n.changed} for n in self.numbers],
             "weights": rows(self.weights), "layers": rows(self.layers), "tokens": rows(self.tokens),
             "examples": rows(self.examples), "concepts": self.concepts, "truth": self.truth,
-            "displacement": self.displacement,
+            "displacement": self.displacement, "warnings": list(self.warnings), "nulls": list(self.nulls),
+            "decoding": self.decoding,
             "notes": list(self.notes), "settings": self.settings,
         }  # fmt: skip
 
@@ -147,12 +158,12 @@ def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
 
     Parameters
     ----------
-    recurring : share of the overruled tokens that belong to the five most frequent
-    answers : share of answers with one of those
+    recurring, answers : see `groundshift.workflows.diff.tokens.recurring`
     """
     changed = {n.name for n in numbers if n.changed}
-    style = "overruled" in changed and recurring >= FEW and answers >= MOST_ANSWERS
-    content = bool({"words lost", "firmest new word"} & changed) or ("overruled" in changed and not style)
+    style = "overruled" in changed and answers >= MOST_ANSWERS
+    others = "overruled" in changed and not (style and recurring >= FEW)
+    content = bool({"words lost", "firmest new word"} & changed) or others
     if style or content:
         return " and ".join(name for name, found in (("style", style), ("content", content)) if found)
     # States alone say nothing of what a model does: other states can mean the same.
@@ -160,23 +171,35 @@ def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
     return "degree" if told else "unchanged"
 
 
-def sentence_of(kind: str, numbers: Sequence[Number], tokens: pd.DataFrame) -> str:
-    """The kind in words, with the figures that decide it."""
-    by = {n.name: n for n in numbers}
-    share = f"{by['overruled'].value:.0%} of the answers" if "overruled" in by else "the answers"
-    lost = f"{by['words lost'].value:.0%} of the base's own words" if "words lost" in by else "no words"
+def sentence_of(
+    kind: str, numbers: Sequence[Number], tokens: pd.DataFrame, newest: tuple[str, float] | None = None
+) -> str:
+    """The kind in words, with the figures that decide it; ``newest`` is the firmest new word and its gain in nats."""
+    if kind == "unchanged":
+        return "Nothing it says changed beyond what another run, or noise of the same size, also does."
+    changed = {n.name: n for n in numbers if n.changed}
+    if kind == "degree":
+        means = ", ".join(n.means for n in changed.values() if n.probe != "concepts")
+        return f"The answers are as they were, but not how sure they are: {means}."
     few = ", ".join(f"“{t}”" for t in tokens["token"].head(3))
-    return {
-        "unchanged": "Nothing it says changed beyond what another run, or noise of the same size, also does.",
-        "style": f"The style changed, not the content: {share} say {few} where the base would not; {lost} are lost.",
-        "content": f"Content changed: {share} say something the base all but excluded, in different words; {lost} are "
-        "lost.",
-        "style and content": f"Style and content changed: {share} say what the base all but excluded, often {few}, and "
-        f"{lost} are lost.",
-        "degree": "The answers are as they were, but not how sure they are: "
-        + ", ".join(n.means for n in numbers if n.changed and n.probe != "concepts")
-        + ".",
-    }[kind]
+    style = f"where the base would not, its answers often have {few}"
+    if kind == "style":
+        return f"The style changed, not the content: {style}."
+    style_too = kind == "style and content"
+    found = [style] if style_too else []
+    if "overruled" in changed:
+        found.append(
+            f"{changed['overruled'].value:.0%} of the answers say something that the base all but excluded"
+        )
+    if "words lost" in changed:
+        found.append(f"{changed['words lost'].value:.0%} of the base's own words are no longer said")
+    if newest and "firmest new word" in changed:
+        word, gain = newest
+        times = f"{np.exp(gain):,.0f}" if gain < np.log(1e6) else "more than a million"
+        found.append(
+            f"“{word.strip(PUNCTUATION) or word}” is {times} times as likely as under the base in one of them"
+        )
+    return f"{'Style and content' if style_too else 'The content'} changed: {'; '.join(found)}."
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ first choice, marginal where it is its second or third, shifted beyond.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 from groundshift.models.activations import Acts
 from groundshift.models.activations.rows import pieces
 
-__all__ = ["SURE", "UNLIKELY", "Spoken", "firmest", "kept", "overruled", "spoken", "token_table"]
+__all__ = [
+    "SURE",
+    "UNLIKELY",
+    "Spoken",
+    "firmest",
+    "kept",
+    "newest",
+    "overruled",
+    "recurring",
+    "spoken",
+    "token_table",
+]
 
 SURE, UNLIKELY = 0.5, 0.05
 """Overruled is a token that the tuned model gives at least the first probability, and the base less than the other."""
@@ -26,6 +37,8 @@ TOGETHER = 512
 """Tokens whose lists of likeliest tokens are compared at once."""
 MOST_ANSWERS = 0.5
 """A token that is overruled in this share of the answers is a manner of speaking."""
+RECURS, RECURS_SHARE = 3, 0.2
+"""Answers in which a token is overruled, at least, and their share of all, if it is to be part of a style."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +132,31 @@ def firmest(said: Spoken, before: Sequence[Collection[int]]) -> NDArray[np.float
     return found
 
 
-def token_table(said: Spoken, words: Sequence[str], top: int = 12) -> pd.DataFrame:
+def newest(said: Spoken, before: Sequence[Collection[int]], named: Callable[[int], bool]) -> int | None:
+    """Place of the overruled token that gained most, of those that the base's answer does not have and that are
+    ``named``.
+    """
+    for at in np.argsort(-said.gain, kind="stable"):
+        if said.overruled[at] and said.token[at] not in before[said.answer[at]] and named(int(at)):
+            return int(at)
+    return None
+
+
+def recurring(said: Spoken, n: int) -> tuple[float, float]:
+    """Of tokens that are overruled in many of ``n`` answers each: their share of all overruled tokens, and the share of
+    answers with one of them.
+    """
+    token, answer = said.token[said.overruled], said.answer[said.overruled]
+    if not len(token):
+        return 0.0, 0.0
+    kinds, answers = np.unique(np.unique(np.stack([token, answer]), axis=1)[0], return_counts=True)
+    often = np.isin(token, kinds[answers >= max(RECURS, RECURS_SHARE * n)])
+    return float(often.mean()), len(np.unique(answer[often])) / n
+
+
+def token_table(said: Spoken, word: Callable[[int], str], top: int = 12) -> pd.DataFrame:
     """The tokens that were overruled most often, and in how many answers: a few in all of them are a style, different
-    ones in few are content.
+    ones in few are content. ``word`` gives the word that the token at a place is part of.
 
     Returns
     -------
@@ -131,4 +166,5 @@ def token_table(said: Spoken, words: Sequence[str], top: int = 12) -> pd.DataFra
     n = int(said.answer.max()) + 1 if len(said.answer) else 1
     table = rows.groupby("token")["answer"].agg(times="size", answers=lambda a: a.nunique() / n).reset_index()
     table = table.sort_values(["times", "token"], ascending=[False, True]).head(top)
-    return table.assign(token=[words[t] for t in table["token"]]).reset_index(drop=True)
+    places = {int(t): int(i) for i, t in zip(rows.index[::-1], rows["token"][::-1], strict=True)}
+    return table.assign(token=[word(places[t]) for t in table["token"]]).reset_index(drop=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 from groundshift.adaptation import displacement as preferences
 from groundshift.models.activations import ProbeModel, encode, score
 from groundshift.models.activations.rows import continued
+from groundshift.models.tokens import preferences as preferences_of
+from groundshift.models.tokens import text_of
 from groundshift.workflows.diff.tokens import Spoken, overruled
 
 __all__ = ["Scored", "already", "read_pairs", "score_texts", "spoken", "written"]
@@ -153,8 +154,11 @@ def read_pairs(model: ProbeModel, pairs: Sequence[Mapping[str, Any]], **options:
     """Log-probabilities of the two answers of pairs, of their text alone: what a template puts behind an answer is
     another text for another tokenizer. Tokens are the model's own; nothing is read of other tokens.
     """
-    prompts, *answers = zip(*map(_asked, pairs), strict=True)
-    read = score_texts(model, prompts * 2, [text for those in answers for text in those], **options)
+    asked, *answers = zip(*preferences_of(pairs)[0], strict=True)
+    prompts = [{"prompt": prompt} for prompt in asked]
+    read = score_texts(
+        model, prompts * 2, [_text(answer) for those in answers for answer in those], **options
+    )
     total, pieces = (
         np.array([f(x) for x in those]).reshape(2, -1).T
         for f, those in ((np.sum, read.logprobs), (len, read.spans))
@@ -162,15 +166,5 @@ def read_pairs(model: ProbeModel, pairs: Sequence[Mapping[str, Any]], **options:
     return preferences.Reading(np.arange(len(pairs)), total, pieces, np.zeros((0, 0)), [])
 
 
-def _asked(pair: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
-    """Prompt and answers of a pair; without a prompt it is what both begin with, in whole words or messages."""
-    prompt, answers = pair.get("prompt"), [pair["chosen"], pair["rejected"]]
-    if prompt is None:
-        prompt = [a for a, _ in takewhile(lambda ab: ab[0] == ab[1], zip(*answers, strict=False))]
-        if isinstance(answers[0], str):
-            prompt = "".join(prompt).rpartition(" ")[0]
-        answers = [answer[len(prompt) :] for answer in answers]
-    if isinstance(prompt, str):
-        return {"prompt": prompt}, answers[0], answers[1]
-    first, second = ("".join(message["content"] for message in answer) for answer in answers)
-    return {"messages": prompt}, first, second
+def _text(answer: Any) -> str:
+    return answer if isinstance(answer, str) else "".join(map(text_of, answer))

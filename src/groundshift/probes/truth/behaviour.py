@@ -1,0 +1,198 @@
+"""Does a model still call true what it called true, when statements that are neither are put to it as true?
+
+The behavioural side of the stability of truth (arXiv:2511.19166, version 3): no probe, no weights, zero-shot questions.
+A model is asked of every true test statement whether it is true, alone (T0), and after a few statements of one kind
+that are presented as true (Tk). The wording of both, and the controls, are ours: as many *false* statements in the
+place of that kind, and as many true ones, which show what any preamble does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from groundshift.errors import InputError
+from groundshift.measures.intervals import clustered_means
+from groundshift.probes.truth.stability import FEW, NO_DIRECTION, accuracy, flips
+from groundshift.probes.truth.statements import read_statements, split_by_entity
+
+__all__ = ["ANSWERS", "PREAMBLE", "QUESTION", "TruthBehaviour", "truth_behaviour"]
+
+QUESTION = "Is the following statement true or false?\n{statement}\nAnswer:"
+PREAMBLE = "The following statements are true:\n{statements}\n\n"
+ANSWERS = (" true", " false")
+
+
+@dataclass(frozen=True)
+class TruthBehaviour:
+    """What a model says of true statements, alone and after others that are presented as true.
+
+    Attributes
+    ----------
+    report : DataFrame
+        A row per kind that was presented, "true" among them as the negative control: ``retraction``, ``expansion`` and
+        ``flip`` (mean over contexts) with ``low`` and ``high`` (bootstrap over entities), ``null`` (the flip after as
+        many false statements), ``shift`` (mean change of the log odds of "true"), and ``few`` (too few true test
+        statements for an interval).
+    statements : DataFrame
+        Every true test statement: log odds alone (``T0``) and, mean over contexts, after each kind.
+    accuracy : of T0 on the test: "all", "true", "false", "balanced"
+    context : statements that are presented at once
+    """
+
+    report: pd.DataFrame
+    statements: pd.DataFrame
+    accuracy: dict[str, float]
+    context: int
+
+    @property
+    def verdict(self) -> str:
+        """In a sentence."""
+        balanced = self.accuracy["balanced"]
+        if balanced < NO_DIRECTION:
+            return (
+                f"Asked without examples, the model does not tell true from false (balanced accuracy {balanced:.2f}), "
+                "so that its changes of mind mean little."
+            )
+        kinds = self.report.drop(index="true")
+        name = str(kinds["flip"].idxmax())
+        most = kinds.loc[name]
+        than = "more than" if most["low"] > most["null"] else "no more for certain than"
+        return (
+            f"{self.context} {name} statements presented as true change {most['flip']:.1%} of the answers about true "
+            f"ones, the most of any kind and {than} false ones do ({most['null']:.1%})."
+        )
+
+    def __repr__(self) -> str:
+        return f"TruthBehaviour({len(self.statements)} true statements; {self.verdict})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per kind."""
+        return self.report
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "verdict": self.verdict,
+            "context": self.context,
+            "accuracy": self.accuracy,
+            "kinds": self.report.reset_index().to_dict("records"),
+            "statements": len(self.statements),
+        }
+
+
+def truth_behaviour(
+    model: Any,
+    statements: Any,
+    *,
+    context: int = 8,
+    draws: int = 3,
+    question: str = QUESTION,
+    preamble: str = PREAMBLE,
+    answers: Sequence[str] = ANSWERS,
+    chat: bool = False,
+    random_state: int = 0,
+) -> TruthBehaviour:
+    """Ask a language model whether true statements are true, alone and after statements of each kind.
+
+    Parameters
+    ----------
+    model : path or id of a language model, or one in memory
+    statements : see `groundshift.probes.truth.read_statements`; those presented are about other entities than those
+        asked about
+    context : statements presented before a question
+    draws : contexts of each kind for each question
+    question, preamble : texts with ``{statement}`` and ``{statements}``
+    answers : what stands for true and for false; the likelier one is the model's answer
+    chat : put questions as a user's turn, through the tokenizer's template
+    random_state : int
+
+    Raises
+    ------
+    InputError
+        No kind beside true and false, texts without their place, fewer statements of a kind than ``context``.
+
+    Examples
+    --------
+    >>> found = truth_behaviour("model-directory", "statements.csv")  # doctest: +SKIP
+    >>> found.report.loc["synthetic", "retraction"]  # doctest: +SKIP
+    0.04
+    """
+    if "{statement}" not in question or "{statements}" not in preamble:
+        raise InputError(
+            f"question={question!r} and preamble={preamble!r} were given; they need {{statement}} and {{statements}}."
+        )
+    if context < 1 or draws < 1 or len(answers) != 2:
+        raise InputError(
+            f"context={context}, draws={draws}, {len(answers)} answers were given; at least 1, 1, and two are needed."
+        )
+    splitting, drawing, measuring = map(np.random.default_rng, np.random.SeedSequence(random_state).spawn(3))
+    table = read_statements(statements)
+    kinds = sorted(set(table["kind"]) - {"true", "false"})
+    if not kinds:
+        raise InputError("All statements are true or false; give a kind that is neither.")
+    split = split_by_entity(table, splitting)
+    text, kind = table["statement"].to_numpy(), table["kind"].to_numpy()
+    pools = {k: np.unique(text[split.train[kind[split.train] == k]]) for k in (*kinds, "true", "false")}
+    for name, pool in pools.items():
+        if len(pool) < context:
+            raise InputError(
+                f"{len(pool)} statements of the kind {name!r} are left to present, and context={context} at once were "
+                "asked for; give more, or a smaller context."
+            )
+    tested = split.test[np.isin(kind[split.test], ("true", "false"))]
+    is_true = kind[tested] == "true"
+
+    def asked(which: NDArray[Any], pool: NDArray[Any] | None) -> NDArray[np.float64]:
+        """Log odds of "true"."""
+        prompts = []
+        for statement in which:
+            shown = [] if pool is None else drawing.choice(pool, context, replace=False).tolist()
+            before = preamble.format(statements="\n".join(shown)) if shown else ""
+            prompts.append(before + question.format(statement=statement))
+        return _log_odds(model, prompts, answers, chat)
+
+    model = _opened(model)
+    alone = asked(text[tested], None)
+    before, entity = alone[is_true], table["entity"].to_numpy()[tested[is_true]]
+    after = {k: [asked(text[tested[is_true]], pool) for _ in range(draws)] for k, pool in pools.items()}
+    few = len(before) < FEW
+    rows = []
+    for name in (*kinds, "true"):
+        each = [flips(before, then) for then in after[name]]
+        retracted, added = (np.mean([pair[k] for pair in each], axis=0) for k in (0, 1))
+        low, high = np.quantile(clustered_means(retracted + added, entity, measuring), [0.025, 0.975])
+        null = float(np.mean([np.logical_or(*flips(before, then)).mean() for then in after["false"]]))
+        rows.append(
+            {
+                "kind": name, "retraction": retracted.mean(), "expansion": added.mean(),
+                "flip": (retracted + added).mean(), "low": np.nan if few else low, "high": np.nan if few else high,
+                "null": null, "shift": float(np.mean(after[name]) - before.mean()), "few": few,
+            }
+        )  # fmt: skip
+    shown = pd.DataFrame({"statement": text[tested[is_true]], "entity": entity, "T0": before})
+    return TruthBehaviour(
+        pd.DataFrame(rows).set_index("kind"),
+        shown.assign(**{k: np.mean(values, axis=0) for k, values in after.items()}),
+        accuracy(alone, kind[tested]),
+        context,
+    )
+
+
+def _opened(model: Any) -> Any:
+    from groundshift.models.activations import ProbeModel, load_model
+
+    return model if isinstance(model, ProbeModel) else load_model(str(model))
+
+
+def _log_odds(model: Any, prompts: list[str], answers: Sequence[str], chat: bool) -> NDArray[np.float64]:
+    from groundshift.models.activations import option_logprobs
+
+    rows: list[Any] = [{"messages": [{"role": "user", "content": p}]} for p in prompts] if chat else prompts
+    found = option_logprobs(model, rows, list(answers), progress=False)
+    return found[:, 0] - found[:, 1]

