@@ -229,7 +229,11 @@ def _diff(
     else:
         word = partial(_word, tokenizer, ours["tuned"].answers, said)
     shown = saying.token_table(said, word)
-    newest = saying.newest(said, compared["tuned"]["old"], lambda at: any(map(str.isalnum, word(at))))
+    newest = saying.newest(
+        said,
+        compared["tuned"]["old"],
+        lambda at: (how.by_words or said.token[at] not in special) and any(map(str.isalnum, word(at))),
+    )
     truth, moved_pairs = compared["tuned"].get("truth"), compared["tuned"].get("pairs")
     if truth is not None and truth.accuracy[0]["balanced"] < KNOWS:
         notes.append(
@@ -279,7 +283,9 @@ def _lend(model: ProbeModel, template: str | None) -> None:
 
 
 def _word(tokenizer: Any, answers: Sequence[Mapping[str, Any]], said: saying.Spoken, at: int) -> str:
-    """The word that a token of the answers is part of, as it reads in the text; a special token by its name."""
+    """The word that a token of the answers is part of, as it reads in the text; marks by themselves, a special token
+    by its name.
+    """
     answer, token = int(said.answer[at]), int(said.token[at])
     if token in tokenizer.all_special_ids:
         return str(tokenizer.convert_ids_to_tokens(token))
@@ -288,10 +294,12 @@ def _word(tokenizer: Any, answers: Sequence[Mapping[str, Any]], said: saying.Spo
         tokenizer.decode(ids[:n], skip_special_tokens=True) for n in (place, place + 1, len(ids))
     )
     own = through[len(before) :]
+    if not any(map(str.isalnum, own)):
+        return own.strip() or str(tokenizer.convert_ids_to_tokens(token))
     begins = len(through) - len(own.lstrip()) if own[:1].isspace() else before.rfind(" ") + 1
     rest = whole[len(through) :]
     text = through[begins:] + ("" if rest[:1].isspace() else (rest.split() or [""])[0])
-    return text.strip() or str(tokenizer.convert_ids_to_tokens(token))
+    return text.strip()
 
 
 def _listed(words: Sequence[str], said: saying.Spoken, at: int) -> str:
