@@ -58,7 +58,7 @@ def test_nothing_recurs_where_nothing_is_overruled():
 )
 def test_a_sentence_names_only_what_changed(numbers, present, absent):
     kind = kind_of(numbers, 0.0, 0.0)
-    text = sentence_of(kind, numbers, pd.DataFrame({"token": ["Lyon"]}), ("Lyon.", np.log(500)))
+    text = sentence_of(kind, numbers, pd.DataFrame({"token": ["Lyon"]}), ("Lyon", np.log(500)))
     assert text.startswith("The content changed")
     assert present in text
     assert absent not in text.removeprefix("The content changed").replace(present, "")

@@ -49,6 +49,7 @@ LEAD = 3.0
 """Nats by which the firmest new word is ahead of those of both nulls: about a factor of twenty."""
 KNOWS, FALLS = 0.7, 0.1
 """Accuracy of a truth probe that has found something; nats a token that an answer falls by to be displaced."""
+PUNCTUATION = ".,;:!?\"'()"
 SILENT = 0.1
 """Share of empty answers that calls for a warning."""
 
@@ -299,7 +300,7 @@ def _word(tokenizer: Any, answers: Sequence[Mapping[str, Any]], said: saying.Spo
     begins = len(through) - len(own.lstrip()) if own[:1].isspace() else before.rfind(" ") + 1
     rest = whole[len(through) :]
     text = through[begins:] + ("" if rest[:1].isspace() else (rest.split() or [""])[0])
-    return text.strip()
+    return text.strip().strip(PUNCTUATION)
 
 
 def _listed(words: Sequence[str], said: saying.Spoken, at: int) -> str:

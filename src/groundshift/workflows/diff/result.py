@@ -24,7 +24,6 @@ LEAST = 0.01
 """A share, a change or nats below this are no change worth the name, however surely they are above a null."""
 FEW = 0.6
 """A style alone: recurring tokens, in `MOST_ANSWERS` of the answers, are this share of all overruled ones, at least."""
-PUNCTUATION = ".,;:!?\"'()"
 
 
 @dataclass(frozen=True)
@@ -196,9 +195,7 @@ def sentence_of(
     if newest and "firmest new word" in changed:
         word, gain = newest
         times = f"{np.exp(gain):,.0f}" if gain < np.log(1e6) else "more than a million"
-        found.append(
-            f"“{word.strip(PUNCTUATION) or word}” is {times} times as likely as under the base in one of them"
-        )
+        found.append(f"“{word}” is {times} times as likely as under the base in one of them")
     return f"{'Style and content' if style_too else 'The content'} changed: {'; '.join(found)}."
 
 

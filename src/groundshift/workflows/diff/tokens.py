@@ -167,4 +167,5 @@ def token_table(said: Spoken, word: Callable[[int], str], top: int = 12) -> pd.D
     table = rows.groupby("token")["answer"].agg(times="size", answers=lambda a: a.nunique() / n).reset_index()
     table = table.sort_values(["times", "token"], ascending=[False, True]).head(top)
     places = {int(t): int(i) for i, t in zip(rows.index[::-1], rows["token"][::-1], strict=True)}
-    return table.assign(token=[word(places[t]) for t in table["token"]]).reset_index(drop=True)
+    table = table.assign(token=[word(places[t]) for t in table["token"]])
+    return table.drop_duplicates("token").reset_index(drop=True)  # pieces of one word are one
