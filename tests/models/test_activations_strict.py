@@ -276,3 +276,10 @@ def test_a_configuration_that_contradicts_itself_is_refused(base):
     for run in (load_model, Weights):
         with pytest.raises(InputError, match="not a multiple of the number of attention heads"):
             run(base)
+
+
+@pytest.mark.parametrize(("written", "read"), [(-1, None), (0, None), (64, 64)])
+def test_a_context_of_minus_one_is_no_limit(base, written, read):
+    model = load_model(base)
+    model.net.config.max_position_embeddings = written
+    assert model.context == read

@@ -164,8 +164,9 @@ class ProbeModel:
 
     @property
     def context(self) -> int | None:
-        """The most tokens of a row, where the model has a limit."""
-        return getattr(self.net.config.get_text_config(), "max_position_embeddings", None)
+        """The most tokens of a row, where the model has a limit; some configurations write -1 for none."""
+        most = getattr(self.net.config.get_text_config(), "max_position_embeddings", None)
+        return most if most is not None and most > 0 else None
 
     @property
     def stretched(self) -> int | None:
@@ -173,10 +174,8 @@ class ProbeModel:
         read by itself, and without a cache.
         """
         rope = getattr(self.net.config.get_text_config(), "rope_parameters", None) or {}
-        kinds = [
-            rope,
-            *(part for part in rope.values() if isinstance(part, dict)),
-        ]  # some have one for a kind of block
+        # Some have one for each kind of block.
+        kinds = [rope, *(part for part in rope.values() if isinstance(part, dict))]
         lengths = [k["original_max_position_embeddings"] for k in kinds if k.get("rope_type") == "longrope"]
         return min(lengths, default=None)
 
