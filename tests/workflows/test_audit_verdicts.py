@@ -212,3 +212,27 @@ def test_a_category_of_one_domain_only_has_a_sentence():
     assert "gold of plan occurs in 2 only (20.0% of its rows)" in " ".join(
         audit(frame, domain="q", **FAST)["moved"].notes
     )
+
+
+@pytest.mark.parametrize(
+    ("copy", "said"),
+    [
+        (lambda a, b: 1.8 * a + 32, "in other units"),
+        (lambda a, b: a.copy(), "in other units"),
+        (lambda a, b: -a / 60, "in other units"),
+        (lambda a, b: a + b, "function"),
+    ],
+)
+def test_a_column_that_repeats_others_stops_no_audit(copy, said):
+    """The same temperature in two units, or a sum beside its parts: the mechanism that changed is still looked for."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for when, slope, level in (("may", 0.9, 0.0), ("june", -0.2, 1.0)):
+        a = rng.normal(size=600)
+        b = level + slope * a + 0.5 * rng.normal(size=600)
+        parts.append(
+            pd.DataFrame({"a": a, "b": b, "again": copy(a, b), "c": rng.normal(size=600), "when": when})
+        )
+    found = audit(pd.concat(parts, ignore_index=True), domain="when", reference="may", null_runs=0)
+    assert found.found
+    assert any(said in note for note in found["structure"].notes), found["structure"].notes

@@ -29,6 +29,7 @@ class Mechanisms:
     columns : column, changes, p (largest over conditioning sets), against (a neighbour that stayed; see `_against`)
     graph : the edges in words
     named : changed columns that have such a neighbour
+    notes : what to know about the search, such as columns that are functions of others
     """
 
     columns: pd.DataFrame
@@ -57,7 +58,7 @@ def mechanisms(
     whole = ~np.isnan(values).any(1)
     frame = pd.DataFrame(values[whole], columns=chosen)
     domain = np.array(["others", "(domain)"])[some.domain[whole]]
-    frame = frame.loc[:, frame.nunique() > 1]
+    frame, repeats = _without_repeats(frame.loc[:, frame.nunique() > 1])
     if frame.shape[1] < 2 or min((domain == name).sum() for name in ("others", "(domain)")) < 20:
         return Mechanisms(pd.DataFrame(columns=["column", "changes", "p", "against"]), [], ())
     used = [str(name) for name in frame]
@@ -80,7 +81,22 @@ def mechanisms(
     report = report.assign(effect=order.reindex(report["column"]).to_numpy())
     report = report.sort_values(["changes", "effect"], ascending=False, kind="stable").drop(columns="effect")
     words = [line for line in str(model).splitlines() if "→" in line or "—" in line]
-    return Mechanisms(report.reset_index(drop=True), words, tuple(n for n in report["column"] if n in named))
+    ordered = tuple(n for n in report["column"] if n in named)
+    return Mechanisms(report.reset_index(drop=True), words, ordered, repeats + list(model.warnings_))
+
+
+def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Without columns that are another one in other units, with a note for each."""
+    if frame.shape[1] < 2:
+        return frame, []
+    alike = np.triu(np.abs(np.corrcoef(frame.to_numpy(), rowvar=False)) > 1 - 1e-9, 1)
+    notes, out = [], []
+    for first, second in zip(*np.nonzero(alike), strict=True):
+        if first not in out and second not in out:
+            out.append(second)
+            one, other = frame.columns[first], frame.columns[second]
+            notes.append(f"{other} repeats {one} in other units; what is said of {one} holds for both.")
+    return frame.drop(columns=frame.columns[out]), notes
 
 
 def _against_the_others(table: AuditTable, found: Moved) -> AuditTable:

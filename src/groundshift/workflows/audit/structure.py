@@ -600,6 +600,7 @@ def section(
             )
         if local.graph:
             notes.append("The graph among them: " + "; ".join(local.graph) + ".")
+        notes += local.notes
     answer = "; ".join(parts)
     answer = f"{answer}." if parts else "There are too few columns to have structure."
     return Section("structure", "Which structure moved?", answer, tuple(notes), tables, figures)
