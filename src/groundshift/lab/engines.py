@@ -62,8 +62,8 @@ class Task:
 
     @property
     def timeout_s(self) -> float:
-        """Limit: five times the expected seconds, a minute at least."""
-        return max(60.0, 5 * self.cell.cost_s)
+        """Limit: five times the expected seconds, three minutes at least: the first cell of a seed may train its base."""
+        return max(180.0, 5 * self.cell.cost_s)
 
 
 class Engine(Protocol):
