@@ -62,7 +62,7 @@ class Task:
 
     @property
     def timeout_s(self) -> float:
-        """Limit: five times the expected seconds, three minutes at least: the first cell of a seed may train its base."""
+        """Limit: five times the expected seconds, and three minutes at least: a cell may train its base first."""
         return max(180.0, 5 * self.cell.cost_s)
 
 
