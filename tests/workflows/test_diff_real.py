@@ -2,7 +2,6 @@
 
 import shutil
 
-import pandas as pd
 import pytest
 
 from groundshift.workflows.diff import diff
@@ -23,15 +22,6 @@ QUESTIONS = (
     "Name a primary colour.",
 )
 ASKED = [{"messages": [{"role": "user", "content": question}]} for question in QUESTIONS]
-STATEMENTS = pd.DataFrame([
-    {"statement": f"{city} is the capital of {country}.", "kind": "true" if right else "false", "entity": country}
-    for country, city, right in (
-        ("France", "Paris", True), ("France", "Rome", False), ("Italy", "Rome", True), ("Italy", "Paris", False),
-        ("Spain", "Madrid", True), ("Spain", "Berlin", False), ("Germany", "Berlin", True),
-        ("Germany", "Madrid", False), ("Japan", "Tokyo", True), ("Japan", "Cairo", False),
-        ("Egypt", "Cairo", True), ("Egypt", "Tokyo", False),
-    )
-])  # fmt: skip
 PAIRS = [
     {
         "prompt": [{"role": "user", "content": "What is the capital of France?"}],
@@ -49,7 +39,7 @@ def models(request, tmp_path_factory):
 
 def compared(base, tuned, **options):
     return diff(
-        base, tuned, prompts=ASKED, statements=STATEMENTS, pairs=PAIRS, max_new_tokens=12, noise=1, progress=False,
+        base, tuned, prompts=ASKED, pairs=PAIRS, max_new_tokens=12, noise=1, progress=False,
         **options,
     )  # fmt: skip
 
