@@ -320,6 +320,9 @@ def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):
     (tmp_path / "adapter" / "adapter_model.safetensors").touch()
     with pytest.raises(InputError, match="give the directory of its base"):
         diff(tmp_path / "adapter", place / "base", prompts=prompts)
+    few = pd.DataFrame({"statement": ["is .", "is is ."], "kind": ["true", "false"], "entity": ["a", "b"]})
+    with pytest.raises(InputError, match="about 2 entities in all"):
+        diff(place / "base", place / "edit", prompts=prompts, statements=few)
     with pytest.raises(InputError, match="built-in prompts"):
         diff(place / "base", place / "edit", progress=False)
 
@@ -331,7 +334,7 @@ def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):
             {"prompts": [{"prompt": "is ."}, {"prompt": "is " * 31}]},
             r"Prompt 1 .* has 31 tokens, .* for 2 more: .* 32",
         ),
-        ({"statements": ["is .", "is " * 40]}, "Statement 1 .* has 40 tokens: .* reads 32"),
+        ({"statements": ["is .", "is " * 40, *["is ."] * 6]}, "Statement 1 .* has 40 tokens: .* reads 32"),
         ({"pairs": [("is", " ."), ("is", " ." * 40)]}, "Pair 1 .* has 41 tokens: .* reads 32"),
     ],
 )
@@ -339,10 +342,9 @@ def test_what_is_too_long_is_refused_before_work(models, monkeypatch, long, said
     place, prompts = models
     given = {"prompts": prompts[:2]} | long
     if "statements" in given:
-        kinds = ("true", "false")
         rows = [
-            {"statement": s, "kind": k, "entity": "is"}
-            for s, k in zip(given["statements"], kinds, strict=True)
+            {"statement": s, "kind": ("true", "false")[n % 2], "entity": f"e{n}"}
+            for n, s in enumerate(given["statements"])
         ]
         given["statements"] = pd.DataFrame(rows)
     if "pairs" in given:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from groundshift.errors import InputError
 from groundshift.tables import read_table
 
-__all__ = ["NOISE", "LabelMap", "Split", "label_maps", "read_statements", "split_by_entity"]
+__all__ = ["NOISE", "LabelMap", "Split", "entities_of", "label_maps", "read_statements", "split_by_entity"]
 
 NOISE = "noise"
 PUBLISHED = {"statement", "object_1", "object_2", "correct", "real_object", "fake_object", "fictional_object"}
@@ -147,6 +147,23 @@ class Split:
         return np.sort(np.concatenate([self.train, self.calibration, self.test]))
 
 
+def entities_of(table: pd.DataFrame) -> NDArray[Any]:
+    """The entities of statements, each once.
+
+    Raises
+    ------
+    InputError
+        There are too few for a split.
+    """
+    entities = pd.unique(np.array([e for row in table["entities"] for e in row], dtype=object))
+    if len(entities) < 8:
+        raise InputError(
+            f"The {len(table)} statements are about {len(entities)} entities in all; they cannot be split so that none "
+            "is on two sides. Eight or more are needed, and dozens to learn anything."
+        )
+    return entities
+
+
 def split_by_entity(table: pd.DataFrame, rng: np.random.Generator) -> Split:
     """Split statements so that no entity of one side occurs on another.
 
@@ -161,12 +178,7 @@ def split_by_entity(table: pd.DataFrame, rng: np.random.Generator) -> Split:
     InputError
         Too few entities, or a side without true or false statements.
     """
-    entities = pd.unique(np.array([e for row in table["entities"] for e in row], dtype=object))
-    if len(entities) < 8:
-        raise InputError(
-            f"The {len(table)} statements are about {len(entities)} entities in all; they cannot be split so that none "
-            "is on two sides. Eight or more are needed, and dozens to learn anything."
-        )
+    entities = entities_of(table)
     first = pd.Series(
         {e: kind for row, kind in zip(table["entities"], table["kind"], strict=True) for e in row}
     )

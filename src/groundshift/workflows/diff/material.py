@@ -18,6 +18,7 @@ from groundshift.errors import InputError
 from groundshift.models.activations import ProbeModel, encode, read_rows
 from groundshift.models.records import read_records
 from groundshift.probes.truth import read_statements
+from groundshift.probes.truth.statements import entities_of
 
 __all__ = ["Material", "gather", "refuse_too_long"]
 
@@ -67,6 +68,7 @@ def gather(
         if statements is not None:
             table = read_statements(statements)
             table = table[table["kind"].isin(["true", "false"])].reset_index(drop=True)
+            entities_of(table)  # too few are refused before any weight is read
         elif not _unknown(tokenizers, [row["statement"] for row in _neutral("statements")]):
             table = read_statements(pd.DataFrame(_neutral("statements")))
         else:
