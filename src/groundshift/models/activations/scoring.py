@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,12 +206,19 @@ def option_logprobs(
                 f"option; prompts need tokens, no completion, and at most {limit} in all."
             )
     found = np.full((len(rows), max(map(len, each))), np.nan)
+    batched = partial(
+        in_batches,
+        max_tokens=max_tokens,
+        describe="scoring options",
+        alone=model.stretched,
+        progress=progress,
+    )
     short = normalise == "first" or all(len(tail) == 1 for those in tails for tail in those)
     longest = max(len(row) + max(map(len, those)) for row, those in zip(rows, tails, strict=True))
     if not (short or (shares_cache(model) and longest <= (model.stretched or longest))):
         places = [(i, k) for i, those in enumerate(tails) for k in range(len(those))]
         apart = [replace(rows[i], ids=_joined(rows[i], tails[i][k]), completed=True) for i, k in places]
-        found[tuple(zip(*places, strict=True))] = _sums(model, apart, max_tokens, progress)
+        found[tuple(zip(*places, strict=True))] = _sums(model, apart, batched)
     else:
 
         def do(numbers: list[int]) -> None:
@@ -222,14 +230,7 @@ def option_logprobs(
         lengths = [
             (len(row) + max(map(len, those))) * len(those) for row, those in zip(rows, tails, strict=True)
         ]
-        in_batches(
-            lengths,
-            do,
-            max_tokens=max_tokens,
-            describe="scoring options",
-            alone=model.stretched,
-            progress=progress,
-        )
+        batched(lengths, do)
     if normalise == "mean":
         for i, own in enumerate(tails):
             found[i, : len(own)] /= list(map(len, own))
@@ -240,7 +241,7 @@ def _joined(row: Row, tail: Sequence[int]) -> NDArray[np.int32]:
     return np.array([*row.ids, *tail], np.int32)
 
 
-def _sums(model: ProbeModel, rows: list[Row], max_tokens: int, progress: bool) -> NDArray[np.float64]:
+def _sums(model: ProbeModel, rows: list[Row], batched: Callable[..., None]) -> NDArray[np.float64]:
     """Log-probability of each row's completion, in a pass of its own."""
     found, plain = np.empty(len(rows)), head_is_plain(model)
 
@@ -251,15 +252,7 @@ def _sums(model: ProbeModel, rows: list[Row], max_tokens: int, progress: bool) -
         ends = np.cumsum([len(targets(model, row)) for row in batch.rows])
         found[numbers] = [part.sum(dtype=np.float64) for part in np.split(logprobs, ends[:-1])]
 
-    lengths = [len(row) for row in rows]
-    in_batches(
-        lengths,
-        do,
-        max_tokens=max_tokens,
-        describe="scoring options",
-        alone=model.stretched,
-        progress=progress,
-    )
+    batched([len(row) for row in rows], do)
     return found
 
 
