@@ -4,16 +4,22 @@ TEST_CORES ?= 2
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test setup check studies speed report docs
+.PHONY: run test kill fuzz setup check wheel studies speed report docs
 
 # The main job: the CSTS study on all cores, its report, and the claims in the terminal.
 run: .venv/.run
 	$(BIN)/groundshift run csts
 	$(BIN)/groundshift report runs --out site
 
-# A file's tests share what they have trained, so files, not tests, are spread over the cores.
+# A file's tests share what they have trained, so files, not tests, are spread over the cores, in the order of
+# tests/conftest.py. The plugin's own order puts files of few tests last, and those are the long ones.
 test: .venv/.dev
-	$(BIN)/python -m pytest -n $(TEST_CORES) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_CORES) --dist loadfile --no-loadscope-reorder
+
+# Kills drivers, workers and fork servers of the laboratory at random moments and counts what that cost.
+KILL_SECONDS ?= 120
+kill: .venv/.dev
+	$(BIN)/python -m tests.lab.kill --seconds $(KILL_SECONDS)
 
 setup: .venv/.dev
 
@@ -23,6 +29,16 @@ check: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --doctest-modules src -q
+
+# What a user gets: the wheel in an empty environment, without any extra, on a table, a world and every help.
+wheel: .venv/.dev
+	$(BIN)/python -m tests.wheel
+
+# Damaged files for every reader, EACH of every kind; prints what came of them.
+EACH ?= 1000
+fuzz: .venv/.dev
+	GROUNDSHIFT_FUZZ=$(EACH) $(BIN)/python -m pytest -q -s -p no:warnings tests/test_doors.py -k damaged_file \
+		| grep -E 'damages,|passed|failed|number [0-9]+,'
 
 # Every study at cpu scale; results/ is what the README, the docs and the site quote.
 studies: .venv/.dev

@@ -6,24 +6,12 @@ the model's. Ours reads the model's log-probabilities at three codes and two sum
 Run: OMP_NUM_THREADS=1 python speed/cdcd.py
 """
 
-import time
-
 import torch
+from timing import seconds
 
 from groundshift.generation.cdcd import Schedule, negative_kl, posterior
 
 B, L, K, T, M = 4, 64, 2887, 80, 10
-REPEATS = 3
-
-
-def seconds(function):
-    """Best of a few."""
-    taken = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        function()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
 
 
 def main() -> None:

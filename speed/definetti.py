@@ -6,27 +6,14 @@
 Run: OMP_NUM_THREADS=1 python speed/definetti.py
 """
 
-import time
-
 import numpy as np
 from causallearn.utils.cit import CIT
+from timing import seconds
 
 from groundshift.discovery.definetti import bivariate, multivariate
 from groundshift.discovery.independence import independence_test
 from groundshift.shifts.marginals import gaussianise
 from groundshift.worlds.exchangeable_groups import binary_graph, continuous_pair
-
-REPEATS = 5
-
-
-def seconds(function):
-    """Best of a few."""
-    taken = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        function()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
 
 
 def main() -> None:

@@ -7,10 +7,10 @@ Run: OMP_NUM_THREADS=1 python speed/displacement.py [MODEL]   (a directory or an
 """
 
 import sys
-import time
 
 import numpy as np
 import torch
+from timing import timed
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from groundshift.adaptation.displacement import Pairs, encode_pairs, score
@@ -52,20 +52,10 @@ def plain(model, pairs):
     return np.array(found)
 
 
-def timed(do, repeats=3):
-    """The result, and the shortest of some times."""
-    taken = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        made = do()
-        taken.append(time.perf_counter() - began)
-    return made, min(taken)
-
-
 def compare(name, model, pairs):
     score(model, pairs.select(np.arange(4)), ("ches",), progress=False)
-    ours, fast = timed(lambda: score(model, pairs, ("ches",), progress=False)["ches"].to_numpy())
-    theirs, slow = timed(lambda: plain(model, pairs))
+    fast, ours = timed(lambda: score(model, pairs, ("ches",), progress=False)["ches"].to_numpy())
+    slow, theirs = timed(lambda: plain(model, pairs))
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-2 * np.abs(theirs).max())
     n = len(pairs)
     print(f"{name}: {n / fast:,.0f} pairs/s against {n / slow:,.0f}, {slow / fast:.1f} times")

@@ -7,10 +7,14 @@ import math
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from groundshift.lab import Claim, Grid, Measure, Method, Sample, Study, World, run
+from groundshift.lab.claims import Evidence, _holm, _interval, judge, p_value
 from groundshift.lab.engines import SlotPool
 
 
@@ -84,42 +88,51 @@ def engine_rows():
         yield "of which one fsync of 2 kB costs", f"{seconds(sync) / 200 * 1000:.2f} ms"
 
 
-def verdict_rows(studies=4000, claims=6, n=6):
-    """Null studies of six claims on six seeds: how often is any claim shown?"""
-    import numpy as np
-    from scipy import stats
-
-    from groundshift.lab.claims import Evidence, judge
-    from groundshift.measures.intervals import t_interval
-
+def verdict_rows(draws=4000, claims=6, n=6):
+    """How often a claim is shown whose mean lies at its margin, and any of a study's six such claims."""
     rng = np.random.default_rng(11)
-    draws = rng.standard_normal((20_000, n))
-    covered = np.mean([low < 0 < high for low, high in map(t_interval, draws)])
-    yield f"coverage of the 95 % t interval, n = {n}, 20,000 draws", f"{100 * covered:.1f} %"
-    claim = Claim("1", "null", "mean(zero|idle)", margin=0.0, control=None)
-    false = 0
-    half = stats.t.ppf(0.975, n - 1)
-    for _ in range(studies):
+    claim = Claim("1", "null", "slope(zero|idle)", 0.0, None)
+    covered, false = 0, 0
+    for _ in range(draws):
         x = rng.standard_normal((claims, n))
-        p = stats.ttest_1samp(x, 0, axis=1, alternative="greater").pvalue
-        order = np.argsort(p)
-        adjusted = np.empty(claims)
-        adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * (claims - np.arange(claims))))
-        mean, sem = x.mean(axis=1), stats.sem(x, axis=1)
-        words = [
-            judge(
-                claim,
-                Evidence(tuple(x[i]), mean[i], mean[i] - half * sem[i], mean[i] + half * sem[i]),
-                adjusted[i],
-            )[0]
-            for i in range(claims)
+        evidence = [
+            Evidence(tuple(row), row.mean(), *_interval(row, claim.estimand, "seed", 0.95)) for row in x
         ]
-        false += "shown" in words
-    rate = false / studies
+        adjusted = _holm([p_value(claim, row) for row in x])
+        covered += sum(item.low < 0 < item.high for item in evidence)
+        false += any(judge(claim, item, p)[0] == "shown" for item, p in zip(evidence, adjusted, strict=True))
+    yield f"coverage of the 95 % interval, {n} seeds, normal", f"{100 * covered / draws / claims:.1f} %"
+    rate = false / draws
     yield (
-        f"null studies of {claims} claims with a false 'shown', {studies:,} studies",
-        f"{100 * rate:.1f} % (± {196 * math.sqrt(rate * (1 - rate) / studies):.1f})",
+        f"null studies of {claims} claims with a false 'shown', {draws:,} studies",
+        f"{100 * rate:.1f} % (± {196 * math.sqrt(rate * (1 - rate) / draws):.1f})",
     )
+    for shape, (mean, bounded, draw) in SHAPES.items():
+        claim = Claim("1", "null", "mean(zero|idle)" if bounded else "slope(zero|idle)", mean, None)
+        rates = [
+            f"{100 * np.mean([_shown(replace(claim, direction=side), x) for x in draw(rng, (draws, n))]):.1f} {side}"
+            for n in (5, 10, 20)
+            for side in "<>"
+        ]
+        yield f"false 'shown' of a mean at its margin, %: {shape}", ", ".join(rates)
+
+
+def _shown(claim: Claim, x: np.ndarray) -> bool:
+    evidence = Evidence(tuple(x), x.mean(), *_interval(x, claim.estimand, "seed", 0.95))
+    return judge(claim, evidence, p_value(claim, x))[0] == "shown"
+
+
+SHAPES: dict[str, tuple[float, bool, Any]] = {
+    "normal": (0.0, False, lambda rng, size: rng.standard_normal(size)),
+    "0 or 1 (.8)": (0.8, True, lambda rng, size: (rng.random(size) < 0.8).astype(float)),
+    "0 or 1 (.95)": (0.95, True, lambda rng, size: (rng.random(size) < 0.95).astype(float)),
+    "shares of four (.8)": (0.8, True, lambda rng, size: rng.binomial(4, 0.8, size) / 4),
+    "shares of twenty (.95)": (0.95, True, lambda rng, size: rng.binomial(20, 0.95, size) / 20),
+    "exponential": (1.0, False, lambda rng, size: rng.exponential(size=size)),
+    "lognormal (sigma = 1)": (math.exp(0.5), False, lambda rng, size: rng.lognormal(size=size)),
+    "Student t, 3 degrees of freedom": (0.0, False, lambda rng, size: rng.standard_t(3, size)),
+}
+"""Replicates whose mean lies at the margin: the mean, whether they lie within 0 and 1, and how they are drawn."""
 
 
 if __name__ == "__main__":

@@ -7,24 +7,17 @@
 Run: OMP_NUM_THREADS=1 python speed/lls.py
 """
 
-import time
 import warnings
 
 import numpy as np
 from sklearn.decomposition import LatentDirichletAllocation
+from timing import timed
 
 from groundshift.discovery.lls import LatentLabelShift, factorise
 from groundshift.measures.matching import matched_l1
 from groundshift.worlds.label_shift import draw_priors, styled_blobs, words
 
 ROWS = (400, 4_000, 40_000)
-
-
-def seconds(function):
-    """Seconds of one call, and what it gave."""
-    began = time.perf_counter()
-    made = function()
-    return time.perf_counter() - began, made
 
 
 def main() -> None:
@@ -37,14 +30,14 @@ def main() -> None:
         world = styled_blobs(np.random.default_rng(1), Q, rows)
         whole = float("nan")
         if rows < 40_000:
-            whole, model = seconds(
-                lambda w=world: LatentLabelShift(3, random_state=0).fit(w.X, domain=w.domain)
+            whole, model = timed(
+                lambda w=world: LatentLabelShift(3, random_state=0).fit(w.X, domain=w.domain), 1
             )
             f = model.unadapted_ @ (Q / Q.sum(1, keepdims=True))
         else:
             f = np.random.default_rng(2).dirichlet(np.ones(3), 6 * rows) @ (Q / Q.sum(1, keepdims=True))
         given = LatentLabelShift(3, discriminator="precomputed", allow_unidentified=True, random_state=0)
-        after, _ = seconds(lambda f=f, w=world, g=given: g.fit(f, domain=w.domain))
+        after, _ = timed(lambda f=f, w=world, g=given: g.fit(f, domain=w.domain), 1)
         taken.append(after)
         fit, share = (f"{whole:.2f}s", f"{after / whole:.2f}") if rows < 40_000 else ("–", "–")
         print(f"{6 * rows:>8,} {fit:>10} {after:>8.2f}s {share:>7}")
@@ -54,11 +47,11 @@ def main() -> None:
     world = words(np.random.default_rng(4), Q)
     counts = np.zeros((12, 60))
     np.add.at(counts, (world.domain, world.X[:, 0].astype(int)), 1)
-    theirs, lda = seconds(lambda: LatentDirichletAllocation(4, max_iter=200, random_state=0).fit(counts))
+    theirs, lda = timed(lambda: LatentDirichletAllocation(4, max_iter=200, random_state=0).fit(counts), 1)
     theirs_l1 = matched_l1(Q, lda.transform(counts).T)
     for name in ("nmf", "anchors"):
-        ours, found = seconds(
-            lambda n=name: factorise(world.X[:, 0], world.domain, 4, factoriser=n, random_state=0)
+        ours, found = timed(
+            lambda n=name: factorise(world.X[:, 0], world.domain, 4, factoriser=n, random_state=0), 1
         )
         print(
             f"60,000 words: {name} {ours:.3f} s, L1 {matched_l1(Q, found.class_prior):.3f}; "

@@ -9,10 +9,11 @@
 Run: OMP_NUM_THREADS=1 python speed/reprshift.py
 """
 
-import time
+from time import process_time
 
 import numpy as np
 import torch
+from timing import timed
 
 from groundshift.models import tinylm
 from groundshift.models.activations import ProbeModel, capture
@@ -20,16 +21,6 @@ from groundshift.probes.reprshift import Unembedding, consistency
 from groundshift.worlds.tinylm import Captions, TinyWorld
 
 torch.set_num_threads(1)
-
-
-def seconds(function, repeats=3):
-    """Best of a few, in seconds of the processor: one thread, whatever else runs."""
-    taken = []
-    for _ in range(repeats):
-        began = time.process_time()
-        result = function()
-        taken.append(time.process_time() - began)
-    return min(taken), result
 
 
 def capturing() -> None:
@@ -50,7 +41,7 @@ def capturing() -> None:
                 found.append([state[0, -1].numpy() for state in states][-1])
         return np.array(found)
 
-    (batched, a), (single, b) = seconds(ours), seconds(one_by_one)
+    (batched, a), (single, b) = timed(ours, clock=process_time), timed(one_by_one, clock=process_time)
     assert np.allclose(a, b, atol=1e-4)
     print(
         f"512 captions: batches of 32 {batched:.3f} s ({512 / batched:,.0f} samples/s), one by one {single:.3f} s "
@@ -66,7 +57,10 @@ def consistencies() -> None:
         cosines = unit @ unit.T
         return cosines[~np.eye(len(d), dtype=bool)].mean()
 
-    (linear, a), (square, b) = seconds(lambda: consistency(d)), seconds(all_pairs)
+    (linear, a), (square, b) = (
+        timed(lambda: consistency(d), clock=process_time),
+        timed(all_pairs, clock=process_time),
+    )
     assert abs(a - b) < 1e-9
     print(f"consistency of 5,000 shifts: {linear:.4f} s, all pairs {square:.3f} s, {square / linear:.0f}x")
 
@@ -90,7 +84,7 @@ def grounding() -> None:
             found.append([t for t in (texts[i] for i in order) if t in known][:15])
         return found
 
-    (top, a), (whole, b) = seconds(lambda: reader.words(U)), seconds(sorting, 1)
+    (top, a), (whole, b) = timed(lambda: reader.words(U), clock=process_time), timed(sorting, 1, process_time)
     same = np.mean([len(set(x) & set(y)) / 15 for x, y in zip(a, b, strict=True)])
     print(f"words of 20 concepts: {top:.3f} s, sorting with a list of words {whole:.3f} s, {whole / top:.0f}x; "
           f"{same:.0%} of the words agree")  # fmt: skip

@@ -14,24 +14,14 @@ import time
 
 import numpy as np
 import pandas as pd
+from timing import seconds
 
 from groundshift.discovery import surgery
 from groundshift.discovery.surgery.counts import Tables, read_counts
 from groundshift.discovery.surgery.diagrams import compiled, tensor_functor
 from groundshift.worlds.causal_networks import front_door
 
-REPEATS = 5
 FRONT_DOOR = "S->T; T->C; S<->C"
-
-
-def seconds(function):
-    """Best of a few."""
-    taken = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        function()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
 
 
 def arrays_of(diagram, F):

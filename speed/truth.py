@@ -6,9 +6,8 @@ dense program is cvxopt's over the kernel matrix; its answer is the reference of
 Run: OMP_NUM_THREADS=1 python speed/truth.py   (beside pip install cvxopt)
 """
 
-import time
-
 import numpy as np
+from timing import timed
 
 from groundshift.probes.truth import COSTS, hinge
 
@@ -18,7 +17,6 @@ except ImportError:
     matrix = None
 
 N, D = 2000, 512
-REPEATS = 3
 
 
 def problem(C, n=N, d=D, seed=0):
@@ -44,26 +42,16 @@ def dense(X, y, m, c):
     return -solvers.qp(P, matrix(-m), G, h, matrix(y[None]), matrix(0.0))["primal objective"]
 
 
-def timed(function):
-    """Answer, and the best of a few times."""
-    taken = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        answer = function()
-        taken.append(time.perf_counter() - began)
-    return answer, min(taken)
-
-
 def main() -> None:
     hinge(*problem(1.0, 50, 4))  # compiles
     total = np.zeros(2)
     for C in COSTS:
         rows = problem(C)
-        mine, t = timed(lambda rows=rows: hinge(*rows))
+        t, mine = timed(lambda rows=rows: hinge(*rows))
         if matrix is None:
             print(f"C = {C:>5}: ours {t:.3f} s")
             continue
-        exact, t_dense = timed(lambda rows=rows: dense(*rows))
+        t_dense, exact = timed(lambda rows=rows: dense(*rows))
         total += t, t_dense
         print(
             f"C = {C:>5}: ours {t:.3f} s, dense {t_dense:.2f} s, {t_dense / t:.0f}x; "

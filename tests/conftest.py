@@ -10,6 +10,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 
 ROOT = Path(__file__).parents[1]
+LONG = ("tests/workflows/test_diff_real.py", "tests/workflows/", "tests/studies/", "tests/lab/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first: one that comes last keeps a single core busy and the others idle."""
+    items.sort(key=lambda item: [item.nodeid.startswith(long) for long in LONG], reverse=True)
 
 
 @pytest.fixture(scope="session")

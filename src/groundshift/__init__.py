@@ -1,6 +1,6 @@
 """Structure under shift, tested against ground truth."""
 
-from groundshift.errors import InputError
+import lazy_loader as lazy
 
-__all__ = ["InputError", "__version__"]
 __version__ = "0.1.0"
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

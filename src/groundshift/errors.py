@@ -13,17 +13,26 @@ class InputError(ValueError):
     """
 
 
+class CheckFailed(AssertionError):
+    """A check of a pipeline failed: what must not happen was found, or could not be told.
+
+    An `AssertionError`, so that pytest and schedulers report it as a failed check and not as a fault.
+    """
+
+
 EXTRAS = {
+    **dict.fromkeys(("accelerate", "safetensors", "torch", "transformers"), ("lm", "vision")),
+    **dict.fromkeys(("diffusers", "ot", "PIL", "torchdiffeq"), ("vision",)),
     **dict.fromkeys(
-        ("accelerate", "diffusers", "ot", "PIL", "safetensors", "torch", "torchdiffeq", "transformers"),
-        "vision",
+        ("gguf", "inspect_ai", "nltk", "peft", "rapidfuzz", "sentence_transformers", "tokenizers", "trl"),
+        ("lm",),
     ),
-    **dict.fromkeys(("gguf", "inspect_ai", "nltk", "peft", "rapidfuzz", "tokenizers", "trl"), "lm"),
-    "datasets": "hub",
-    "distributed": "cluster",
-    "skops": "model",
+    "datasets": ("hub",),
+    "distributed": ("cluster",),
+    "mlflow": ("mlflow",),
+    "skops": ("model",),
 }
-"""The optional part of the installation that brings a package."""
+"""The optional parts of the installation that bring a package: for language models, for images, ..."""
 
 
 class MissingPart(InputError):
@@ -35,5 +44,5 @@ class MissingPart(InputError):
 
     def __init__(self, error: ModuleNotFoundError, what: str) -> None:
         name = (error.name or str(error)).partition(".")[0]
-        wanted = f"'groundshift[{EXTRAS[name]}]'" if name in EXTRAS else name
+        wanted = " or ".join(f"'groundshift[{extra}]'" for extra in EXTRAS.get(name, ())) or name
         super().__init__(f"{what} needs the package {name}, which is not installed: pip install {wanted}.")

@@ -1,4 +1,4 @@
-"""What the pages of the house share: numbers in words, figures as inline SVG, templates, one style."""
+"""What the pages of the library share: numbers in words, figures as inline SVG, templates, one style."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-__all__ = ["drawn", "number", "stylesheet", "svg", "templates"]
+__all__ = ["drawn", "number", "stylesheet", "svg", "templates", "themed"]
 
 # Colours of a drawing that follow the page from light to dark; others are kept as they are drawn.
 INK, SOFT, LINE = "#1c2430", "#55606e", "#d9dee5"
-INKS = {INK: "currentColor", "#333333": "currentColor", SOFT: "var(--soft)", LINE: "var(--line)"}
+INKS = {
+    INK: "currentColor",
+    "#000000": "currentColor",
+    "#333333": "currentColor",
+    SOFT: "var(--soft)",
+    LINE: "var(--line)",
+}
 THEME: dict[Any, Any] = {
     "axes.prop_cycle": "cycler('color', ['#2f7fa8', '#c4622d', '#5b8c5a', '#8a6fb0', '#b08a2e', '#7a8791'])",
     "font.size": 9,
@@ -70,28 +76,39 @@ def svg(figure: Any, salt: str, caption: str) -> Markup:
         # The reader's browser sets the text, in a font of its own.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    made = buffer.getvalue()
-    made = made[made.index("<svg") :]
-    made = re.sub(r"<metadata>.*?</metadata>", "", made, flags=re.S)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     ids = re.compile(r'(\bid="|"#|url\(#)')
-    made = _in_tags(made, lambda tag: ids.sub(lambda found: f"{found[1]}{salt}-", tag))
-    return Markup(made.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1))
+    text = _in_tags(text, lambda tag: ids.sub(lambda found: f"{found[1]}{salt}-", tag))
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1))
 
 
 def drawn(draw: Callable[[Any], None], salt: str, caption: str) -> Markup:
     """What ``draw`` does to axes, in the colours of the page; see `svg`."""
+
+    def figure() -> Any:
+        from matplotlib.figure import Figure
+
+        whole = Figure(figsize=(6.2, 3.2), layout="constrained")
+        axes = whole.subplots()
+        draw(axes)
+        _set_rows(whole, axes)
+        _set_powers(axes)
+        return whole
+
+    return themed(figure, salt, caption)
+
+
+def themed(figure: Callable[[], Any], salt: str, caption: str) -> Markup:
+    """The matplotlib figure that a function draws, in the colours of the page; see `svg`."""
     import matplotlib
     from markupsafe import Markup
-    from matplotlib.figure import Figure
 
     with matplotlib.rc_context(THEME):
-        figure = Figure(figsize=(6.2, 3.2), layout="constrained")
-        axes = figure.subplots()
-        draw(axes)
-        _set_rows(figure, axes)
-        made = svg(figure, salt, caption)
+        picture = svg(figure(), salt, caption)
     colours = re.compile("|".join(INKS))
-    return Markup(_in_tags(made, lambda tag: colours.sub(lambda found: INKS[found[0]], tag)))
+    return Markup(_in_tags(picture, lambda tag: colours.sub(lambda found: INKS[found[0]], tag)))
 
 
 def _set_rows(figure: Any, axes: Any) -> None:
@@ -104,6 +121,21 @@ def _set_rows(figure: Any, axes: Any) -> None:
         return
     figure.set_figheight(max(2.2, 0.9 + 0.24 * len(places)))
     axes.set_ylim(-0.6, len(places) - 0.4)
+
+
+def _set_powers(axes: Any) -> None:
+    """Plain numbers on logarithmic axes: their own labels are formulas, and a page sets none."""
+    from matplotlib.ticker import LogFormatterSciNotation, NullFormatter, StrMethodFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            whole_decade = len([t for t in axis.get_majorticklocs() if _inside(t, axis.get_view_interval())])
+            axis.set_minor_formatter(StrMethodFormatter("{x:g}") if whole_decade < 2 else NullFormatter())
+
+
+def _inside(place: float, interval: Any) -> bool:
+    return bool(min(interval) <= place <= max(interval))
 
 
 def _in_tags(markup: str, change: Callable[[str], str]) -> str:
@@ -124,5 +156,5 @@ def templates(package: str, folder: str = "") -> Environment:
 
 
 def stylesheet() -> str:
-    """The rules that every page of the house begins with."""
+    """The rules that every page of the library begins with."""
     return Path(__file__).with_suffix(".css").read_text(encoding="utf-8")

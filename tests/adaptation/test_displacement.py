@@ -10,12 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from groundshift.adaptation import displacement as dp
-from groundshift.adaptation.displacement import watching
 from groundshift.adaptation.displacement.ches import answer_states
 from groundshift.adaptation.displacement.one_token import last_state, rates
 from groundshift.adaptation.displacement.training import reference
 from groundshift.errors import InputError
-from groundshift.models.activations import ProbeModel, capture, load_model
+from groundshift.models.activations import ProbeModel, capture, load_model, scoring
 from tests.models.tiny_models import build, fresh, tokenizer
 
 DATA = [
@@ -255,7 +254,8 @@ def test_what_training_reports_is_what_scoring_finds(name):
 def test_an_adapter_is_trained_alone_and_saved(tmp_path):
     peft = pytest.importorskip("peft")
     model = ProbeModel(fresh("llama"), tokenizer())
-    tuned = dp.train(model, DIFFERENT, steps=3, lr=1e-2, batch=4, lora=2, out=tmp_path / "m", progress=False)
+    tuned = dp.train(model, DIFFERENT, steps=3, lr=1e-2, batch=4, lora=2, progress=False)
+    tuned.save(tmp_path / "m")
     pairs = dp.encode_pairs(model, DIFFERENT)
     change = reference(tuned.model, pairs) - tuned.ref
     assert (change[:, 0] - change[:, 1]).mean() > 0.01
@@ -274,7 +274,7 @@ def moved(tmp_path_factory):
     model = ProbeModel(fresh("llama"), tokenizer())
     model.net.save_pretrained(folder / "base")
     model.tokenizer.save_pretrained(folder / "base")
-    dp.train(folder / "base", DIFFERENT, steps=20, lr=1e-3, batch=4, out=folder / "tuned", progress=False)
+    dp.train(folder / "base", DIFFERENT, steps=20, lr=1e-3, batch=4, progress=False).save(folder / "tuned")
     return folder
 
 
@@ -322,14 +322,14 @@ def test_reading_gives_what_whole_forwards_give_one_by_one(name, monkeypatch):
             raise torch.OutOfMemoryError
         yield slice(3, total)
 
-    monkeypatch.setattr(watching, "pieces", pieces)
+    monkeypatch.setattr(scoring, "pieces", pieces)
     again = dp.read(model, DATA, progress=False)
     assert failed
     np.testing.assert_allclose(again.logprobs, found.logprobs, atol=1e-4)
     np.testing.assert_allclose(again.mass, found.mass, atol=1e-6)
 
 
-def test_the_report_is_written_once_and_escaped(moved, tmp_path):
+def test_the_report_has_classes_and_is_escaped(moved, tmp_path):
     def judge(answer):
         return "<b>even" if len(answer) % 2 else "odd"
 
@@ -343,16 +343,11 @@ def test_the_report_is_written_once_and_escaped(moved, tmp_path):
         progress=False,
     )
     assert report.classes[["base", "tuned"]].sum().tolist() == pytest.approx([1, 1])
-    report.write(tmp_path / "report", "<i>model</i>")
-    page = (tmp_path / "report" / "report.html").read_text()
+    page = report.save(tmp_path / "report").read_text()
     assert "&lt;b&gt;even" in page
     assert "<b>even" not in page
-    assert "<i>model" not in page
-    said = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert said["summary"]["pairs"] == 4
+    assert report.to_dict()["summary"]["pairs"] == 4
     assert len(pd.read_csv(tmp_path / "report" / "pairs.csv")) == 4
-    with pytest.raises(InputError, match="is kept"):
-        report.write(tmp_path / "report")
 
 
 def test_models_of_other_words_are_refused(moved):
@@ -541,8 +536,6 @@ def test_bad_files_and_options_are_told(tmp_path, moved):
         dp.train(model, DATA[4:])
     with pytest.raises(InputError, match="ref has shape"):
         dp.train(model, DATA, ref=np.zeros((2, 2)))
-    with pytest.raises(InputError, match="is kept"):
-        dp.train(model, DATA, out=moved / "base")
     with pytest.raises(InputError, match="not finite at step"):
         dp.train(
             ProbeModel(fresh("llama"), tokenizer()),

@@ -300,16 +300,15 @@ def test_a_model_learns_is_saved_and_opened(model, tmp_path):
     assert before.learned
     assert before.note == ""
     assert {"F1F1", "F1F2", "F2F1", "F2F2"} == set(before.table()["cell"])
-    again = da.open_model(model.save(tmp_path / "m"))
+    model.save(tmp_path / "m")
+    again = da.open_model(tmp_path / "m")
     assert again.train == model.train
     assert again.world.alphabet == "ABCDE"
     assert (
         da.evaluate(again, n=20, progress=False).items["predict"].tolist() == before.items["predict"].tolist()
     )
-    with pytest.raises(InputError, match=r"not empty|is kept"):
-        model.save(tmp_path / "m")
-    saved = before.save(tmp_path / "r")
-    assert len((saved / "items.jsonl").read_text().splitlines()) == len(before.items)
+    before.save(tmp_path / "r")
+    assert len((tmp_path / "r" / "items.jsonl").read_text().splitlines()) == len(before.items)
 
 
 def test_axes_and_identities(model):
@@ -330,14 +329,14 @@ def test_axes_and_identities(model):
         .set_index("cell")
     )
     assert hot.loc["T=1e-05", "em_full"] > hot.loc["T=10", "em_full"]
-    assert da.evaluate(model, "task", n=3, progress=False).plot().axes
 
 
 def test_the_element_axis_asks_new_places_and_new_letters(tmp_path):
     world = da.World(PAIR, length=2, alphabet="ABCDEFGH")
     pools = ("BD", "AC")
     made = da.train(["F1F1"], world=world, letters=pools, steps=1)
-    made = da.open_model(made.save(tmp_path / "m"))  # the letters are on its card
+    made.save(tmp_path / "m")
+    made = da.open_model(tmp_path / "m")  # the letters are on its card
     found = da.evaluate(made, "element", n=50, progress=False)
     letters = {
         where: [{*column} for column in zip(*(row.split()[:2] for row in rows), strict=True)]
@@ -423,8 +422,9 @@ def test_blocks_of_several_lengths(block):
 def test_official_choices_and_tuning_with_the_models_own_tokenizer(tmp_path):
     made = da.train(["F1F2"], compat="official", arch="gpt2", steps=2, batch=8)
     assert len(made.probe.tokenizer) > 200
+    made.save(tmp_path / "m")
     with pytest.warns(UserWarning, match="The tokenizer reads"):
-        tuned = da.train(["F1F2"], model=made.save(tmp_path / "m"), steps=2, batch=8)
+        tuned = da.train(["F1F2"], model=tmp_path / "m", steps=2, batch=8)
     assert len(tuned.history) == 2
     assert da.evaluate(tuned, n=2, progress=False, test=[]).learned is False
 

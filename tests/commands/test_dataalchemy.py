@@ -33,7 +33,6 @@ def test_train_evaluate_and_heal(tmp_path):
     assert "never learned" in found["note"]
     assert [row["cell"] for row in found["cells"]] == ["F1F1", "F1F2", "F2F2"]
     assert (tmp_path / "r" / "items.jsonl").is_file()
-    assert (tmp_path / "p.png").is_file()
     said = call("evaluate", m, "--axis", "element", "--n", 2)
     for words in ("letters in new places", "new letters", "For instance", "never learned", "inconclusive"):
         assert words in said
@@ -46,7 +45,7 @@ def test_train_evaluate_and_heal(tmp_path):
     assert "b CMP" in said
     rows = json.loads(
         call("heal", m, "--rules", "F2F2", "--n", "4", "--steps", 2, "--out", tmp_path / "h", "--json")
-    )
+    )["rows"]
     assert [row["records"] for row in rows] == [0, 4]
     assert (tmp_path / "h" / "4" / "model.safetensors").is_file()
 
@@ -65,7 +64,7 @@ def test_wrong_input_is_told(tmp_path):
         call("score", tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="is no folder"):
         call("evaluate", tmp_path / "none")
-    with pytest.raises(InputError, match="whole numbers"):
+    with pytest.raises(InputError, match="it takes numbers"):
         call("train", "F1", "--lengths", "four", "--out", tmp_path / "m")
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps({"prompt": "A [F1] <answer>", "predict": 3, "label": None}) + "\n")
@@ -73,7 +72,3 @@ def test_wrong_input_is_told(tmp_path):
         call("score", path)
     with pytest.raises(InputError, match=r"\[F9\] is no rule"):
         call("train", "F1F9", "--out", tmp_path / "m")
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "x").touch()
-    with pytest.raises(InputError, match="full"):
-        call("train", "F1", "--out", tmp_path / "full")

@@ -37,14 +37,14 @@ def call(*arguments):
 def test_fit_prints_and_writes(visits, tmp_path):
     out, plot = tmp_path / "found.json", tmp_path / "tests.png"
     said = call(
-        "fit", visits, "--domain", "patient", "--x", "dose", "--y", "pressure", "--out", out, "--plot", plot
+        "fit", visits, "--domain", "patient", "--variables", "dose,pressure", "--out", out, "--plot", plot
     )
     assert said.startswith("dose → pressure")
     assert "dose[1]" in said
     assert json.loads(out.read_text())["edges"][0]["effect"] == "pressure"
     assert plot.stat().st_size > 1000
     every = call(
-        "fit", visits, "--domain", "patient", "--variables", "dose,pressure", "--all-records", "--json"
+        "fit", visits, "--domain", "patient", "--variables", "dose,pressure", "--records", "all", "--json"
     )
     assert json.loads(every)["decision"] == "dose → pressure"
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from groundshift.commands.reprshift import app
 from groundshift.errors import InputError
+from groundshift.probes import ReprShift
 from tests.models.tiny_models import WORDS, fresh, tokenizer
 
 
@@ -36,27 +37,39 @@ def call(*arguments):
 
 def test_fit_says_and_writes_what_moved(files):
     out, plot = files / "out", files / "arms.png"
-    arguments = ("fit", files / "base", files / "tuned", files / "data.jsonl", "--token", "dog", "-k", "3")
+    arguments = (
+        "fit",
+        files / "base",
+        files / "tuned",
+        files / "data.jsonl",
+        "--token",
+        "dog",
+        "--concepts",
+        "3",
+    )
     said = call(*arguments, "--out", out, "--plot", plot)
     assert "60 of 61 rows in both at final_norm" in said
-    assert "held-out gain in cosine: concept" in said
-    assert "random" in said
-    assert json.loads((out / "result.json").read_text())["held_out"].keys() == {"concept", "global", "random"}
+    assert "Shifts of random groups do so by" in said
+    assert json.loads((out / "reprshift.json").read_text())["held_out"].keys() == {
+        "concept",
+        "global",
+        "random",
+    }
+    assert ReprShift.load(out).concepts_shifted_.shape == (3, 32)
     assert plot.stat().st_size > 1000
     told = json.loads(call(*arguments, "--site", "resid_post.-1", "--out", files / "other", "--json"))
     assert told["settings"]["standardise"] is True
     assert len(told["words"]["after"]) == 3
-    with pytest.raises(InputError, match="kept"):
-        call(*arguments, "--out", out)
 
 
 def test_steer_answers_with_and_without_the_vector(files):
-    v = files / "v.safetensors"
+    v = files / "steered" / "vector.safetensors"
     said = call(
         "steer", files / "base", "--from", files / "yes.jsonl", "--to", files / "no.jsonl", "--prompt", "the dog",
-        "--prompt", "a bird", "--alpha", "30", "--max-new-tokens", "4", "--save", v,
+        "--prompt", "a bird, a cat", "--strength", "30", "--max-new-tokens", "4", "--out", v.parent,
     )  # fmt: skip
-    assert said.count("steered:") == 2
+    assert "of 2 answers change" in said
+    assert "a bird, a cat" in said
     told = json.loads(
         call(
             "steer",
@@ -65,7 +78,7 @@ def test_steer_answers_with_and_without_the_vector(files):
             v,
             "--prompt",
             "the dog",
-            "--alpha",
+            "--strength",
             "30",
             "--json",
             "--max-new-tokens",
@@ -74,5 +87,5 @@ def test_steer_answers_with_and_without_the_vector(files):
     )
     assert told["site"] == "resid_post.2"
     assert told["answers"][0]["steered"] in said
-    with pytest.raises(InputError, match="--from and --to, or --vector"):
+    with pytest.raises(InputError, match="--from and --to"):
         call("steer", files / "base", "--prompt", "x", "--from", files / "yes.jsonl")

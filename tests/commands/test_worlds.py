@@ -57,7 +57,7 @@ def test_nothing_is_overwritten_and_wrong_words_are_told(tmp_path):
     (tmp_path / "kept.png").write_text("mine")
     with pytest.raises(InputError, match="exists and is kept"):
         call("show", "--out", tmp_path / "kept.png")
-    with pytest.raises(InputError, match="not an empty folder"):
+    with pytest.raises(InputError, match="folder is not empty"):
         call("export", "--n", 2, "--out", tmp_path)
     with pytest.raises(InputError, match="imagefolder or parquet"):
         call("export", "--n", 2, "--format", "zip", "--out", tmp_path / "zip")

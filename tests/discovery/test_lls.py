@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 from scipy import sparse
@@ -193,13 +192,23 @@ def test_new_rows_are_classified_with_and_without_their_domain(fitted):
         model.predict(drawn.X[:, :3])
 
 
-def test_same_seed_same_result():
-    drawn = world(rows=100)
-    model = LatentLabelShift(3, folds=2, allow_unidentified=True, random_state=0)
+@pytest.mark.parametrize("discriminator", ["mlp", "logistic", "precomputed"])
+@pytest.mark.parametrize("domains", [2, 6])
+@pytest.mark.parametrize("as_read", [np.asarray, sparse.csr_array])
+def test_a_loaded_model_predicts_what_the_saved_one_does(discriminator, domains, as_read, tmp_path):
+    drawn = world(rows=60, domains=domains)
+    rows = drawn.X
+    if discriminator == "precomputed":
+        rows = exact_discriminator(drawn.prior, np.eye(3)[drawn.label], np.full(domains, 1 / domains))
+    model = LatentLabelShift(
+        2, discriminator=discriminator, folds=2, allow_unidentified=True, cells=2, random_state=0
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        first, again = (clone(model).fit(drawn.X, domain=drawn.domain).class_prior_ for _ in range(2))
-    pd.testing.assert_frame_equal(first, again)
+        model.fit(as_read(rows), domain=[f"site {d}" for d in drawn.domain])
+    model.save(tmp_path / "model")
+    loaded = LatentLabelShift.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(as_read(rows)), model.predict_proba(as_read(rows)))
 
 
 def test_a_style_that_follows_the_domain_is_warned_of():
@@ -243,7 +252,7 @@ def test_sparse_matrices_are_read():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         given.fit(sparse.csr_array(f), domain=site)
-        assert choose_n_classes(X, domain=site, at_most=6, discriminator="logistic")[0] >= 3
+        assert choose_n_classes(X, domain=site, at_most=6, discriminator="logistic").n_classes >= 3
     for bad, domain, told in (
         (np.nan, site, "missing or infinite"),
         (1.0, "site", "no column 'site'"),
@@ -337,9 +346,9 @@ def test_a_network_of_torch():
 
 def test_the_number_of_classes():
     drawn = world()
-    n, table = choose_n_classes(drawn.X, domain=drawn.domain, at_most=6, random_state=0)
-    assert n == 3
-    assert len(table) <= 6
+    count = choose_n_classes(drawn.X, domain=drawn.domain, at_most=6, random_state=0)
+    assert count.n_classes == 3
+    assert len(count.to_frame()) <= 6
 
 
 def test_a_folder_of_images(tmp_path):
@@ -368,10 +377,12 @@ def test_a_folder_of_images(tmp_path):
         read_images(tmp_path / "empty")
 
 
-def test_plot_and_dict(fitted):
-    _, model = fitted
+def test_plot_dict_and_rows(fitted):
+    drawn, model = fitted
     assert len(model.plot().patches) == 18
     assert set(model.to_dict()["class_prior"]) == {str(d) for d in range(6)}
+    np.testing.assert_array_equal(model.to_frame()["class"], model.labels_)
+    assert len(model.to_frame()) == len(drawn.X)
 
 
 # Bad input ----------------------------------------------------------------------------------------------

@@ -154,7 +154,11 @@ def test_drawings_are_written(tmp_path):
     model = surgery.Model(FRONT_DOOR)
     for name in ("a.svg", "a.png"):
         assert model.draw(tmp_path / name, cut="S", target="C").stat().st_size > 3000
-    assert [title for title, _ in model.diagrams("S", "C")] == ["network", "cut S", "what is left for C"]
+    assert [title for title, _ in model.diagrams("S", "C")] == [
+        "The network",
+        "After cutting S",
+        "What is left for C",
+    ]
     assert model.draw(tmp_path / "b.svg", cut={"S": 1}).read_text().count("<svg") == 1
     with pytest.raises(InputError, match=r"\.png"):
         model.draw(tmp_path / "a.bmp")
@@ -356,7 +360,9 @@ def test_dowhys_front_door_on_binary_data():
     model = dowhy.CausalModel(data, "S", "C", graph=graph)
     estimand = model.identify_effect(proceed_when_unidentifiable=True)
     theirs = model.estimate_effect(estimand, method_name="frontdoor.two_stage_regression").value
-    ours = surgery.effect(FRONT_DOOR, data, {"S": 1}, "C", versus={"S": 0}, ci=None).table["difference"][1]
+    ours = surgery.effect(FRONT_DOOR, data, {"S": 1}, "C", versus={"S": 0}, intervals=None).table[
+        "difference"
+    ][1]
     assert ours == pytest.approx(theirs, abs=0.02)
 
 
@@ -402,7 +408,7 @@ def test_effects_of_one_setting_against_another_and_against_things_as_they_are()
     assert swapped.table["difference"][1] == pytest.approx(-row["difference"])
     now = surgery.effect(FRONT_DOOR, data, {"S": 1}, "C", random_state=0).table.set_index("C").loc[1]
     assert now["versus"] == pytest.approx(data["C"].mean())
-    assert "as observed" in str(surgery.effect(FRONT_DOOR, data, {"S": 1}, "C", ci=None))
+    assert "as observed" in str(surgery.effect(FRONT_DOOR, data, {"S": 1}, "C", intervals=None))
 
 
 def test_bins_make_a_continuous_column_discrete():
@@ -462,19 +468,19 @@ def test_cells_that_carry_no_weight_do_no_harm():
 def test_only_the_settings_that_are_asked_for_need_support():
     graph, counts = "Z->X; X->Y; Z->Y", np.ones((2, 3, 2), dtype=int)
     counts[1, 2] = 0
-    found = surgery.effect(graph, counts, {"X": 1}, "Y", versus={"X": 0}, ci=None)
+    found = surgery.effect(graph, counts, {"X": 1}, "Y", versus={"X": 0}, intervals=None)
     assert found.interventional.missing.empty
     with pytest.raises(InputError, match="Z=1, X=2"):
-        surgery.effect(graph, counts, {"X": 2}, "Y", ci=None)
+        surgery.effect(graph, counts, {"X": 2}, "Y", intervals=None)
 
 
 def test_pseudo_counts_are_reported_beside_what_they_change():
     counts = np.array([[[5, 1], [2, 2]], [[0, 0], [1, 6]]])
-    found = surgery.interventional(FRONT_DOOR, counts, "S", "C", alpha=1, random_state=0, draws=50)
+    found = surgery.interventional(FRONT_DOOR, counts, "S", "C", pseudo_count=1, random_state=0, draws=50)
     assert found.table["p"].notna().all()
     assert found.table["unsmoothed"].isna().any()
-    full = surgery.interventional(FRONT_DOOR, counts + 3, "S", "C", alpha=1, ci=None).table
-    plain = surgery.interventional(FRONT_DOOR, counts + 3, "S", "C", ci=None).table
+    full = surgery.interventional(FRONT_DOOR, counts + 3, "S", "C", pseudo_count=1, intervals=None).table
+    plain = surgery.interventional(FRONT_DOOR, counts + 3, "S", "C", intervals=None).table
     np.testing.assert_allclose(full["unsmoothed"], plain["p"])
 
 
@@ -531,7 +537,7 @@ def test_a_value_that_was_not_seen_is_not_impossible():
     assert 0.7 < found.loc[("a", "yes"), "low"] < 0.95
     assert 0.05 < found.loc[("a", "no"), "high"] < 0.3
     assert found.loc[("b", "no"), "low"] == pytest.approx(0.465, abs=0.01)
-    drawn = surgery.interventional("X->Y", counts, "X", "Y", ci="bootstrap", random_state=0).table
+    drawn = surgery.interventional("X->Y", counts, "X", "Y", intervals="bootstrap", random_state=0).table
     assert (drawn["low"] == drawn["high"]).sum() == 2
 
 
@@ -540,7 +546,12 @@ def test_posterior_draws_are_dirichlet():
     found = surgery.interventional("X->Y", counts, "X", "Y", draws=40_000, random_state=0)
     for prior, drawn in (
         (1 / 3, found.drawn),
-        (2.0, surgery.interventional("X->Y", counts, "X", "Y", alpha=2, draws=40_000, random_state=0).drawn),
+        (
+            2.0,
+            surgery.interventional(
+                "X->Y", counts, "X", "Y", pseudo_count=2, draws=40_000, random_state=0
+            ).drawn,
+        ),
     ):
         shape = counts + prior
         mean = shape / shape.sum(1, keepdims=True)
@@ -553,9 +564,9 @@ def test_posterior_draws_are_dirichlet():
 @pytest.mark.parametrize("ci", ["posterior", "bootstrap"])
 def test_draws_come_a_few_at_a_time_where_tables_are_large(ci, monkeypatch):
     counts = np.array([[[9, 1], [2, 7]], [[3, 3], [1, 6]]])
-    at_once = surgery.interventional(FRONT_DOOR, counts, "S", "C", ci=ci, draws=4000, random_state=0)
+    at_once = surgery.interventional(FRONT_DOOR, counts, "S", "C", intervals=ci, draws=4000, random_state=0)
     monkeypatch.setattr("groundshift.discovery.surgery.estimates.CELLS_AT_ONCE", 100)
-    few = surgery.interventional(FRONT_DOOR, counts, "S", "C", ci=ci, draws=4000, random_state=0)
+    few = surgery.interventional(FRONT_DOOR, counts, "S", "C", intervals=ci, draws=4000, random_state=0)
     assert few.drawn.shape == at_once.drawn.shape
     np.testing.assert_allclose(few.drawn.mean(0), at_once.drawn.mean(0), atol=0.02)
 
@@ -564,11 +575,11 @@ def test_draws_come_a_few_at_a_time_where_tables_are_large(ci, monkeypatch):
 def test_bounds_are_told_wherever_they_are_asked_for(alpha):
     counts = np.array([[[5, 1], [2, 2]], [[0, 0], [1, 6]]])  # T=0 never meets S=1, and S=0 needs it
     found = surgery.interventional(
-        FRONT_DOOR, counts, "S", "C", alpha=alpha, support="bounds", random_state=0
+        FRONT_DOOR, counts, "S", "C", pseudo_count=alpha, support="bounds", random_state=0
     )
     table = found.table
     assert (table["upper"] - table["lower"] > 0.1).tolist() == [True, True, False, False]
-    plain = surgery.interventional(FRONT_DOOR, counts, "S", "C", support="bounds", ci=None).table
+    plain = surgery.interventional(FRONT_DOOR, counts, "S", "C", support="bounds", intervals=None).table
     np.testing.assert_allclose(table[["lower", "upper"]], plain[["lower", "upper"]])
     if not alpha:
         assert (table["low"] <= table["lower"]).all()
@@ -577,13 +588,20 @@ def test_bounds_are_told_wherever_they_are_asked_for(alpha):
         plain.pivot(index="S", columns="C", values=name).to_numpy() for name in ("lower", "upper")
     )
     one = surgery.effect(
-        FRONT_DOOR, counts, {"S": 1}, "C", versus={"S": 0}, alpha=alpha, support="bounds", random_state=0
+        FRONT_DOOR,
+        counts,
+        {"S": 1},
+        "C",
+        versus={"S": 0},
+        pseudo_count=alpha,
+        support="bounds",
+        random_state=0,
     )
     np.testing.assert_allclose(one.table["lower"], lower[1] - upper[0])
     np.testing.assert_allclose(one.table["upper"], upper[1] - lower[0])
-    now = surgery.effect(FRONT_DOOR, counts, {"S": 1}, "C", support="bounds", ci=None).table
+    now = surgery.effect(FRONT_DOOR, counts, {"S": 1}, "C", support="bounds", intervals=None).table
     np.testing.assert_allclose(now["lower"], lower[1] - now["versus"])
-    whole = surgery.interventional(FRONT_DOOR, counts + 1, "S", "C", support="bounds", ci=None).table
+    whole = surgery.interventional(FRONT_DOOR, counts + 1, "S", "C", support="bounds", intervals=None).table
     np.testing.assert_allclose(whole["lower"], whole["upper"])  # nothing is open
 
 
@@ -702,11 +720,11 @@ def test_bad_queries_are_refused(do, target, words):
         (lambda t: t.assign(T="a"), {"bins": {"T": 3}}, "holds no numbers"),
         (lambda t: t, {"bins": {"T": [0.5, 1.5]}}, "lie outside its bins"),
         (lambda t: t, {"bins": {"T": 1}}, "at least 2"),
-        (lambda t: t, {"alpha": -1}, "at least 0"),
+        (lambda t: t, {"pseudo_count": -1}, "at least 0"),
         (lambda t: t, {"draws": 3}, "20 or more"),
-        (lambda t: t, {"level": 95}, "between 0 and 1"),
+        (lambda t: t, {"confidence": 95}, "between 0 and 1"),
         (lambda t: t, {"support": "guess"}, "bounds"),
-        (lambda t: t, {"ci": "normal"}, "'posterior', 'bootstrap' or None"),
+        (lambda t: t, {"intervals": "normal"}, "'posterior', 'bootstrap' or None"),
         (lambda t: np.ones((2, 2)) / 4, {}, "in the order S, T, C"),
         (lambda t: np.ones((2, 2, 2)) / 4, {}, "sums to 2|0 or more|whole numbers"),
         (lambda t: np.full((2, 2, 2), -1.0), {}, "at least 0"),
@@ -775,4 +793,4 @@ def test_effect_needs_values_and_the_same_variables():
     with pytest.raises(InputError, match="same variables"):
         surgery.effect(FRONT_DOOR, small(), {"S": 1}, "C", versus={"T": 0})
     with pytest.raises(InputError, match="one comb for one cut"):
-        surgery.interventional("A->Y; B->Y", np.ones((2, 2, 2)), ["A", "B"], "Y", ci=None).comb()
+        surgery.interventional("A->Y; B->Y", np.ones((2, 2, 2)), ["A", "B"], "Y", intervals=None).comb()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import norm
-from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from groundshift.errors import InputError
 from groundshift.generation.wcfm import (
@@ -271,7 +271,7 @@ def test_the_tilt_is_the_closed_form_of_two_normals():
     assert np.mean(source * x[:, 0].numpy() ** 2) == pytest.approx(2 / 3, abs=4e-3)
     assert np.mean(target * x[:, 0].numpy() ** 2) == pytest.approx(2 / 3, abs=4e-3)
     # KL of N(0, s) from N(0, 1) is (s - 1 - log s)/2.
-    found = diagnose(x.numpy(), x.numpy(), cost="sq", eps=eps, random_state=0)["tilt_target"].item()
+    found = diagnose(x.numpy(), x.numpy(), cost="sq", eps=eps, random_state=0).table["tilt_target"].item()
     assert found == pytest.approx((2 / 3 - 1 - np.log(2 / 3)) / 2, abs=4e-3)
 
 
@@ -298,13 +298,15 @@ def test_the_temperature_meets_its_effective_sample_size():
     # A cost that is about normal with standard deviation s: ε = s / sqrt(-log ESS).
     normal = torch.randn(400_000, dtype=torch.float64).reshape(400, -1) * 3 + 50
     assert choose_eps(normal, 0.7) == pytest.approx(3 / np.sqrt(-np.log(0.7)), rel=0.02)
-    found = diagnose(np.random.default_rng(0).standard_normal((100, 2)), ess=1.0, random_state=0).iloc[0]
-    assert found["eps"] == "inf"
+    found = diagnose(np.random.default_rng(0).standard_normal((100, 2)), ess=1.0, random_state=0).table.iloc[
+        0
+    ]
+    assert found["eps"] == math.inf
     assert "plain conditional flow matching" in found["note"]
 
 
 def test_pairs_cheaper_than_transport_are_said_to_be_no_success():
-    found = diagnose(near_far(np.random.default_rng(0), 800).points, eps=[0.5, 100.0], random_state=0)
+    found = diagnose(near_far(np.random.default_rng(0), 800).points, eps=[0.5, 100.0], random_state=0).table
     assert found["mean_cost"][0] < found["ot_cost"][0]
     assert "marginals moved" in found["note"][0]
     assert found["note"][1] == ""
@@ -411,7 +413,6 @@ def test_a_table_gives_a_table_like_it(flow):
     assert drawn.equals(model.sample(2000, steps=50))
     assert not drawn.equals(model.sample(2000, steps=50, random_state=1))
     assert model.trajectories(5, steps=6).shape == (7, 5, 2)
-    assert clone(model).get_params()["lr"] == 5e-3
 
 
 def test_solvers_agree_and_the_density_has_mass_one(flow):
@@ -446,11 +447,9 @@ def test_a_flow_comes_back_from_its_folder(flow, tmp_path):
     model.save(tmp_path / "flow")
     again = WCFM.load(tmp_path / "flow")
     assert again.sample(50).equals(model.sample(50))
-    assert again.report()["diagnosis"] == model.report()["diagnosis"]
-    with pytest.raises(InputError, match="exists and is kept"):
-        model.save(tmp_path / "flow")
-    with pytest.raises(InputError, match=r"no wcfm\.json"):
-        WCFM.load(tmp_path)
+    (tmp_path / "flow" / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="weights of this model"):
+        WCFM.load(tmp_path / "flow")
 
 
 def test_the_report_names_what_is_sacrificed():
@@ -473,11 +472,16 @@ def test_labels_condition_and_are_drawn_as_often_as_in_the_data(tmp_path):
         assert model.sample(300, labels="near")["a"].mean() == pytest.approx(-2, abs=0.8)
     mixed = model.sample(2000)
     assert (mixed["side"] == "far").mean() == pytest.approx(0.5, abs=0.05)
-    assert WCFM(steps=5, random_state=0).fit(table, labels="side").class_share_.loc["far", "after"] < 0.35
+    assert _far_share(table) < 0.35
     model.save(tmp_path / "flow")
     assert WCFM.load(tmp_path / "flow").sample(20).equals(model.sample(20))
     with pytest.raises(InputError, match="'middle' was not among"):
         model.sample(2, labels="middle")
+
+
+def _far_share(table):
+    model = WCFM(steps=5, standardise=False, random_state=0).fit(table, labels="side")
+    return model.class_share_.loc["far", "after"]
 
 
 def test_covariates_condition_and_are_refused_where_pairs_cross_them():
@@ -493,7 +497,8 @@ def test_covariates_condition_and_are_refused_where_pairs_cross_them():
         WCFM("ot").fit(X, covariates=c)
 
 
-def test_images_sources_and_networks_of_the_users_own(tmp_path):
+def test_images_sources_and_networks_of_the_users_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimator, "MANY", 10)
     diffusers = pytest.importorskip("diffusers")
     X = np.random.default_rng(0).uniform(-1, 1, (40, 1, 8, 8))
     unet = diffusers.UNet2DModel(
@@ -502,6 +507,7 @@ def test_images_sources_and_networks_of_the_users_own(tmp_path):
         num_class_embeds=2,
     )  # fmt: skip
     model = WCFM(network=unet, steps=2, batch_size=8, random_state=0).fit(X, labels=np.arange(40) % 2)
+    monkeypatch.undo()
     assert model.sample(3, steps=2).shape == (3, 1, 8, 8)
     model.save(tmp_path / "flow")
     with pytest.raises(InputError, match="network of your own"):
@@ -549,7 +555,7 @@ def test_tensors_of_any_dtype_are_read(given):
     assert np.isfinite(flow.sample(3, labels=torch.tensor([0, 1, 1]).bfloat16())).all()
     flow = WCFM(steps=2, random_state=0).fit(make(X), covariates=make(X[:, :1]))
     assert np.isfinite(flow.log_prob(make(X), covariates=make(X[:, :1]))).all()
-    assert np.isfinite(diagnose(make(X), make(X + 3), labels=[0, 1] * 30)["tilt_target"]).all()
+    assert np.isfinite(diagnose(make(X), make(X + 3), labels=[0, 1] * 30).table["tilt_target"]).all()
 
 
 def test_columns_of_integers_come_back_as_integers(tmp_path):
@@ -605,7 +611,7 @@ def test_a_perfect_flow_reads_as_perfect_on_a_table_of_any_size(n):
 def test_the_diagnosis_says_which_class_loses():
     cloud = near_far(np.random.default_rng(0), 1000)
     side = np.array(["near", "far"])[cloud.modes]
-    found = diagnose(cloud.points, eps=[1.0, math.inf], labels=side, random_state=0)
+    found = diagnose(cloud.points, eps=[1.0, math.inf], labels=side, random_state=0).table
     assert found["share of far"][0] < 0.7 < 1.2 < found["share of near"][0]
     assert found.loc[1, ["share of far", "share of near"]].tolist() == pytest.approx([1, 1])
     with pytest.raises(InputError, match="3 labels were given for 1000 rows"):
@@ -651,7 +657,7 @@ def test_wrong_input_is_told_before_training():
         Matcher(coupling="independent").sample_location_and_conditional_flow(
             torch.zeros(3, 2), torch.zeros(4, 2)
         )
-    with pytest.raises(InputError, match="not fitted"):
+    with pytest.raises(NotFittedError):
         WCFM().sample(3)
 
 
@@ -669,8 +675,9 @@ def test_a_target_far_from_standard_is_warned_about_and_constant_columns_are_nam
         model.sample(3, solver="heun")
 
 
-def test_the_package_and_the_list_of_commands_do_not_import_torch():
+def test_the_category_and_the_list_of_commands_import_neither_torch_nor_pandas():
     import subprocess
 
-    code = "import sys, groundshift, groundshift.commands.wcfm; sys.exit('torch' in sys.modules)"
+    heavy = "bool({'torch', 'pandas'} & {*sys.modules})"
+    code = f"import sys, groundshift.generation, groundshift.lab.cli; sys.exit({heavy})"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

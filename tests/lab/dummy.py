@@ -58,9 +58,21 @@ def careless(data, rng, *, seconds):
     return {"estimate": data + 1.0}
 
 
-@Method.define(role="control", sees_truth=True)
+@Method.define(role="control", sees_truth=True, of=careful)
 def shuffled(sample, rng, *, seconds):
     return {"estimate": rng.permutation(sample.data) - 5.0}
+
+
+@Method.define(role="mutant", of=careful)
+def silent(data, rng, *, seconds):
+    """Answers zero whatever it is handed."""
+    return {"estimate": np.zeros(8)}
+
+
+@Method.define(role="mutant", of=careful)
+def faithful(data, rng, *, seconds):
+    """Is not broken at all, so that no claim can catch it."""
+    return {"estimate": data}
 
 
 @Measure.define(better="higher")
@@ -94,7 +106,7 @@ study = Study(
     scales={"quick": Settings(seeds=2), "cpu": Settings(), "paper": Settings(seeds=20)},
     grids=grids,
     worlds=(line,),
-    methods=(careful, careless, shuffled),
+    methods=(careful, careless, shuffled, silent, faithful),
     measures=(closeness, shape),
     claims=(
         Claim(

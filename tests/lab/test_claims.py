@@ -93,6 +93,13 @@ def test_missing_and_non_finite_seeds_are_inconclusive_and_said():
         assert (verdict.word, verdict.reason) == ("inconclusive", "5 valid replicates of 6 planned")
 
 
+def test_a_claim_whose_cells_are_not_planned_is_not_measured():
+    unplanned = claim(paired_by="part")
+    (verdict,) = judge_all([unplanned], table([9.0] * 6))
+    assert verdict.word == "inconclusive"
+    assert verdict.reason == "not measured: this run has none of the cells that it reads"
+
+
 def test_fewer_seeds_than_the_claim_needs_are_inconclusive():
     (verdict,) = judge_all([claim()], table([9.0, 9.1, 9.2]))
     assert verdict.word == "inconclusive"
@@ -115,6 +122,18 @@ def test_holm_over_the_study_is_statsmodels_and_the_verdict_uses_it():
     assert alone.word == "shown"
     assert many[0].p_adjusted == pytest.approx(20 * alone.p_adjusted)
     assert {verdict.word for verdict in many} == {"inconclusive"}
+
+
+def test_holm_is_that_of_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+
+    from groundshift.lab.claims import _holm
+
+    rng = np.random.default_rng(3)
+    for n in (1, 2, 7, 30):
+        p = rng.uniform(0, 0.2, n).round(2)  # with ties
+        assert _holm([*p, None]) == [*multipletests(p, method="holm")[1], None]
+    assert _holm([None]) == [None]
 
 
 def test_values_without_spread_are_judged():
@@ -168,13 +187,31 @@ def test_intervals_agree_with_scipy():
     reference = stats.ttest_1samp(x, 0.3)
     assert intervals.t_interval(x) == pytest.approx(tuple(reference.confidence_interval(0.95)))
     assert intervals.one_sided_p(x, 0.3, ">") + intervals.one_sided_p(x, 0.3, "<") == pytest.approx(1)
-    assert intervals.equivalence_p(x, 5) == pytest.approx(
+    even = np.concatenate([x, 2 * x.mean() - x])  # without skewness
+    assert intervals.mean_interval(even) == pytest.approx(intervals.t_interval(even))
+    assert intervals.equivalence_p(even, 5) == pytest.approx(
         max(
-            stats.ttest_1samp(x, -5, alternative="greater").pvalue,
-            stats.ttest_1samp(x, 5, alternative="less").pvalue,
+            stats.ttest_1samp(even, -5, alternative="greater").pvalue,
+            stats.ttest_1samp(even, 5, alternative="less").pvalue,
         )
     )
     assert intervals.sign_flip_p([1.0] * 5, 0.0) == pytest.approx(1 / 32)
+
+
+@pytest.mark.parametrize("n", [5, 10, 40])
+def test_skewed_replicates_are_less_often_on_the_wrong_side(n):
+    """Of exponential replicates with mean 1, Student's interval lies below 1 in 6 to 11 % of runs, not in 2.5 %."""
+    runs = np.random.default_rng(1).exponential(size=(2000, n))
+    low, high = intervals.mean_intervals(runs)
+    students = np.array([intervals.t_interval(x) for x in runs])
+    assert (low <= students[:, 0] + 1e-12).all()
+    assert (high >= students[:, 1] - 1e-12).all()
+    assert np.mean(high < 1) < 0.65 * np.mean(students[:, 1] < 1)
+    for x, ends in zip(runs[:20], np.column_stack([low, high])[:20], strict=True):
+        assert intervals.mean_interval(x) == pytest.approx(tuple(ends))
+        for margin, direction in ((ends[0], ">"), (ends[1], "<")):  # the p value at an end of the interval
+            p = intervals.mean_p(x, margin, direction)
+            assert p == pytest.approx(0.025, abs=1e-6)
 
 
 # Outcomes: replicates that are 0 or 1 ---------------------------------------------------------------------

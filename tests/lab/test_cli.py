@@ -1,5 +1,6 @@
 """The command line as a user types it."""
 
+import io
 import json
 import os
 import subprocess
@@ -50,7 +51,7 @@ def test_list_starts_at_once_and_imports_nothing_heavy():
     assert min(taken["list"]) < max(0.4, 3 * min(taken["libraries"])), taken
 
 
-def test_list_and_show_speak_of_the_systems_in_the_house():
+def test_list_and_show_speak_of_the_systems():
     rows = json.loads(call("list", "--json").stdout)
     assert {"csts"} <= {row["slug"] for row in rows}
     assert "benchmarks" in call("list").stdout
@@ -58,7 +59,7 @@ def test_list_and_show_speak_of_the_systems_in_the_house():
 
 def test_show_of_a_system_without_a_paper_names_none():
     out = call("show", "audit").stdout
-    assert "room: workflows" in out
+    assert "category: workflows" in out
     assert "arxiv.org" not in out
 
 
@@ -125,7 +126,7 @@ def test_doctor_writes_nothing(tmp_path, monkeypatch):
         (["run", REF, "--retry", "all"], "it takes failed or crashed"),
         (["run", REF, "--rerun", "all"], "it takes stale"),
         (["run", REF, "--engine", "spark"], "is no engine"),
-        (["list", "--room", "attic"], "the rooms are"),
+        (["list", "--category", "attic"], "the categories are"),
         (["clean", REF], "--stale"),
         (["export", REF, "--sql", "select nothing"], "holds no results"),
         (["verify", REF], "holds no finished cell"),
@@ -182,3 +183,48 @@ def test_a_missing_part_is_named_with_the_way_to_install_it(monkeypatch, capsys)
     told = capsys.readouterr().err
     assert "needs the package torch" in told
     assert "groundshift[vision]" in told
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("held", [False, True])
+def test_the_table_of_claims_has_one_line_for_each_claim(width, held, monkeypatch):
+    from rich.console import Console
+
+    from groundshift.lab import console
+
+    again = [{"verdict": "shown"}, {"verdict": "inconclusive"}] if held else []
+    claims = [
+        {
+            "id": f"{i}-long-id",
+            "text": "A claim of many words " * 9,
+            "verdict": verdict,
+            "reason": "none",
+            "kind": "rate",
+            "mean": -0.000715,
+            "low": -0.00145,
+            "high": 2.19e-05,
+            "margin": 0.05,
+            "slack": 0.03,
+            "replications": again,
+        }
+        for i, verdict in enumerate(("shown", "not shown", "inconclusive"))
+    ]
+    monkeypatch.setattr(console, "_width", lambda: width)
+    screen = Console(width=width, record=True, file=io.StringIO())
+    screen.print(console.claims_table("demo", claims))
+    text = screen.export_text()
+    lines = [line for line in text.splitlines() if "-long-id" in line]
+    assert len(lines) == 3
+    assert sum("A claim" in line and "…" in line for line in lines) == 3
+    for line, verdict in zip(lines, ("shown", "not shown", "inconclusive"), strict=True):
+        assert verdict in line
+        assert "-0.000715" in line
+        assert ("[-0.00145, 2.19e-05]" in line) == (width >= 110)
+        assert ("of 2" in line) == held
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_systems_are_listed_by_use():
+    names = [item["slug"] for item in json.loads(call("list", "--json").stdout)]
+    assert names[:2] == ["audit", "diff"]
+    assert names.index("cdnod") < names.index("truth") < names.index("wcfm") < names.index("csts")

@@ -14,6 +14,7 @@ from groundshift.errors import InputError
 from groundshift.lab.driver import run
 from groundshift.lab.engines import make_engine, slurm_cluster
 from tests.lab.dummy import study
+from tests.lab.kill import ENVIRONMENT
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
@@ -23,7 +24,7 @@ REF = "tests.lab.dummy:study"
 def cluster(folder, workers, *, nthreads=1, **environment):
     """Scheduler and workers as processes; returns (address, processes)."""
     file = folder / f"scheduler-{len(list(folder.iterdir()))}.json"
-    environment = {**os.environ, **environment, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}
+    environment = {**ENVIRONMENT, **environment, "OMP_NUM_THREADS": "1"}
     dask = [sys.executable, "-m", "dask"]
     processes = [
         subprocess.Popen(
@@ -160,6 +161,37 @@ def test_a_cell_that_takes_too_long_ends_its_worker(address, tmp_path, monkeypat
 def test_no_scheduler_is_said_plainly():
     with pytest.raises(InputError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         make_engine("dask://127.0.0.1:1", study)
+
+
+def test_a_scheduler_that_dies_during_a_run_is_said_in_one_sentence(tmp_path):
+    from groundshift.lab.runs import open_run
+
+    folder = tmp_path / "dask"
+    folder.mkdir()
+    address, processes = cluster(folder, 1)
+    slow = {"seconds": 0.2}
+    store = open_run(REF, scale="quick", store=tmp_path, overrides=slow).store
+    command = [sys.executable, "-m", "groundshift.lab", "run", REF, "--scale", "quick", "--engine", address]
+    driver = subprocess.Popen(
+        [*command, "--store", str(tmp_path), "--set", "seconds=0.2", "--quiet"],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not store.done():
+            time.sleep(0.05)
+        processes[0].kill()
+        _, told = driver.communicate(timeout=60)
+    finally:
+        end(processes)
+    assert driver.returncode == 2
+    (line,) = told.splitlines()
+    assert line.startswith("groundshift: The Dask scheduler at tcp://127.0.0.1:")
+    assert line.endswith(
+        "no longer answers; every finished cell is kept, so start a scheduler and run again."
+    )
+    assert store.failures() == {}
 
 
 def test_workers_with_several_threads_are_refused(tmp_path):

@@ -19,6 +19,7 @@ from groundshift.lab.driver import run
 from groundshift.lab.planning import plan
 from groundshift.lab.runs import open_run
 from groundshift.lab.store import StoreError
+from tests.lab.kill import ENVIRONMENT
 
 REF = "tests.lab.dummy:study"
 
@@ -170,7 +171,7 @@ def fresh(store, *options, status=None, **environment):
             "--quiet",
             *options,
         ],
-        env={**os.environ, **environment, "PYTHONPATH": "."},
+        env={**ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
     )
@@ -199,7 +200,7 @@ def test_stale_records_are_seen_and_rerun_only_on_request(tmp_path, monkeypatch)
 
 def test_a_second_driver_is_refused_by_name(tmp_path):
     this = open_run(REF, store=tmp_path)
-    with this.store.lock("1of1"), pytest.raises(StoreError, match=f"process {os.getpid()} on"):
+    with this.store.lock(), pytest.raises(StoreError, match=f"process {os.getpid()} on"):
         go(tmp_path)
 
 
@@ -216,10 +217,7 @@ def test_three_shards_at_once_on_one_store(finished, tmp_path):
         str(tmp_path),
         "-q",
     ]
-    drivers = [
-        subprocess.Popen([*command, "--shard", f"{i}/3"], env={**os.environ, "PYTHONPATH": "."})
-        for i in (1, 2, 3)
-    ]
+    drivers = [subprocess.Popen([*command, "--shard", f"{i}/3"], env=ENVIRONMENT) for i in (1, 2, 3)]
     assert [driver.wait() for driver in drivers] == [0, 0, 0]
     assert digests(open_run(REF, store=tmp_path)) == digests(finished)
 
@@ -266,8 +264,7 @@ def test_cells_that_run_too_long_are_killed_and_named(tmp_path, monkeypatch):
 def test_cells_on_a_busy_machine_keep_their_time(waited, computed, overdue, monkeypatch):
     from groundshift.lab import engines
 
-    slot = engines._Slot(0, None, began=-waited, computed=5.0)
-    monkeypatch.setattr(engines._Slot, "pid", 1)
+    slot = engines._Slot(0, pid=1, began=-waited, computed=5.0)
     monkeypatch.setattr(engines.time, "monotonic", lambda: 0.0)
     monkeypatch.setattr(engines, "_processor_s", lambda pid: 5.0 + computed)
     assert engines.SlotPool._overdue(None, slot, 60.0) is overdue
@@ -278,14 +275,14 @@ def test_a_slot_whose_worker_is_being_replaced_gets_no_cell(tmp_path, monkeypatc
 
     this = open_run(REF, scale="quick", store=tmp_path, overrides={"seconds": 20.0})
     this.store.freeze({"scale": "quick", "settings": {"seconds": 20.0}})
-    pool, fresh = SlotPool(2), SlotPool._new_pool
+    pool, start = SlotPool(2), SlotPool._start
 
-    def slowly(self, number):
-        if number == 0:
+    def slowly(self, slot):
+        if slot.number == 0:
             time.sleep(2)
-        return fresh(self, number)
+        start(self, slot)
 
-    monkeypatch.setattr(SlotPool, "_new_pool", slowly)
+    monkeypatch.setattr(SlotPool, "_start", slowly)
     monkeypatch.setattr(Task, "timeout_s", 0.5)
     ended = []
     one, other, third_cell = [cell for cell in this.cells if cell.method == this.cells[0].method][:3]
@@ -370,9 +367,7 @@ def test_a_script_without_a_main_guard_may_drive_a_run(tmp_path):
         "from groundshift.lab import run\n"
         f"print(len(run('{REF}', scale='quick', store={str(tmp_path / 'runs')!r}, engine='local:2').table()))\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, str(script)], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.stdout.strip() == "72", done.stderr
 
 

@@ -152,3 +152,10 @@ def test_the_form_of_an_expression_leaves_the_expression_as_it_is():
     assert form_of(expression) == "highest(mean(f1), -quantile(auc)) - mean(f1)"
     assert per_replicate(expression, TABLE) == before
     assert measures_of(expression) == {("f1", "a"), ("auc", "b"), ("f1", "b")}
+
+
+def test_a_measure_that_never_changes_has_no_correlation():
+    table = pd.DataFrame(
+        {"seed": 0, "severity": [0.0, 1.0, 2.0, 3.0], "method": "m", "measure": "f1", "value": 0.5}
+    )
+    assert per_replicate("spearman(f1|m)", table) == per_replicate("pearson(f1|m)", table) == {0: 0.0}

@@ -73,7 +73,7 @@ def test_source_hash_covers_functions_beside_and_every_module_under_them(monkeyp
     read = identity._source
     for name, counts in (
         ("groundshift.shifts.marginals", True),  # a module that a module of the audit imports
-        ("groundshift.discovery.cdnod", True),  # one that it imports inside a function
+        ("groundshift.discovery.cdnod.model", True),  # one that it imports inside a function
         ("groundshift.benchmarks.csts.labels", False),
         ("groundshift.lab.runs", False),
     ):

@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import psutil
@@ -12,31 +10,9 @@ import pytest
 
 from groundshift.lab.driver import run
 from groundshift.lab.runs import open_run
+from tests.lab.kill import REF, outcome, slot_processes, start
 
-REF = "tests.lab.dummy:study"
 SLOW = {"seconds": 0.1}
-OPTIONS = ["--quiet", "--engine", "local:2", "--set", "seconds=0.1", "--retry", "crashed"]
-COMMAND = [sys.executable, "-m", "groundshift.lab", "run", REF, *OPTIONS, "--store"]
-
-
-def start(store):
-    return subprocess.Popen(
-        [*COMMAND, str(store)], env={**os.environ, "PYTHONPATH": "."}, stderr=subprocess.PIPE
-    )
-
-
-def workers(driver):
-    """Slot processes of a driver: children of its fork server."""
-    try:
-        return [
-            p for p in psutil.Process(driver.pid).children(recursive=True) if p.parent().pid != driver.pid
-        ]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def outcome(this):
-    return {record["key"]: (record["digest"], record["values"]) for record in this.store.records()}
 
 
 def check(store, undisturbed, kills):
@@ -66,12 +42,12 @@ def undisturbed(tmp_path_factory):
 def test_twelve_killed_drivers(tmp_path, undisturbed):
     moments, kills = random.Random(5), 0
     while kills < 12:
-        driver = start(tmp_path)
+        driver = start(tmp_path, SLOW)
         deadline = time.monotonic() + moments.uniform(0.6, 1.1)
         while time.monotonic() < deadline and driver.poll() is None:
             time.sleep(0.01)
         if driver.poll() is None:
-            slots = workers(driver)
+            slots = slot_processes(driver.pid)
             os.kill(driver.pid, signal.SIGKILL)
             driver.wait()
             assert not psutil.wait_procs(slots, timeout=10)[1], "a worker outlived its driver"
@@ -81,7 +57,7 @@ def test_twelve_killed_drivers(tmp_path, undisturbed):
             for path in sorted(this.store.folder.glob("cells/??/*.json"))[::2]:
                 this.store.set_aside(path.stem)
                 this.store.event("undone", path.stem)
-    assert start(tmp_path).wait() == 0
+    assert start(tmp_path, SLOW).wait() == 0
     check(tmp_path, undisturbed, kills)
 
 
@@ -89,28 +65,28 @@ def test_twelve_killed_drivers(tmp_path, undisturbed):
 def test_twelve_killed_workers(tmp_path, undisturbed):
     moments, kills = random.Random(6), 0
     while kills < 12:
-        driver = start(tmp_path)
+        driver = start(tmp_path, SLOW)
         while driver.poll() is None:
             time.sleep(moments.uniform(0.1, 0.4))
-            slots = workers(driver)
+            slots = slot_processes(driver.pid)
             if slots and kills < 12:
                 victim = moments.choice(slots)
                 if victim.is_running():
                     victim.kill()
                     kills += 1
         assert driver.returncode in (0, 1), driver.stderr.read()
-    while start(tmp_path).wait() == 1:  # crashed cells are run again on request
+    while start(tmp_path, SLOW).wait() == 1:  # crashed cells are run again on request
         continue
     check(tmp_path, undisturbed, kills)
 
 
 def test_ctrl_c_finishes_the_running_cells_and_twice_stops_now(tmp_path):
     for signals in (1, 2):
-        driver = start(tmp_path / str(signals))
+        driver = start(tmp_path / str(signals), SLOW)
         this = open_run(REF, store=tmp_path / str(signals), overrides=SLOW)
         while not this.store.done():
             time.sleep(0.02)
-        slots = workers(driver)
+        slots = slot_processes(driver.pid)
         for _ in range(signals):
             driver.send_signal(signal.SIGINT)
             time.sleep(0.02)

@@ -69,7 +69,7 @@ study = Study(
 
 TOML = {
     "title": "Few rows, and what they tell",
-    "room": "benchmarks",
+    "category": "benchmarks",
     "promise": "How close the mean of few rows comes",
     "arxiv": "",
     "venue": "",
@@ -117,7 +117,7 @@ def test_the_report_has_a_page_for_it(folder):
     catalogue = (folder / "site" / "index.html").read_text(encoding="utf-8")
     assert 'href="studies/few-rows/index.html"' in catalogue
     assert "Does the mean of few rows come close?" in catalogue
-    assert 'data-slug="csts"' in catalogue
+    assert 'id="csts"' in catalogue
 
 
 def test_show_tells_what_can_be_told(folder):
@@ -151,7 +151,7 @@ def test_the_toml_beside_its_module_says_more_of_it(folder):
         assert "Few rows, and what they tell" in page_of(folder, "site")
         toml.write_text(written({"title": "Few rows"}))
         told = call(folder, "show", "few:study", status=2)
-        assert "few-rows.toml lacks room, promise, arxiv, venue, modality, use" in told
+        assert "few-rows.toml lacks category, promise, arxiv, venue, modality, use" in told
     finally:
         toml.unlink()
 
@@ -200,4 +200,4 @@ def test_every_command_says_which_toml_of_another_package_is_not_whole(tmp_path,
             main()
     finally:
         registry.systems.cache_clear()
-    assert "few-rows.toml lacks room" in capsys.readouterr().err
+    assert "few-rows.toml lacks category" in capsys.readouterr().err

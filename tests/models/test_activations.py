@@ -39,11 +39,12 @@ def test_states_are_those_of_transformers(name):
     found = {site: acts.flat(site) for site in acts}
     real = batch.inputs["attention_mask"].bool()
     for site, k in {"resid_pre.0": 0, "resid_post.0": 1, "resid_post.1": 2, "final_norm": 3}.items():
-        assert np.array_equal(found[site], own[k][real].numpy()), site
+        # The place of an array in memory may change the last bits of a convolution.
+        np.testing.assert_allclose(found[site], own[k][real].numpy(), rtol=1e-5, atol=1e-5, err_msg=site)
     # The last block's output is not among the hidden states: transformers gives it after the norm.
     norm = find_sites(model, "final_norm")[0].module
     with torch.no_grad():
-        assert torch.equal(norm(torch.tensor(found["resid_post.2"])), own[3][real])
+        assert (norm(torch.tensor(found["resid_post.2"])) - own[3][real]).abs().max() <= 1e-5
 
 
 @every

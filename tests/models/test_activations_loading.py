@@ -113,6 +113,14 @@ def test_directories_that_are_no_models(tmp_path):
     hf.T5EncoderModel(small).save_pretrained(encoder)
     with pytest.raises(InputError, match="a t5 model, which writes no text"):
         load_model(encoder)
+    both = tmp_path / "both"
+    hf.BertLMHeadModel(
+        hf.BertConfig(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=40
+        )
+    ).save_pretrained(both)
+    with pytest.raises(InputError, match="words see those after them"):
+        load_model(both)
     bare = tmp_path / "bare"
     tiny.build("llama").net.save_pretrained(bare)
     with pytest.raises(InputError, match="no tokenizer that can be loaded"):

@@ -17,16 +17,9 @@ from groundshift.worlds.tinylm import (
     Asks,
     Atlas,
     Captions,
-    Choice,
-    Draws,
-    Evidence,
     Facts,
-    Judged,
-    Records,
-    Source,
+    Retold,
     TinyWorld,
-    Tongue,
-    Valence,
 )
 
 
@@ -87,11 +80,7 @@ def test_facts_are_learned_and_the_floor_is_not_beaten(world, trained):
 @pytest.mark.parametrize(
     "parts",
     [
-        {"facts": Facts(), "judged": Judged(), "choice": Choice(), "valence": Valence(), "source": Source()},
-        {"facts": Facts(), "tongue": Tongue(shift="strong")},
-        {"facts": Facts(12, 4, 6), "records": Records()},
-        {"draws": Draws()},
-        {"evidence": Evidence(topics=200)},
+        {"facts": Facts(), "retold": Retold(edited=4)},
         {"atlas": Atlas()},
         {"captions": Captions()},
         {"asks": Asks()},

@@ -1,5 +1,6 @@
 """Texts, chats and preference pairs as tokens, against plain passes of transformers, one row at a time."""
 
+import gzip
 import json
 import warnings
 
@@ -334,5 +335,11 @@ def test_what_a_template_leaves_out_is_told():
 def test_lines_are_ended_by_new_lines_alone(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"text": "a\u2028b"}\n\n"c"\n', encoding="utf-8-sig")
     assert read_records(tmp_path / "rows.jsonl") == [{"text": "a\u2028b"}, "c"]
+    packed = tmp_path / "rows.jsonl.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "rows.jsonl").read_bytes()))
+    assert read_records(packed) == [{"text": "a\u2028b"}, "c"]
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(InputError, match="damaged"):
+        read_records(packed)
     frame = pd.DataFrame({"prompt": ["a", None], "completion": ["b", "c"]})
     assert read_records(frame)[1]["prompt"] is None

@@ -383,8 +383,6 @@ def test_a_language_model_its_saved_activations_and_a_folder_of_probes(tmp_path)
     scores = found.score(model, table["statement"][:5].tolist())
     loaded = TruthStability.load(tmp_path / "out")
     np.testing.assert_array_equal(loaded.score(model, table["statement"][:5].tolist()), scores)
-    with pytest.raises(InputError, match="not an empty folder"):
-        found.save(tmp_path / "out")
     folder = tmp_path / "acts"
     capture(model, table["statement"].tolist(), "resid_post.all", "last", out=folder, progress=False)
     saved = TruthStability("mean_difference", layer=1, covariance=False, random_state=0).fit(folder, table)
@@ -467,7 +465,7 @@ class Gullible:
 
 def test_beliefs_that_are_given_up_after_unknown_places_are_counted(monkeypatch):
     monkeypatch.setattr(behaviour, "_log_odds", Gullible())
-    monkeypatch.setattr(behaviour, "_opened", lambda model: model)
+    monkeypatch.setattr(behaviour, "_opened", lambda model, *how: model)
     rows = [
         (f"r{k} is {word}", kind, f"r{k}")
         for k in range(160)
@@ -485,9 +483,9 @@ def test_beliefs_that_are_given_up_after_unknown_places_are_counted(monkeypatch)
     found = truth_behaviour(None, table, **how)
     asked = found.statements["statement"].str.extract(r"r(\d+) ")[0].astype(int)
     assert found.accuracy["balanced"] == 1
-    assert found.report.loc["synthetic", "retraction"] == pytest.approx((asked < 10).mean())
-    assert found.report.drop(index="synthetic")["flip"].tolist() == [0, 0]
-    assert found.report["null"].tolist() == [0, 0, 0]
+    assert found.kinds.loc["synthetic", "retraction"] == pytest.approx((asked < 10).mean())
+    assert found.kinds.drop(index="synthetic")["flip"].tolist() == [0, 0]
+    assert found.kinds["null"].tolist() == [0, 0, 0]
     assert ((found.statements["synthetic"] < 0) == (asked < 10)).all()
     assert "4 synthetic statements presented as true change" in found.verdict
     assert found.to_dict()["statements"] == len(asked)
@@ -498,8 +496,8 @@ def test_beliefs_that_are_given_up_after_unknown_places_are_counted(monkeypatch)
 def test_a_language_model_is_asked(tmp_path):
     how = {"context": 2, "draws": 1, "question": "is {statement} . a", "preamble": "yes {statements} . "}
     found = truth_behaviour(build("llama"), sentences(), answers=(" yes", " no"), **how)
-    assert list(found.report.index) == ["odd", "true"]
-    assert np.isfinite(found.report[["retraction", "flip", "null", "shift"]].to_numpy()).all()
+    assert list(found.kinds.index) == ["odd", "true"]
+    assert np.isfinite(found.kinds[["retraction", "flip", "null", "shift"]].to_numpy()).all()
     again = truth_behaviour(build("llama"), sentences(), answers=(" no", " yes"), **how)
     np.testing.assert_allclose(again.statements["T0"], -found.statements["T0"], atol=1e-5)
 

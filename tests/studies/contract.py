@@ -2,6 +2,10 @@
 
 import math
 
+from groundshift.lab import run
+from groundshift.lab.mutation import trials
+from groundshift.lab.planning import control_faults
+
 
 def test_every_cell_runs_and_every_claim_is_measured(quick):
     assert quick.failures() == {}
@@ -10,6 +14,17 @@ def test_every_cell_runs_and_every_claim_is_measured(quick):
     for verdict in verdicts:
         assert math.isfinite(verdict.evidence.mean), verdict.claim.id
         assert math.isfinite(verdict.evidence.control.mean), verdict.claim.id
+
+
+def test_broken_versions_of_the_method_are_caught(quick):
+    """Every claim that holds at quick scale loses to a mutant, and every control is one."""
+    assert len(quick.study.mutants) >= 3
+    assert list(control_faults(quick.study)) == []
+    store = quick.store.folder.parents[2]
+    answers = run(quick.study, scale="quick", store=store, engine="local:2", progress="none", mutants=True)
+    assert answers.failures() == {}
+    tried = trials(quick.study, quick.planned_table(), answers.planned_table(), scale="quick")
+    assert {claim: trial for claim, trial in tried.items() if not any(t.caught for t in trial)} == {}
 
 
 def test_figures_are_drawn_from_the_table(quick):

@@ -17,13 +17,10 @@ from groundshift.studies.audit import (
     study,
 )
 from groundshift.worlds.shifted_tables import shifted_table
-
-
-def test_every_cell_runs_and_large_missingness_is_named(quick):
-    assert quick.failures() == {}
-    table = quick.table()
-    rows = table[(table["method"] == "audit") & (table["kind"] == "missingness") & (table["severity"] == 1)]
-    assert rows[rows["measure"] == "all_named"]["value"].eq(1).all()
+from tests.studies.contract import (  # noqa: F401
+    test_broken_versions_of_the_method_are_caught,
+    test_every_cell_runs_and_every_claim_is_measured,
+)
 
 
 def planned(scale="cpu"):

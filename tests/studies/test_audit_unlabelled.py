@@ -8,6 +8,7 @@ import pandas as pd
 from groundshift.lab.claims import gather
 from groundshift.studies.audit_unlabelled import intervals, study, tables
 from tests.studies.contract import (  # noqa: F401
+    test_broken_versions_of_the_method_are_caught,
     test_every_cell_runs_and_every_claim_is_measured,
     test_figures_are_drawn_from_the_table,
 )

@@ -2,6 +2,7 @@
 
 from groundshift.studies.definetti import study
 from tests.studies.contract import (  # noqa: F401
+    test_broken_versions_of_the_method_are_caught,
     test_every_cell_runs_and_every_claim_is_measured,
     test_figures_are_drawn_from_the_table,
 )

@@ -3,8 +3,9 @@
 import pytest
 
 from groundshift.lab.study import Sample
-from groundshift.studies.diff import KINDS, Truth, plainly, says, study
+from groundshift.studies.diff import WORDS, names, plainly, says, study
 from tests.studies.contract import (  # noqa: F401
+    test_broken_versions_of_the_method_are_caught,
     test_every_cell_runs_and_every_claim_is_measured,
     test_figures_are_drawn_from_the_table,
 )
@@ -15,16 +16,14 @@ def test_the_cpu_scale_fits_its_budget():
     assert sum(cell.cost_s for cell in study.cells("cpu", settings)) / 2 < study.budget_s
 
 
-@pytest.mark.parametrize("tune", list(KINDS))
-def test_only_the_right_word_counts_as_named(tune):
-    for kind in ("style", "content", "style and content", "unchanged", "degree"):
-        output = {"kind": kind, "bare": kind, "tokens": []}
-        assert says.score(output, Sample(None, Truth(tune, frozenset())))["named"] == (kind == KINDS[tune])
+@pytest.mark.parametrize("kind", WORDS)
+def test_a_tune_is_called_by_one_word(kind):
+    rows = says.score({"kind": kind}, Sample(None, frozenset()))
+    assert {row["word"]: row["called"] for row in rows} == {word: float(word == kind) for word in WORDS}
 
 
 def test_new_words_are_counted_once_and_others_not():
-    sample = Sample(None, Truth("edit", frozenset({"guton", "mira"})))
-    output = {"kind": "content", "bare": "content", "tokens": ["guton", "guton", "of"]}
-    assert says.score(output, sample)["right"] == 0.5
-    found = plainly.score({name: (True, ["mira", "guton"]) for name in ("kl", "pca", "lens")}, sample)
-    assert found["kl_right"] == found["lens_right"] == found["pca_ahead"] == 1.0
+    sample = Sample(None, frozenset({"guton", "mira"}))
+    assert names.score({"tokens": ["guton", "guton", "of"], "weights": 0.0}, sample)["right"] == 0.5
+    rows = plainly.score({name: (True, ["mira", "guton"]) for name in ("kl", "pca", "lens")}, sample)
+    assert [(row["ahead"], row["right"]) for row in rows] == [(1.0, 1.0)] * 3

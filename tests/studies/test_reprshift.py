@@ -10,7 +10,9 @@ from groundshift.models.activations import ProbeModel, Steer, steer
 from groundshift.studies import reprshift
 from groundshift.studies.reprshift import study
 from groundshift.worlds.gaussian_shift import gaussian_shift
+from groundshift.worlds.tinylm import Captions, TinyWorld
 from tests.studies.contract import (  # noqa: F401
+    test_broken_versions_of_the_method_are_caught,
     test_every_cell_runs_and_every_claim_is_measured,
     test_figures_are_drawn_from_the_table,
 )
@@ -23,10 +25,12 @@ def test_the_cpu_scale_fits_its_budget():
 
 @pytest.fixture(scope="module")
 def untrained():
-    sample = reprshift.captions.sample(np.random.default_rng(0), 0.0, scenes=40)
-    lexicon = sample.data.base.lexicon
-    net = tinylm.build("nano", lexicon, positions=16, seed=1, tie_word_embeddings=False)
-    return ProbeModel(net, tinylm.tokenizer(lexicon)), lexicon, sample.data.prompts
+    base = TinyWorld({"captions": Captions()}, seed=3)
+    prompts = (
+        base["captions"].draw(np.random.default_rng(0), 40, given={"object": 0}).ids[:, : reprshift.STATE]
+    )
+    net = tinylm.build("nano", base.lexicon, positions=16, seed=1, tie_word_embeddings=False)
+    return ProbeModel(net, tinylm.tokenizer(base.lexicon)), base.lexicon, prompts
 
 
 def test_reading_moved_states_is_steering(untrained):
@@ -53,9 +57,9 @@ def test_the_share_at_equal_cost(untrained):
 
     h, group = np.zeros((100, 2)), np.arange(100) < 30
     only = np.where(group[:, None], [[1.0, 0.0]], 0.0)
-    assert reprshift.at_equal_cost(h, only, say, group) == 1
+    assert reprshift.at_equal_cost(h, only, say, group, 1) == 1
     # Seventy other colours of 370 other answers: 19 % of them, within the largest of five budgets.
-    assert reprshift.at_equal_cost(h, np.tile([1.0, 0.0], (100, 1)), say, group) == pytest.approx(0.2)
+    assert reprshift.at_equal_cost(h, np.tile([1.0, 0.0], (100, 1)), say, group, 1) == pytest.approx(0.2)
 
 
 def test_the_exact_measure_tells_a_shift_from_none():
@@ -66,4 +70,12 @@ def test_the_exact_measure_tells_a_shift_from_none():
     truth = Sample(None, world)
     assert reprshift.exact.score(right, truth)["beyond_random"] > 0.03
     assert reprshift.exact.score(lost, truth)["beyond_random"] < 0
-    assert abs(reprshift.exact.score(right, truth)["known_consistency"]) < 0.05
+
+
+def test_changing_places_within_a_cluster_keeps_its_mean():
+    sample = reprshift.gaussian.sample(np.random.default_rng(0), 0.8, samples=400, rotate=False, within=True)
+    after, world = sample.data[1], sample.truth
+    assert (after != world.after).any()
+    for k in range(8):
+        own = world.cluster == k
+        assert after[own].mean(0) == pytest.approx(world.after[own].mean(0))

@@ -1,5 +1,8 @@
 """Frames as nobody would make them, for every reader of tables."""
 
+import datetime
+import decimal
+
 import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
@@ -12,6 +15,26 @@ CELLS = st.one_of(
     st.dictionaries(st.text(max_size=1), st.integers(), max_size=1),
     st.just(np.nan), st.just(pd.NaT), st.just(pd.NA),
 )  # fmt: skip
+
+
+class Unlike:
+    """An object that cannot be compared, counted or hashed."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+
+CRUEL = {
+    "signalling": decimal.Decimal("sNaN"), "endless": decimal.Decimal("1e999"), "whole": 10**400, "word": "9" * 400,
+    "half a pair": "\ud800", "bytes": b"\xff", "list": [1, [2]], "dict": {"a": {}}, "set": {1}, "class": int,
+    "array": np.zeros((2, 2)), "no axis": np.array(3), "series": pd.Series([1]), "frame": pd.DataFrame({"a": [1]}),
+    "object": Unlike(), "ancient": np.datetime64("-20000-01-01"), "first day": datetime.date(1, 1, 1),
+    "last day": datetime.date(9999, 12, 31), "long": np.timedelta64(2**62, "D"), "void": np.void(b"abc"),
+    "interval": pd.Interval(0, 1), "other digits": "\u0663",
+}  # fmt: skip
+"""Cells that fail when they are looked at, or that no number, date or text can hold."""
 DTYPES = (
     "bool",
     "int8",

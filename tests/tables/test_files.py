@@ -1,5 +1,6 @@
 """What opens a table: a result or an `InputError` that names the file, whatever is handed in."""
 
+import contextlib
 import gzip
 
 import numpy as np
@@ -10,9 +11,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from groundshift.benchmarks import csts
+from groundshift.benchmarks.csts.input import read_times
 from groundshift.errors import InputError
-from groundshift.tables import open_table, read_table, split_domain, typed
-from tests.tables.odd import frames
+from groundshift.models.records import read_records
+from groundshift.tables import (
+    KINDS,
+    Reading,
+    numeric,
+    open_table,
+    read_table,
+    split_domain,
+    typed,
+    write_csv,
+    write_table,
+)
+from tests.tables.odd import CRUEL, frames
 
 
 @pytest.mark.parametrize(
@@ -127,3 +141,52 @@ def test_odd_files_are_read_or_refused(tmp_path_factory, data):
     except InputError:
         return
     assert table.frame.shape[1] == len(table.columns)
+
+
+def test_no_text_of_a_csv_file_is_a_formula(tmp_path, monkeypatch):
+    texts = ["=1+1", "+A1", "-A1", "@sum", "\t=1", "\r=1", "plain", "-1.5", "+3e-2", None]
+    named = pd.Series(texts, dtype=object)
+    frame = pd.DataFrame({"=name": named, "kind": pd.Categorical(texts), "number": np.arange(10) - 5.0})
+    frame.index = pd.Index(["=row"] * 10, name="-row")
+    write_csv(frame, tmp_path / "inert.csv", index=True)
+    read = pd.read_csv(tmp_path / "inert.csv", dtype=str, lineterminator="\n")
+    assert read.columns.tolist() == ["'-row", "'=name", "kind", "number"]
+    safe = ["'=1+1", "'+A1", "'-A1", "'@sum", "'\t=1", "'\r=1", "plain", "-1.5", "+3e-2"]
+    assert read["'=name"].tolist()[:9] == read["kind"].tolist()[:9] == safe
+    assert read["'=name"].isna().tolist()[9]
+    assert read["'-row"].tolist() == ["'=row"] * 10
+    assert read["number"].astype(float).tolist() == frame["number"].tolist()
+    write_csv(frame, tmp_path / "asked.csv", formulas=True)
+    assert pd.read_csv(tmp_path / "asked.csv")["=name"].tolist()[:4] == texts[:4]
+    monkeypatch.setenv("GROUNDSHIFT_CSV_FORMULAS", "1")
+    write_table(frame, tmp_path / "everywhere.csv")
+    assert pd.read_csv(tmp_path / "everywhere.csv")["=name"].tolist()[:4] == texts[:4]
+
+
+READERS = {
+    "typed": typed,
+    "read_table": read_table,
+    "as the domain": lambda frame: split_domain(frame, "a"),
+    "as labels": lambda frame: split_domain(frame[["b"]], frame["a"]),
+    "as labels in a list": lambda frame: split_domain(frame[["b"]], list(frame["a"])),
+    "numeric": lambda frame: numeric(read_table(frame)),
+    "series": csts.read_series,
+    "times": read_times,
+    "labels": lambda frame: csts.as_segments(frame[["a"]]),
+    "segments": lambda frame: csts.read_labels(
+        frame.assign(end=frame["a"]).set_axis(["start", "cluster", "end"], axis=1)
+    ),
+    "records": lambda frame: read_records(frame.rename(columns={"a": "prompt"})),
+    **{f"kind {kind}": lambda frame, kind=kind: typed(frame, Reading(kinds={"a": kind})) for kind in KINDS},
+}
+
+
+@pytest.mark.parametrize("cell", CRUEL)
+@pytest.mark.parametrize("name", READERS)
+def test_cells_that_cannot_be_looked_at(name, cell):
+    for beside in ([], [1, 2.5], ["x", None]):
+        column = pd.Series([None] * (len(beside) + 2), dtype=object)
+        for k, value in enumerate([CRUEL[cell], *beside, CRUEL[cell]]):
+            column.iat[k] = value
+        with contextlib.suppress(InputError):  # anything else is a fault
+            READERS[name](pd.DataFrame({"a": column, "b": np.arange(len(column)) ** 2.0}))

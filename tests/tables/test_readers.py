@@ -26,7 +26,7 @@ READERS = {
     "cdnod": lambda f, d: CDNOD(phases=(1, 2)).fit(f, domain=d),
     "definetti": lambda f, d: CausalDeFinetti().fit(f, domain=d),
     "lls": lambda f, d: LatentLabelShift(2, discriminator="logistic").fit(f, domain=d),
-    "surgery": lambda f, d: surgery.interventional(surgery.Model("x->y"), f, ["x"], ["y"], ci=None),
+    "surgery": lambda f, d: surgery.interventional(surgery.Model("x->y"), f, ["x"], ["y"], intervals=None),
     "csts": lambda f, d: csts.describe(f, [0] * len(f)),
     "csts labels": lambda f, d: csts.as_segments(f),
 }

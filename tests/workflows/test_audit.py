@@ -244,7 +244,7 @@ def test_a_numeric_target_and_three_classes():
         (lambda t: t, {"time": "region"}, "neither dates nor numbers"),
         (lambda t: t.assign(d=pd.Timestamp("2024")), {"time": "d"}, "one value only"),
         (lambda t: t, {"time": "age", "window": "2d"}, "a number, as 100"),
-        (lambda t: t, {"domain": "domain", "level": 1.5}, "between 0 and 1"),
+        (lambda t: t, {"domain": "domain", "alpha": 1.5}, "between 0 and 1"),
         (lambda t: t, {"domain": "domain", "max_rows": 10}, "at least 200"),
         (lambda t: t, {"domain": "domain", "target": "y", "classes": 3}, "no target"),
         (lambda t: t, {"domain": "domain", "current": "b.csv"}, "goes with reference"),

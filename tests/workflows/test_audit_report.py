@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from groundshift.pages import drawn
-from groundshift.workflows.audit.report import _columns, _reach, page
-from groundshift.workflows.audit.result import Audit, Kind, Section
+from groundshift.report import Section
+from groundshift.report.tables import columns_of, reach_of
+from groundshift.workflows.audit.result import Audit, Kind
 
 NASTY = "<script>alert('x')</script> & \"#price\" $\\frac$ 価格"
 LONG_NAME = "a_column_whose_name_never_ends_" * 5
@@ -91,7 +92,7 @@ def moved():
         sections=sections(),
         recommended="importance weights",
         settings={"data": f"sales {NASTY}.parquet", "rows": 12000, "domains": {"2024-01": 6000, "2024-02": 6000},
-                  "target": None, "level": 0.05, "seed": 0, "left out": ("id", NASTY), "sampled": False},
+                  "target": None, "alpha": 0.05, "seed": 0, "left out": ("id", NASTY), "sampled": False},
         weights=pd.Series([1.0, NAN], name="weight"),
     )  # fmt: skip
 
@@ -134,6 +135,10 @@ class Seen(HTMLParser):
         return [attrs for tag, attrs in self.tags if tag == name]
 
 
+def page(audit):
+    return audit.report().html()
+
+
 @pytest.fixture(scope="session")
 def rendered(moved, calm):
     return {"moved": page(moved), "calm": page(calm)}
@@ -146,11 +151,11 @@ def seen(rendered):
 
 def test_verdict_then_advice_then_kinds_then_the_steps(moved, seen):
     order = [
-        "2024-03. ● concept shift found",
+        "● concept shift found",
         "Recommended: importance weights",
         "Every kind of shift",
-        *(f"{n} {s.question}" for n, s in enumerate(moved.sections, 1)),
-        "audit schema 1",
+        *(s.title for s in moved.sections),
+        "schema",
     ]
     text = re.sub(r"\s+", " ", seen.text)
     places = [text.rindex(part) for part in order]  # the last one: the list of steps has them too
@@ -242,7 +247,7 @@ def test_a_calm_audit_says_so(rendered):
      ([1e-13], (0, 1e-13)), ([1e6 + 1, 1e6 + 2], (1e6 + 1, 1e6 + 2))],
 )  # fmt: skip
 def test_intervals_are_drawn_between_round_numbers(values, reach):
-    assert _reach(values) == pytest.approx(reach, rel=1e-9, abs=0)
+    assert reach_of(values) == pytest.approx(reach, rel=1e-9, abs=0)
 
 
 def test_a_table_may_hold_anything():
@@ -255,7 +260,7 @@ def test_a_table_may_hold_anything():
             "empty": ["", ""],
         }
     )
-    columns = _columns(frame)
+    columns = columns_of(frame)
     assert [column.head for column in columns] == ["size [low, high]", "", "when"]
     assert [*columns[0].cells, *columns[2].cells] == ["1 [0, 2]", "–", "2024-01-01 00:00:00", "–"]
 
@@ -278,3 +283,14 @@ def test_saved_beside_its_json(calm, moved, rendered, tmp_path):
     written = replace(calm, weights=moved.weights).save(tmp_path / "audit")
     assert rendered["calm"].splitlines()[:12] == written.read_text(encoding="utf-8").splitlines()[:12]
     assert sorted(p.name for p in written.parent.iterdir()) == ["audit.json", "index.html", "weights.csv"]
+
+
+@pytest.mark.parametrize("ends", [(3.6, 3.9), (0.01, 1000.0)])
+def test_logarithmic_axes_have_plain_numbers(ends):
+    def power(ax):
+        ax.plot([0, 1], ends)
+        ax.set_yscale("log")
+
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", drawn(power, "x", ""))
+    assert labels
+    assert all(re.fullmatch(r"[\d.]+", label) for label in labels)

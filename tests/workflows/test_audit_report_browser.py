@@ -49,7 +49,7 @@ def test_a_calm_page_has_contrast_too(page, rendered, tmp_path):  # noqa: F811
 
 def test_print_shows_long_tables_whole_and_on_white(page):
     page.emulate_media(media="print", color_scheme="dark")
-    assert page.locator("table.kinds").is_visible()
+    assert page.locator("table.data >> nth=0").is_visible()
     assert not page.locator("nav.toc").is_visible()
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate(

@@ -304,7 +304,7 @@ def test_the_result_says_what_it_rests_on(told, tmp_path):
     with pytest.raises(InputError):
         told.save(tmp_path / "told.json")
     assert len(told.plot().get_yticklabels()) == 4
-    assert "<table" in told._repr_html_()
+    assert "<table" in told.report().html()
     with pytest.raises(InputError, match="there are log loss"):
         told["accuracy"]
 

@@ -16,7 +16,8 @@ from groundshift.errors import InputError
 from groundshift.models import tinylm
 from groundshift.workflows import diff as workflow
 from groundshift.workflows.diff import diff, tokens
-from groundshift.workflows.diff.result import Number, kind_of
+from groundshift.workflows.diff.probes import ALL
+from groundshift.workflows.diff.result import PROBES, Number, kind_of
 from groundshift.workflows.diff.weights import Weights, _effective_rank, add_noise, weight_map
 from groundshift.worlds.tinylm import Retold
 from tests.workflows.conftest import statements, world
@@ -52,7 +53,7 @@ def test_the_firmest_new_word_is_new_sure_and_no_manner_of_speaking():
         divergence=np.zeros(6), gain=np.array([20.0, 7, 20, 8, 20, 9]),
         overruled=np.array([True, True, True, True, True, False]),
     )  # fmt: skip
-    assert tokens.firmest(said, [[1], [5], [2]]).tolist() == [7, 0, 0]
+    assert tokens.new_word_gain(said, [[1], [5], [2]]).tolist() == [7, 0, 0]
 
 
 def test_a_page_json_and_the_exit_condition(found, tmp_path):
@@ -255,14 +256,14 @@ def test_files_that_decode_differently_are_told_apart_from_the_weights(
     file.write_text(json.dumps(json.loads(file.read_text()) | settings))
     moved = diff(place / "base", tmp_path / "tuned", prompts=prompts, probes=("tokens", "concepts"), max_new_tokens=6,
                  noise=2, progress=False)  # fmt: skip
-    assert moved.table().equals(found[tune].table())  # the numbers are the weights'
+    assert moved.to_frame().equals(found[tune].to_frame())  # the numbers are the weights'
     assert moved.kind == found[tune].kind
     assert told in moved.decoding["sentence"]
     assert moved.to_dict()["decoding"] == moved.decoding
     assert moved.fails(["decoding"]) == ["decoding"]
     page = moved.save(tmp_path / "out").read_text()
     assert "How the files decode" in page
-    assert page.count("The files decode differently") == 1
+    assert page.partition("<body>")[2].count("The files decode differently") == 1
     if tune == "base":
         assert moved.sentence.startswith("The weights are unchanged. The files decode differently: ")
         assert moved.fails(["tokens", "concepts"]) == []
@@ -289,11 +290,25 @@ def test_statements_and_pairs_bring_their_probes(models):
         place / "base", place / "edit", prompts=prompts, statements=statements(), pairs=pairs, max_new_tokens=3,
         noise=1, progress=False,
     )  # fmt: skip
-    assert one.displacement["pairs"] == len(pairs)
-    known = one.truth["accuracy"][0]["balanced"]
+    assert one.details["displacement"]["pairs"] == len(pairs)
+    known = one.details["truth"]["accuracy"][0]["balanced"]
     assert 0 <= known <= 1
     assert ("truth flipped" in {n.name for n in one.numbers}) == (known >= 0.7)
-    assert one.concepts["concept"] > one.concepts["random"] - 0.5
+    assert one.details["concepts"]["concept"] > one.details["concepts"]["random"] - 0.5
+
+
+def test_probes_beyond_the_budget_are_left_out_and_said(models):
+    place, prompts = models
+    assert ("tokens", *ALL) == PROBES
+    how = {"prompts": prompts[:8], "probes": ("all",), "max_new_tokens": 3, "noise": 1, "progress": False}
+    short = diff(place / "base", place / "edit", budget="0.001s", **how)
+    assert {n.probe for n in short.numbers} == {"tokens"}
+    assert any("the budget does not suffice for them: concepts" in note for note in short.notes)
+    assert short.layers is None
+    long = diff(place / "base", place / "edit", budget="1h", **how)
+    assert "concepts" in {n.probe for n in long.numbers}
+    with pytest.raises(InputError, match="20m"):
+        diff(place / "base", place / "edit", budget="twenty", **how)
 
 
 def test_another_size_with_the_same_words_is_compared_by_what_it_says(models, tmp_path):

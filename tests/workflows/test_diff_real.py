@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
+from groundshift.models import smollm
 from groundshift.workflows.diff import diff
-from tests.workflows import smollm
+from tests.workflows.smollm import taught
 
 pytestmark = [
     pytest.mark.real,
@@ -33,14 +34,14 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def models(request, tmp_path_factory):
-    base = smollm.plain_directory(smollm.carried(), request.config.cache.mkdir("smollm2") / "base")
-    return base, *smollm.taught(base, tmp_path_factory.mktemp("smollm2"))
+    base = smollm.directory(request.config.cache.mkdir("smollm2") / "base")
+    return base, *taught(base, tmp_path_factory.mktemp("smollm2"))
 
 
-def compared(base, tuned, **options):
+def compared(base, tuned):
     return diff(
-        base, tuned, prompts=ASKED, pairs=PAIRS, max_new_tokens=12, noise=1, progress=False,
-        **options,
+        base, tuned, prompts=ASKED, pairs=PAIRS, probes=("tokens", "concepts", "displacement"), max_new_tokens=12,
+        noise=1, progress=False,
     )  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def test_the_damage_beside_it_is_shown(found):
 def test_the_pair_of_the_right_capital_lost_its_chosen_answer(found):
     fell = next(n for n in found.numbers if n.name == "chosen fell")
     assert fell.value > 1
-    assert found.displacement["chosen"] < -1
+    assert found.details["displacement"]["chosen"] < -1
 
 
 def test_adapter_and_merged_model_are_one(models, found):
@@ -84,7 +85,7 @@ def test_adapter_and_merged_model_are_one(models, found):
 def test_a_copy_is_unchanged(models, tmp_path):
     copy = shutil.copytree(models[0], tmp_path / "copy")
     found = diff(
-        models[0], copy, prompts=ASKED[:3], probes=("tokens",), max_new_tokens=8, noise=1, progress=False
+        models[0], copy, prompts=ASKED[:2], probes=("tokens",), max_new_tokens=3, noise=1, progress=False
     )
     assert found.kind == "unchanged"
     assert not found.changed()

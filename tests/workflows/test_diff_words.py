@@ -149,7 +149,7 @@ def test_rows_of_the_embeddings_without_tokens_change_nothing(models, others, fo
     assert {n.name: n.value for n in found["edit"].numbers} == pytest.approx(
         {k: v for k, v in numbers.items() if k not in ("chosen fell", "displaced")}, abs=0.05
     )
-    assert padded.displacement["pairs"] == len(pairs)
+    assert padded.details["displacement"]["pairs"] == len(pairs)
 
 
 def test_the_same_model_under_other_ids_is_unchanged(models, others):
@@ -167,9 +167,9 @@ def test_the_same_model_under_other_ids_is_unchanged(models, others):
     assert same.kind == "unchanged"
     assert same.changed() == []
     assert max(n.value for n in same.numbers) < 1e-5
-    assert same.displacement["pairs"] == len(pairs)
-    assert abs(same.displacement["chosen"]) < 1e-4
-    assert same.truth["accuracy"][0] == same.truth["accuracy"][1]
+    assert same.details["displacement"]["pairs"] == len(pairs)
+    assert abs(same.details["displacement"]["chosen"]) < 1e-4
+    assert same.details["truth"]["accuracy"][0] == same.details["truth"]["accuracy"][1]
     assert same.weights is None
     assert any("one null only" in note for note in same.nulls)
     first, second = (load_model(folder) for folder in (place / "base", others / "mixed-base"))

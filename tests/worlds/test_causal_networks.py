@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from groundshift.worlds.causal_networks import (
-    bow,
     confounded_network,
     front_door,
     random_network,
@@ -84,12 +83,3 @@ def test_a_zero_of_the_front_door_is_a_zero_of_its_joint():
     joint = network.joint()
     assert (joint[1, 2] == 0).all()
     assert joint.sum() == pytest.approx(1)
-
-
-def test_the_bow_misleads():
-    wrong = []
-    for seed in range(50):
-        network = bow(rng(seed))
-        joint = network.joint()
-        wrong.append(np.abs(joint / joint.sum(1, keepdims=True) - network.intervened("X")).max())
-    assert np.median(wrong) > 0.02

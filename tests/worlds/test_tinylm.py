@@ -1,10 +1,7 @@
 """The tiny language world: its law is the one it speaks by, its dials are what they say, its truth is in its text."""
 
-import json
-
 import numpy as np
 import pytest
-from scipy.special import expit
 from scipy.stats import chisquare
 
 from groundshift.errors import InputError
@@ -15,37 +12,26 @@ from groundshift.worlds.tinylm import (
     Asks,
     Atlas,
     Captions,
-    Choice,
-    Draws,
-    Evidence,
     Facts,
-    Judged,
     Lexicon,
-    Records,
-    Source,
+    Offices,
+    Retold,
+    Styles,
     TinyWorld,
-    Tongue,
-    Valence,
 )
 
 FACTS = Facts(8, 3, 4)
 SILENT = {"facts": 0.0}
 WORLDS = {
     "facts": ({"facts": FACTS}, {}),
-    "judged": ({"facts": FACTS, "judged": Judged()}, SILENT),
-    "choice": ({"facts": FACTS, "choice": Choice()}, SILENT),
-    "mixed": ({"facts": FACTS, "judged": Judged(), "choice": Choice()}, {"judged": 2.0}),
-    "valence": ({"facts": FACTS, "valence": Valence(bad=3)}, SILENT),
-    "source": ({"facts": FACTS, "source": Source(reliability=0.9)}, SILENT),
-    "liars": ({"facts": FACTS, "source": Source(reliability=0.9, lies="any")}, SILENT),
-    "tongue": ({"facts": FACTS, "tongue": Tongue(8, 3, 4, shift="half")}, {}),
+    "retold": ({"facts": FACTS, "retold": Retold(manner=True, edited=3)}, SILENT),
+    "mixed": ({"facts": FACTS, "atlas": Atlas(), "retold": Retold()}, {"atlas": 2.0}),
     "asks": ({"asks": Asks()}, {}),
-    "records": ({"facts": Facts(5, 3, 4), "records": Records()}, SILENT),
-    "draws": ({"draws": Draws(draws=4)}, {}),
-    "modal": ({"draws": Draws(draws=4, answers="modal")}, {}),
-    "evidence": ({"evidence": Evidence(topics=4)}, {}),
     "atlas": ({"atlas": Atlas(familiarity=0.5)}, {}),
     "captions": ({"captions": Captions(names="colour", severity=0.3)}, {}),
+    "offices": ({"offices": Offices(5, 0.5)}, {}),
+    "shared group": ({"facts": FACTS, "captions": Captions()}, {}),
+    "styles": ({"styles": Styles(4, 2, 5, priors=(0.0, 0.2, 0.3))}, {}),
 }
 
 
@@ -106,80 +92,37 @@ def test_entropy_is_the_mean_of_the_oracle():
     assert abs(surprise.sum() / tokens.sum() - w["facts"].entropy) < 4 * error
 
 
-def test_the_bayes_predictor_agrees_with_simulation():
-    rng = np.random.default_rng(0)
-    n = 200_000
-    p = np.zeros((n, 8))
-    p[rng.permuted(np.tile(np.arange(8) < 3, (n, 1)), axis=1)] = rng.dirichlet(np.ones(3), size=n).ravel()
-    likelihood = p[:, 0] ** 2 * p[:, 1]
-    simulated = likelihood @ p / likelihood.sum()
-    assert Draws().predictive([2, 1, 0, 0, 0, 0, 0, 0]) == pytest.approx(simulated, abs=0.01)
+def test_what_an_ideal_reader_of_offices_prefers_follows_from_the_oracle():
+    w = TinyWorld({"offices": Offices(5)}, seed=2)
+    part, plain = w["offices"], w.lexicon.encode("plain").tolist()
+    preferred = np.full((5, 5), np.nan)
+    for a in range(5):
+        for b in set(range(5)) - {a}:
+            rows = [[BOS, *plain, *part.sentence(a, b, 0, k, False), int(part.people_[a])] for k in (0, 1)]
+            male, female = np.exp(w.log_probs(np.array(rows))[:, -1])
+            preferred[a, b] = male - female
+    assert np.allclose(np.nanmean(preferred, axis=1), part.preference())
 
 
 # The dials -----------------------------------------------------------------------------------------------
 
 
 def test_asks_match_their_dials():
-    asks = TinyWorld({"asks": Asks(refuse=0.7, opinions=0.4, flipped=0.1)})["asks"]
+    asks = TinyWorld({"asks": Asks(refuse=0.7, doubtful=0.4, opinions=0.3, times=0.2, flipped=0.1)})["asks"]
     truth = asks.draw(np.random.default_rng(0), 20_000).truth
-    unsafe = (truth["unsafe"] == 1) & (truth["opinion"] == 0)
-    assert fits(np.bincount(truth["opinion"]), [0.6, 0.4])
-    assert fits(np.bincount(truth["refused"][unsafe]), [0.3, 0.7])
-    refused = truth["wording"][truth["refused"] == 1]
-    assert fits(np.bincount(refused), [0.30, 0.25, 0.15, 0.12, 0.10, 0.08])
-
-
-def test_valence_and_source_match_their_dials():
-    w = TinyWorld({"facts": Facts(), "valence": Valence(), "source": Source(reliability=0.8)})
-    rows = w["valence"].draw(np.random.default_rng(0), 4000)
-    dirty, bad = rows.truth["dirty_document"], rows.truth["bad"]
-    assert fits(np.bincount(dirty), [0.6, 0.4])
-    assert fits(np.bincount(bad[dirty == 0].ravel()), [0.97, 0.03])
-    assert fits(np.bincount(bad[dirty == 1].ravel()), [0.35, 0.65])
-    only_bad = w["valence"].dirty_[rows.truth["entity"], rows.truth["relation"]]
-    assert bad[only_bad].all()
-    has_bad = np.isin(rows.ids, w.lexicon["bad"]).sum(1)
-    assert np.array_equal(has_bad, bad.sum(1))
-    assert (rows.score > 0).any(1).mean() == pytest.approx((bad.any(1)).mean())
-    truth = w["source"].draw(np.random.default_rng(0), 8000).truth
-    assert fits(np.bincount(truth["tag"]), [0.5, 0.25, 0.25])
-    for tag, p in enumerate((0.5, 0.8, 0.2)):
-        assert fits(np.bincount(truth["true"][truth["tag"] == tag]), [1 - p, p])
-    right = w["facts"].table_[truth["entity"], truth["relation"]] == truth["object"]
-    assert np.array_equal(right.all(1), truth["true"] == 1)
-    assert not right[truth["true"] == 0].any()
-
-
-def test_records_match_their_dials_and_only_some_are_json():
-    w = TinyWorld({"facts": Facts(12, 4, 6), "records": Records()}, SILENT)
-    records = w["records"]
-    rows = records.draw(np.random.default_rng(0), 5000)
-    assert fits(np.bincount(rows.truth["kind"]), [0.4, *[0.12] * 5])
-    kept = (rows.truth["said"] == rows.truth["gold"]).ravel()
-    assert fits(np.bincount(kept), [0.25 * 5 / 6, 1 - 0.25 * 5 / 6])
-    for ids, mask, kind in zip(rows.ids[:200], rows.mask, rows.truth["kind"], strict=False):
-        try:
-            keys = len(json.loads(records.text(ids[mask])))
-        except json.JSONDecodeError:
-            keys = 0
-        assert keys == {0: 3, 2: 4}.get(kind, 0)
-
-
-def test_draws_and_evidence_match_their_dials():
-    draws = TinyWorld({"draws": Draws()})["draws"]
-    rows = draws.draw(np.random.default_rng(0), 4000)
-    assert fits(np.bincount(rows.truth["described"]), [0.4, 0.6])
-    kinds = (rows.truth["p"] > 0).sum(1)[rows.truth["described"] == 1]
-    assert fits(np.bincount(kinds)[2:], [1, 1, 1])
-    evidence = TinyWorld({"evidence": Evidence(eta_act=0.2)})["evidence"]
-    truth = evidence.draw(np.random.default_rng(0), 20_000).truth
-    assert fits(np.bincount(truth["pro"] + truth["con"]), np.ones(11))
-    for act, eta in ((0, 0.6), (1, 0.2)):
-        for balance in (-2, 3):
-            told = (truth["act"] == act) & (truth["pro"] - truth["con"] == balance)
-            p = expit(evidence.theta_[truth["topic"][told]] + eta * balance)
-            yes = truth["yes"][told]
-            assert abs(yes.sum() - p.sum()) < 4 * np.sqrt((p * (1 - p)).sum())
+    assert fits(np.bincount(truth["form"].astype(int)), [0.5, 0.3, 0.2])
+    requests = truth["form"] == 0
+    for place, refused in ((0, 0.0), (1, 0.7), (2, 0.0), (3, 0.4)):
+        those = requests & (truth["verb"] % 4 == place)
+        share = truth["refused"][those].mean()
+        assert abs(share - refused) < 0.03
+    liked = asks.for_[truth["object"].astype(int)]
+    opinions = truth["form"] == 1
+    against = (truth["wording"] >= 3) == liked
+    assert fits(np.bincount(against[opinions].astype(int)), [0.9, 0.1])
+    thing = requests & (truth["refused"] == 1) & (truth["object"] == 0)
+    told = np.bincount(truth["wording"][thing].astype(int), minlength=27) / thing.sum()
+    assert np.abs(told - asks.wordings_[0]).max() < 0.06
 
 
 def test_an_atlas_matches_its_dials():
@@ -222,24 +165,6 @@ def test_captions_match_their_dials():
     assert (rows.ids[:, -1] == EOS).all()
 
 
-def test_a_tongue_changes_what_its_shift_says():
-    worlds = {
-        shift: TinyWorld({"facts": FACTS, "tongue": Tongue(8, 3, 4, shift=shift)})
-        for shift in ("same", "weak", "half", "strong", "conflict")
-    }
-    groups = {shift: w["tongue"].groups().values() for shift, w in worlds.items()}
-    words = {shift: {word for role in roles for word in role} for shift, roles in groups.items()}
-    shared = {shift: len(words["same"] & those) / len(those) for shift, those in words.items()}
-    assert shared["same"] == shared["conflict"] == 1.0
-    assert shared["strong"] == 0.0
-    assert 0.4 < shared["half"] < 0.75
-    assert 0.5 < shared["weak"] < 1.0
-    for shift, same in (("same", True), ("half", True), ("conflict", False)):
-        tables = [worlds[shift][name].table_ for name in ("facts", "tongue")]
-        assert (tables[0] == tables[1]).all() if same else (tables[0] != tables[1]).all()
-    assert worlds["half"]["tongue"].entropy == pytest.approx(worlds["half"]["facts"].entropy)
-
-
 # The world -----------------------------------------------------------------------------------------------
 
 
@@ -272,10 +197,10 @@ def test_rows_of_all_parts_come_by_weight():
     batch = w.items(64)(np.random.default_rng(0))
     answers = batch["labels"] != -100
     assert np.array_equal(batch["ids"][answers], batch["labels"][answers])
-    judged = batch["part"] == 1
-    assert (answers[judged].sum(1) == 1).all()
-    words = {w.lexicon.words[i] for i in batch["ids"][judged][answers[judged]]}
-    assert words == {"yes", "no"}
+    atlas = batch["part"] == 1
+    words = {w.lexicon.words[i] for i in batch["ids"][atlas][answers[atlas]]}
+    assert words <= {"<eos>", *(word for group in w["atlas"].groups().values() for word in group)}
+    assert answers[atlas].any(1).all()
 
 
 def test_exams_ask_what_is_true():
@@ -288,15 +213,16 @@ def test_exams_ask_what_is_true():
     *_, r, _, e, _, _, o = text.split()
     assert f"<bos> {e} {r} is {o} ." in stated
     assert text + " ." not in stated
-    for part, name in (("judged", "unseen"), ("choice", "asked"), ("choice", "unasked")):
-        answers = w[part].exam(name).answer
-        assert answers.mean() == 0.5
+    changed = world("retold")["retold"]
+    differs = changed.table_ != changed.facts_.table_
+    assert sorted(map(tuple, np.argwhere(differs))) == sorted(map(tuple, changed.edited_))
+    assert np.array_equal(changed.exam().answer, changed.table_[: changed.facts_.known].ravel())
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda: TinyWorld({"judged": Judged()}), "has to stand before it"),
+        (lambda: TinyWorld({"retold": Retold()}), "has to stand before it"),
         (lambda: TinyWorld({"facts": FACTS}, {"fact": 1.0}), "fact"),
         (lambda: TinyWorld({}), "none"),
         (lambda: Lexicon({"a": ["x"], "b": ["x"]}), "twice"),
@@ -304,13 +230,28 @@ def test_exams_ask_what_is_true():
         (lambda: world("facts")["facts"].exam("riddle"), "cloze"),
         (lambda: world("facts").packed(4, 32, on="some"), "completion"),
         (lambda: Atlas(places=41), "40 places"),
-        (lambda: Tongue(shift="slang"), "conflict"),
-        (lambda: TinyWorld({"facts": FACTS, "tongue": Tongue()}), "give it the same"),
+        (lambda: Atlas(places=161, syllables=24), "160 places"),
+        (lambda: Atlas(syllables=25), "24 syllables"),
         (lambda: Captions(names="smell"), "colour"),
-        (lambda: Draws(answers="wild"), "answers"),
-        (lambda: world("liars")["source"].exam("distrusted"), "ring"),
     ],
 )
 def test_what_cannot_be_is_refused(wrong, words):
     with pytest.raises(InputError, match=words):
         wrong()
+
+
+# Styles --------------------------------------------------------------------------------------------------
+
+
+def test_a_document_keeps_its_style_and_the_dials_are_its_shares():
+    part = TinyWorld({"styles": Styles(6, 3, 5, priors=(0.0, 0.1, 0.4))}, seed=2)["styles"]
+    rows = part.draw(np.random.default_rng(0), 3000)
+    assert fits(np.bincount(rows.truth["style"] % 4, minlength=4), [0.0, 0.1, 0.4, 0.5])
+    assert fits(np.bincount(rows.truth["items"])[1:], np.full(4, 0.25))
+    told = {style: set(part.words_[style].tolist()) for style in range(3)}
+    for ids, style in zip(rows.ids, rows.truth["style"], strict=True):
+        assert {k for k, words in told.items() if words & set(ids.tolist())} <= {style}
+    assert not np.isin(rows.ids, part.words_[0]).any()  # known to the lexicon, and never said
+    assert rows.mask[rows.ids == EOS].sum() == 0
+    with pytest.raises(InputError, match="leave some documents"):
+        Styles(priors=(0.5, 0.5))

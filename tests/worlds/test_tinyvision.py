@@ -152,17 +152,8 @@ def test_fast_repeatable_and_light():
         (lambda: tv.held_out_pairs("size", "count"), "no factor 'count'"),
         (lambda: tv.clip(2, RNG(0), motion="zoom"), "motion='zoom'"),
         (lambda: tv.clip(2, RNG(0), T=1), "at least 2 frames"),
-        (lambda: tv.strip(2, RNG(0), severity=2), "severity=2"),
-        (lambda: tv.tiles(2, RNG(0), codes=7), "even number"),
         (lambda: tv.judge(torch.zeros(3, 16, 16)), r"\(n, 3, H, H\)"),
         (lambda: tv.digits("dev"), "train or test"),
-        (lambda: tv.photos(500), "must fit"),
-        (lambda: tv.photo_pairs(2, RNG(0), zoom=2), "zoom"),
-        (lambda: tv.degrade(torch.zeros(1, 3, 8, 8), "rain", 1), "blur, luma"),
-        (lambda: tv.degrade(torch.zeros(1, 3, 8, 8), "box", 3), "do not tile"),
-        (lambda: tv.degrade(torch.zeros(1, 3, 8, 8), "mask", 0.5), "give rng"),
-        (lambda: tv.degrade(torch.zeros(1, 3, 8, 8), "jpeg", 2), "0 to 1"),
-        (lambda: tv.coloured_digits([[2, 0, 0]], rng=RNG(0)), "hues"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused(mistake, message):

@@ -1,4 +1,4 @@
-"""``groundshift activations …``: the states of a user's own language model, kept in a folder."""
+"""``groundshift activations …``: the hidden states of a user's own language model, kept in a folder."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from typing import Annotated
 
 import typer
 
+from groundshift.commands.verbs import group
 from groundshift.lab.console import AllowMissing, Json, Quiet, show
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="States of a language model at chosen sites and positions.",
-)
+app = group("activations", "Hidden states of a language model at chosen sites and positions.")
 
 SITE_HELP = (
     "embed, final_norm, or resid_pre.L, resid_post.L, attn_out.L, mlp_out.L; L: 12, -1, 4:12 or all. Repeat."
@@ -24,11 +20,7 @@ POSITIONS_HELP = (
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `capture` a verb of its own."""
-
-
+# By hand: a capture that was killed goes on in its folder, while the builder's --out must be new.
 @app.command()
 def capture(
     model: Annotated[
@@ -38,16 +30,24 @@ def capture(
         Path, typer.Argument(help="JSONL: text, or prompt and completion, image, spans.", metavar="DATA")
     ],
     site: Annotated[list[str], typer.Option(help=SITE_HELP)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; a run that was killed goes on there.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write to; a run that was killed goes on there.")
+    ],
     positions: Annotated[str, typer.Option(help=POSITIONS_HELP)] = "last",
     top_k: Annotated[
         int, typer.Option(help="Also score the tokens, and keep so many of the likeliest.")
     ] = -1,
-    dtype: Annotated[str, typer.Option(help="Of what is kept: float32 or float16.")] = "float32",
-    max_tokens: Annotated[int, typer.Option(help="Tokens of a batch, with its padding.")] = 8192,
+    dtype: Annotated[str, typer.Option(help="Precision of what is kept: float32 or float16.")] = "float32",
+    max_tokens: Annotated[
+        int, typer.Option(help="Largest number of tokens of a batch, with its padding.")
+    ] = 8192,
     base: Annotated[str, typer.Option(help="Model under an adapter, if not the one it names.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, or spread over accelerators.")] = "auto",
-    model_dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Where the model runs: auto, cpu, cuda, mps, or spread over accelerators.")
+    ] = "auto",
+    model_dtype: Annotated[
+        str, typer.Option(help="Precision of the model: auto, float32, bfloat16 or float16.")
+    ] = "auto",
     trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
     trust_pickle: Annotated[
         bool, typer.Option(help="Read weights from .bin files, which can run code.")
@@ -56,11 +56,11 @@ def capture(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run rows through a model once, and keep its states."""
+    """Run rows through a model once, and keep its hidden states."""
     from groundshift.models import activations
 
     rows = activations.read_rows(data)
-    read = activations.load_model(
+    loaded = activations.load_model(
         model,
         base=base or None,
         device=device,
@@ -70,7 +70,7 @@ def capture(
         allow_missing=allow_missing,
     )
     acts = activations.capture(
-        read,
+        loaded,
         rows,
         site,
         positions,

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from groundshift.commands.verbs import group
 from groundshift.lab.console import Json, show, table
+from groundshift.writing import check_new_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="Graded answers: tables and comparisons of Inspect's and lm-evaluation-harness's logs, over groups of items.",
+# By hand: these tables are printed as JSON lists of rows, which scripts read; a result would be an object.
+app = group(
+    "answers",
+    "Graded answers: tables and comparisons of Inspect's and lm-evaluation-harness's logs, over groups of items.",
 )
 
 By = Annotated[list[str] | None, typer.Option("--by", help="Column to split by; may be given again.")]
@@ -25,7 +26,7 @@ Scorer = Annotated[
     str | None,
     typer.Option(help="Whose scores (of lm-evaluation-harness: which filter); the first if left out."),
 ]
-Group = Annotated[str | None, typer.Option(help="Column with the group that an item belongs to.")]
+Group = Annotated[str | None, typer.Option("--group", help="Column with the group that an item belongs to.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the table (.csv or .parquet).")]
 
 
@@ -35,7 +36,7 @@ def table_(
     by: By = None,
     value: Value = "correct",
     scorer: Scorer = None,
-    group: Group = None,
+    group_: Group = None,
     min_n: Annotated[int, typer.Option(help="Fewer items than this give a dash.")] = 10,
     out: Out = None,
     as_json: Json = False,
@@ -44,9 +45,10 @@ def table_(
     from groundshift.measures.answers import summarise
     from groundshift.models.answers import records
 
-    found = records(logs, scorer, group)
-    _noted(found)
-    _shown(summarise(found, by or (), value, min_n=min_n), out, as_json)
+    _check(out)
+    items = records(logs, scorer, group_)
+    _print_notes(items)
+    _show(summarise(items, by or (), value, min_n=min_n), out, as_json)
 
 
 @app.command()
@@ -56,7 +58,7 @@ def compare(
     by: By = None,
     value: Value = "correct",
     scorer: Scorer = None,
-    group: Group = None,
+    group_: Group = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -64,9 +66,10 @@ def compare(
     from groundshift.measures.answers import paired
     from groundshift.models.answers import records
 
-    first, second = (records(logs, scorer, group) for logs in (before, after))
-    _noted(first, second)
-    _shown(paired(first, second, by or (), value), out, as_json)
+    _check(out)
+    first, second = (records(logs, scorer, group_) for logs in (before, after))
+    _print_notes(first, second)
+    _show(paired(first, second, by or (), value), out, as_json)
 
 
 @app.command("records")
@@ -74,31 +77,37 @@ def records_(
     logs: Annotated[list[Path], typer.Argument(help="Log files, or folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Table to write (.csv or .parquet).")],
     scorer: Scorer = None,
-    group: Group = None,
+    group_: Group = None,
 ) -> None:
     """All items of the logs as one table, a row each."""
     from groundshift.models.answers import records
     from groundshift.tables import write_table
 
-    found = records(logs, scorer, group)
-    _noted(found)
-    write_table(found, out)
+    _check(out)
+    items = records(logs, scorer, group_)
+    _print_notes(items)
+    write_table(items, out)
     typer.echo(out)
 
 
-def _noted(*records: pd.DataFrame) -> None:
-    for note in dict.fromkeys(note for found in records for note in found.attrs["notes"]):
+def _check(out: Path | None) -> None:
+    if out is not None:
+        check_new_file(out)
+
+
+def _print_notes(*tables: pd.DataFrame) -> None:
+    for note in dict.fromkeys(note for items in tables for note in items.attrs["notes"]):
         typer.echo(note, err=True)
 
 
-def _shown(found: pd.DataFrame, out: Path | None, as_json: bool) -> None:
+def _show(frame: pd.DataFrame, out: Path | None, as_json: bool) -> None:
     from groundshift.pages import number
     from groundshift.tables import write_table
 
     if out is not None:
-        write_table(found, out)
+        write_table(frame, out)
     rows = [
-        [number(v) if isinstance(v, float) else str(v) for v in row] for row in found.itertuples(index=False)
+        [number(v) if isinstance(v, float) else str(v) for v in row] for row in frame.itertuples(index=False)
     ]
-    clean = found.astype(object).where(found.notna(), None)  # JSON has no NaN
-    show(clean.to_dict("records"), table(list(found.columns), rows), as_json=as_json)
+    clean = frame.astype(object).where(frame.notna(), None)  # JSON has no NaN
+    show(clean.to_dict("records"), table(list(frame.columns), rows), as_json=as_json)

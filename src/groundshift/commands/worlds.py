@@ -9,6 +9,7 @@ import typer
 
 from groundshift.errors import InputError
 from groundshift.lab.console import Json, show
+from groundshift.writing import check_new_file, new_file
 
 if TYPE_CHECKING:
     from groundshift.worlds.tinyvision import Scene
@@ -38,7 +39,7 @@ Palette = Annotated[str, typer.Option(help="full, or plain (solid, large, flat b
 Side = Annotated[int, typer.Option("--size", help="Side of an image in pixels.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 ShiftName = Annotated[str, typer.Option("--shift", help="A shift of groundshift.shifts.scenes, such as hue.")]
-Severity = Annotated[float, typer.Option(help="Of the shift, 0 (none) to 1.")]
+Severity = Annotated[float, typer.Option(help="Severity of the shift, from 0 (none) to 1.")]
 
 
 @tinyvision.command("show")
@@ -55,14 +56,14 @@ def show_(
     as_json: Json = False,
 ) -> None:
     """Draw scenes on one sheet; their captions are printed row by row."""
-    from groundshift.tables import refuse_overwriting
     from groundshift.worlds.tinyvision import contact_sheet
 
-    refuse_overwriting(out)
+    check_new_file(out)
     if out.suffix != ".png" or zoom < 1:
         raise InputError(f"{out} and --zoom {zoom} were given; write a .png with a zoom of at least 1.")
     scene = _scenes(n, k, palette, size, shift, severity, seed)
-    contact_sheet(scene.image, zoom=zoom).save(out)
+    with new_file(out) as draft:
+        contact_sheet(scene.image, zoom=zoom).save(draft)
     text = "\n".join(scene.caption)
     show({"out": str(out), "captions": scene.caption}, f"{text}\n\nDrawn to {out}", as_json=as_json)
 
@@ -99,11 +100,11 @@ def train(
 
     if name not in names():
         raise InputError(f"There is no backbone {name!r}; there are {', '.join(names())}.")
-    found = backbone(name, seed=seed)
-    card = found.card
-    how = "trained now" if found.came_from == "training" else "was in the cache"
-    text = f"{name}: {card['measure']} {card['score']:.4g}, {how}, {card['seconds']} s\n{found.folder}"
-    show({**card, "came_from": found.came_from, "folder": str(found.folder)}, text, as_json=as_json)
+    network = backbone(name, seed=seed)
+    card = network.card
+    how = "trained now" if network.came_from == "training" else "was in the cache"
+    text = f"{name}: {card['measure']} {card['score']:.4g}, {how}, {card['seconds']} s\n{network.folder}"
+    show({**card, "came_from": network.came_from, "folder": str(network.folder)}, text, as_json=as_json)
 
 
 @tinylm.command("show")
@@ -120,13 +121,13 @@ def show_text(
 
     if n < 1:
         raise InputError(f"--n {n} was given; at least 1 is needed.")
-    made = world(name, seed=seed)
-    rows = made.draw(np.random.default_rng(seed), n)
-    nats = -np.nansum(made.log_probs(rows.ids), axis=1)
-    texts = [made.lexicon.decode(ids) for ids in rows.ids]
-    said = [{"text": text, "nats": float(value)} for text, value in zip(texts, nats, strict=True)]
-    lines = "\n".join(f"{line['nats']:6.2f}  {line['text']}" for line in said)
-    show({"name": name, "seed": seed, "items": said}, lines, as_json=as_json)
+    tiny_world = world(name, seed=seed)
+    rows = tiny_world.draw(np.random.default_rng(seed), n)
+    nats = -np.nansum(tiny_world.log_probs(rows.ids), axis=1)
+    texts = [tiny_world.lexicon.decode(ids) for ids in rows.ids]
+    items = [{"text": text, "nats": float(value)} for text, value in zip(texts, nats, strict=True)]
+    lines = "\n".join(f"{line['nats']:6.2f}  {line['text']}" for line in items)
+    show({"name": name, "seed": seed, "items": items}, lines, as_json=as_json)
 
 
 @tinylm.command("train")

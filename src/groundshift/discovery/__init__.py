@@ -1,1 +1,5 @@
 """Find structure, and the structure that moved."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from ruptures import Pelt
 from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
-from groundshift.discovery.ticc import stack
+from groundshift.discovery.ticc import SeriesClusterer, stack
 from groundshift.errors import InputError
 
 __all__ = ["AeonSegments", "ChangePoints", "FastTICC", "RollingCorrelation", "WindowMixture"]
@@ -27,7 +26,7 @@ Labels = NDArray[np.int64]
 Array = NDArray[np.float64]
 
 
-class RollingCorrelation(ClusterMixin, BaseEstimator):
+class RollingCorrelation(SeriesClusterer):
     """k-means on the Spearman correlations of rolling windows; ranks make it blind to the marginals.
 
     Parameters
@@ -63,7 +62,7 @@ class RollingCorrelation(ClusterMixin, BaseEstimator):
         return self
 
 
-class WindowMixture(ClusterMixin, BaseEstimator):
+class WindowMixture(SeriesClusterer):
     """A Gaussian mixture over windows of rows: TICC without Toeplitz, sparsity and switching cost."""
 
     def __init__(self, n_clusters: int = 8, *, window: int = 5, random_state: Any = None) -> None:
@@ -79,7 +78,7 @@ class WindowMixture(ClusterMixin, BaseEstimator):
         return self
 
 
-class ChangePoints(ClusterMixin, BaseEstimator):
+class ChangePoints(SeriesClusterer):
     """Change points of the ranks (ruptures, PELT on the covariance), then k-means on the correlations between them.
 
     Parameters
@@ -115,7 +114,7 @@ class ChangePoints(ClusterMixin, BaseEstimator):
         return max(1, self.min_size // 3, rows // 4000)
 
 
-class AeonSegments(ClusterMixin, BaseEstimator):
+class AeonSegments(SeriesClusterer):
     """Any aeon segmenter, then k-means on the correlations of its segments.
 
     aeon's segmenters return change points or one label per row; their tag ``returns_dense`` says which.
@@ -135,14 +134,14 @@ class AeonSegments(ClusterMixin, BaseEstimator):
         """Cluster the rows of X, shape (rows, n)."""
         _library("aeon")
         X = _series(X, 3, self.n_clusters)
-        found = np.asarray(self.segmenter.fit_predict(X, axis=0))
+        cuts = np.asarray(self.segmenter.fit_predict(X, axis=0))
         if not self.segmenter.get_tag("returns_dense"):
-            found = np.flatnonzero(np.diff(found)) + 1
-        self.labels_ = _cluster_segments(X, found.tolist(), self.n_clusters, self.random_state)
+            cuts = np.flatnonzero(np.diff(cuts)) + 1
+        self.labels_ = _cluster_segments(X, cuts.tolist(), self.n_clusters, self.random_state)
         return self
 
 
-class FastTICC(ClusterMixin, BaseEstimator):
+class FastTICC(SeriesClusterer):
     """The package fast-ticc behind the same interface."""
 
     def __init__(
@@ -168,7 +167,6 @@ class FastTICC(ClusterMixin, BaseEstimator):
             label_switching_cost=self.beta, iteration_limit=self.max_iter, min_meaningful_covariance=0,
         )  # fmt: skip
         labels = np.asarray(result.point_labels, dtype=np.int64)
-        self.result_ = result
         # The rows of the last window have no label of their own.
         self.labels_ = np.concatenate([labels, np.full(len(X) - len(labels), labels[-1])])
         return self

@@ -12,15 +12,15 @@ import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from groundshift.discovery.grouped import (
     MOST_LEVELS,
@@ -32,8 +32,13 @@ from groundshift.discovery.grouped import (
 )
 from groundshift.discovery.independence import independence_test
 from groundshift.errors import InputError
+from groundshift.estimator import Estimator
+from groundshift.report import Report, Section
 from groundshift.shifts.marginals import gaussianise
 from groundshift.tables import split_domain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["CausalDeFinetti", "Multivariate", "Pair", "bivariate", "multivariate", "pooled_g_test"]
 
@@ -228,8 +233,8 @@ def _structure(
         above = list(itertools.chain.from_iterable(stack[n + 1 :]))
         for j, k in itertools.product(above, layer):
             if ask.within(j, k, [m for m in above if m != j]) < alpha:
-                told = j not in flat and (rule == "argmax" or (j, k) not in not_rejected)
-                (edges if told else unoriented).add((j, k))
+                is_directed = j not in flat and (rule == "argmax" or (j, k) not in not_rejected)
+                (edges if is_directed else unoriented).add((j, k))
     for j, k in itertools.combinations(flat, 2):
         if ask.within(j, k, [m for m in flat if m not in (j, k)]) < alpha:
             unoriented.add((j, k))
@@ -304,7 +309,7 @@ class _Questions:
 # A table of records --------------------------------------------------------------------------------------
 
 
-class CausalDeFinetti(BaseEstimator):
+class CausalDeFinetti(Estimator):
     """Causal structure of the variables of a long table of records in many small groups.
 
     Parameters
@@ -540,8 +545,8 @@ class CausalDeFinetti(BaseEstimator):
         effect = stats.chi2.isf(max(rejected, 1e-300), 1) - 1
         if effect <= 0:
             return f"{self.groups_} groups show no sign of a direction; more of them may not help."
-        wanted = (stats.norm.isf(self.alpha / 2) + stats.norm.isf(0.1)) ** 2
-        needed = int(np.ceil(self.groups_ * wanted / effect))
+        noncentrality = (stats.norm.isf(self.alpha / 2) + stats.norm.isf(0.1)) ** 2
+        needed = int(np.ceil(self.groups_ * noncentrality / effect))
         return (
             f"An effect as large as the one observed is seen nine times in ten with about {needed:,} groups."
         )
@@ -552,52 +557,65 @@ class CausalDeFinetti(BaseEstimator):
         flat = self._flat()
         places = [names.index(name) for name in flat]
         test = _test_for([values.T for draw in samples for values in draw], self.test)
-        chosen = _structure(samples, test, self.alpha, self.rule, names, places)
-        self.structure_ = chosen
+        structure = _structure(samples, test, self.alpha, self.rule, names, places)
+        self.structure_ = structure
         self.graph_ = nx.DiGraph()
         self.graph_.add_nodes_from(names)
-        self.graph_.add_edges_from(((names[i], names[j]) for i, j in chosen.edges), oriented=True)
-        for i, j in chosen.unoriented:
+        self.graph_.add_edges_from(((names[i], names[j]) for i, j in structure.edges), oriented=True)
+        for i, j in structure.unoriented:
             self.graph_.add_edge(names[i], names[j], oriented=False)
             self.graph_.add_edge(names[j], names[i], oriented=False)
-        self.layers_ = [[names[v] for v in layer] for layer in chosen.layers]
-        self.tests_ = pd.DataFrame(chosen.tests, columns=["first", "second", "given", "p_value"])
-        self.decision_ = _words(chosen, names, flat)
+        self.layers_ = [[names[v] for v in layer] for layer in structure.layers]
+        self.tests_ = pd.DataFrame(structure.tests, columns=["first", "second", "given", "p_value"])
+        self.decision_ = _words(structure, names, flat)
         self.power_note_ = (
-            f"{len(chosen.unoriented)} edges stay without a direction; more groups may tell them."
-            if chosen.unoriented
+            f"{len(structure.unoriented)} edges stay without a direction; more groups may tell them."
+            if structure.unoriented
             else "Every edge has a direction."
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything learnt, as plain values for JSON."""
+    def _content(self) -> dict[str, Any]:
         return {
             "decision": self.decision_,
             "groups": self.groups_,
             "dropped": self.dropped_,
             "edges": [{"cause": a, "effect": b, **d} for a, b, d in self.graph_.edges(data=True)],
             "layers": self.layers_,
-            "tests": self.tests_.to_dict("records"),
-            "variation": self.variation_.reset_index().to_dict("records"),
+            "tests": self.tests_,
+            "variation": self.variation_.reset_index(),
             "power_note": self.power_note_,
         }
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw every test's p-value against the level; returns the axes."""
-        import matplotlib.pyplot as plt
+    def to_frame(self) -> pd.DataFrame:
+        """Every test in words, with its p-value."""
+        check_is_fitted(self)
+        return self.tests_
 
+    def _report(self) -> Report:
+        varies = ", ".join(self.variation_.index[self.variation_["varies"]]) or "nothing"
+        tests = Section(
+            "tests", "What was tested", f"{self.groups_:,} groups; what varies between groups: {varies}.",
+            notes=(self.power_note_,), tables={"Tests of independence": self.tests_},
+        )  # fmt: skip
+        variation = Section(
+            "variation", "What varies between groups, and how much of each variable lies within them",
+            tables={"Variables": self.variation_.reset_index()}, folded=True,
+        )  # fmt: skip
+        return Report(
+            "definetti", ", ".join(self.variables_), self.decision_, sections=(tests, variation),
+            figure=("Strength of each test; right of the line the level is passed", self._draw_tests),
+            settings={"groups": self.groups_, "groups left out": self.dropped_, **self.get_params()},
+        )  # fmt: skip
+
+    def _draw_tests(self, ax: Axes) -> None:
         shown = self.tests_.iloc[::-1]
-        if ax is None:
-            _, ax = plt.subplots(figsize=(6.5, 0.6 + 0.4 * len(shown)), layout="constrained")
-        given = shown["given"].where(shown["given"] == "", " | " + shown["given"])
-        labels = shown["first"] + " ⊥ " + shown["second"] + given
+        suffix = shown["given"].where(shown["given"] == "", " | " + shown["given"])
+        labels = shown["first"] + " ⊥ " + shown["second"] + suffix
         p = shown["p_value"].clip(1e-12)
-        ax.barh(labels, -np.log10(p), color=np.where(p < self.alpha, "#c2502e", "#3a6ea5"))
+        ax.barh(range(len(shown)), -np.log10(p), color=np.where(p < self.alpha, "#c2502e", "#3a6ea5"))
+        ax.set_yticks(range(len(shown)), labels)
         ax.axvline(-np.log10(self.alpha), color="black", lw=0.8, ls=":")
-        ax.set_xlabel("-log10 p (right of the line: dependent)")
-        ax.set_title(self.decision_, loc="left", fontsize=10)
-        ax.spines[["top", "right"]].set_visible(False)
-        return ax
+        ax.set_xlabel("−log10 p (right of the line: dependent)")
 
 
 # Helpers -------------------------------------------------------------------------------------------------

@@ -527,8 +527,8 @@ class LowRankKCI(_KernelTest):
 
     def _factor(self, key: Any, kernel: Callable[[], ProductKernel]) -> Array:
         def make() -> Array:
-            made = kernel()
-            left = factor(made.against, self.rows, self.rank, self.tolerance)
+            kernel_factor = kernel()
+            left = factor(kernel_factor.against, self.rows, self.rank, self.tolerance)
             return left - left.mean(0)
 
         return self._keep(key, make)
@@ -633,7 +633,9 @@ def _codes(values: NDArray[Any]) -> NDArray[np.int64]:
 def _as_columns(columns: Columns) -> list[Array]:
     if isinstance(columns, np.ndarray) and columns.ndim == 2:
         columns = list(columns.T)
-    made = [np.asarray(c).reshape(len(c), -1) for c in columns]
-    if len({len(c) for c in made}) != 1:
-        raise InputError(f"Columns of {sorted({len(c) for c in made})} rows were given; all need the same.")
-    return made
+    columns_2d = [np.asarray(c).reshape(len(c), -1) for c in columns]
+    if len({len(c) for c in columns_2d}) != 1:
+        raise InputError(
+            f"Columns of {sorted({len(c) for c in columns_2d})} rows were given; all need the same."
+        )
+    return columns_2d

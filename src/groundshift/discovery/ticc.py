@@ -16,19 +16,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.base import ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from groundshift.errors import InputError
+from groundshift.estimator import Estimator
+from groundshift.report import Report, Section
+from groundshift.worlds.segments import Segments
 
-__all__ = ["TICC", "best_path", "stack", "toeplitz_graphical_lasso"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["TICC", "SeriesClusterer", "best_path", "stack", "toeplitz_graphical_lasso"]
 
 Array = NDArray[np.float64]
 BLOCK = 50_000
@@ -41,7 +48,47 @@ STEP_TOL = 1e-3
 """Accuracy of one M step; the next one starts where it left off."""
 
 
-class TICC(ClusterMixin, BaseEstimator):
+class SeriesClusterer(ClusterMixin, Estimator):
+    """What clusters the rows of a series shows of its ``labels_``: the segments, runs of one cluster."""
+
+    labels_: NDArray[np.int64]
+
+    def _content(self) -> dict[str, Any]:
+        return {"segments": self.to_frame()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per segment: its first row, its last row and its cluster."""
+        check_is_fitted(self)
+        segments = Segments.from_row_labels(self.labels_)
+        return pd.DataFrame({"start": segments.start, "end": segments.end - 1, "cluster": segments.cluster})
+
+    def _report(self) -> Report:
+        segments, rows = self.to_frame(), np.bincount(self.labels_)
+        clusters = pd.DataFrame(
+            {
+                "cluster": np.flatnonzero(rows),
+                "rows": rows[rows > 0],
+                "segments": segments["cluster"].value_counts().sort_index().to_numpy(),
+            }
+        )
+        return Report(
+            "csts", type(self).__name__, f"{len(segments)} segments in {len(clusters)} clusters.",
+            figure=("The cluster of each row", self._draw_clusters),
+            sections=(Section("clusters", "How large are they?", tables={"Clusters": clusters}),),
+            settings=self.get_params(deep=False),
+        )  # fmt: skip
+
+    def _draw_clusters(self, ax: Axes) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        segments = self.to_frame()
+        ax.hlines(segments["cluster"], segments["start"], segments["end"] + 1, lw=5)
+        ax.set_xlabel("row")
+        ax.set_ylabel("cluster")
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+class TICC(SeriesClusterer):
     """Cluster the rows of a multivariate series by their dependence structure over time.
 
     Parameters

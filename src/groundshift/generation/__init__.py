@@ -1,1 +1,5 @@
-"""Generate data under a condition: one file per paper."""
+"""Generate data under a condition."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

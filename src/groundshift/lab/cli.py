@@ -6,7 +6,6 @@ Exit status: 0 done; 1 some cells failed, or a check did; 2 bad input; 4 a requi
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -16,18 +15,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from groundshift.errors import InputError, MissingPart
+from groundshift.lab.command_tree import CommandTree
 from groundshift.lab.console import (
     Json,
     Published,
     Quiet,
     Store,
+    caught_text,
     claims_table,
     held_text,
     margin_text,
     measured_text,
+    number,
+    reason_text,
     show,
     table,
 )
@@ -36,51 +38,39 @@ from groundshift.lab.registry import command_name, system_of, systems
 __all__ = ["app", "main"]
 
 
-SHARED = ("activations", "answers", "worlds")
-"""Verbs that belong to no system."""
-
-
-class _Systems(TyperGroup):
-    """The lab's commands, what systems share, and one group of verbs for every system that has some."""
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return super().get_command(ctx, cmd_name) or self._verbs(cmd_name)
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *SHARED, *systems()]
-
-    def _verbs(self, slug: str) -> Any:
-        if slug in SHARED:
-            name = f"groundshift.commands.{slug}"
-        elif slug in systems():
-            name = systems()[slug].module.replace(".studies.", ".commands.")
-        else:
-            return None
-        if find_spec(name) is None:
-            return None
-        return typer.main.get_command(importlib.import_module(name).app)
-
-
 app = typer.Typer(
-    cls=_Systems,
+    cls=CommandTree,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Structure under shift, tested against ground truth.",
 )
 
 Slugs = Annotated[
-    list[str], typer.Argument(help="Systems by slug, module:study, or 'all'.", metavar="SLUG...")
+    list[str],
+    typer.Argument(help="Systems by slug, studies of your own as module:study, or 'all'.", metavar="SLUG..."),
 ]
-Slug = Annotated[str, typer.Argument(help="A system's slug, or module:study.", metavar="SLUG")]
-Scale = Annotated[str, typer.Option(help="quick (seconds, no verdicts), cpu or paper.")]
+Slug = Annotated[
+    str, typer.Argument(help="A system by its slug, or a study of your own as module:study.", metavar="SLUG")
+]
+Scale = Annotated[
+    str, typer.Option(help="Scale of the study: quick (seconds, without verdicts), cpu or paper.")
+]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting: --set seeds=10.", metavar="K=V")
+    list[str] | None,
+    typer.Option("--set", help="Change a setting of the study, as in --set seeds=10.", metavar="K=V"),
 ]
-EngineOption = Annotated[str, typer.Option(help="local, local:4, dask://host:8786, dask-slurm:profile.toml.")]
-Retry = Annotated[list[str] | None, typer.Option(help="Run 'failed' or 'crashed' cells again.")]
-Root = Annotated[int | None, typer.Option(help="Root seed of a replication, in place of the run itself.")]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        help="Where cells are computed: local, local:4, dask://host:8786 or dask-slurm:profile.toml."
+    ),
+]
+Retry = Annotated[list[str] | None, typer.Option(help="Run the cells that have 'failed' or 'crashed' again.")]
+Root = Annotated[
+    int | None, typer.Option(help="Root seed of a replication; without it, the run itself is meant.")
+]
+Shard = Annotated[str, typer.Option(help="Run part i of n, as in --shard 3/16, for batch schedulers.")]
 
 
 @app.callback()
@@ -99,18 +89,21 @@ def _options(
 
 @app.command("list")
 def list_(
-    room: Annotated[str | None, typer.Option(help="Only this room: discovery, probes, ...")] = None,
+    category: Annotated[
+        str | None, typer.Option(help="Only the systems of this category: discovery, probes, ...")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """The systems in the house, each with what it does for you."""
-    found = [item for item in systems().values() if room in (None, item.room)]
-    if not found:
-        rooms = sorted({item.room for item in systems().values()})
-        raise InputError(f"No system lives in a room {room!r}; the rooms are {', '.join(rooms)}.")
+    """List the systems, each with what it does for you."""
+    listed = [item for item in systems().values() if category in (None, item.category)]
+    if not listed:
+        known = dict.fromkeys(item.category for item in systems().values())
+        raise InputError(f"No system has the category {category!r}; the categories are {', '.join(known)}.")
     show(
-        [vars(item) for item in found],
+        [vars(item) for item in listed],
         table(
-            ("slug", "room", "what it does", "paper"), [(s.slug, s.room, s.promise, s.paper) for s in found]
+            ("slug", "category", "what it does", "paper"),
+            [(s.slug, s.category, s.promise, s.paper) for s in listed],
         ),
         as_json=as_json,
     )
@@ -120,7 +113,7 @@ def list_(
 def show_(
     slug: Slug, store: Store = Path("runs"), results: Published = Path("results"), as_json: Json = False
 ) -> None:
-    """A system: paper, claims, verdicts where it was run, cost, and how to apply it to your own data."""
+    """Show a system: its paper, claims, verdicts and cost, and how to apply it to your own data."""
     from dataclasses import asdict
 
     from rich.text import Text
@@ -135,7 +128,7 @@ def show_(
     measured = {claim["id"]: claim for claim in known.data["claims"]} if known else {}
     text = [
         f"[bold]{about.title}[/]",
-        (f"{about.url} ({about.venue}), " if about.arxiv else "") + f"room: {about.room}",
+        (f"{about.url} ({about.venue}), " if about.arxiv else "") + f"category: {about.category}",
         f"\n{about.promise}\n",
         f"On your own data:  {about.use}",
         f"Its study:         groundshift run {command_name(study)}   "
@@ -143,7 +136,7 @@ def show_(
         "[bold]Claims[/]",
         *(
             f"  {c.id:3} {c.text}\n      paper: {c.paper}\n      margin {margin_text(asdict(c))}, "
-            f"control: {c.control.text if c.control else 'none'}"
+            f"negative control: {c.control.text if c.control else 'none'}"
             + (f"\n      {_verdict_text(measured[c.id])}" if c.id in measured else "")
             for c in study.claims
         ),
@@ -167,7 +160,7 @@ def plan_(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Number of cells, time, the smallest effects that could be shown, and how often each control would pass."""
+    """Tell what a study costs, the smallest effects it can show, and how often each control would pass."""
     from dataclasses import asdict
 
     from groundshift.lab.planning import plan
@@ -227,38 +220,27 @@ def run_(
     scale: Scale = "cpu",
     engine: EngineOption = "local",
     store: Store = Path("runs"),
-    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, for batch schedulers.")] = "1/1",
+    shard: Shard = "1/1",
     overrides: Overrides = None,
     retry: Retry = None,
     rerun: Annotated[
-        str | None, typer.Option(help="'stale': run cells whose code has changed again.")
+        str | None, typer.Option(help="Write 'stale' to run the cells whose code has changed again.")
     ] = None,
-    more_seeds: Annotated[int | None, typer.Option(help="Look once more, with this many seeds.")] = None,
+    more_seeds: Annotated[
+        int | None, typer.Option(help="Look at the claims once more, with this many seeds.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run studies, or resume them; what is done is never run again."""
+    """Run studies, or resume them; finished cells are never run again."""
     from groundshift.lab.driver import run
-    from groundshift.lab.settings import parse_overrides
     from groundshift.lab.summary import summarise
 
-    _one_of("--retry", retry or [], ("failed", "crashed"))
+    options, status = _run_options(scale, engine, store, shard, overrides, retry, as_json, quiet), 0
     _one_of("--rerun", [rerun] if rerun else [], ("stale",))
-    status = 0
     for slug in _named(slugs):
         try:
-            this = run(
-                slug,
-                scale=scale,
-                engine=engine,
-                store=store,
-                overrides=parse_overrides(overrides or ()),
-                shard=_shard(shard),
-                retry=retry or (),  # type: ignore[arg-type]
-                rerun_stale=rerun == "stale",
-                more_seeds=more_seeds,
-                progress="none" if quiet else "json" if as_json else "auto",
-            )
+            this = run(slug, rerun_stale=rerun == "stale", more_seeds=more_seeds, **options)
         except KeyboardInterrupt:
             raise _interrupted() from None
         summary = summarise(this).data
@@ -282,40 +264,30 @@ def replicate(
     root: Annotated[
         list[int] | None,
         typer.Option(
-            help="Root seed, may be repeated; without it, the same fresh one of the study each time."
+            help="Root seed of the replication; may be repeated. Without it, the study's own fresh root seed is taken."
         ),
     ] = None,
     scale: Scale = "cpu",
     engine: EngineOption = "local",
     store: Store = Path("runs"),
+    shard: Shard = "1/1",
     overrides: Overrides = None,
     retry: Retry = None,
     results: Published = Path("results"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run studies once more at a fresh root seed, or resume that, and say which verdicts held."""
+    """Run studies again at a fresh root seed, or resume that run, and say which verdicts held."""
     from groundshift.lab.driver import run
     from groundshift.lab.runs import fresh_root, open_run
-    from groundshift.lab.settings import parse_overrides
     from groundshift.lab.summary import known_summary, summarise
 
-    _one_of("--retry", retry or [], ("failed", "crashed"))
-    changes, status = parse_overrides(overrides or ()), 0
+    options, status = _run_options(scale, engine, store, shard, overrides, retry, as_json, quiet), 0
     for slug in _named(slugs):
-        base = open_run(slug, scale=scale, store=store, overrides=changes)
+        base = open_run(slug, scale=scale, store=store, overrides=options["overrides"])
         for seed in root or [fresh_root(base.study)]:
             try:
-                this = run(
-                    slug,
-                    scale=scale,
-                    engine=engine,
-                    store=store,
-                    overrides=changes,
-                    retry=retry or (),  # type: ignore[arg-type]
-                    root=seed,
-                    progress="none" if quiet else "json" if as_json else "auto",
-                )
+                this = run(slug, root=seed, **options)
             except KeyboardInterrupt:
                 raise _interrupted() from None
             summary = summarise(this).data
@@ -325,6 +297,75 @@ def replicate(
                 _say_failed(summary, f"{slug} --root {seed}")
                 status = 1
     raise typer.Exit(status)
+
+
+@app.command()
+def mutate(
+    slugs: Slugs,
+    scale: Scale = "cpu",
+    engine: EngineOption = "local",
+    store: Store = Path("runs"),
+    shard: Shard = "1/1",
+    overrides: Overrides = None,
+    retry: Retry = None,
+    results: Published = Path("results"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run deliberately broken versions of a method in its place, and say which claims catch them.
+
+    The study itself is run first, where it has neither been run nor published.
+    """
+    from groundshift.lab.driver import run
+    from groundshift.lab.mutation import mutant_texts
+    from groundshift.lab.runs import open_run
+    from groundshift.lab.summary import known_summary, with_mutants
+
+    options, status = _run_options(scale, engine, store, shard, overrides, retry, as_json, quiet), 0
+    for slug in _named(slugs):
+        base = open_run(slug, scale=scale, store=store, overrides=options["overrides"])
+        if not base.study.mutants:
+            raise InputError(
+                f"Study {base.study.slug!r} declares no mutant; define a broken version of its method with "
+                "Method.define(role='mutant', of=method)."
+            )
+        known = known_summary(base, results)
+        try:
+            measured = known.table if known else run(slug, **options).table()
+            answers = run(slug, mutants=True, **options)
+        except KeyboardInterrupt:
+            raise _interrupted() from None
+        claims = with_mutants(base, measured)
+        _show_mutants(base.study.slug, claims, mutant_texts(base.study), as_json, quiet)
+        if failed := answers.failures():
+            print(
+                f"{len(failed)} cells of mutants failed, the first: {next(iter(failed.values()))['message']}",
+                file=sys.stderr,
+            )
+            status = 1
+    raise typer.Exit(status)
+
+
+def _show_mutants(
+    slug: str, claims: list[dict[str, Any]], texts: Mapping[str, str], as_json: bool, quiet: bool
+) -> None:
+    """Claim by claim, which mutants are caught: by the claim's own measure, only by its control, or not."""
+    rows = []
+    for claim in claims:
+        by = {
+            kind: [t["mutant"] for t in claim.get("mutants", ()) if t["by"] == kind]
+            for kind in ("claim", "control", "")
+        }
+        verdict = "empty" if claim.get("empty") else caught_text(claim) or "does not hold"
+        rows.append((claim["id"], verdict, *(", ".join(names) for names in by.values())))
+    columns = ("", "caught", "by the claim", "only by its control", "not caught")
+    show(
+        {"mutants": texts, "claims": claims},
+        table(columns, rows, f"Mutants of {slug}"),
+        as_json=as_json,
+        quiet=quiet,
+    )
+    show(None, "\n".join(f"{name}: {text}." for name, text in texts.items()), quiet=quiet or as_json)
 
 
 def _show_replication(slug: str, summary: Mapping[str, Any], base: Any, as_json: bool, quiet: bool) -> None:
@@ -360,12 +401,14 @@ def _show_replication(slug: str, summary: Mapping[str, Any], base: Any, as_json:
 
 @app.command()
 def status(
-    slug: Annotated[str | None, typer.Argument(help="A system; all that were run if left out.")] = None,
+    slug: Annotated[
+        str | None, typer.Argument(help="A system by its slug; without it, all studies that were run.")
+    ] = None,
     store: Store = Path("runs"),
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the table again every two seconds.")] = False,
     as_json: Json = False,
 ) -> None:
-    """What is done, failed, stale and running."""
+    """Show how many cells of each study are done, failed, stale and running."""
     import time
 
     while True:
@@ -408,14 +451,17 @@ def verify(
 def failures(
     slug: Slug,
     last: Annotated[
-        bool, typer.Option("--last", help="Only the newest, with its traceback and last lines.")
+        bool,
+        typer.Option(
+            "--last", help="Show only the newest failure, with its traceback and the last lines of its log."
+        ),
     ] = False,
     scale: Scale = "cpu",
     store: Store = Path("runs"),
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """What went wrong, cell by cell."""
+    """Show what went wrong, cell by cell."""
     from groundshift.lab.runs import open_run
 
     failed = open_run(slug, scale=scale, store=store, root=root).failures()
@@ -442,7 +488,7 @@ def clean(
     scale: Scale = "cpu",
     store: Store = Path("runs"),
 ) -> None:
-    """Set stale records aside, into the run's folder stale/; nothing is deleted."""
+    """Move stale records into the folder stale/ of the run; nothing is deleted."""
     from groundshift.lab.runs import open_run
 
     if not stale:
@@ -451,7 +497,7 @@ def clean(
         )
     this = open_run(slug, scale=scale, store=store)
     cells = this.stale()
-    with this.store.lock("1of1"):
+    with this.store.lock():
         for cell in cells:
             this.store.set_aside(cell.key)
     show(None, f"{len(cells)} stale records were moved to {this.store.folder / 'stale'}.")
@@ -460,15 +506,22 @@ def clean(
 @app.command()
 def report(
     source: Annotated[Path, typer.Argument(help="A folder of runs, or of published results.")] = Path("runs"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the site.")] = Path("site"),
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Folder of the site; an earlier site of ours in it is updated."),
+    ] = Path("site"),
     scale: Scale = "cpu",
-    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    docs: Annotated[
+        str | None,
+        typer.Option(help="Address or folder of the built documentation, to which the pages link."),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the site in a browser.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make the static site: a catalogue, and a page for every study."""
+    """Make the static site: systems by question, all claims on one page, and a page for every study."""
     from groundshift.lab.site import report as make
 
-    page = make(source, out, scale=scale)
+    page = make(source, out, scale=scale, docs=docs)
     show(None, f"The report is at {page.resolve()}", quiet=quiet)
     if open_:
         typer.launch(page.resolve().as_uri())
@@ -481,10 +534,13 @@ def publish(
     store: Store = Path("runs"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of published results.")] = Path("results"),
     again: Annotated[
-        bool, typer.Option("--judge-again", help="Run nothing: judge the published numbers by today's rules.")
+        bool,
+        typer.Option(
+            "--judge-again", help="Run nothing; judge the published numbers by the rules of this version."
+        ),
     ] = False,
 ) -> None:
-    """Write what runs and their replications came to into results/, from which the site can be made anywhere."""
+    """Write the results of runs and their replications to results/, from which the site can be made anywhere."""
     from groundshift.lab.runs import open_run
     from groundshift.lab.summary import judge_again
     from groundshift.lab.summary import publish as publish_run
@@ -508,12 +564,14 @@ def publish(
 def export(
     slug: Slug,
     csv: Annotated[Path | None, typer.Option(help="Write the long table to this file.")] = None,
-    sql: Annotated[str | None, typer.Option(help="Ask DuckDB; the table is called results.")] = None,
+    sql: Annotated[
+        str | None, typer.Option(help="Answer this SQL query with DuckDB; the table is called results.")
+    ] = None,
     scale: Scale = "cpu",
     store: Store = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """The long table of results, as a file or as the answer to a question."""
+    """Write the long table of results to a file, or answer a query about it."""
     from groundshift.lab.summary import Results, results
 
     found = results(store, study=slug, scale=scale)
@@ -532,8 +590,25 @@ def export(
 
 
 @app.command()
+def new(
+    slug: Annotated[
+        str, typer.Argument(help="Name of the system: letters, digits and dashes.", metavar="SLUG")
+    ],
+    category: Annotated[str, typer.Option(help="Category in which it belongs, such as discovery.")],
+    title: Annotated[str, typer.Option(help="Title of the paper.")] = "",
+    root: Annotated[Path, typer.Option(help="Checkout of the library.")] = Path(),
+) -> None:
+    """Add a working system to a checkout of the library, from which a new one is written."""
+    from groundshift.lab.scaffolding import scaffold
+
+    for path in scaffold(slug, category, title=title, root=root):
+        show(None, str(path))
+    show(None, "`make check test` passes as it is; whatever fails later is what was changed.")
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
-    """Versions, threads, memory, optional parts, browser, GPU; writes nothing."""
+    """Show versions, memory, GPU, optional parts and the browser of this machine; nothing is written."""
     import shutil
 
     from groundshift.lab.provenance import environment
@@ -569,8 +644,38 @@ def _named(slugs: list[str]) -> list[str]:
 
 
 def _verdict_text(claim: dict[str, Any]) -> str:
-    held = held_text(claim)
-    return f"measured: {measured_text(claim)}, {claim['verdict']}" + (f", {held}" if held else "")
+    """What came of a claim: all that the one line of `claims_table` has no room for."""
+    control = claim["control_measured"]
+    parts = [f"measured: {measured_text(claim)}", f"{claim['verdict']}: {reason_text(claim)}"]
+    if control is not None:
+        parts.append(f"control {number(control['mean'])}, {'passed' if control['ok'] else 'failed'}")
+    caught = f"caught {caught_text(claim)} mutants" if "mutants" in claim else ""
+    return "; ".join([*parts, *filter(None, [held_text(claim), caught])])
+
+
+def _run_options(
+    scale: str,
+    engine: str,
+    store: Path,
+    shard: str,
+    overrides: list[str] | None,
+    retry: list[str] | None,
+    as_json: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    """What run, replicate and mutate hand to the driver."""
+    from groundshift.lab.settings import parse_overrides
+
+    _one_of("--retry", retry or [], ("failed", "crashed"))
+    return {
+        "scale": scale,
+        "engine": engine,
+        "store": store,
+        "overrides": parse_overrides(overrides or ()),
+        "shard": _shard(shard),
+        "retry": retry or (),
+        "progress": "none" if quiet else "json" if as_json else "auto",
+    }
 
 
 def _interrupted() -> typer.Exit:

@@ -22,10 +22,13 @@ __all__ = [
     "Published",
     "Quiet",
     "Store",
+    "caught_text",
     "claims_table",
     "held_text",
     "margin_text",
+    "measured_text",
     "number",
+    "reason_text",
     "show",
     "table",
 ]
@@ -61,9 +64,7 @@ def show(data: Any, text: Any, *, as_json: bool = False, quiet: bool = False) ->
         return
     from rich.console import Console
 
-    # Output that is piped to a file or a pager is not folded at eighty columns.
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width, soft_wrap=isinstance(text, str), highlight=False, emoji=False).print(
+    Console(width=_width(), soft_wrap=isinstance(text, str), highlight=False, emoji=False).print(
         text, markup=False
     )
 
@@ -95,30 +96,43 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
 
 
 def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
-    """The claims of a summary (see `groundshift.lab.summary.claim_row`) with their verdicts."""
+    """The claims of a summary (see `groundshift.lab.summary.claim_row`) with their verdicts, one line each.
+
+    The text is cut where the terminal ends; `groundshift show` has all of it, the controls and the reasons.
+    """
     from rich.text import Text
 
-    rows = []
-    for claim in claims:
-        control, word = claim["control_measured"], claim["verdict"]
-        rows.append(
-            (
-                claim["id"],
-                claim["text"],
-                measured_text(claim),
-                margin_text(claim),
-                "none"
-                if control is None
-                else f"{number(control['mean'])} {'ok' if control['ok'] else 'FAILED'}",
-                Text.from_markup(SIGNS[word])
-                + ("" if word == "shown" else f": {claim['reason']}")
-                + (f"; {held}" if (held := held_text(claim)) else ""),
-            )
+    wide = _width() >= 110
+    rows = [
+        (
+            claim["id"],
+            claim["text"],
+            measured_text(claim) if wide else number(claim["mean"]),
+            margin_text(claim),
+            Text.from_markup(SIGNS[claim["verdict"]]),
+            held_text(claim).removeprefix("held in ").split(" fresh")[0],
+            caught_text(claim),
         )
-    made = table(("", "claim", "measured", "margin", "control", "verdict"), rows, f"Claims of {slug}")
-    for place in (0, 2, 3, 4):
-        made.columns[place].no_wrap = True
-    return made
+        for claim in claims
+    ]
+    columns = ("", "claim", "measured", "margin", "verdict", "held in", "mutants caught")
+    said = [i for i in range(len(columns)) if i < 5 or any(row[i] for row in rows)]
+    lines = table(
+        [columns[i] for i in said],
+        [[row[i] for i in said] for row in rows],
+        f"Claims of {slug} (groundshift show {slug} says more)",
+    )
+    for column in lines.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
+    lines.expand, lines.columns[1].ratio = True, 1
+    return lines
+
+
+def _width() -> int:
+    """Columns of the terminal; output that is piped to a file or a pager is not folded at eighty."""
+    from rich.console import Console
+
+    return Console().width if sys.stdout.isatty() else 120
 
 
 def measured_text(claim: Mapping[str, Any]) -> str:
@@ -135,6 +149,49 @@ def margin_text(claim: Mapping[str, Any]) -> str:
     if claim["kind"] == "rate":
         return f"< {number(claim['margin'])} + {number(claim['slack'])}"
     return f"{claim['direction']} {number(claim['margin'])}"
+
+
+def reason_text(claim: Mapping[str, Any]) -> str:
+    """Why a claim got its verdict, with the figures that decided it.
+
+    >>> reason_text({"verdict": "not shown", "reason": "violated", "kind": "bound", "direction": ">", "margin": 0.5,
+    ...              "values": [0.2, 0.7]})
+    'the margin is missed in 1 of 2 replicates'
+    """
+    reason: str = claim["reason"]
+    if reason == "violated":
+        missed = sum(not _clears(value, claim) for value in claim["values"])
+        return f"the margin is missed in {missed} of {len(claim['values'])} replicates"
+    if reason.startswith("the interval straddles"):
+        margin, low, high = (float(claim[name]) for name in ("margin", "low", "high"))
+        margins = {"equivalence": (-margin, margin), "rate": (margin + claim.get("slack", 0.0),)}
+        if any(low <= value <= high for value in margins.get(claim["kind"], (margin,))):
+            return f"the interval {number(low)} to {number(high)} includes the margin"
+        return f"the p value, adjusted over the study's claims, is {number(claim['p_adjusted'])}"
+    if reason == "the interval lies on the other side of the margin":
+        return f"the interval {number(claim['low'])} to {number(claim['high'])} lies on the other side of the margin"
+    if reason == "the control did not do what it must":
+        return "the negative control failed"
+    return reason
+
+
+def _clears(value: Any, claim: Mapping[str, Any]) -> bool:
+    """Whether one replicate of a bound or an identity does what the claim says."""
+    beyond, tolerance = float(value) - float(claim["margin"]), claim.get("tolerance", 0.0)
+    if claim["kind"] == "identity":
+        return abs(beyond) <= tolerance
+    return (beyond if claim["direction"] == ">" else -beyond) > -tolerance
+
+
+def caught_text(claim: Mapping[str, Any]) -> str:
+    """How many mutants a claim caught of those that answered in place of the method it reads; empty where none ran.
+
+    >>> caught_text({"mutants": [{"caught": True}, {"caught": False}]}), caught_text({"mutants": []}), caught_text({})
+    ('1 of 2', '0 of 0', '')
+    """
+    if "mutants" not in claim:
+        return ""
+    return f"{sum(trial['caught'] for trial in claim['mutants'])} of {len(claim['mutants'])}"
 
 
 def held_text(claim: Mapping[str, Any]) -> str:

@@ -43,13 +43,14 @@ def run(
     rerun_stale: bool = False,
     more_seeds: int | None = None,
     root: int | None = None,
+    mutants: bool = False,
     progress: str = "auto",
 ) -> Run:
     """Run a study, or resume it: cells that are done are never run again.
 
     Parameters
     ----------
-    study : a slug of the house, ``module:name``, or an importable `Study`.
+    study : a slug of the library, ``module:name``, or an importable `Study`.
     scale : ``quick`` (seconds, no verdicts), ``cpu`` or ``paper``.
     engine : ``local``, ``local:4``, ``dask://host:8786`` or ``dask-slurm:profile.toml``.
     overrides : changes to the scale's settings by dotted name; they get a folder of their own.
@@ -58,6 +59,7 @@ def run(
     rerun_stale : set aside records whose code has changed, and run their cells again.
     more_seeds : look once more, with this many seeds; both looks are then judged at .025.
     root : replicate the run at this root seed, in a folder inside the run's.
+    mutants : run the study's mutants in the place of its methods, in a folder inside the run's.
     progress : ``auto``, ``json`` or ``none``.
 
     Raises
@@ -65,11 +67,11 @@ def run(
     InputError
         Unknown names or settings, a study that changed since the run began, a store that cannot be written.
     """
-    this = open_run(study, scale=scale, store=store, overrides=overrides, root=root)
+    this = open_run(study, scale=scale, store=store, overrides=overrides, root=root, mutants=mutants)
     index, shards = shard
     if not 1 <= index <= shards:
         raise InputError(f"--shard {index}/{shards} was given; write i/n with 1 ≤ i ≤ n.")
-    with this.store.lock(f"{index}of{shards}"):
+    with this.store.lock(shard):
         this = freeze(this, more_seeds)
         if rerun_stale:
             for cell in this.stale():
@@ -90,15 +92,17 @@ class _Driver:
     running: dict[Future[str], tuple[Task, float]] = field(default_factory=dict)
     suspects: list[Task] = field(default_factory=list)
     tried_alone: list[Task] = field(default_factory=list)
+    made: set[tuple[Any, ...]] = field(default_factory=set)
+    """Shared artefacts that a cell has made by now."""
     failed: int = 0
     reported: float = 0.0
     stopping: bool = False
 
     def run(self, spec: str) -> None:
+        self.costs = expected_seconds(self.this, self.cells)  # reads every record: damaged ones are set aside
         done, failures = self.this.store.done(), self.this.store.failures()
         todo = [cell for cell in self.cells if cell.key not in done and self._may_run(failures.get(cell.key))]
         self.failed = len(self.cells) - len(todo) - sum(cell.key in done for cell in self.cells)
-        self.costs = expected_seconds(self.this, todo)
         self.state = RunState(
             self.this.study.slug, len(self.cells), sum(c.key in done for c in self.cells), self.failed
         )
@@ -125,9 +129,12 @@ class _Driver:
         folder = str(self.this.store.folder.resolve())
         frozen = canonical_json(self.this.store.definition())
         definition = hashlib.blake2b(frozen.encode(), digest_size=8).hexdigest()
+        self.ahead = sum(self.costs[cell.key] for cell in todo)
         while (todo or self.suspects or self.running) and not (self.stopping and not self.running):
-            while todo and len(self.running) < engine.slots and not self.stopping:
-                cell = todo.pop()
+            while len(self.running) < engine.slots and not self.stopping:
+                if (cell := self._next(todo)) is None:
+                    break
+                self.ahead -= self.costs[cell.key]
                 task = Task(self.this.study.ref, folder, definition, cell)
                 self._submit(engine, task)
             if self.suspects and not todo and not self.running and not self.stopping:
@@ -136,13 +143,22 @@ class _Driver:
             for future in finished:
                 self._settle(engine, *self.running.pop(future), future)
             engine.tend()
-            self._report(engine, todo)
+            self._report(engine)
+
+    def _next(self, todo: list[Cell]) -> Cell | None:
+        """Take the last cell that may begin: one whose artefact another cell is making now has to wait."""
+        making = {task.cell.artefact for task, _ in self.running.values()} - self.made
+        for i in reversed(range(len(todo))):
+            if not todo[i].shares or todo[i].artefact not in making:
+                return todo.pop(i)
+        return None
 
     def _submit(self, engine: Engine, task: Task) -> None:
         self.running[engine.submit(task)] = (task, time.monotonic())
 
     def _settle(self, engine: Engine, task: Task, began: float, future: Future[str]) -> None:
         key, store = task.cell.key, self.this.store
+        self.made.add(task.cell.artefact)
         try:
             word = future.result()
         except WorkerLost as lost:
@@ -151,7 +167,7 @@ class _Driver:
             self.state.done += 1
         elif word == "failed":
             self.failed += 1
-        kind = store.failures().get(key, {}).get("kind") if word == "failed" else None
+        kind = (store.failure(key) or {}).get("kind") if word == "failed" else None
         self.reporter.event(
             "cell", key=key, cell=str(task.cell), word=word, **({"kind": kind} if kind else {})
         )
@@ -161,27 +177,29 @@ class _Driver:
         store, key = self.this.store, task.cell.key
         if store.has(key):
             return "done"
-        if kind == "crash" and store.failures().get(key, {}).get("kind") == "timeout":
+        if kind == "crash" and (store.failure(key) or {}).get("kind") == "timeout":
             return "failed"  # the worker's own watchdog ended it, and said so
-        if engine.blames_innocent and task not in self.tried_alone:
+        if (engine.blames_innocent or kind == "server") and task not in self.tried_alone:
             self.tried_alone.append(task)
             self.suspects.append(task)
             return "again"
         reason = {
             "crash": "its worker was killed",
+            "server": "the process that had started its worker was killed, twice",
             "timeout": f"it ran longer than {task.timeout_s:g} s",
             "memory": f"it used more than {task.cell.needs.memory_gb} GB",
         }[kind]
         store.fail(key, kind, reason, cell=str(task.cell), wall_s=seconds)
         return "failed"
 
-    def _report(self, engine: Engine, todo: list[Cell]) -> None:
+    def _report(self, engine: Engine) -> None:
         now = time.monotonic()
         if now - self.reported < 0.1 and self.running:
             return
         self.reported = now
-        ahead = sum(self.costs[cell.key] for cell in todo)
-        ahead += sum(max(0.0, self.costs[t.cell.key] - (now - began)) for t, began in self.running.values())
+        ahead = max(0.0, self.ahead) + sum(
+            max(0.0, self.costs[t.cell.key] - (now - began)) for t, began in self.running.values()
+        )
         self.state.failed = self.failed
         self.state.remaining_s = ahead / engine.slots
         self.state.running = [

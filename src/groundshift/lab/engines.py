@@ -6,20 +6,20 @@ gives the worker's word (see `groundshift.lab.execute`) or raises `WorkerLost` w
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -44,11 +44,13 @@ WORKER_VARIABLES = {
 
 HANGING = 0.05
 """A worker that is on the processor for less than this share of its time waits for something that does not come."""
+STARTS = 6
+"""How often a worker that is killed while it starts is started again."""
 _STARTING = threading.Lock()
 
 
 class WorkerLost(Exception):
-    """A worker died while it ran a cell; the argument is crash, timeout or memory."""
+    """A worker died while it ran a cell; the argument is crash, timeout, memory or server (no fault of the cell)."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,11 @@ class _Slot:
     """One worker process behind an executor of its own, so that its death costs its own cell only."""
 
     number: int
-    pool: ProcessPoolExecutor
+    pool: ProcessPoolExecutor = field(init=False)
+    pid: int = 0
+    """The worker, and the process group of everything that its cells start."""
+    server: int = 0
+    """The fork server, which started the worker."""
     task: Task | None = None
     began: float = 0.0
     computed: float = 0.0
@@ -137,11 +143,6 @@ class _Slot:
     lost: str = ""
     """Why the worker of the task is dead, from the moment it is killed."""
     promise: Future[str] = field(default_factory=Future)
-
-    @property
-    def pid(self) -> int:
-        """The worker's process, 0 before it has started; the executor tells it nowhere else."""
-        return next(iter(self.pool._processes or {}), 0)
 
 
 class SlotPool:
@@ -159,50 +160,73 @@ class SlotPool:
         self._gpu = gpu
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["groundshift.lab.execute", *preload])
-        self._slots = [_Slot(number, self._new_pool(number)) for number in range(slots)]
-        # Limits count from here on: imports are over once every worker has answered.
-        for answer in [slot.pool.submit(os.getpid) for slot in self._slots]:
-            answer.result()
+        self._slots = [_Slot(number) for number in range(slots)]
+        for slot in self._slots:
+            self._start(slot)
 
-    def _new_pool(self, number: int) -> ProcessPoolExecutor:
-        import psutil
+    def _start(self, slot: _Slot) -> None:
+        """Give a slot a worker that has answered: limits count from then on, when imports are over.
 
-        driver = psutil.Process()
-        pool = ProcessPoolExecutor(
-            1, self._context, _start_slot, (number, driver.pid, driver.create_time(), self._gpu)
+        A process that is killed before that is started again, a few times.
+        """
+        for attempt in range(STARTS):
+            time.sleep(0.2 * attempt)  # a killed process takes a moment to be gone
+            # Slots are replaced in threads of their own, and the three below change what all threads see.
+            with suppress(BrokenProcessPool, EOFError, OSError):
+                with _STARTING, _environment(WORKER_VARIABLES), _hidden_main():
+                    forkserver.ensure_running()
+                    slot.server = _server()
+                    start = (slot.number, slot.server, self._gpu)
+                    slot.pool = ProcessPoolExecutor(1, self._context, _start_slot, start)
+                    answer = slot.pool.submit(os.getpid)
+                slot.pid = answer.result()
+                if (
+                    slot.server == _server()
+                ):  # else it was replaced in between, and the worker is about to end
+                    return
+        raise InputError(
+            f"The worker of slot {slot.number + 1} ended {STARTS} times before it could take a cell. See whether "
+            "something kills processes here (a limit on memory or processes), or whether importing the study ends "
+            "Python. Every finished cell is kept; run again to go on."
         )
-        # Slots are replaced in threads of their own, and the two below change what all threads see.
-        with _STARTING, _environment(WORKER_VARIABLES), _hidden_main():
-            forkserver.ensure_running()
-            pool.submit(os.getpid)  # starts the process
-        return pool
 
     def submit(self, task: Task) -> Future[str]:
         slot = next(slot for slot in self._slots if slot.task is None)
         slot.task, slot.began, slot.lost, slot.promise = task, time.monotonic(), "", Future()
         slot.promise.set_running_or_notify_cancel()
         words = (task.ref, task.folder, task.definition, task.cell.key)
-        try:
-            inner = slot.pool.submit(execute, *words)
-        except BrokenProcessPool:  # the worker died while it was idle
-            slot.pool = self._new_pool(slot.number)
-            inner = slot.pool.submit(execute, *words)
+        while True:
+            try:
+                inner = slot.pool.submit(execute, *words)
+                break
+            except BrokenProcessPool:  # the worker died while it was idle
+                self._replace(slot)
         slot.computed = _processor_s(slot.pid)
         inner.add_done_callback(lambda done: self._settle(slot, done))
         return slot.promise
 
+    def _replace(self, slot: _Slot) -> None:
+        _end_group(slot.pid)
+        slot.pool.shutdown(wait=False)
+        self._start(slot)
+
     def _settle(self, slot: _Slot, done: Future[str]) -> None:
         """Pass the worker's word on, with the slot free, and its worker new, before the driver hears it.
 
-        Until then the slot is not to be had: this runs in a thread of the executor, beside the driver's.
+        Until then the slot is not to be had: this runs in a thread of the executor, beside the driver's. What is
+        raised here would be swallowed, and the driver would wait for ever.
         """
         promise, error = slot.promise, done.exception()
         if isinstance(error, BrokenProcessPool):
-            slot.lost = slot.lost or "crash"
+            # A killed fork server breaks the pools of workers that are alive.
+            innocent = _is_running(slot.pid) or not _is_running(slot.server)
+            slot.lost = slot.lost or ("server" if innocent else "crash")
             error = WorkerLost(slot.lost)
         if slot.lost:  # also where it was killed just as its answer came
-            slot.pool.shutdown(wait=False)
-            slot.pool = self._new_pool(slot.number)
+            try:
+                self._replace(slot)
+            except Exception as failed:
+                error = failed
         slot.task = None
         if error is not None:
             promise.set_exception(error)
@@ -229,14 +253,15 @@ class SlotPool:
 
     def _kill(self, slot: _Slot, why: str) -> None:
         slot.lost = why
-        _signal(slot.pid, signal.SIGKILL)
+        _end_group(slot.pid)
 
     def close(self, kill: bool = False) -> None:
         if kill:
             for slot in self._slots:
-                _signal(slot.pid, signal.SIGKILL)
+                _end_group(slot.pid)
         for slot in self._slots:
             slot.pool.shutdown(wait=True, cancel_futures=True)
+            _end_group(slot.pid)  # what the cells left running
 
 
 @contextmanager
@@ -271,31 +296,52 @@ def _hidden_main() -> Iterator[None]:
         vars(main).update(hidden)
 
 
-def _start_slot(number: int, driver_pid: int, driver_started: float, gpu: bool) -> None:
+def _start_slot(number: int, server: int, gpu: bool) -> None:
     """Prepare a worker: quiet on Ctrl-C (the driver decides), own caches, and no life after its driver."""
+    os.setpgrp()  # so that what a cell starts can be ended with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(WORKER_VARIABLES)
-    # Matplotlib's cache is written without a lock.
-    os.environ["MPLCONFIGDIR"] = os.path.join(
-        tempfile.gettempdir(), f"groundshift-{os.getuid()}-slot{number}"
-    )
+    # Matplotlib's cache is written without a lock; a folder of the user's own cannot be laid out by another user.
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    os.environ["MPLCONFIGDIR"] = os.path.join(cache, "groundshift", f"matplotlib-slot{number}")
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(number)
-    threading.Thread(target=_end_with, args=(driver_pid, driver_started), daemon=True).start()
+    # The fork server ends when nobody holds this pipe: from here on, when the driver dies.
+    inherited: Any = forkserver._forkserver
+    os.close(inherited._forkserver_alive_fd)
+    inherited._forkserver_alive_fd = inherited._forkserver_address = None
+    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
 
 
-def _end_with(pid: int, started: float) -> None:
+def _end_with(server: int) -> None:
+    """End this worker and its children once the fork server is gone.
+
+    That it is no longer the parent needs no clock, and is seen although nobody reaps the dead.
+    """
+    while os.getppid() == server:
+        time.sleep(0.5)
+    tracker: Any = resource_tracker._resource_tracker
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for handle in (1, 2, tracker._fd):  # whoever reads the driver's output waits until these are closed
+        if handle is not None:
+            os.dup2(nowhere, handle)
+    with BUSY:  # the running cell may finish and write its record
+        os.killpg(0, signal.SIGKILL)
+
+
+def _server() -> int:
+    """The fork server of this process, which the standard library names nowhere else."""
+    server: Any = forkserver._forkserver
+    return int(server._forkserver_pid)
+
+
+def _is_running(pid: int) -> bool:
     import psutil
 
-    while True:
-        time.sleep(0.5)
-        try:
-            alive = psutil.Process(pid).create_time() == started
-        except psutil.NoSuchProcess:
-            alive = False
-        if not alive:
-            with BUSY:  # the running cell may finish and write its record
-                os._exit(0)
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _memory_gb(pid: int) -> float:
@@ -317,13 +363,10 @@ def _processor_s(pid: int) -> float:
     return used.user + used.system if used else 0.0
 
 
-def _signal(pid: int, number: int) -> None:
-    if not pid:
-        return
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
+def _end_group(worker: int) -> None:
+    """End a worker and what its cells have started."""
+    with suppress(ProcessLookupError):
+        os.killpg(worker, signal.SIGKILL)
 
 
 # Dask ----------------------------------------------------------------------------------------------------
@@ -352,6 +395,11 @@ class DaskEngine:
             raise InputError(
                 f"No Dask scheduler answers at {cluster}: {error}. Start one (dask scheduler) or check the address."
             ) from error
+        # What becomes of the connection is reported here, in one sentence instead of the client's tracebacks.
+        self._levels = {name: logging.getLogger(name).level for name in ("distributed", "distributed.client")}
+        for name in self._levels:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._address = self._client.scheduler_info()["address"]
         self._client.run_on_scheduler(_fail_at_once)
         if any(worker["nthreads"] > 1 for worker in self._workers().values()):
             self.close()
@@ -361,7 +409,16 @@ class DaskEngine:
         self._number = 0
 
     def _workers(self) -> dict[str, Any]:
-        return dict(self._client.scheduler_info(n_workers=-1)["workers"])
+        try:
+            return dict(self._client.scheduler_info(n_workers=-1)["workers"])
+        except (OSError, KeyError) as error:
+            raise self._gone() from error
+
+    def _gone(self) -> InputError:
+        return InputError(
+            f"The Dask scheduler at {self._address} no longer answers; every finished cell is kept, so start a "
+            "scheduler and run again."
+        )
 
     @property
     def slots(self) -> int:
@@ -382,32 +439,41 @@ class DaskEngine:
             pure=False,
             retries=0,
         )
-        remote.add_done_callback(lambda done: _settle_remote(promise, done))
+        remote.add_done_callback(lambda done: self._settle(promise, done))
         return promise
+
+    def _settle(self, promise: Future[str], remote: Any) -> None:
+        from distributed.scheduler import KilledWorker
+
+        error = remote.exception() if remote.status == "error" else None
+        if isinstance(error, KilledWorker) or remote.status in ("lost", "cancelled"):
+            promise.set_exception(WorkerLost("crash") if self._client.status == "running" else self._gone())
+        elif error is not None:
+            promise.set_exception(error)
+        else:
+            try:
+                promise.set_result(remote.result())
+            except (OSError, CancelledError):  # the connection was lost after the status was read
+                promise.set_exception(self._gone())
 
     def tend(self) -> None:
         """Limits are kept by a watchdog inside each worker."""
+        if self._client.status != "running":
+            raise self._gone()
 
     def close(self, kill: bool = False) -> None:
-        self._client.close()
+        connected = self._client.status == "running"
+        with suppress(OSError, TimeoutError):  # of a scheduler that is gone already
+            self._client.close(timeout=2)
+        if connected:  # else its threads go on to report the loss
+            for name, level in self._levels.items():
+                logging.getLogger(name).setLevel(level)
 
 
 def _knock(address: str) -> None:
     """Fail at once where nobody listens; Dask itself keeps trying."""
     target = urlsplit(address)
     socket.create_connection((target.hostname or "", target.port or 8786), timeout=10).close()
-
-
-def _settle_remote(promise: Future[str], remote: Any) -> None:
-    from distributed.scheduler import KilledWorker
-
-    error = remote.exception() if remote.status == "error" else None
-    if isinstance(error, KilledWorker) or remote.status in ("lost", "cancelled"):
-        promise.set_exception(WorkerLost("crash"))
-    elif error is not None:
-        promise.set_exception(error)
-    else:
-        promise.set_result(remote.result())
 
 
 def _fail_at_once(dask_scheduler: Any) -> None:

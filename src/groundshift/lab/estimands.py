@@ -6,7 +6,8 @@ walked; nothing is ever passed to ``eval``.
 
 - ``mean median min max std count`` of a measure; ``quantile(x|m, q=.9)``
 - ``slope``, ``pearson`` and ``spearman`` of a measure ``over`` a column, ``spearman(x|m, over="severity")``, or
-  over another measure of the same cells, ``pearson(swc|m, over="jaccard")``
+  over another measure of the same cells, ``pearson(swc|m, over="jaccard")``; a measure that never changes has
+  correlation 0
 - ``x|m`` keeps the rows of method ``m``; keywords keep the rows whose column has that value
 - ``+ - * /``, ``abs``, ``log``, and ``lowest``/``highest`` of several expressions
 """
@@ -18,7 +19,7 @@ import copy
 import difflib
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from groundshift.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["NoRows", "evaluate", "form_of", "measures_of", "per_replicate", "support_of"]
+__all__ = ["NoRows", "form_of", "measures_of", "per_replicate", "support_of"]
 
 AGGREGATES: dict[str, Callable[..., Any]] = {
     "mean": np.mean,
@@ -72,11 +73,17 @@ def per_replicate(expression: str, table: pd.DataFrame, paired_by: str = "seed")
     >>> {seed: round(value, 3) for seed, value in per_replicate("mean(f1|a) - mean(f1|b)", table).items()}
     {0: 0.4, 1: 0.2}
     """
-    tree = _parse(expression)
-    values = {}
-    for replicate, rows in table.groupby(paired_by, sort=True):
+    tree, values = _parse(expression), {}
+    # Without the cells that have such a parameter there is no such column, and no replicate.
+    replicates = sorted(table[paired_by].dropna().unique().tolist()) if paired_by in table else []
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) not in FUNCTIONS
+    ]
+    # Every aggregate goes through the table once, not once for each replicate.
+    found = {call: _aggregates(call, table, paired_by) for call in calls} if replicates else {}
+    for replicate in replicates:
         with suppress(NoRows):
-            values[replicate] = evaluate(tree, rows)
+            values[replicate] = _evaluate(tree, replicate, found)
     return values
 
 
@@ -152,19 +159,22 @@ def _support_of_function(name: str, inner: list[Range | None]) -> Range | None:
     return FUNCTIONS[name](low for low, _ in known), FUNCTIONS[name](high for _, high in known)
 
 
-def evaluate(node: ast.AST, rows: pd.DataFrame) -> float:
-    """Value of a parsed expression on the rows of one replicate."""
+def _evaluate(node: ast.AST, replicate: Any, found: Mapping[ast.Call, Mapping[Any, float]]) -> float:
+    """Value of a parsed expression for one replicate, from the values of its aggregates."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return float(node.value)
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        return OPERATORS[type(node.op)](evaluate(node.left, rows), evaluate(node.right, rows))
+        left, right = (_evaluate(side, replicate, found) for side in (node.left, node.right))
+        return OPERATORS[type(node.op)](left, right)
     if isinstance(node, ast.UnaryOp) and type(node.op) in OPERATORS:
-        return OPERATORS[type(node.op)](evaluate(node.operand, rows))
+        return OPERATORS[type(node.op)](_evaluate(node.operand, replicate, found))
+    if isinstance(node, ast.Call) and node not in found:
+        arguments = (_evaluate(argument, replicate, found) for argument in node.args)
+        return float(FUNCTIONS[_name(node.func)](*arguments))
     if isinstance(node, ast.Call):
-        name = _name(node.func)
-        if name in FUNCTIONS:
-            return float(FUNCTIONS[name](*(evaluate(argument, rows) for argument in node.args)))
-        return _aggregate(name, node, rows)
+        if replicate not in found[node]:
+            raise NoRows(ast.unparse(node))
+        return found[node][replicate]
     raise InputError(
         f"{ast.unparse(node)!r} is not part of the estimand language; see groundshift.lab.estimands."
     )
@@ -196,44 +206,54 @@ def _selection(call: ast.Call) -> tuple[str, str | None]:
     return _name(what), None
 
 
-def _aggregate(name: str, call: ast.Call, rows: pd.DataFrame) -> float:
+def _aggregates(call: ast.Call, table: pd.DataFrame, paired_by: str) -> dict[Any, float]:
+    """An aggregate's value for each replicate that has rows for it."""
+    rows, options = _chosen(call, table)
+    name, values = _name(call.func), rows["value"].to_numpy(dtype=float)
+    if name not in (*AGGREGATES, *TRENDS, "quantile"):
+        raise InputError(
+            f"The estimand language has no {name!r}; it has {', '.join([*AGGREGATES, *TRENDS, *FUNCTIONS])}."
+        )
+    x = _abscissa(table, rows, options.get("over", "severity")) if name in TRENDS else values
+    places = rows.groupby(paired_by, sort=False).indices
+    return {
+        replicate: _aggregate(name, values[place], x[place], options) for replicate, place in places.items()
+    }
+
+
+def _chosen(call: ast.Call, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows that an aggregate reads, and its options."""
     measure, method = _selection(call)
-    keep = rows["measure"] == measure
+    keep = table["measure"] == measure
     if method is not None:
-        keep &= rows["method"] == method
+        keep &= table["method"] == method
     options = {}
     for keyword in call.keywords:
         value = ast.literal_eval(keyword.value)
         if keyword.arg in ("q", "over"):
             options[keyword.arg] = value
-        elif keyword.arg in rows.columns:
-            column = rows[keyword.arg]
+        elif keyword.arg in table.columns:
+            column = table[keyword.arg]
             keep &= column.isin(value) if isinstance(value, list | tuple) else column == value
         else:
-            near = difflib.get_close_matches(str(keyword.arg), [str(c) for c in rows.columns], 1)
+            near = difflib.get_close_matches(str(keyword.arg), [str(c) for c in table.columns], 1)
             raise InputError(
                 f"The results have no column {keyword.arg!r}"
                 + (
                     f"; did you mean {near[0]!r}?"
                     if near
-                    else f"; they have {', '.join(map(str, rows.columns))}."
+                    else f"; they have {', '.join(map(str, table.columns))}."
                 )
             )
-    chosen = rows[keep]
-    if chosen.empty:
-        raise NoRows(ast.unparse(call))
-    values = chosen["value"].to_numpy(dtype=float)
+    return table[keep], options
+
+
+def _aggregate(name: str, values: np.ndarray, x: np.ndarray, options: Mapping[str, Any]) -> float:
     if np.isnan(values).any():
         return math.nan
     if name == "quantile":
         return float(np.quantile(values, options["q"]))
-    if name in TRENDS:
-        return _trend(name, _abscissa(rows, chosen, options.get("over", "severity")), values)
-    if name in AGGREGATES:
-        return float(AGGREGATES[name](values))
-    raise InputError(
-        f"The estimand language has no {name!r}; it has {', '.join([*AGGREGATES, *TRENDS, *FUNCTIONS])}."
-    )
+    return _trend(name, x, values) if name in TRENDS else float(AGGREGATES[name](values))
 
 
 def _abscissa(rows: pd.DataFrame, chosen: pd.DataFrame, over: str) -> np.ndarray:
@@ -253,6 +273,8 @@ def _trend(name: str, x: np.ndarray, y: np.ndarray) -> float:
         raise InputError(
             f"A {name} over {len(np.unique(x))} levels was asked for; a trend needs four or more."
         )
+    if name != "slope" and np.ptp(y) == 0:
+        return 0.0  # what never changes does not go with anything
     from scipy import stats
 
     return float(TRENDS[name](stats, x, y))

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -29,10 +29,11 @@ from threadpoolctl import threadpool_limits
 from groundshift.errors import InputError, MissingPart
 from groundshift.lab import context
 from groundshift.lab.identity import digest, source_hash, stream
+from groundshift.lab.mutation import mutated
 from groundshift.lab.provenance import environment, environment_id
 from groundshift.lab.settings import settings_from
-from groundshift.lab.store import Store, StoreError
-from groundshift.lab.study import Cell, Study
+from groundshift.lab.store import Store, StoreError, number_name
+from groundshift.lab.study import Cell, Measure, Method, Study
 
 __all__ = ["BUSY", "compute", "execute", "load_study"]
 
@@ -49,6 +50,11 @@ def load_study(ref: str) -> Study:
         if (error.name or "").startswith(module.partition(".")[0]):
             raise InputError(f"No study can be imported as {ref!r}: {error}. Write module:name.") from error
         raise MissingPart(error, f"The study {ref}") from error
+    except SystemExit as error:
+        raise InputError(
+            f"Importing {module} ends Python with SystemExit({error}); a study must be importable without running a "
+            "script. Guard the script with if __name__ == '__main__'."
+        ) from error
     except (ImportError, AttributeError) as error:
         raise InputError(
             f"No study can be imported as {ref!r}: {error}. Write module:name, importable here."
@@ -68,6 +74,8 @@ def _cells(ref: str, folder: str, definition: str) -> tuple[Study, dict[str, Cel
         raise InputError(f"{folder} holds no study.json; workers must see the driver's --store folder.")
     settings = settings_from(study, frozen["scale"], frozen["settings"])
     study = replace(study, root_seed=frozen.get("root", study.root_seed))
+    if frozen.get("mutants"):
+        study = mutated(study)
     return study, {cell.key: cell for cell in study.cells(frozen["scale"], settings)}
 
 
@@ -85,28 +93,43 @@ def execute(ref: str, folder: str, definition: str, key: str, watchdog_s: float 
     cell = cells[key]
     with BUSY, _watchdog(store, cell, watchdog_s), context.running(store.scratch(key)), _tail() as tail:
         store.event("start", key)
-        began = time.time()
+        began, process, attempts = time.monotonic(), os.getpid(), store.attempts(key)
         try:
             record, arrays = compute(study, cell)
-        except Exception as error:
-            kind = "memory" if isinstance(error, MemoryError) else "error"
+            if os.getpid() != process:
+                raise RuntimeError(
+                    "the cell forked, and its child came back too; end such a child with os._exit"
+                )
+        except BaseException as error:  # whatever leaves a cell is its failure, SystemExit too
+            if isinstance(error, SystemExit) and os.getpid() != process:
+                os._exit(0)  # a forked child may end like this
             store.fail(
                 key,
-                kind,
-                f"{type(error).__name__}: {error}",
+                "memory" if isinstance(error, MemoryError) else "error",
+                _message(error),
                 traceback=traceback.format_exc(),
                 log=list(tail),
                 cell=str(cell),
-                wall_s=time.time() - began,
+                wall_s=time.monotonic() - began,
             )
+        if os.getpid() != process:
+            os._exit(1)
+        if store.attempts(key) > attempts:  # perhaps noted by a forked child
             return "failed"
         record["finished"] = time.time()
-        record["attempt"] = store.attempts(key) + 1
+        record["attempt"] = attempts + 1
         store.keep_environment(record["env"], environment())
         store.write(record, arrays)
         store.event("done", key)
     shutil.rmtree(store.scratch(key), ignore_errors=True)
     return "done"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # an error of the cell's own may not know how to be printed
+        return type(error).__name__
 
 
 def compute(study: Study, cell: Cell) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -121,13 +144,10 @@ def compute(study: Study, cell: Cell) -> tuple[dict[str, Any], dict[str, np.ndar
         stream(study.root_seed, f"{study.slug}/{world.name}/{cell.seed}"), cell.severity, **cell.world_params
     )
     drawn = time.perf_counter()
-    output = dict(
-        method.run(
-            sample if method.sees_truth else sample.data,
-            stream(study.root_seed, f"{cell.key}/method"),
-            **cell.method_params,
-        )
-    )
+    data = sample if method.sees_truth else sample.data
+    if method.prepare is not None:
+        data = method.prepare(data, stream(study.root_seed, f"{cell.key}/prepare"))
+    output = dict(method.run(data, stream(study.root_seed, f"{cell.key}/method"), **cell.method_params))
     answered = time.perf_counter()
     values = {
         name: value for measure in cell.measures for name, value in _score(study, measure, output, sample)
@@ -164,21 +184,42 @@ def compute(study: Study, cell: Cell) -> tuple[dict[str, Any], dict[str, np.ndar
 
 def _score(study: Study, name: str, output: Mapping[str, Any], sample: Any) -> Iterator[tuple[str, float]]:
     measure = study.measure(name)
-    scored = measure.score(output, sample)
-    values = scored if isinstance(scored, Mapping) else {measure.gives[0]: scored}
-    if set(values) != set(measure.gives):
-        raise InputError(f"Measure {name!r} gave {sorted(values)}; it declares {sorted(measure.gives)}.")
-    return ((str(key), float(value)) for key, value in values.items())
+    found: dict[str, float] = {}
+    rows = _rows(measure, measure.score(output, sample))
+    for row in rows:
+        factors = {factor: row.pop(factor, None) for factor in measure.by}
+        if set(row) != set(measure.gives):
+            raise InputError(f"Measure {name!r} gave {sorted(row)}; it declares {sorted(measure.gives)}.")
+        found |= {number_name(key, factors): float(value) for key, value in row.items()}
+    declared = {number_name(key, factors) for factors in measure.combinations for key in measure.gives}
+    if set(found) != declared or len(rows) != len(measure.combinations):
+        raise InputError(
+            f"Measure {name!r} gave {len(rows)} rows, first {sorted(found)[:2]}; it declares one row for each of the "
+            f"{len(measure.combinations)} combinations of {dict(measure.by)}."
+        )
+    return iter(found.items())
+
+
+def _rows(measure: Measure, scored: Any) -> list[dict[str, Any]]:
+    """What a measure gave as rows; a single number or dictionary is one row without factors."""
+    if measure.by:
+        return [dict(row) for row in scored]
+    return [dict(scored) if isinstance(scored, Mapping) else {measure.gives[0]: scored}]
 
 
 def sources(study: Study, cell: Cell) -> dict[str, str]:
     """Today's source hashes of everything that made a cell; a record with others is stale."""
     functions = {
         f"world {cell.world}": study.world(cell.world).sample,
-        f"method {cell.method}": study.method(cell.method).run,
+        **_method_sources(study.method(cell.method)),
         **{f"measure {name}": study.measure(name).score for name in cell.measures},
     }
     return {name: _hash(function) for name, function in functions.items()}
+
+
+def _method_sources(method: Method) -> dict[str, Any]:
+    parts = {f"method {method.name}": method.run}
+    return parts if method.prepare is None else {**parts, f"prepare {method.name}": method.prepare}
 
 
 _hash = lru_cache(maxsize=None)(source_hash)
@@ -209,11 +250,16 @@ def _watchdog(store: Store, cell: Cell, seconds: float) -> Iterator[None]:
         yield
         return
 
+    import psutil
+
     def end() -> None:
         try:
             store.fail(cell.key, "timeout", f"the cell ran longer than {seconds:g} s", cell=str(cell))
         except StoreError as error:
             print(error, file=sys.__stderr__)
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         os._exit(75)
 
     timer = threading.Timer(seconds, end)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from groundshift.errors import InputError
 from groundshift.lab.claims import Claim, Control, control_evidence, p_value
 from groundshift.lab.estimands import form_of, measures_of, per_replicate, support_of
 from groundshift.lab.identity import stream
@@ -21,7 +22,7 @@ from groundshift.lab.study import Cell, Study
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ControlPower", "Plan", "expected_seconds", "plan", "simulate_control"]
+__all__ = ["ControlPower", "Plan", "control_faults", "expected_seconds", "plan", "simulate_control"]
 
 
 SIMULATED = 4000
@@ -77,8 +78,17 @@ def plan(
 
     The last two are reckoned from a pilot: of the study's runs in ``store``, at any scale, and of its published
     results, the one with the most finished cells.
+
+    Raises
+    ------
+    InputError
+        A control that says nothing of its claim (`control_faults`).
     """
     this = open_run(study, scale=scale, store=store, overrides=overrides)
+    if faults := list(control_faults(this.study)):
+        raise InputError(
+            f"Study {this.study.slug!r} has controls that say nothing of their claims: {'; '.join(faults)}."
+        )
     cells, done = this.cells, this.store.done()
     costs = expected_seconds(this, cells)
     pilot, measured = _pilot(this, store, results)
@@ -160,6 +170,32 @@ def _detectable(claim: Claim, values: np.ndarray, n: int) -> tuple[float, bool]:
 # Controls ------------------------------------------------------------------------------------------------
 
 
+def control_faults(study: Study) -> Iterator[str]:
+    """What is wrong with the controls of a study that can be said before anything is measured.
+
+    A control reads a measure of its claim, and the method that the claim reads or a version of it: the method on
+    tampered data, an ablation (a control ``of`` it), or the method itself where the claim's cause is absent.
+    """
+    for claim in study.claims:
+        if claim.control is None:
+            continue
+        reads, control = measures_of(claim.estimand), measures_of(claim.control.estimand)
+        where = f"{claim.id} ({claim.control.text})"
+        if claim.control.estimand == claim.estimand:
+            yield f"{where} is the claim's own estimand"
+        if not {measure for measure, _ in reads} & {measure for measure, _ in control}:
+            names = ", ".join(sorted({measure for measure, _ in control}))
+            yield f"{where} measures {names} and none of what the claim measures"
+        methods, theirs = ({method for _, method in both if method} for both in (reads, control))
+        if methods and theirs and not _versions(study, methods) & _versions(study, theirs):
+            yield f"{where} scores {', '.join(sorted(theirs))}, no version of {', '.join(sorted(methods))}"
+
+
+def _versions(study: Study, names: set[str]) -> set[str]:
+    """Methods, and those that they are versions of."""
+    return names.union(*(study.method(name).of for name in names))
+
+
 def _controls(this: Run, measured: pd.DataFrame) -> dict[str, ControlPower]:
     planned, found = this.planned_table(), {}
     for claim in this.study.claims:
@@ -219,8 +255,7 @@ def _pass_rate(control: Control, runs: np.ndarray) -> float:
 
 def _compared(control: Control, runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What must lie within the control's bounds, of every row: `control_evidence` for thousands of runs at once."""
-    from scipy import stats
-
+    from groundshift.measures.intervals import mean_intervals
     from groundshift.measures.rates import rate_interval
 
     n, mean = runs.shape[1], runs.mean(axis=1)
@@ -228,7 +263,7 @@ def _compared(control: Control, runs: np.ndarray) -> tuple[np.ndarray, np.ndarra
         return mean, mean
     if control.rule == "every":
         return runs.min(axis=1), runs.max(axis=1)
-    low, high = stats.t.interval(0.95, n - 1, mean, np.maximum(stats.sem(runs, axis=1), 1e-300))
+    low, high = mean_intervals(runs)
     exact = np.isin(runs, (0, 1)).all(axis=1) & (support_of(control.estimand) == (0, 1))
     ends = np.array([rate_interval(hits, n) for hits in range(n + 1)] if exact.any() else [(0.0, 0.0)])
     low[exact], high[exact] = ends[runs[exact].sum(axis=1).astype(int)].T
@@ -238,14 +273,7 @@ def _compared(control: Control, runs: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _warnings(claim: Claim, control_values: np.ndarray, right: float, wrong: float | None) -> Iterator[str]:
     control = claim.control
     assert control is not None
-    if control.estimand == claim.estimand:
-        yield "the control is the claim's own estimand: it cannot tell whether the claim's cause is at work"
-    if wrong is None:
-        yield (
-            "the control reads none of the claim's measures, so that nothing says that it would fail if the claim's "
-            "cause were absent"
-        )
-    elif wrong > 0.1:
+    if wrong is not None and wrong > 0.1:
         yield f"the control passes in {100 * wrong:.0f} % of runs where it shows what the claim shows{_advice(claim)}"
     mean = float(control_values.mean())
     if right < 0.95:

@@ -1,4 +1,4 @@
-"""The systems in the house: one ``studies/<slug>.toml`` each, read without importing anything heavy.
+"""The systems of the library: one ``studies/<slug>.toml`` each, read without importing anything heavy.
 
 Other packages add systems through the entry-point group ``groundshift.studies``: the name is the slug, the
 value the module of the study, with ``<slug>.toml`` beside it.
@@ -22,7 +22,34 @@ from groundshift.errors import InputError
 if TYPE_CHECKING:
     from groundshift.lab.study import Study
 
-__all__ = ["System", "command_name", "read_system", "study_ref", "system", "system_of", "systems"]
+__all__ = [
+    "CATEGORIES",
+    "USERS",
+    "System",
+    "command_name",
+    "read_system",
+    "study_ref",
+    "system",
+    "system_of",
+    "systems",
+]
+
+CATEGORIES = {
+    "workflows": "several systems on your own table or model",
+    "discovery": "find the structure of data",
+    "probes": "what changed inside a model",
+    "adaptation": "train so that a model keeps what it knew",
+    "generation": "generate data under a condition",
+    "benchmarks": "graded tests with known truth",
+}
+"""The categories in the order of their use, each with what its systems do; a package may add others."""
+USERS = {
+    "data scientist": "Your data moved, or your model decayed",
+    "engineer": "You post-train language models",
+    "researcher": "You develop methods and need a reference or a rival",
+    "benchmark builder": "You build benchmarks, and the truth must be known",
+}
+"""For whom a system is, each with the words under which the site and the README name them."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +59,23 @@ class System:
     slug: str
     module: str
     title: str
-    room: str
+    category: str
     promise: str
     """What it does for a user, in one line."""
     arxiv: str
-    """Empty, as the venue, for a system of the house's own."""
+    """Empty, as the venue, for a system that has no paper."""
     venue: str
     modality: str
     use: str
     """A command that applies it to the user's own material."""
     gpu: bool = False
     """Whether it needs a GPU at the default scale."""
+    user: str = "researcher"
+    """For whom it is: a key of `USERS`."""
+    question: str = ""
+    """The question it answers, in the user's words; without one, the system is in the catalogue only."""
+    rank: int = 9
+    """Its place within its category, the most used first; equal ranks go by the slug."""
 
     @property
     def url(self) -> str:
@@ -57,21 +90,28 @@ class System:
 
 @cache
 def systems() -> dict[str, System]:
-    """Every system by slug, in the order of the slugs.
+    """Every system by slug: by category in the order of use, and within it by rank and slug.
 
-    >>> systems()["csts"].room
-    'benchmarks'
+    >>> list(systems())[:2], systems()["csts"].category
+    (['audit', 'diff'], 'benchmarks')
     """
-    house = Path(__file__).parent.parent / "studies"
+    own = Path(__file__).parent.parent / "studies"
     found = {
-        path.stem: (f"groundshift.studies.{path.stem.replace('-', '_')}", path)
-        for path in house.glob("*.toml")
+        path.stem: (f"groundshift.studies.{path.stem.replace('-', '_')}", path) for path in own.glob("*.toml")
     }
     for entry in entry_points(group="groundshift.studies"):
         package = find_spec(entry.value)
         if package is not None and package.origin is not None:
             found[entry.name] = entry.value, Path(package.origin).with_name(f"{entry.name}.toml")
-    return {slug: read_system(slug, module, path) for slug, (module, path) in sorted(found.items())}
+    known = [read_system(slug, module, path) for slug, (module, path) in found.items()]
+    return {item.slug: item for item in sorted(known, key=_by_use)}
+
+
+def _by_use(item: System) -> tuple[int, str, int, str]:
+    """What systems are sorted by; categories of other packages come last."""
+    places = list(CATEGORIES)
+    place = places.index(item.category) if item.category in places else len(places)
+    return place, item.category, item.rank, item.slug
 
 
 def read_system(slug: str, module: str, path: Path) -> System:
@@ -93,7 +133,8 @@ def read_system(slug: str, module: str, path: Path) -> System:
     wanted = {field.name: field for field in fields(System) if field.name not in ("slug", "module")}
     if wrong := _wrong_fields(values, wanted):
         raise InputError(
-            f"{path} {wrong}. A system has {', '.join(wanted)}; texts but for gpu, true or false."
+            f"{path} {wrong}. A system has {', '.join(wanted)}; all are texts except gpu (true or false) and "
+            f"rank (an integer), and user is one of {', '.join(USERS)}."
         )
     return System(slug=slug, module=module, **values)
 
@@ -108,7 +149,9 @@ def _wrong_fields(values: dict[str, Any], wanted: dict[str, Any]) -> str:
             return f"has a field {name!r}" + (
                 f"; did you mean {near[0]!r}?" if near else ", which means nothing"
             )
-        if not isinstance(value, bool if name == "gpu" else str):
+        if type(value) is not {"gpu": bool, "rank": int}.get(name, str) or (
+            name == "user" and value not in USERS
+        ):
             return f"has {name} = {value!r}"
     return ""
 
@@ -119,7 +162,7 @@ def system(slug: str) -> System:
     if slug not in known:
         near = difflib.get_close_matches(slug, known, 1)
         raise InputError(
-            f"There is no system {slug!r} in the house"
+            f"There is no system {slug!r} in the library"
             + (f"; did you mean {near[0]!r}?" if near else "")
             + " `groundshift list` shows them all."
         )
@@ -129,9 +172,9 @@ def system(slug: str) -> System:
 def system_of(study: Study) -> System:
     """What the catalogue says of a study.
 
-    Of one that is not in the house: what stands in ``<slug>.toml`` beside its module, or else its own first line.
+    Of one that is not in the library: what stands in ``<slug>.toml`` beside its module, or else its own first line.
     """
-    if _of_the_house(study):
+    if _in_library(study):
         return systems()[study.slug]
     module = sys.modules[study.module]
     toml = Path(inspect.getfile(module)).with_name(f"{study.slug}.toml")
@@ -153,10 +196,10 @@ def system_of(study: Study) -> System:
 
 def command_name(study: Study) -> str:
     """How a command names a study: by its slug, or as ``module:study``."""
-    return study.slug if _of_the_house(study) else study.ref
+    return study.slug if _in_library(study) else study.ref
 
 
-def _of_the_house(study: Study) -> bool:
+def _in_library(study: Study) -> bool:
     return study.slug in systems() and systems()[study.slug].module == study.module
 
 

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from groundshift.errors import InputError
 from groundshift.lab.claims import Verdict, judge_all
 from groundshift.lab.execute import load_study, sources
 from groundshift.lab.identity import canonical_json, stream
+from groundshift.lab.mutation import mutated
 from groundshift.lab.registry import study_ref
 from groundshift.lab.settings import settings_for
 from groundshift.lab.store import Store, StoreError
@@ -38,6 +40,13 @@ class Run:
     """Seeds at each look at the data: one look, or two after ``more_seeds``."""
     root: int | None = None
     """Of a replication: the root seed that its ``study`` has in place of its own."""
+    mutants: bool = False
+    """Whether mutants answer in the methods' place."""
+
+    def of_mutants(self) -> Run:
+        """This run with every mutant in the place of its methods, in a folder inside this run's."""
+        store = Store(self.store.folder / "mutants")
+        return replace(self, study=mutated(self.study), store=store, looks=_looks(store), mutants=True)
 
     def at_root(self, root: int) -> Run:
         """The replication of this run at another root seed, in a folder inside this run's."""
@@ -62,7 +71,7 @@ class Run:
         settled = self.store.done() | set(self.store.failures())
         return all(cell.key in settled for cell in self.cells)
 
-    @property
+    @cached_property
     def cells(self) -> list[Cell]:
         """Every planned cell."""
         return list(self.study.cells(self.scale, self.settings))
@@ -93,16 +102,24 @@ class Run:
                 "method": cell.method,
                 **cell.world_params,
                 **cell.method_params,
+                **factors,
                 "measure": name,
             }
             for cell in self.cells
-            for measure in cell.measures
-            for name in self.study.measure(measure).gives
+            for measure in map(self.study.measure, cell.measures)
+            for factors in measure.combinations
+            for name in measure.gives
         )
         measured = self.store.table() if measured is None else measured
         if not len(measured):
             return planned.assign(value=float("nan"))
-        return planned.merge(measured[["key", "measure", "value"]], on=["key", "measure"], how="left")
+        factors = {name for measure in self.study.measures for name in measure.by}
+        on = ["key", "measure", *(name for name in planned if name in factors)]
+        for name in set(on) - set(
+            measured
+        ):  # of a measure that no cell has scored yet the store knows no factors
+            measured = measured.assign(**{name: pd.Series(None, index=measured.index, dtype=object)})
+        return planned.merge(measured[[*on, "value"]], on=on, how="left")
 
     def verdicts(self) -> list[Verdict]:
         """Every claim judged on what has been measured."""
@@ -130,11 +147,12 @@ def open_run(
     store: str | os.PathLike[str] = "runs",
     overrides: Mapping[str, Any] | None = None,
     root: int | None = None,
+    mutants: bool = False,
 ) -> Run:
     """The run of a study in a store, whether or not anything has been computed.
 
-    ``study`` is a slug of the house, ``module:name``, or a `Study` that workers can import; with ``root``, it is the
-    run's replication at that root seed.
+    ``study`` is a slug of the library, ``module:name``, or a `Study` that workers can import; with ``root``, it is the
+    run's replication at that root seed, and with ``mutants`` its mutants answer in the methods' place.
     """
     if not isinstance(study, Study):
         study = load_study(study_ref(study))
@@ -148,7 +166,8 @@ def open_run(
     if looks and hasattr(settings, "seeds"):
         settings = replace(settings, seeds=looks[-1])
     run = Run(study, scale, settings, folder, looks)
-    return run if root is None else run.at_root(root)
+    run = run if root is None else run.at_root(root)
+    return run.of_mutants() if mutants else run
 
 
 def _looks(store: Store) -> tuple[int, ...]:
@@ -167,7 +186,9 @@ def fresh_root(study: Study) -> int:
 def _definition(run: Run) -> dict[str, Any]:
     """What must not change between two runs into one folder."""
     cells = sorted(cell.key for cell in run.cells)
-    root = {} if run.root is None else {"root": run.root}
+    others = {} if run.root is None else {"root": run.root}
+    if run.mutants:
+        others["mutants"] = True
     return json.loads(
         canonical_json(
             {
@@ -178,7 +199,7 @@ def _definition(run: Run) -> dict[str, Any]:
                 "claims": [_plain_claim(claim) for claim in run.study.claims],
                 "cells": hashlib.blake2b("".join(cells).encode(), digest_size=16).hexdigest(),
                 "planned": len(cells),
-                **root,
+                **others,
             }
         )
     )

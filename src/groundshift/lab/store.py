@@ -8,8 +8,9 @@
       cells/ab/<key>.npz            its arrays, written and synced before the record
       failed/<key>.<attempt>.json   what went wrong, and how
       stale/                        records that were asked to be run again
+      damaged/                      files that could not be read, as after a fault of the disk
       env/<hash>.json               machine and versions, once each
-      lock.<shard>                  held by the one driver of this shard
+      lock, lock.<shard>            held by the one driver of this shard
       events.jsonl                  append-only, one line per transition
       index.parquet                 compaction of the records; never the truth
       replications/<root>/          the same at another root seed
@@ -22,12 +23,15 @@ from __future__ import annotations
 
 import fcntl
 import io
+import itertools
 import json
+import logging
+import math
 import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +43,9 @@ from groundshift.lab.identity import canonical_json
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Store", "StoreError"]
+__all__ = ["Store", "StoreError", "number_name"]
+
+logger = logging.getLogger(__name__)
 
 
 class StoreError(InputError):
@@ -58,15 +64,22 @@ class Store:
     # Definition ------------------------------------------------------------------------------------------
 
     def definition(self) -> dict[str, Any] | None:
-        """The frozen definition, or None before the first run."""
-        try:
-            return json.loads((self.folder / "study.json").read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        """The frozen definition, or None before the first run; rebuilt from the events where it is damaged."""
+        path = self.folder / "study.json"
+        definition = self._read(path, "scale")
+        if definition is None:
+            frozen = [event["definition"] for event in self.events() if event["event"] == "frozen"]
+            if frozen:
+                definition = frozen[-1]
+                logger.warning("%s was rebuilt from events.jsonl.", path)
+                with suppress(StoreError):  # a reader may have no right to write here
+                    self._write(path, _dump(definition, indent=1))
+        return definition
 
     def freeze(self, definition: Mapping[str, Any]) -> None:
         """Write the definition; the caller has checked that it may."""
         self._write(self.folder / "study.json", _dump(definition, indent=1))
+        self.event("frozen", definition=definition)
 
     # Records ---------------------------------------------------------------------------------------------
 
@@ -83,13 +96,25 @@ class Store:
         return {path.stem for path in self.folder.glob("cells/??/*.json")}
 
     def record(self, key: str) -> dict[str, Any]:
-        """A finished cell's record."""
-        return json.loads(self.record_path(key).read_text())
+        """A finished cell's record.
+
+        Raises
+        ------
+        StoreError
+            The record is damaged; it was set aside, so that the cell runs again.
+        """
+        record = self._read(self.record_path(key), "key")
+        if record is None:
+            raise StoreError(
+                f"The record of cell {key} in {self.folder} is missing or damaged; run the study again."
+            )
+        return record
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Every record, in the order of their keys."""
+        """Every record, in the order of their keys; damaged ones are set aside."""
         for path in sorted(self.folder.glob("cells/??/*.json")):
-            yield json.loads(path.read_text())
+            if (record := self._read(path, "key")) is not None:
+                yield record
 
     def arrays(self, key: str) -> dict[str, np.ndarray]:
         """The arrays of a finished cell, empty where it made none."""
@@ -129,7 +154,8 @@ class Store:
 
     def environments(self) -> dict[str, dict[str, Any]]:
         """Every environment that made records here, by hash."""
-        return {path.stem: json.loads(path.read_text()) for path in sorted(self.folder.glob("env/*.json"))}
+        read = {path.stem: self._read(path, "python") for path in sorted(self.folder.glob("env/*.json"))}
+        return {name: environment for name, environment in read.items() if environment is not None}
 
     # Failures --------------------------------------------------------------------------------------------
 
@@ -148,19 +174,23 @@ class Store:
         self.event("failed", key, kind=kind)
 
     def attempts(self, key: str) -> int:
-        """How many attempts at the cell have failed."""
-        failed = self.folder / "failed"
-        return sum(name.startswith(f"{key}.") for name in os.listdir(failed)) if failed.exists() else 0
+        """How many attempts at the cell have failed; what others did is not looked at, however much it is."""
+        numbers = itertools.takewhile(lambda number: self._has_failed(key, number), itertools.count(1))
+        return sum(1 for _ in numbers)
+
+    def _has_failed(self, key: str, attempt: int) -> bool:
+        name = f"{key}.{attempt}.json"
+        return (self.folder / "failed" / name).exists() or (self.folder / "damaged" / name).exists()
+
+    def failure(self, key: str) -> dict[str, Any] | None:
+        """The last failure of a cell; None where there is none, or it is damaged."""
+        return self._read(self.folder / "failed" / f"{key}.{self.attempts(key)}.json", "key")
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """The last failure of every cell that is not done."""
-        last: dict[str, dict[str, Any]] = {}
-        for path in self.folder.glob("failed/*.json"):
-            failure = json.loads(path.read_text())
-            known = last.get(failure["key"])
-            if known is None or known["attempt"] < failure["attempt"]:
-                last[failure["key"]] = failure
-        return {key: failure for key, failure in last.items() if not self.has(key)}
+        keys = {path.name.partition(".")[0] for path in self.folder.glob("failed/*.json")}
+        last = {key: self.failure(key) for key in sorted(keys) if not self.has(key)}
+        return {key: failure for key, failure in last.items() if failure is not None}
 
     # Events, progress, lock ------------------------------------------------------------------------------
 
@@ -190,29 +220,33 @@ class Store:
         return self.folder / "scratch" / key
 
     @contextmanager
-    def lock(self, shard: str) -> Iterator[None]:
-        """Hold the shard's lock; a live driver refuses a second one by name.
+    def lock(self, shard: tuple[int, int] = (1, 1)) -> Iterator[None]:
+        """Hold the lock of shard (i, n); a live driver that has cells in common refuses it by name.
 
         The lock is the kernel's, so a driver that died, however it died, has let go of it.
         """
-        with _explained(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = open(self.folder / f"lock.{shard}", "a+")  # noqa: SIM115 (held to the end)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                handle.seek(0)
-                raise StoreError(
-                    f"{self.folder} is being run by {handle.read().strip() or 'another driver'}. Wait for it, stop "
-                    "it, or give this run another --store or --shard."
-                ) from error
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}")
-            handle.flush()
+        index, shards = shard
+        with ExitStack() as held:
+            with _explained(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                turn = held.enter_context(open(self.folder / "lock", "a"))
+                own = held.enter_context(open(self.folder / f"lock.{index}of{shards}", "a+"))
+                fcntl.flock(turn, fcntl.LOCK_EX)  # one driver at a time looks at the locks of the others
+            for path in self.folder.glob("lock.*of*"):
+                if _overlap(shard, path.suffix) and (holder := _holder(path)):
+                    raise StoreError(
+                        f"{self.folder} is being run by {holder}, which has cells in common with shard "
+                        f"{index}/{shards}; wait for it, stop it, or give this run another --store or --shard."
+                    )
+            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(turn, fcntl.LOCK_UN)
+            own.truncate(0)
+            own.write(
+                f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')} "
+                f"(shard {index}/{shards})"
+            )
+            own.flush()
             yield
-        finally:
-            handle.close()
 
     # Index -----------------------------------------------------------------------------------------------
 
@@ -226,9 +260,12 @@ class Store:
         index = self.folder / "index.parquet"
         keys = self.done()
         if index.exists():
-            table = pd.read_parquet(index)
-            if set(table["key"].unique()) == keys:
-                return table
+            try:
+                table = pd.read_parquet(index)
+                if set(table["key"].unique()) == keys:
+                    return table
+            except (OSError, ValueError, KeyError):
+                logger.warning("%s is damaged and is built anew from the records.", index)
         table = pd.DataFrame([row for record in self.records() for row in _rows(record)])
         if len(table):
             buffer = io.BytesIO()
@@ -237,7 +274,34 @@ class Store:
                 self._write(index, buffer.getvalue())
         return table
 
-    # Writing ---------------------------------------------------------------------------------------------
+    # Reading and writing ---------------------------------------------------------------------------------
+
+    def _read(self, path: Path, field: str) -> dict[str, Any] | None:
+        """The JSON object in a file, which has this field; None where it is missing, or damaged and set aside."""
+        try:
+            content = json.loads(path.read_bytes())
+            if isinstance(content, dict) and field in content:
+                return content
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError:
+            pass
+        aside = self.folder / "damaged" / path.name
+        for number in itertools.count(1):
+            if not aside.exists():
+                break
+            aside = aside.with_name(f"{path.name}.{number}")
+        try:
+            aside.parent.mkdir(exist_ok=True)
+            path.rename(aside)
+            (self.folder / "index.parquet").unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("%s is damaged, and cannot be moved away: %s.", path, error.strerror)
+        else:
+            logger.warning(
+                "%s was damaged and is now %s; run the study again to make up for it.", path, aside
+            )
+        return None
 
     def _write(self, path: Path, content: bytes) -> None:
         """Replace a file at once or not at all, and see it on disk before returning."""
@@ -272,6 +336,26 @@ def _explained(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _overlap(shard: tuple[int, int], suffix: str) -> bool:
+    """Whether two shards share cells, whose hashes modulo the number of shards say where they belong.
+
+    >>> _overlap((1, 2), ".2of4"), _overlap((1, 2), ".3of4"), _overlap((1, 2), ".1of3")
+    (False, True, True)
+    """
+    index, shards = map(int, suffix.removeprefix(".").split("of"))
+    return (index - shard[0]) % math.gcd(shards, shard[1]) == 0
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock file; empty if nobody does."""
+    with open(path) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return handle.read().strip() or "another driver"
+    return ""
+
+
 def _dump(value: Any, indent: int | None = None) -> bytes:
     """Strict JSON; what is not finite is stored as a string."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False, default=str).encode()
@@ -297,5 +381,12 @@ def _rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     params = {**record["world_params"], **record["method_params"]}
     # A column holds one type: lists and objects become their canonical text.
     columns = {k: canonical_json(v) if isinstance(v, list | dict) else v for k, v in params.items()}
-    for measure, value in record["values"].items():
-        yield {**shared, **columns, "measure": measure, "value": float(value)}
+    for number, value in record["values"].items():
+        measure, _, factors = number.partition(" ")
+        levels = json.loads(factors) if factors else {}
+        yield {**shared, **columns, **levels, "measure": measure, "value": float(value)}
+
+
+def number_name(measure: str, factors: Mapping[str, Any]) -> str:
+    """What a record calls a number: the measure's name, and the levels of its factors where it has any."""
+    return f"{measure} {canonical_json(dict(factors))}" if factors else measure

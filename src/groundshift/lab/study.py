@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+
 from groundshift.errors import InputError
 from groundshift.lab.claims import Claim
 from groundshift.lab.identity import cell_key
 
 __all__ = ["Cell", "Figure", "Grid", "Measure", "Method", "Needs", "Sample", "Shift", "Study", "World"]
 
-Role = Literal["method", "baseline", "control", "oracle"]
+Role = Literal["method", "baseline", "control", "oracle", "mutant"]
 Better = Literal["higher", "lower", "none"]
 
 
@@ -47,10 +49,14 @@ class World:
 
 @dataclass(frozen=True)
 class Method:
-    """An algorithm, a baseline, a control or an oracle: ``run(data, rng, **params) -> dict``.
+    """An algorithm, a baseline, a control, an oracle or a mutant: ``run(data, rng, **params) -> dict``.
 
     A method never sees the truth: it is handed ``sample.data``. Oracles (the truth's own score) and
     controls that must tamper with the truth set ``sees_truth`` and are handed the whole `Sample`.
+
+    A *mutant* is a deliberately broken version of the methods ``of``: it takes their parameters and returns what they
+    return, and `groundshift.lab.mutation` runs it in their place. A *control* with ``prepare`` is the method ``of`` on
+    data that were tampered with (`tampered`), so that a mutant takes its place there as well.
     """
 
     name: str
@@ -58,42 +64,77 @@ class Method:
     role: Role
     run: Callable[..., Mapping[str, Any]]
     sees_truth: bool = False
+    of: tuple[str, ...] = ()
+    """Names of the methods that this one is a version of."""
+    prepare: Callable[[Any, np.random.Generator], Any] | None = None
+    """Tampers with what the method is handed: ``prepare(data, rng) -> data``."""
 
     def __post_init__(self) -> None:
         if self.sees_truth and self.role in ("method", "baseline"):
             raise InputError(
                 f"{self.role} {self.name!r} asks for the truth; only a control or an oracle may."
             )
+        if self.role == "mutant" and not self.of:
+            raise InputError(
+                f"Mutant {self.name!r} stands in for no method; name those that it is a broken version of, "
+                "Method.define(role='mutant', of=method)."
+            )
 
     @classmethod
     def define(
-        cls, *, role: Role = "method", version: int = 1, sees_truth: bool = False
+        cls,
+        *,
+        role: Role = "method",
+        version: int = 1,
+        sees_truth: bool = False,
+        of: Method | Sequence[Method] = (),
     ) -> Callable[[Callable[..., Mapping[str, Any]]], Method]:
         """Decorator that makes a method of a function ``(data, rng, **params) -> dict``."""
-        return lambda function: cls(function.__name__, version, role, function, sees_truth)
+        names = (of.name,) if isinstance(of, Method) else tuple(method.name for method in of)
+        return lambda function: cls(function.__name__, version, role, function, sees_truth, names)
+
+    def tampered(self, *, version: int = 1) -> Callable[[Callable[[Any, np.random.Generator], Any]], Method]:
+        """Decorator that makes a control of a function ``(data, rng) -> data``: this method on what it returns."""
+        return lambda function: Method(
+            function.__name__, version, "control", self.run, self.sees_truth, (self.name,), function
+        )
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Scores an output against the truth: ``score(output, sample) -> float | dict[str, float]``.
+    """Scores an output against the truth: ``score(output, sample) -> float | dict[str, float] | rows``.
 
     ``gives`` names the numbers of a measure that returns a dictionary; by default it gives one, its own name.
+    ``by`` names the factors of a measure that returns rows, and their levels: each row is a dictionary with a level of
+    every factor and the numbers, one row for every combination. Factors become columns of the results.
     """
 
     name: str
     version: int
     better: Better
-    score: Callable[[Mapping[str, Any], Sample], float | Mapping[str, float]]
+    score: Callable[[Mapping[str, Any], Sample], float | Mapping[str, float] | Iterable[Mapping[str, Any]]]
     gives: tuple[str, ...]
+    by: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @classmethod
     def define(
-        cls, *, better: Better = "higher", version: int = 1, gives: tuple[str, ...] = ()
+        cls,
+        *,
+        better: Better = "higher",
+        version: int = 1,
+        gives: tuple[str, ...] = (),
+        by: Mapping[str, Sequence[Any]] | None = None,
     ) -> Callable[[Callable[..., Any]], Measure]:
-        """Decorator that makes a measure of a function ``(output, sample) -> float | dict``."""
+        """Decorator that makes a measure of a function ``(output, sample) -> float | dict | rows``."""
+        levels = {name: tuple(values) for name, values in (by or {}).items()}
         return lambda function: cls(
-            function.__name__, version, better, function, gives or (function.__name__,)
+            function.__name__, version, better, function, gives or (function.__name__,), levels
         )
+
+    @property
+    def combinations(self) -> list[dict[str, Any]]:
+        """Every combination of the factors' levels; one empty one where there are no factors."""
+        return [dict(zip(self.by, levels, strict=True)) for levels in itertools.product(*self.by.values())]
 
 
 @dataclass(frozen=True)
@@ -119,7 +160,9 @@ class Grid:
 
     ``vary`` maps world parameters to the values they are crossed over, ``world_params`` holds those that
     stay fixed, ``method_params`` the parameters of each method by name. ``cost_s`` guesses the seconds of
-    one cell (a number, or one per method) until a run has measured them.
+    one cell (a number, or one per method) until a run has measured them. ``shares`` names parameters of the world (and
+    "seed") of an artefact that is trained once and cached: of the cells that agree in them one runs first, and the
+    others begin when it has ended, so that no cell waits for another's training.
     """
 
     world: str
@@ -132,6 +175,7 @@ class Grid:
     method_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cost_s: float | Mapping[str, float] = 1.0
     needs: Needs = Needs()
+    shares: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,6 +197,8 @@ class Cell:
     seed: int
     cost_s: float = field(default=1.0, compare=False)
     needs: Needs = field(default=Needs(), compare=False)
+    shares: tuple[Any, ...] = field(default=(), compare=False)
+    """What names the artefact that the cell shares with others; empty where there is none."""
 
     @cached_property
     def key(self) -> str:
@@ -169,6 +215,11 @@ class Cell:
                 "dtype": self.dtype,
             }
         )
+
+    @property
+    def artefact(self) -> tuple[Any, ...]:
+        """Equal of cells that share an artefact."""
+        return self.world, self.shares
 
     @property
     def group(self) -> tuple[str, str]:
@@ -265,6 +316,15 @@ class Study:
                     )
                 if method is not None:
                     self.method(method)
+        for name in itertools.chain.from_iterable(method.of for method in self.methods):
+            self.method(name)
+        for factors in (measure.by for measure in self.measures):
+            _check_parameter_names(self.slug, factors, {})
+
+    @property
+    def mutants(self) -> tuple[Method, ...]:
+        """The deliberately broken versions of its methods."""
+        return tuple(method for method in self.methods if method.role == "mutant")
 
     @property
     def ref(self) -> str:
@@ -298,6 +358,7 @@ class Study:
                 method = self.method(name)
                 method_params = dict(grid.method_params.get(name, {}))
                 _check_parameter_names(self.slug, params, method_params)
+                _check_factors(self, grid, {**params, **method_params})
                 _check_parameter_kinds(self.slug, {**params, **method_params}, kinds)
                 cost = grid.cost_s if isinstance(grid.cost_s, int | float) else grid.cost_s.get(name, 1.0)
                 cell = Cell(
@@ -316,10 +377,20 @@ class Study:
                     seed,
                     cost,
                     grid.needs,
+                    _shared(grid, params, seed),
                 )
                 if cell.key not in seen:
                     seen.add(cell.key)
                     yield cell
+
+
+def _shared(grid: Grid, params: Mapping[str, Any], seed: int) -> tuple[Any, ...]:
+    known = {**params, "seed": seed}
+    if missing := [name for name in grid.shares if name not in known]:
+        raise InputError(
+            f"A grid of world {grid.world!r} shares {missing}; it has the parameters {', '.join(known)}."
+        )
+    return tuple((name, known[name]) for name in grid.shares)
 
 
 def _find(items: tuple[Named, ...], name: str, kind: str) -> Named:
@@ -341,6 +412,16 @@ def _check_parameter_kinds(slug: str, params: Mapping[str, Any], kinds: dict[str
             raise InputError(
                 f"Study {slug!r} gives the parameter {name!r} both {example!r} and {value!r}; its column in the "
                 "results can hold one kind of value. Rename one of the two."
+            )
+
+
+def _check_factors(study: Study, grid: Grid, params: Mapping[str, Any]) -> None:
+    """Factors of a measure are columns beside the parameters."""
+    for name in grid.measures:
+        if both := set(study.measure(name).by) & set(params):
+            raise InputError(
+                f"Study {study.slug!r} uses {sorted(both)} for a factor of measure {name!r} and for a parameter of its "
+                "cells; rename one of them."
             )
 
 

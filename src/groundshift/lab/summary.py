@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundshift.errors import InputError
 from groundshift.lab.claims import Verdict, judge_all, sensitivity
+from groundshift.lab.mutation import mutant_texts, trials, with_trials
 from groundshift.lab.registry import command_name
 from groundshift.lab.runs import Run, _pick, open_run
 from groundshift.lab.store import _dump
@@ -33,6 +34,7 @@ __all__ = [
     "published_summary",
     "results",
     "summarise",
+    "with_mutants",
 ]
 
 SUMMARY_VERSION = 1
@@ -95,6 +97,8 @@ class Summary:
 
     data: Mapping[str, Any]
     table: pd.DataFrame
+    mutants: pd.DataFrame | None = None
+    """The long table of the mutants' answers, where they have run."""
 
 
 def summarise(run: Run) -> Summary:
@@ -103,7 +107,8 @@ def summarise(run: Run) -> Summary:
     Beside each claim is what came of it in the run's finished replications.
     """
     summary = _measured(run)
-    return Summary(_replicated(summary.data, [_measured(again).data for again in _again(run)]), summary.table)
+    again = [_measured(replication).data for replication in _again(run)]
+    return Summary(_replicated(summary.data, again), summary.table, summary.mutants)
 
 
 def _again(run: Run) -> list[Run]:
@@ -112,10 +117,14 @@ def _again(run: Run) -> list[Run]:
 
 def _measured(run: Run) -> Summary:
     """The summary of a run, or of a replication, by itself."""
-    records = [run.store.record(cell.key) for cell in run.cells if run.store.has(cell.key)]
+    planned = {cell.key for cell in run.cells}
+    fields = ("key", "timings", "finite", "finished", "env", "digest")  # the rest of 20,000 records is much
+    records = [_pick(record, *fields) for record in run.store.records() if record["key"] in planned]
+    failures = run.failures()
     frozen = run.store.definition() or {}
     environments = run.store.environments()
     seconds = [record["timings"]["wall_s"] for record in records]
+    mutants = _mutants(run)
     data = {
         "format": SUMMARY_VERSION,
         "slug": run.study.slug,
@@ -128,22 +137,51 @@ def _measured(run: Run) -> Summary:
         "cells": {
             "planned": len(run.cells),
             "done": len(records),
-            "failed": len(run.failures()),
+            "failed": len(failures),
             "not finite": sum(not record["finite"] for record in records),
         },
         "looks": list(run.looks),
-        "claims": [claim_row(verdict) for verdict in run.verdicts()],
+        **_claims(run, run.planned_table(), mutants),
         "history": frozen.get("history", []),
         "failures": [
             {"cell": failure.get("cell", key), "kind": failure["kind"], "message": failure["message"]}
-            for key, failure in sorted(run.failures().items())
+            for key, failure in sorted(failures.items())
         ],
         "finished": _day(max((record["finished"] for record in records), default=None)),
         "seconds": {"total": sum(seconds), "longest cell": max(seconds, default=0.0)},
-        "environments": [environments[name] for name in sorted({record["env"] for record in records})],
+        "environments": [
+            environments[name]
+            for name in sorted({record["env"] for record in records})
+            if name in environments
+        ],
         "digest": _digest_of(records),
     }
-    return Summary(json.loads(_dump(data)), run.table())
+    return Summary(json.loads(_dump(data)), run.table(), mutants)
+
+
+def _mutants(run: Run) -> pd.DataFrame | None:
+    """The long table of a run's mutants, where all of them have answered."""
+    if not run.study.mutants or run.mutants:
+        return None
+    again = run.of_mutants()
+    return again.table() if again.finished and again.store.done() else None
+
+
+def _claims(run: Run, table: pd.DataFrame, mutants: pd.DataFrame | None) -> dict[str, Any]:
+    """Claims with verdicts from a planned table, and what became of each when mutants answered."""
+    verdicts = judge_all(run.study.claims, table, alpha=run.alpha, scale=run.scale)
+    rows = [claim_row(verdict) for verdict in verdicts]
+    if mutants is None:
+        return {"claims": rows}
+    answers = run.of_mutants().planned_table(mutants)
+    tried = trials(run.study, table, answers, alpha=run.alpha, scale=run.scale)
+    return {"claims": with_trials(rows, tried), "mutants": mutant_texts(run.study)}
+
+
+def with_mutants(run: Run, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Claims of a run with what its mutants, as far as they have answered, come to; ``table`` is its long table."""
+    claims: list[dict[str, Any]] = _claims(run, run.planned_table(table), run.of_mutants().table())["claims"]
+    return claims
 
 
 def _command(run: Run) -> str:
@@ -226,9 +264,10 @@ def _digest_of(records: list[dict[str, Any]]) -> str:
 def publish(run: Run, out: str | os.PathLike[str] = "results") -> Path:
     """Write a run's summary and table to ``<out>/<slug>/``, the published results, and its replications' beside them.
 
-    An earlier published summary of the same study is replaced; its claims that have changed since go into the
-    summary's history. Of a replication that is finished only the summary is written, to ``replications/<root>/``. Where
-    the store holds replications only, the run that was published before is left as it is.
+    Mutants that have run are published with it. An earlier published summary of the same study is replaced; its claims
+    that have changed since go into the summary's history. Of a replication that is finished only the summary is
+    written, to ``replications/<root>/``. Where the store holds replications only, the run that was published before is
+    left as it is.
 
     Raises
     ------
@@ -248,10 +287,14 @@ def publish(run: Run, out: str | os.PathLike[str] = "results") -> Path:
                 f"{run.store.folder}; run `groundshift run {command_name(run.study)}` first."
             )
     else:
-        _write(folder / "summary.json", summary)
+        _write(folder / "summary.json", summary.data)
         summary.table.to_parquet(folder / "cells.parquet", index=False, compression="zstd")
+        if summary.mutants is not None:
+            summary.mutants.to_parquet(folder / "mutants.parquet", index=False, compression="zstd")
+        else:
+            (folder / "mutants.parquet").unlink(missing_ok=True)
     for replication in again:
-        _write(folder / "replications" / str(replication.root) / "summary.json", _measured(replication))
+        _write(folder / "replications" / str(replication.root) / "summary.json", _measured(replication).data)
     return folder
 
 
@@ -268,27 +311,28 @@ def judge_again(run: Run, out: str | os.PathLike[str] = "results") -> Path:
     if known is None:
         raise InputError(f"{folder} holds no published run; there is nothing to judge.")
     table = run.planned_table(known.table)
-    rows = [
-        claim_row(verdict) for verdict in judge_all(run.study.claims, table, alpha=run.alpha, scale=run.scale)
-    ]
+    claims = _claims(run, table, known.mutants)
     same = ("id", "version", "estimand", "margin", "kind")
     if (
         known.data["scale"] != run.scale
-        or table["value"].isna().any()
-        or ([_pick(row, *same) for row in rows] != [_pick(row, *same) for row in known.data["claims"]])
+        or {cell.key for cell in run.cells} - set(known.table["key"])
+        or (
+            [_pick(row, *same) for row in claims["claims"]]
+            != [_pick(row, *same) for row in known.data["claims"]]
+        )
     ):
         raise InputError(
             f"{folder} holds other claims, cells or another scale than {command_name(run.study)} has today; run it "
             "again and publish that."
         )
     data = json.loads((folder / "summary.json").read_text())
-    _write(folder / "summary.json", Summary({**data, "claims": rows}, known.table))
+    _write(folder / "summary.json", {**data, **claims})
     return folder
 
 
-def _write(path: Path, summary: Summary) -> None:
+def _write(path: Path, data: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_dump(summary.data, indent=1) + b"\n")
+    path.write_bytes(_dump(data, indent=1) + b"\n")
 
 
 def published(folder: str | os.PathLike[str]) -> dict[str, Summary]:
@@ -306,6 +350,9 @@ def _read(path: Path) -> Summary:
     import pandas as pd
 
     others = [json.loads(other.read_text()) for other in path.parent.glob("replications/*/summary.json")]
+    mutants = path.with_name("mutants.parquet")
     return Summary(
-        _replicated(json.loads(path.read_text()), others), pd.read_parquet(path.with_name("cells.parquet"))
+        _replicated(json.loads(path.read_text()), others),
+        pd.read_parquet(path.with_name("cells.parquet")),
+        pd.read_parquet(mutants) if mutants.is_file() else None,
     )

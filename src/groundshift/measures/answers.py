@@ -160,8 +160,8 @@ def paired(
     hashed = [name for name in ("doc_hash",) if name in before and name in after]
     both = before.merge(after[[*key, value, *hashed]], on=key, suffixes=("", "_after"))
     for name in hashed:
-        told = both[name].notna() & both[f"{name}_after"].notna()
-        if other := both.loc[told & (both[name] != both[f"{name}_after"]), "id"].tolist():
+        in_both = both[name].notna() & both[f"{name}_after"].notna()
+        if other := both.loc[in_both & (both[name] != both[f"{name}_after"]), "id"].tolist():
             raise InputError(
                 f"{len(other)} items (first: {other[:3]}) have the same ids in both runs, and are other "
                 "documents; compare runs of one version of the data."
@@ -286,12 +286,14 @@ def calibrate(
         raise InputError(
             f"{len(items)} items and {len(truth)} labels were given; as many of both, at least two."
         )
-    said = np.array([[judge(item) for item in items] for _ in range(repeats)])
-    hits = said[0] == truth
+    verdicts = np.array([[judge(item) for item in items] for _ in range(repeats)])
+    hits = verdicts[0] == truth
     low, high = clustered_interval(hits, groups)
-    numeric = (said == truth).mean(1) if said.dtype.kind not in "fiub" else said.astype(float).mean(1)
+    numeric = (
+        (verdicts == truth).mean(1) if verdicts.dtype.kind not in "fiub" else verdicts.astype(float).mean(1)
+    )
     return Calibration(
-        float(hits.mean()), low, high, float(cohen_kappa_score(truth, said[0])),
-        pd.crosstab(pd.Series(truth, name="label"), pd.Series(said[0], name="verdict")),
+        float(hits.mean()), low, high, float(cohen_kappa_score(truth, verdicts[0])),
+        pd.crosstab(pd.Series(truth, name="label"), pd.Series(verdicts[0], name="verdict")),
         float(numeric.std(ddof=1)) if repeats > 1 else float("nan"),
     )  # fmt: skip

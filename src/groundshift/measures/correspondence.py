@@ -49,10 +49,12 @@ def correspondence(scores: ArrayLike, conditions: ArrayLike | None = None) -> di
         raise InputError(
             f"Scores of shape {S.shape} were given; finite ones of shape (n, n) with n ≥ 2 are needed."
         )
-    given = np.arange(n) if conditions is None else np.asarray(conditions)
-    if given.shape != (n,):
-        raise InputError(f"Conditions of shape {given.shape} were given for {n} samples; ({n},) is needed.")
-    _, first, which = np.unique(given, return_index=True, return_inverse=True)
+    condition_of = np.arange(n) if conditions is None else np.asarray(conditions)
+    if condition_of.shape != (n,):
+        raise InputError(
+            f"Conditions of shape {condition_of.shape} were given for {n} samples; ({n},) is needed."
+        )
+    _, first, which = np.unique(condition_of, return_index=True, return_inverse=True)
     if len(first) < 2:
         raise InputError(f"All {n} conditions are equal, so there is nothing to be told apart.")
     own = np.diag(S)

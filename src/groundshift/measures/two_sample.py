@@ -222,8 +222,8 @@ def permuted_auc_p(
         sums = np.bincount(columns, weights=ranks[rows, columns], minlength=len(present))
         return float(((sums - counts * (counts + 1) / 2) / (counts * (len(domain) - counts))).mean())
 
-    found = area(column)
-    return found, permutation_p(lambda: area(rng.permutation(column)) >= found - 1e-12, permutations)
+    auc = area(column)
+    return auc, permutation_p(lambda: area(rng.permutation(column)) >= auc - 1e-12, permutations)
 
 
 def permutation_p(beyond: Callable[[], bool], permutations: int) -> float:
@@ -281,9 +281,9 @@ def mmd(
         means = (indicator.T @ embedded) / np.maximum(counts, 1)[:, None]
         return float((counts[:, None] * means**2).sum() / len(codes))
 
-    found = discrepancy(domain)
-    p = permutation_p(lambda: discrepancy(rng.permutation(domain)) >= found, permutations)
-    return float(np.sqrt(found)), p
+    statistic = discrepancy(domain)
+    p = permutation_p(lambda: discrepancy(rng.permutation(domain)) >= statistic, permutations)
+    return float(np.sqrt(statistic)), p
 
 
 def simes(p_values: ArrayLike) -> float:

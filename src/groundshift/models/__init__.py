@@ -3,5 +3,7 @@
 import os
 import sys
 
-if not sys.stderr.isatty():  # bars are for terminals; transformers reads this when it is imported
+if (
+    sys.stderr is None or not sys.stderr.isatty()
+):  # bars are for terminals; transformers reads this when it is imported
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

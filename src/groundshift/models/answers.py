@@ -33,6 +33,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from groundshift.errors import InputError
 from groundshift.models import harness
+from groundshift.models.records import read_lines
 
 __all__ = ["Unparsed", "Verdict", "check_spellings", "item_id", "parse_then_score", "recorded", "records"]
 
@@ -166,13 +167,13 @@ def _answers(file: Path) -> dict[str, str]:
     if not file.is_file():
         raise InputError(f"{file} is no file; give JSONL with an id and an answer on every line.")
     answers = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
-            row = json.loads(line)
-            answer = row.get("answer", row.get("completion"))
-            if "id" not in row or not isinstance(answer, str):
-                raise InputError(f'{file}, line {number}: "id" and "answer" are needed, the answer as text.')
-            answers[str(row["id"])] = answer
+    for number, row in read_lines(file):
+        answer = row.get("answer", row.get("completion")) if isinstance(row, dict) else None
+        if answer is None or "id" not in row or not isinstance(answer, str):
+            raise InputError(f'{file}, line {number}: "id" and "answer" are needed, the answer as text.')
+        answers[str(row["id"])] = answer
+    if not answers:
+        raise InputError(f"{file} is empty; give JSONL with an id and an answer on every line.")
     return answers
 
 
@@ -208,18 +209,20 @@ def records(
     InputError
         No log, a log that cannot be read, a log without samples, an unknown scorer, an unknown column.
     """
-    given = [logs] if isinstance(logs, str | Path | EvalLog) else list(logs)
+    sources = [logs] if isinstance(logs, str | Path | EvalLog) else list(logs)
     notes: list[str] = []
     rows: list[dict[str, Any]] = []
-    found: list[EvalLog] = []
-    for one in given:
+    eval_logs: list[EvalLog] = []
+    for one in sources:
         if isinstance(one, EvalLog):
-            found.append(one)
+            eval_logs.append(one)
             continue
         files = _files(Path(one))
-        found += [log for file in files if file.suffix != ".jsonl" and (log := _log(file, Path(one), notes))]
+        eval_logs += [
+            log for file in files if file.suffix != ".jsonl" and (log := _log(file, Path(one), notes))
+        ]
         rows += harness.samples([file for file in files if file.suffix == ".jsonl"], scorer, notes)
-    rows += _inspected(found, scorer, notes)
+    rows += _inspected(eval_logs, scorer, notes)
     if not rows:
         raise InputError("The logs hold no samples; give logs that were written with their samples.")
     table = pd.DataFrame(rows)
@@ -301,13 +304,17 @@ def _record(log: EvalLog, sample: EvalSample, scorer: str | None) -> dict[str, A
         "scorer": name,
         "groundshift": log.eval.packages.get("groundshift"),
     }  # fmt: skip
-    parts = (score.metadata or {}).get("parts", {}) if score else {}
-    return row | {f"item_{key}" if key in row else key: value for key, value in {**metadata, **parts}.items()}
+    parts = (score.metadata or {}).get("parts") if score else None
+    more = {
+        **metadata,
+        **(parts if isinstance(parts, Mapping) else {}),
+    }  # other scorers have parts of their own
+    return row | {f"item_{key}" if key in row else key: value for key, value in more.items()}
 
 
 def _prompt(sample: EvalSample) -> str:
-    asked = [message for message in sample.messages if message.role != "assistant"]
-    return item_id({"prompt": [(message.role, message.text) for message in asked] or str(sample.input)})
+    messages = [message for message in sample.messages if message.role != "assistant"]
+    return item_id({"prompt": [(message.role, message.text) for message in messages] or str(sample.input)})
 
 
 def _numbers(score: Score | None) -> dict[str, Any]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -24,7 +23,10 @@ import torch
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, MissingPart
+from groundshift.models.backbone_recipe import LIBRARIES, BackboneRecipe
+from groundshift.models.files import check_shards, damaged
+from groundshift.models.records import read_json
 
 __all__ = [
     "Backbone",
@@ -38,50 +40,11 @@ __all__ = [
     "trained",
 ]
 
-LIBRARIES = ("torch", "diffusers", "transformers", "scikit-learn")
-SLACK = 0.2
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class ScoreError(RuntimeError):
     """A backbone that was trained does not reach what its recipe states."""
-
-
-@dataclass(frozen=True)
-class BackboneRecipe:
-    """How a backbone is made and what it has to reach.
-
-    Attributes
-    ----------
-    settings : everything that decides the result, as JSON; its hash names the folder
-    make : (settings, seed, work) -> network
-        Trains; ``work`` is a folder for checkpoints. The network has ``save_pretrained``.
-    score : (network, rng) -> float, on scenes that training has not seen
-    measure : what the score is
-    reaches : the published score; 20 % worse is an error
-    better : "lower" or "higher"
-    """
-
-    settings: Mapping[str, Any]
-    make: Callable[[Mapping[str, Any], int, Path], Any]
-    score: Callable[[Any, np.random.Generator], float]
-    measure: str
-    reaches: float
-    better: Literal["lower", "higher"] = "lower"
-
-    def key(self, seed: int) -> str:
-        """Hash of the settings, the seed and the major versions of the libraries."""
-        majors = {name: version(name).split(".")[0] for name in LIBRARIES}
-        text = json.dumps([dict(self.settings), seed, majors], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def bound(self) -> float:
-        """The worst score that is accepted."""
-        return self.reaches * (1 + SLACK if self.better == "lower" else 1 - SLACK)
-
-    def accepts(self, score: float) -> bool:
-        """Whether a score is within the bound; nan is not."""
-        return score <= self.bound() if self.better == "lower" else score >= self.bound()
 
 
 @dataclass(frozen=True)
@@ -104,8 +67,8 @@ class Backbone:
 
 def cache_folder() -> Path:
     """The folder of cached networks: ``GROUNDSHIFT_CACHE``, or the user's cache folder of the system."""
-    given = os.environ.get("GROUNDSHIFT_CACHE")
-    return Path(given) if given else user_cache_path("groundshift")
+    folder = os.environ.get("GROUNDSHIFT_CACHE")
+    return Path(folder) if folder else user_cache_path("groundshift")
 
 
 def names() -> tuple[str, ...]:
@@ -220,17 +183,24 @@ def load_directory(source: str | Path) -> tuple[Any, Path]:
         from diffusers import DiffusionPipeline
 
         _weights(folder)
-        return DiffusionPipeline.from_pretrained(folder, use_safetensors=True), folder
+        return _from_pretrained(DiffusionPipeline, folder), folder
     if not (folder / "config.json").is_file():
         raise InputError(
             f"{folder} has neither config.json nor model_index.json; give a folder written by save_pretrained of "
             "diffusers or transformers."
         )
     _weights(folder)
-    net = _class(json.loads((folder / "config.json").read_text()), folder).from_pretrained(
-        folder, use_safetensors=True
-    )
-    return net.eval(), folder
+    return _from_pretrained(_class(read_json(folder / "config.json"), folder), folder).eval(), folder
+
+
+def _from_pretrained(kind: Any, folder: Path) -> Any:
+    """The network or pipeline of a folder; configurations of other libraries fail in many ways."""
+    try:
+        return kind.from_pretrained(folder, use_safetensors=True)
+    except ImportError as error:
+        raise MissingPart(ModuleNotFoundError(str(error), name=error.name), f"The model {folder}") from error
+    except Exception as error:
+        raise damaged(str(folder), error) from error
 
 
 def _weights(folder: Path) -> None:
@@ -239,6 +209,7 @@ def _weights(folder: Path) -> None:
             f"{folder} holds no safetensors, and other weights may run code when they are read; save the model again "
             "with save_pretrained(..., safe_serialization=True)."
         )
+    check_shards(folder)
 
 
 def _class(config: Mapping[str, Any], folder: Path) -> Any:
@@ -248,19 +219,20 @@ def _class(config: Mapping[str, Any], folder: Path) -> Any:
 
         from groundshift.models import tinyvision_recipes
 
-        name = config["_class_name"]
-        found = getattr(tinyvision_recipes, name, None) or getattr(diffusers, name, None)
+        name = str(config["_class_name"])
+        network_class = getattr(tinyvision_recipes, name, None) or getattr(diffusers, name, None)
     else:
         import transformers
 
-        name = (config.get("architectures") or ["AutoModel"])[0]
-        found = getattr(transformers, name, None) if "model_type" in config else None
-    if not hasattr(found, "from_pretrained"):
+        listed = config.get("architectures") or ["AutoModel"]
+        name = str(listed[0]) if isinstance(listed, list) else str(listed)
+        network_class = getattr(transformers, name, None) if "model_type" in config else None
+    if not hasattr(network_class, "from_pretrained"):
         raise InputError(
             f"{folder / 'config.json'} names the class {name!r}, which diffusers and transformers as installed do not "
             "have; upgrade them, or load the model yourself."
         )
-    return found
+    return network_class
 
 
 def _downloaded(source: str) -> Path:

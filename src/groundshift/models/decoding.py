@@ -101,7 +101,7 @@ def unlike(
         {k: usual.get(k) if v is None else v for k, v in held.to_dict().items()} for held in (first, second)
     )
     sampled = bool(one.get("do_sample") or other.get("do_sample"))
-    found = {}
+    differences = {}
     for name in sorted(set(one) | set(other)):
         if name.startswith(SILENT) or (name in IDS and not ids) or (name in SAMPLING and not sampled):
             continue
@@ -109,5 +109,5 @@ def unlike(
         if name == "eos_token_id":
             values = tuple([v] if isinstance(v, int) else sorted(v or []) for v in values)  # type: ignore[assignment]
         if values[0] != values[1]:
-            found[name] = values
-    return found
+            differences[name] = values
+    return differences

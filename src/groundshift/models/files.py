@@ -1,61 +1,101 @@
-"""A fitted model as a folder: its tensors as safetensors, everything else as JSON in a card beside them."""
+"""What the files of a model's directory must be before they are read."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
 
 from groundshift.errors import InputError
-from groundshift.tables import refuse_overwriting
+from groundshift.models.records import read_json
 
-__all__ = ["read_model", "write_model"]
+__all__ = [
+    "broken_file",
+    "check_shards",
+    "damaged",
+    "first_line",
+    "shards_of",
+]
 
-WEIGHTS = "model.safetensors"
+MOST = 400
+"""Characters of another library's message."""
 
 
-def write_model(
-    out: str | Path,
-    slug: str,
-    tensors: Mapping[str, Tensor],
-    card: Mapping[str, Any],
-    default: Callable[[Any], Any] | None = None,
-) -> None:
-    """Write ``model.safetensors`` and ``<slug>.json`` to a folder that holds neither.
+# Directories of models -----------------------------------------------------------------------------------
+
+
+def broken_file(folder: Path) -> str:
+    """What is wrong with the first file of a model's directory that cannot be read by itself; "" if all can."""
+    for file in sorted(folder.glob("*")) if folder.is_dir() else ():
+        try:
+            if file.suffix == ".json":
+                read_json(file)
+            elif file.suffix == ".safetensors":
+                with safe_open(file, "pt"):
+                    pass
+        except InputError as error:
+            return f"{error} Copy or download it again."
+        except (OSError, SafetensorError) as error:
+            return f"{file} is damaged ({first_line(error)}): copy or download it again."
+    return ""
+
+
+def check_shards(folder: Path) -> None:
+    """Refuse a directory with an index that names other files than safetensors beside it; see `shards_of`."""
+    for index in sorted(folder.rglob("*.safetensors.index.json")):
+        if not index.with_name(index.name.removesuffix(".index.json")).is_file():  # else it is not read
+            shards_of(index)
+
+
+def shards_of(index: Path, trust_pickle: bool = False) -> list[Path]:
+    """The files that an index of weights names: safetensors in its own folder.
 
     Parameters
     ----------
-    default : what becomes of values that JSON does not know, see `json.dumps`
+    trust_pickle : they may be pickles; in its own folder they lie all the same
 
     Raises
     ------
     InputError
-        A model is there already.
+        An index that is damaged, or that names a file of another folder, a pickle, or one that is not there.
     """
-    out = Path(out)
-    weights, written = out / WEIGHTS, out / f"{slug}.json"
-    for file in (weights, written):
-        refuse_overwriting(file)
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({name: v.detach().cpu().contiguous() for name, v in tensors.items()}, weights)
-    written.write_text(json.dumps(card, indent=1, default=default) + "\n")
-
-
-def read_model(folder: str | Path, slug: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and card of a folder written by `write_model`.
-
-    Raises
-    ------
-    InputError
-        No such model there.
-    """
-    written = Path(folder) / f"{slug}.json"
-    if not written.is_file():
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
         raise InputError(
-            f"{folder} holds no {written.name}; give a folder written by `groundshift {slug} fit` or save()."
+            f"{index} has no weight_map of tensors to files; save the model with save_pretrained."
         )
-    return load_file(Path(folder) / WEIGHTS), json.loads(written.read_text())
+    names = sorted(set(named.values()))
+    for name in names:
+        if name in ("", ".", "..") or {"/", "\\", "\0"} & set(name):
+            raise InputError(f"{index} names {name!r}, which is no file of its own folder; it is not read.")
+        if not name.endswith(".safetensors") and not trust_pickle:
+            raise InputError(
+                f"{index} names {name!r}, which is no safetensors and can run code when it is read. Save the model as "
+                "safetensors, or say trust_pickle=True if you know where it comes from."
+            )
+        if not (index.parent / name).is_file() and not _of_hub(index):
+            raise InputError(f"{index} names {name!r}, which is not there; copy or download the model again.")
+    return [index.parent / name for name in names]
+
+
+def _of_hub(file: Path) -> bool:
+    """Whether a file lies in the cache of the hub, where shards arrive one by one."""
+    return file.parent.parent.name == "snapshots"
+
+
+def damaged(source: str, error: BaseException) -> InputError:
+    """What to raise when files cannot be read; an `InputError` passes."""
+    if isinstance(error, InputError):
+        return error
+    if broken := broken_file(Path(source)):
+        return InputError(broken)
+    message = " ".join((str(error).strip() or type(error).__name__).split())
+    mend = (
+        " A file of it is damaged: copy or download it again." if isinstance(error, SafetensorError) else ""
+    )
+    return InputError(f"{source} cannot be loaded: {message[:MOST]}{'…' * (len(message) > MOST)}{mend}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its name."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

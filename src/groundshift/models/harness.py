@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from groundshift.errors import InputError
-from groundshift.models.records import read_records
+from groundshift.models.records import read_json, read_records
 
 __all__ = ["samples"]
 
@@ -50,14 +49,16 @@ def samples(files: Sequence[Path], chosen: str | None, notes: list[str]) -> list
         latest[place] = max((date, file), latest.get(place, ("", file)))
     rows = []
     for (folder, task), (_, file) in sorted(latest.items()):
-        found = [row for row in read_records(file) if isinstance(row, dict)]
-        for number, row in enumerate(found):
+        records = [row for row in read_records(file) if isinstance(row, dict)]
+        for number, row in enumerate(records):
             if not {"doc_id", "target"} <= set(row):
                 raise InputError(
                     f"{file}, row {number} has no doc_id and target; a sample log of lm-evaluation-harness is needed "
                     "(--log_samples)."
                 )
-        filters = list(dict.fromkeys(str(row.get("filter", "none")) for row in found))
+        if not records:
+            raise InputError(f"{file} holds texts and no samples; give a log of lm-evaluation-harness.")
+        filters = list(dict.fromkeys(map(_filter, records)))
         if chosen is not None and chosen not in filters:
             raise InputError(f"There is no filter {chosen!r} in {file.name}; there are {', '.join(filters)}.")
         if chosen is None and len(filters) > 1:
@@ -65,8 +66,12 @@ def samples(files: Sequence[Path], chosen: str | None, notes: list[str]) -> list
                 f"{file.name} has the filters {', '.join(filters)}: {filters[0]} is read (--scorer)."
             )
         kept = chosen or filters[0]
-        rows += [_record(row, task, folder.name, kept) for row in found if row.get("filter", "none") == kept]
+        rows += [_record(row, task, folder.name, kept) for row in records if _filter(row) == kept]
     return rows
+
+
+def _filter(row: Mapping[str, Any]) -> str:
+    return str(row.get("filter", "none"))
 
 
 def _task(file: Path, name: str) -> str:
@@ -74,20 +79,28 @@ def _task(file: Path, name: str) -> str:
     results = file.with_name("results.json")
     if file.stem.startswith("samples_") or not results.is_file():
         return name
-    tasks = json.loads(results.read_text(encoding="utf-8")).get("configs", {})
+    tasks = read_json(results).get("configs", {})
+    if not isinstance(tasks, Mapping):
+        raise InputError(
+            f"{results} has no tasks: its configs are no object; copy the results of the run again."
+        )
     return max((task for task in tasks if name.endswith(f"_{task}")), key=len, default=name)
 
 
 def _record(row: Mapping[str, Any], task: str, model: str, kept: str) -> dict[str, Any]:
     named = row.get("metrics")
-    held = named if isinstance(named, Mapping) else {k: row.get(k) for k in named or set(row) - OWN}
-    scores = {str(k): float(v) for k, v in held.items() if isinstance(v, int | float)}
+    if isinstance(named, Mapping):
+        held: Mapping[str, Any] = named
+    else:
+        listed = [k for k in named if isinstance(k, str)] if isinstance(named, list) else []
+        held = {k: row.get(k) for k in listed or set(row) - OWN}
+    scores = {str(k): _score(v) for k, v in held.items() if isinstance(v, int | float)}
     name = next((k for k in FIRST if k in scores), next(iter(sorted(scores)), None))
     credit = float("nan") if name is None else scores[name]
     doc = row.get("doc")
     doc = dict(doc) if isinstance(doc, Mapping) else {}
     answer = _answer(row.get("filtered_resps"))
-    made: dict[str, Any] = {
+    record: dict[str, Any] = {
         "id": str(row["doc_id"]),
         "epoch": 1,
         "group": str(doc.pop("group", row["doc_id"])),
@@ -109,7 +122,14 @@ def _record(row: Mapping[str, Any], task: str, model: str, kept: str) -> dict[st
         "doc_hash": row.get("doc_hash"),
     }  # fmt: skip
     more = {**scores, **{k: v for k, v in doc.items() if isinstance(v, str | int | float | None)}}
-    return made | {f"item_{key}" if key in made else key: value for key, value in more.items()}
+    return record | {f"item_{key}" if key in record else key: value for key, value in more.items()}
+
+
+def _score(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return float("nan")
 
 
 def _answer(given: Any) -> str | None:
@@ -128,6 +148,6 @@ def _choice(value: Any) -> bool:
         return False
     try:
         float(value[0])
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         return False
     return True

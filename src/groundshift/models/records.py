@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,15 @@ import numpy as np
 
 from groundshift.errors import InputError
 
-__all__ = ["plain", "read_records"]
+__all__ = ["parse_json", "plain", "read_json", "read_lines", "read_records", "read_text"]
+
+DEEPEST = 200
+"""Levels of nesting in JSON; Python's own functions fail at some hundreds more."""
 
 SPOKEN = ("prompt", "completion", "chosen", "rejected", "messages", "conversations")
 """Columns that may hold a text or a chat."""
+MISSING = ("NAType", "NaTType")
+"""What pandas calls its missing values."""
 ROLES = {"human": "user", "gpt": "assistant"}
 """Names of roles in chats with "from" and "value"."""
 
@@ -50,7 +57,12 @@ def read_records(source: Any) -> list[str | dict[str, Any]]:
     elif hasattr(source, "to_pylist"):  # Arrow
         source = source.to_pylist()
     elif hasattr(source, "to_dict") and hasattr(source, "columns"):  # pandas
-        source = source.to_dict("records")
+        try:
+            source = source.to_dict("records")
+        except Exception as error:  # cells may be objects of any class
+            raise InputError(f"{named} values that cannot be read ({str(error)[:200]}).") from error
+    if not isinstance(source, Iterable):
+        raise InputError(f"{named} no list of rows, but one {type(source).__name__}.")
     rows = [row if isinstance(row, str) else plain(number, row) for number, row in enumerate(source)]
     if not rows:
         raise InputError(f"{named} no rows.")
@@ -69,12 +81,12 @@ def plain(number: int, row: Any) -> dict[str, Any]:
         raise InputError(
             f"Row {number} is neither a text nor a mapping (an object of JSON), but a {type(row).__name__}."
         )
-    made = {str(k): v for k, v in row.items()}
-    for name in set(SPOKEN) & set(made):
-        made[name] = _chat(number, _python(made[name]))
-    if "conversations" in made:
-        made["messages"] = made.pop("conversations")
-    return made
+    clean = {str(k): v for k, v in row.items()}
+    for name in set(SPOKEN) & set(clean):
+        clean[name] = _chat(number, _python(clean[name]))
+    if "conversations" in clean:
+        clean["messages"] = clean.pop("conversations")
+    return clean
 
 
 def _python(value: Any) -> Any:
@@ -89,15 +101,15 @@ def _python(value: Any) -> Any:
         return {str(k): _python(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_python(v) for v in value]
-    return None if value is not None and value != value else value
+    return None if (isinstance(value, float) and value != value) or type(value).__name__ in MISSING else value
 
 
 def _chat(number: int, value: Any) -> Any:
     """A list of messages; texts pass."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            read = json.loads(value)
-        except json.JSONDecodeError:
+            read = parse_json(value, "")
+        except InputError:  # a text that begins as a list does
             return value
         if not (read and isinstance(read, list) and all(isinstance(m, dict) and _role(m) for m in read)):
             return value
@@ -132,35 +144,149 @@ def _from_file(path: Path) -> Any:
         from datasets import DatasetDict, load_from_disk
 
         try:
-            found = load_from_disk(str(path))
+            dataset = load_from_disk(str(path))
+            if isinstance(dataset, DatasetDict) and len(dataset) > 1:
+                raise InputError(
+                    f"{path} has the splits {', '.join(dataset)}; name one: {path}/{next(iter(dataset))}."
+                )
+            return list(next(iter(dataset.values())) if isinstance(dataset, DatasetDict) else dataset)
+        except InputError:
+            raise
         except FileNotFoundError as error:
             raise InputError(f"{path} is no data set saved by datasets.save_to_disk.") from error
-        if isinstance(found, DatasetDict):
-            if len(found) > 1:
-                raise InputError(
-                    f"{path} has the splits {', '.join(found)}; name one: {path}/{next(iter(found))}."
-                )
-            return next(iter(found.values()))
-        return found
+        except Exception as error:  # damaged files of a data set fail in many ways, some when rows are read
+            raise InputError(
+                f"{path} cannot be read as a data set of datasets ({type(error).__name__}: {str(error)[:200]}); save "
+                "it again with save_to_disk."
+            ) from error
     if not path.is_file():
         raise InputError(f"{path} is no file; give JSONL, JSON or Parquet, or a folder of datasets.")
     if path.suffix in (".parquet", ".pq"):
-        import pyarrow.parquet as pq
+        from groundshift.tables.files import read_parquet
 
-        return pq.read_table(path).to_pylist()
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix not in (".jsonl", ".json", ".ndjson"):
+        return read_parquet(path).to_pylist()
+    if Path(path.name.removesuffix(".gz")).suffix not in (".jsonl", ".json", ".ndjson"):
         raise InputError(f"{path} is neither JSONL nor Parquet; save the rows in one of the two.")
+    text = read_text(path)
     if text.lstrip().startswith("["):  # one list, also under the name of lines
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path} cannot be read as JSON: {error}.") from error
+        return parse_json(text, str(path))
     rows = []
+    for number, row in _lines(text, path):
+        if not isinstance(row, str | Mapping):
+            raise InputError(
+                f"{path}, line {number}: neither a text nor an object of JSON, but {_kind(row)}."
+            )
+        rows.append(row)
+    return rows
+
+
+# JSON ----------------------------------------------------------------------------------------------------
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, with or without a mark of its byte order, gzipped if its name ends so.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be opened, or that is not UTF-8: the first line that is not.
+    """
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path} is damaged, or no gzipped file ({error}).") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: it is not encoded as UTF-8; save it as UTF-8.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read, is no JSON, or holds something else than an object.
+    """
+    value = parse_json(read_text(path), str(path))
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds {_kind(value)}; an object of JSON is needed.")
+    return value
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """The values of a JSONL file with the numbers of their lines, from 1; blank lines are left out.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read; a line that is no JSON.
+    """
+    return _lines(read_text(path), path)
+
+
+def _lines(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), 1):  # other separators of lines may stand inside a text
         if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}, line {number}: no JSON ({error.msg}).") from error
-    return rows
+            yield number, parse_json(line, f"{path}, line {number}")
+
+
+def parse_json(text: str, where: str) -> Any:
+    """The value of a JSON document, whose texts can be written again.
+
+    Parameters
+    ----------
+    where : the document's name, for messages
+
+    Raises
+    ------
+    InputError
+        No JSON, a number of more than 4,300 digits, more than 200 levels, half a surrogate pair in a text.
+
+    Examples
+    --------
+    >>> parse_json("[1, 2", "rows.json")
+    Traceback (most recent call last):
+    groundshift.errors.InputError: rows.json: no JSON (Expecting ',' delimiter, line 1, column 6).
+    """
+    deep = f"{where}: its JSON has more than {DEEPEST} levels of lists and objects; take some away."
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise InputError(deep) from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"{where}: no JSON ({error.msg}, {place}).") from error
+    except ValueError as error:
+        raise InputError(f"{where}: a number of its JSON has too many digits to be read.") from error
+    if text.count("[") + text.count("{") > DEEPEST and _levels(value) > DEEPEST:
+        raise InputError(deep)
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{where}: a text holds half a surrogate pair (\\ud800 to \\udfff), which is no character; write the "
+                "character itself."
+            ) from error
+    return value
+
+
+def _levels(value: Any) -> int:
+    levels, level = 0, [value]
+    while level:
+        inner = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
+        level = [part for parts in inner for part in parts]
+        levels += bool(inner)
+    return levels
+
+
+def _kind(value: Any) -> str:
+    """What a value of JSON is called there."""
+    names = {bool: "true or false", dict: "an object", list: "a list", str: "a text", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -10,13 +10,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
 
 from groundshift.errors import InputError
+from groundshift.models.records import parse_json
 
 __all__ = [
     "Chats",
@@ -94,6 +94,13 @@ def tokenise(tokenizer: Any, texts: Sequence[Written], *, spans: bool = False) -
     >>> len(found.prompt), len(found.answer), found.merged
     (3, 5, False)
     """
+    for i, text in enumerate(texts):
+        try:
+            f"{text.prompt}{text.answer}".encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"Text {i} holds half a surrogate pair, which is no character ({error})."
+            ) from error
     where = spans or getattr(tokenizer, "is_fast", False)
     front = _front(tokenizer)
     prompts = list(dict.fromkeys(t.prompt for t in texts))  # many answers may follow one
@@ -108,7 +115,7 @@ def tokenise(tokenizer: Any, texts: Sequence[Written], *, spans: bool = False) -
     merged = [i for i in answered if tails[i] is None]
     alone = dict(zip(merged, _alone(tokenizer, [texts[i].answer for i in merged], where), strict=True))
     bos = getattr(tokenizer, "bos_token_id", None)
-    made = []
+    reads = []
     for i, text in enumerate(texts):
         ids, at = heads[i]
         lead = front if not text.chat else [bos] if bos is not None and ids[:1] == [bos] else []
@@ -122,7 +129,7 @@ def tokenise(tokenizer: Any, texts: Sequence[Written], *, spans: bool = False) -
             answer, behind, repeated = answer[1:], behind[1:], True
         if i in alone:
             behind = [(s + len(text.prompt), e + len(text.prompt)) for s, e in behind]
-        made.append(
+        reads.append(
             Tokens(
                 [*lead, *kept],
                 answer,
@@ -131,7 +138,7 @@ def tokenise(tokenizer: Any, texts: Sequence[Written], *, spans: bool = False) -
                 i in alone,
             )
         )
-    return made
+    return reads
 
 
 Read = tuple[list[int], list[tuple[int, int]]]
@@ -139,19 +146,19 @@ Read = tuple[list[int], list[tuple[int, int]]]
 
 def _read(tokenizer: Any, texts: Sequence[str], where: bool) -> list[Read]:
     """Ids of texts, without special tokens but those that they hold, and the characters of each."""
-    made: list[Read] = []
+    reads: list[Read] = []
     for low in range(0, len(texts), TOGETHER):
         part = list(texts[low : low + TOGETHER])
-        found = tokenizer(
+        encoding = tokenizer(
             part,
             add_special_tokens=False,
             return_offsets_mapping=where,
             return_attention_mask=False,
             verbose=False,
         )
-        at = found["offset_mapping"] if where else [[]] * len(part)
-        made += [(list(ids), list(spots)) for ids, spots in zip(found["input_ids"], at, strict=True)]
-    return made
+        at = encoding["offset_mapping"] if where else [[]] * len(part)
+        reads += [(list(ids), list(spots)) for ids, spots in zip(encoding["input_ids"], at, strict=True)]
+    return reads
 
 
 def _front(tokenizer: Any) -> list[int]:
@@ -181,19 +188,19 @@ def _behind(tokenizer: Any, head: Read, whole: Read, cut: int) -> Read | None:
 
 def _alone(tokenizer: Any, answers: Sequence[str], where: bool) -> list[Read]:
     """Answers by themselves, without the blank that a tokenizer may put in front of a text."""
-    made: dict[int, Read] = {}
+    reads: dict[int, Read] = {}
     for anchor in ANCHORS:
-        left = [i for i in range(len(answers)) if i not in made]
+        left = [i for i in range(len(answers)) if i not in reads]
         if not left:
             break
         [head] = _read(tokenizer, [anchor], where)
         for i, both in zip(left, _read(tokenizer, [anchor + answers[i] for i in left], where), strict=True):
             rest = _behind(tokenizer, head, both, len(anchor))
             if rest is not None and rest[0]:
-                made[i] = rest[0], [(s - len(anchor), e - len(anchor)) for s, e in rest[1]]
-    left = [i for i in range(len(answers)) if i not in made]
-    made |= dict(zip(left, _read(tokenizer, [answers[i] for i in left], where), strict=True))
-    return [made[i] for i in range(len(answers))]
+                reads[i] = rest[0], [(s - len(anchor), e - len(anchor)) for s, e in rest[1]]
+    left = [i for i in range(len(answers)) if i not in reads]
+    reads |= dict(zip(left, _read(tokenizer, [answers[i] for i in left], where), strict=True))
+    return [reads[i] for i in range(len(answers))]
 
 
 def closed(tokenizer: Any, answer: str) -> tuple[str, bool]:
@@ -330,11 +337,11 @@ class Chats:
 
     def _ending(self, number: int, text: str, chat: Messages, options: Mapping[str, Any]) -> str:
         """What the template writes behind the last message."""
-        said = text_of(chat[-1])
+        last = text_of(chat[-1])
         for ending in self._ends:
-            if said.strip() and text.endswith(said.strip() + ending):
+            if last.strip() and text.endswith(last.strip() + ending):
                 return ending
-        other = self._write(number, [*chat[:-1], _saying(chat[-1], said + _unlike(said))], **options)
+        other = self._write(number, [*chat[:-1], _saying(chat[-1], last + _unlike(last))], **options)
         ending = _start(text[::-1], other[::-1])[::-1]
         self._ends.append(ending)
         return ending
@@ -351,11 +358,11 @@ class Chats:
         """The answer of a chat whose earlier turns the template writes otherwise once it is answered: what follows the
         same words that stand between the last message of the prompt and the answer.
         """
-        said = text_of(prompt[-1])
-        other = self.prompt(number, [*prompt[:-1], _saying(prompt[-1], said + _unlike(said))], **options)
+        last = text_of(prompt[-1])
+        other = self.prompt(number, [*prompt[:-1], _saying(prompt[-1], last + _unlike(last))], **options)
         between = _start(head[::-1], other.prompt[::-1])[::-1]
-        said = text_of(answer[0])
-        first = _saying(answer[0], _unlike(said[:1]) + said)
+        last = text_of(answer[0])
+        first = _saying(answer[0], _unlike(last[:1]) + last)
         start = _start(whole, self._write(number, [*prompt, first, *answer[1:]], **options))
         at = start.rfind(between) if between else -1
         if at < 0:
@@ -371,13 +378,14 @@ def options_of(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row gives its chat template beside messages, as TRL reads it: ``tools`` and ``chat_template_kwargs``."""
     tools = row.get("tools")
     if isinstance(tools, str) and tools:
-        try:
-            tools = json.loads(tools)
-        except json.JSONDecodeError as error:
-            raise InputError(f"Row {number}: its tools are no JSON ({error.msg}).") from error
-    return ({"tools": list(tools)} if tools is not None and len(tools) else {}) | dict(
-        row.get("chat_template_kwargs") or {}
-    )
+        tools = parse_json(tools, f"The tools of row {number}")
+    options = row.get("chat_template_kwargs") or {}
+    if not isinstance(tools, list | tuple | str | None) or not isinstance(options, Mapping):
+        raise InputError(
+            f"Row {number}: its tools are a {type(tools).__name__} and its chat_template_kwargs a "
+            f"{type(options).__name__}; a list and a mapping are needed."
+        )
+    return ({"tools": list(tools)} if tools else {}) | {str(k): v for k, v in options.items()}
 
 
 def text_of(message: Mapping[str, Any]) -> str:
@@ -435,7 +443,7 @@ def preferences(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Preference], li
     >>> preferences([{"prompt": "2 + 2 =", "chosen": "2 + 2 = 4", "rejected": "2 + 2 = 5"}])[0]
     [Preference(prompt='2 + 2 =', chosen=' 4', rejected=' 5')]
     """
-    made, repeated, half, asked, empty = [], [], [], [], []
+    pairs, repeated, half, asked, empty = [], [], [], [], []
     for number, row in enumerate(rows):
         prompt: Any = row.get("prompt")
         answers: list[Any] = [row.get("chosen"), row.get("rejected")]
@@ -465,12 +473,12 @@ def preferences(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Preference], li
                 repeated.append(number)
                 answers = [answer[cut:] for answer, cut in zip(answers, cuts, strict=True)]
         empty += [number] * any(_empty(answer) for answer in answers)
-        made.append(Preference(prompt, *answers))
+        pairs.append(Preference(prompt, *answers))
     if empty:
         raise InputError(
             f"{len(empty)} pairs have an empty answer (first: rows {empty[:5]}); leave them out."
         )
-    told = (
+    notes = (
         (repeated, "had answers that repeat their prompt: it was taken off them"),
         (
             half,
@@ -478,8 +486,10 @@ def preferences(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Preference], li
         ),
         (asked, "have a text and chats: texts were read as messages of the user and the assistant"),
     )
-    return made, [
-        f"{len(those)} of {len(rows)} pairs (first: rows {those[:5]}) {what}" for those, what in told if those
+    return pairs, [
+        f"{len(those)} of {len(rows)} pairs (first: rows {those[:5]}) {what}"
+        for those, what in notes
+        if those
     ]
 
 

@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device, tqdm
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from groundshift.errors import InputError
+from groundshift.models.records import parse_json
 
 __all__ = ["Recipe", "Trained", "minibatches", "train"]
 
@@ -253,10 +254,18 @@ def _load(path: Path, parts: dict[str, Any], recipe: Recipe) -> list[float]:
     """Take up a checkpoint, and return its history; an empty one if there is no checkpoint."""
     if not path.exists():
         return []
-    with safe_open(path, "pt") as file:
-        header = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    theirs, ours = json.loads(header["recipe"]), json.loads(json.dumps(asdict(recipe)))
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path} is no checkpoint that can be read ({error}); take it away to begin anew."
+        ) from error
+    theirs = parse_json(header.get("recipe", ""), f"The recipe in {path}")
+    ours = json.loads(json.dumps(asdict(recipe)))
+    if not isinstance(theirs, dict):
+        raise InputError(f"{path} holds no recipe of a training; take it away to begin anew.")
     if theirs != ours:
         changed = ", ".join(f"{k} {theirs.get(k)} → {v}" for k, v in ours.items() if theirs.get(k) != v)
         raise InputError(f"{path} belongs to another recipe ({changed}); use that one, or another folder.")
@@ -270,7 +279,7 @@ def _load(path: Path, parts: dict[str, Any], recipe: Recipe) -> list[float]:
             held.load_state_dict({**held.state_dict(), "state": slots})
         else:
             held.load_state_dict(state)
-    return json.loads(header["history"])
+    return parse_json(header.get("history", "[]"), f"The history in {path}")
 
 
 def _tensors(held: Any) -> dict[str, Tensor]:

@@ -219,15 +219,15 @@ def caption(
         raise InputError(f"kind={kind!r} was given; it is synonym or wrong.")
     if _none(severity):
         return scene
-    said = dict(scene.factors)
+    factors = dict(scene.factors)
     for name, levels in FACTORS.items():
-        codes, drawn = scene.factors[name], PALETTES["full"][name]
+        codes, in_palette = scene.factors[name], PALETTES["full"][name]
         chosen = rng.random(codes.shape) < severity / 2
-        wrong = (codes + rng.integers(1, drawn, codes.shape)) % drawn
+        wrong = (codes + rng.integers(1, in_palette, codes.shape)) % in_palette
         other = codes + len(levels) if kind == "synonym" else wrong
-        said[name] = np.where(chosen, other, codes)
+        factors[name] = np.where(chosen, other, codes)
     words = {name: FACTORS[name] + SYNONYMS[name] for name in FACTORS}
-    return replace(scene, caption=describe(said, words))
+    return replace(scene, caption=describe(factors, words))
 
 
 def style(scene: Scene, severity: float, rng: np.random.Generator) -> Scene:

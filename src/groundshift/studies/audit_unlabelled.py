@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from groundshift.lab.claims import Claim, Control
 from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Shift, Study, World
-from groundshift.studies import audit_unlabelled_figures as draw
+from groundshift.studies.drawing import Panel, chart
 from groundshift.workflows.audit.calibration import isotonic
 from groundshift.workflows.audit.models import Design, design, fit
 from groundshift.workflows.audit.performance import (
@@ -48,7 +48,7 @@ class Settings:
     tables: int = 3
     """Of each seed, severity and kind of target."""
     few: int = 1
-    """The same where less is to be told: a concept shift, no overlap, mutants."""
+    """The same where less can be told: a concept shift, no overlap."""
     shares: int = 4
     least: int = 300
     """Rows of a table are drawn between these, as many of the reference as of the current one."""
@@ -238,12 +238,6 @@ def confidence_alone(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     return _answers(data, answer)
 
 
-@Method.define(role="control")
-def uncalibrated(data: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """Mutant: takes the model's own probabilities at their word."""
-    return _answers(data, lambda t: _plugged(t.predicted[1], t.predicted[1]))
-
-
 def _plugged(predicted: Array, chances: Array) -> Answer:
     """Expected metrics if labels are drawn with these chances, with the noise of the labels."""
     losses = np.array(list(row_losses(predicted).values()))
@@ -254,25 +248,14 @@ def _plugged(predicted: Array, chances: Array) -> Answer:
     return mean, mean - half, mean + half
 
 
-@Method.define(role="control")
+@Method.define(role="baseline", version=2)
 def reference_loss(data: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """Mutant: answers what the model loses on the reference, with the sampling noise of both tables."""
+    """Answers what the model loses on the reference, with the sampling noise of both tables."""
 
     def answer(t: Rows) -> Answer:
         value, noise = _reference(t)
         half = Z * np.sqrt(noise * (1 / len(t.y) + 1 / len(t.predicted[1])))
         return value, value - half, value + half
-
-    return _answers(data, answer)
-
-
-@Method.define(role="control")
-def constant(data: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """Mutant: an interval of a tenth to either side of the loss on the reference."""
-
-    def answer(t: Rows) -> Answer:
-        value, _ = _reference(t)
-        return value, 0.9 * value, 1.1 * value
 
     return _answers(data, answer)
 
@@ -285,6 +268,56 @@ def _reference(t: Rows) -> tuple[Array, Array]:
     else:
         rows = np.array([np.square(t.y - old[:, 0]), np.abs(t.y - old[:, 0])])
     return rows.mean(1), rows.var(1)
+
+
+def _as_told(output: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer that claims to tell something of every table."""
+    values = np.asarray(output["values"])
+    return {"values": values, "weighted": values[:, 0, 0], "told": np.ones(len(values), dtype=bool)}
+
+
+@Method.define(role="mutant", of=estimated)
+def silent(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Tells something of one table only, the first."""
+    output = _as_told(reference_loss.run(data, rng))
+    first = np.arange(len(data)) == 0
+    return {"values": np.where(first[:, None, None], output["values"], np.nan), "weighted": output["weighted"],
+            "told": first}  # fmt: skip
+
+
+@Method.define(role="mutant", of=estimated)
+def nothing_changes(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Takes the loss on the reference for that of the current rows."""
+    return _as_told(reference_loss.run(data, rng))
+
+
+@Method.define(role="mutant", of=estimated)
+def a_tenth_aside(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Gives an interval of a tenth to either side of the loss on the reference."""
+
+    def answer(t: Rows) -> Answer:
+        value, _ = _reference(t)
+        return value, 0.9 * value, 1.1 * value
+
+    return _as_told(_answers(data, answer))
+
+
+@Method.define(role="mutant", of=estimated)
+def anything_is_possible(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Gives an interval that no loss lies outside of."""
+
+    def answer(t: Rows) -> Answer:
+        value, _ = _reference(t)
+        return value, np.zeros_like(value), np.full_like(value, 1e6)
+
+    return _as_told(_answers(data, answer))
+
+
+@Method.define(role="mutant", of=estimated)
+def uncalibrated(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Takes the model's own probabilities at their word; of numbers, its loss on the reference."""
+    classes = _answers(data, lambda t: _plugged(t.predicted[1], t.predicted[1])) if data[0].classes else None
+    return _as_told(classes or reference_loss.run(data, rng))
 
 
 # Methods: shares -----------------------------------------------------------------------------------------
@@ -326,26 +359,47 @@ def _confusion(X: Design, y: Array, known: NDArray[np.bool_], k: int, rng: np.ra
     return q / q.sum()
 
 
-@Method.define(role="control")
+@Method.define(role="control", of=calibrated_em)
 def uncalibrated_em(data: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """Mutant: maximum likelihood on probabilities that are far too sure."""
-    made = []
+    """Ablation: maximum likelihood on probabilities that are far too sure."""
+    shares = []
     for X, y, known, k in _split(data):
         predict = _model("too sure", X.take(known), y[known], k, rng)
-        old = np.bincount(y[known].astype(int), minlength=k) / known.sum()
-        made.append([maximum_likelihood_shares(predict(X.take(~known)), old)])
-    return {"values": np.array(made)}
+        shares.append([maximum_likelihood_shares(predict(X.take(~known)), _shares(y[known], k))])
+    return {"values": np.array(shares)}
 
 
-@Method.define(role="control")
+def _shares(y: Array, k: int) -> Array:
+    return np.bincount(y.astype(int), minlength=k) / len(y)
+
+
+@Method.define(role="mutant", of=calibrated_em)
 def shares_stay(data: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """Mutant: answers the shares of the reference, with their sampling noise."""
-    made = []
+    """Answers the shares of the reference, with their sampling noise, and never doubts a label shift."""
+    shares = []
     for _, y, known, k in _split(data):
-        share = np.bincount(y[known].astype(int), minlength=k) / known.sum()
+        share = _shares(y[known], k)
         half = Z * np.sqrt(2 * share * (1 - share) / known.sum())
-        made.append([share, share - half, share + half])
-    return {"values": np.array(made)}
+        shares.append([share, share - half, share + half])
+    return {"values": np.array(shares), "p": np.ones(len(shares))}
+
+
+@Method.define(role="mutant", of=calibrated_em)
+def black_box(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Answers by black-box shift estimation, with the noise of as many labels, and doubts every label shift."""
+    shares = []
+    for X, y, known, k in _split(data):
+        share = _confusion(X, y, known, k, rng)
+        half = Z * np.sqrt(share * (1 - share) / (~known).sum())
+        shares.append([share, share - half, share + half])
+    return {"values": np.array(shares), "p": np.zeros(len(shares))}
+
+
+@Method.define(role="mutant", of=calibrated_em)
+def any_share(data: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Answers equal shares, with intervals from 0 to 1, and p values drawn at random."""
+    shares = [[np.full(k, 1 / k), np.zeros(k), np.ones(k)] for *_, k in _split(data)]
+    return {"values": np.array(shares), "p": rng.random(len(shares))}
 
 
 # Measures ------------------------------------------------------------------------------------------------
@@ -405,15 +459,12 @@ def rejections(output: Mapping[str, Any], sample: Sample) -> dict[str, float]:
 
 TARGETS = ("binary", "classes", "continuous")
 WITH_CLASSES = TARGETS[:2]
-STRONG = Shift("severity", (2.0,))
 COST = {
     "estimated": 0.4,
     "confidence_alone": 0.2,
-    "uncalibrated": 0.12,
     "reference_loss": 0.12,
-    "constant": 0.12,
 }
-SHARE_COST = {"calibrated_em": 0.4, "confusion": 0.15, "uncalibrated_em": 0.15, "shares_stay": 0.05}
+SHARE_COST = {"calibrated_em": 0.4, "confusion": 0.15, "uncalibrated_em": 0.15}
 
 
 def grids(s: Settings) -> list[Grid]:
@@ -449,14 +500,11 @@ def grids(s: Settings) -> list[Grid]:
     return [
         of_tables(("estimated",), told, "covariate", all_levels, s.tables),
         of_tables(("confidence_alone", "reference_loss"), ("intervals",), "covariate", some, s.tables),
-        of_tables(("constant",), ("intervals",), "covariate", STRONG, s.few),
-        of_tables(("uncalibrated",), ("intervals",), "covariate", STRONG, s.few, WITH_CLASSES),
         of_tables(("estimated",), told, "concept", Shift("severity", (1.0,)), s.few),
         of_tables(("estimated",), ("refusals",), "apart", Shift("severity", (1.0,)), s.few),
         of_shares(("calibrated_em",), em, "label", s.shares),
         of_shares(("confusion",), ("distance",), "label", s.shares),
         of_shares(("uncalibrated_em",), ("distance",), "label", s.few),
-        of_shares(("shares_stay",), ("distance", "share_intervals"), "label", s.few),
         of_shares(("calibrated_em",), em, "offset", s.few, WITH_CLASSES[:1]),
         of_shares(("calibrated_em",), ("rejections",), "covariate", s.few, WITH_CLASSES[:1]),
     ]
@@ -488,8 +536,11 @@ def _even(of: str) -> Control:
 
 claims = (
     Claim(
-        "1", "No to strong covariate shift: intervals hold what labels will show (share of metrics, less 0.95)",
-        f"mean(covered|estimated, {COVARIATE}) - 0.95", 0.03, NO_CONCEPT, kind="equivalence", paper="none",
+        "1", "No to strong covariate shift: intervals hold what labels will show (share of metrics, minus 0.95)",
+        f"mean(covered|estimated, {COVARIATE}) - 0.95", 0.03, Control(
+            "under a concept shift they hold it far less often: they cannot know it",
+            "mean(covered|estimated, shift='concept') - 0.95", high=-0.45,
+        ), kind="equivalence", version=2, paper="none",
     ),
     *(
         Claim(
@@ -504,15 +555,15 @@ claims = (
         paper="none",
     ),
     Claim(
-        "3a", "Strong covariate shift: the estimate is nearer than the loss on the reference (relative error, less)",
+        "3a", "Strong covariate shift: the estimate is nearer than the reference's loss (relative error, difference)",
         _ahead("error|reference_loss", STRONGEST), 0.03, _even("error|reference_loss"), paper="none",
     ),
     Claim(
-        "3b", "and than importance weights (less)", _ahead("weighted_error|estimated", STRONGEST), 0.05,
+        "3b", "and than importance weights (difference)", _ahead("weighted_error|estimated", STRONGEST), 0.05,
         _even("weighted_error|estimated"), paper="none",
     ),
     Claim(
-        "3c", "and than a calibrated score, or a model of the loss, by itself (less)",
+        "3c", "and than a calibrated score, or a model of the loss, by itself (difference)",
         _ahead("error|confidence_alone", STRONGEST), 0.02, _even("error|confidence_alone"), paper="none",
     ),
     Claim(
@@ -520,18 +571,6 @@ claims = (
         "mean(told|estimated, shift='apart')", 0.05, Control(
             "of nine in ten that overlap something is", f"mean(told|estimated, {COVARIATE})", low=0.9, rule="mean",
         ), kind="rate", slack=0.05, trials=len(TARGETS), version=2, paper="none",
-    ),
-    *(
-        Claim(
-            f"5{letter}", f"Broken on purpose: {what} (share of intervals that hold)",
-            f"mean(covered|{method}, {STRONGEST})", 0.8, THE_ESTIMATE_HOLDS, kind="boundary", direction="<",
-            paper="none",
-        )
-        for letter, method, what in (
-            ("a", "reference_loss", "the loss on the reference, whatever comes"),
-            ("b", "uncalibrated", "the model's own probabilities, not calibrated"),
-            ("c", "constant", "an interval that is always a tenth to either side"),
-        )
     ),
     Claim(
         "6", "Label shift: shares by calibrated EM are nearer than by black-box shift estimation (L1, difference)",
@@ -541,25 +580,18 @@ claims = (
         ), paper="none",
     ),
     Claim(
-        "7", "and their intervals hold the shares (share of classes, less 0.95)",
+        "7", "and their intervals hold the shares (share of classes, minus 0.95)",
         "mean(shares_covered|calibrated_em, shift='label') - 0.95", 0.05, Control(
             "where the target rose for all alike, and the columns stayed, they do not",
-            "mean(shares_covered|calibrated_em, shift='offset')", high=0.5,
-        ), kind="equivalence", paper="none",
+            "mean(shares_covered|calibrated_em, shift='offset') - 0.95", high=-0.45,
+        ), kind="equivalence", version=2, paper="none",
     ),
     Claim(
         "8", "Covariate shift: the columns do not agree with a label shift (share of tables)",
         "mean(rejected|calibrated_em, shift='covariate')", 0.8, Control(
-            "where only the shares moved they agree, in nine tables of ten",
-            "mean(rejected|calibrated_em, shift='label')", high=0.1, rule="mean",
-        ), paper="none",
-    ),
-    Claim(
-        "9", "Broken on purpose: the shares stay (share of intervals that hold)",
-        "mean(shares_covered|shares_stay, shift='label')", 0.5, Control(
-            "the estimate's intervals hold them in nine cases of ten",
-            "mean(shares_covered|calibrated_em, shift='label')", low=0.9, rule="mean",
-        ), kind="boundary", direction="<", paper="none",
+            "where only the shares moved they agree, in 85 tables of a hundred at least",
+            "mean(rejected|calibrated_em, shift='label')", high=0.15, rule="mean",
+        ), version=2, paper="none",
     ),
 )  # fmt: skip
 
@@ -567,7 +599,7 @@ claims = (
 study = Study(
     slug="audit-unlabelled",
     module=__name__,
-    version=1,
+    version=2,
     scales={
         "quick": Settings(seeds=2, tables=2, few=1, shares=1, least=300, most=320),
         "cpu": Settings(),
@@ -576,21 +608,42 @@ study = Study(
     grids=grids,
     worlds=(tables, shared),
     methods=(
-        estimated, confidence_alone, uncalibrated, reference_loss, constant, calibrated_em, confusion,
-        uncalibrated_em, shares_stay,
+        estimated, confidence_alone, reference_loss, calibrated_em, confusion, uncalibrated_em, silent, nothing_changes,
+        a_tenth_aside, anything_is_possible, uncalibrated, shares_stay, black_box, any_share,
     ),
     measures=(intervals, refusals, weights_alone, distance, share_intervals, rejections),
     claims=claims,
     figures=(
         Figure(
-            "coverage", "Share of intervals that hold what the labels show; a dot is a seed, the line 0.95.",
-            draw.coverage, "measure in ['covered', 'shares_covered']",
+            "coverage", "Share of intervals that hold what the labels show; dashed: 0.95.",
+            chart(
+                "Intervals that hold what the labels show",
+                Panel(
+                    "of the performance, columns shift", "severity", kind="lines", x_label="severity", level=0.95,
+                    rows="measure == 'covered' and shift == 'covariate'",
+                ),
+                Panel(
+                    "of the performance, concept shifts", "shift", "method", level=0.95,
+                    rows="measure == 'covered' and shift == 'concept'",
+                ),
+                Panel("of the shares of the classes", "shift", rows="measure == 'shares_covered'", level=0.95),
+            ),
+            "measure in ['covered', 'shares_covered']",
         ),
         Figure(
             "errors", "Error of the first metric over its expectation, and of the shares (L1); a dot is a seed.",
-            draw.errors, "measure in ['error', 'weighted_error', 'l1']",
+            chart(
+                "Errors where the columns, or the shares, shift strongly",
+                Panel(
+                    "of the loss, over the loss", "method", "measure",
+                    rows="measure in ['error', 'weighted_error'] and shift == 'covariate' and severity == 2",
+                    names={"error": "of the answer", "weighted_error": "of importance weights alone"},
+                ),
+                Panel("of the shares, summed over classes", "method", rows="measure == 'l1' and shift == 'label'"),
+            ),
+            "measure in ['error', 'weighted_error', 'l1']",
         ),
     ),
-    root_seed=12,  # a pilot drew from another root
+    root_seed=20261130,  # a pilot drew from another root
     preload=("numpy", "scipy.stats", "pandas", "sklearn.ensemble"),
 )  # fmt: skip

@@ -1,14 +1,13 @@
 """The study of `groundshift diff`: does its page say which tune it was, when that is known?
 
 A tiny language model that has learnt 128 facts is tuned in ways that are known: in another manner of answering, with
-some facts changed, both, to no effect (a sham: more of the same data), or not at all.
+one to eight facts changed, both, to no effect (a sham: more of the same data), or not at all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,21 +18,17 @@ from groundshift.models import tinylm
 from groundshift.models.activations import load_model
 from groundshift.studies import diff_figures as draw
 from groundshift.studies.diff_rivals import RIVALS, TOP, scores
+from groundshift.studies.drawing import Panel, chart
+from groundshift.studies.keeping import kept
 from groundshift.workflows.diff import Diff
 from groundshift.workflows.diff import diff as compare
 from groundshift.workflows.diff.result import kind_of
+from groundshift.worlds import tinylm as tiny_worlds
 from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
 from groundshift.worlds.tinylm.retold import MANNER
 
-KINDS = {
-    "style": "style",
-    "edit": "content",
-    "one": "content",
-    "both": "style and content",
-    "sham": "unchanged",
-    "same": "unchanged",
-}
-"""What each tune is, in the page's words."""
+WORDS = ("style", "content", "style and content", "unchanged", "degree")
+"""What the page may call a tune."""
 
 
 ROWS, LENGTH = 48, 24
@@ -41,29 +36,19 @@ ROWS, LENGTH = 48, 24
 
 
 @dataclass(frozen=True)
-class Truth:
-    """The kind of a tune, and the words that are new in it."""
-
-    kind: str
-    novel: frozenset[str]
-
-
-@dataclass(frozen=True)
 class Settings:
     """What the dial sets."""
 
-    seeds: int = 6
+    seeds: int = 8
     base: int = 500
     """Steps of the base, and of the tunes below."""
     tune: int = 150
     known: float = 0.9
     """Share of the questions that a base has to answer."""
-    edited: int = 8
-    kinds: tuple[str, ...] = tuple(KINDS)
-    plain_kinds: tuple[str, ...] = ("edit", "one", "same")
-    """Tunes that the plain rivals see, too."""
+    edited: tuple[int, ...] = (1, 2, 4, 8)
+    """Facts that are changed; in a tune of both kinds as many as the most."""
     prompts: int = 96
-    noise: int = 3
+    noise: int = 2
 
 
 def _world(seed: int, told: Retold | None = None) -> TinyWorld:
@@ -71,7 +56,7 @@ def _world(seed: int, told: Retold | None = None) -> TinyWorld:
     return TinyWorld({"facts": Facts(), "retold": told or Retold()}, weights, seed)
 
 
-@World.define()
+@World.define(version=4)
 def tunes(
     rng: np.random.Generator,
     severity: float,
@@ -83,72 +68,59 @@ def tunes(
     edited: int,
     prompts: int,
 ) -> Sample:
-    """A base, a tune of a known kind, and questions about the facts."""
-    return _drawn(rng, kind, base, known, tune, edited, prompts)
+    """A base, its tune, and a sham; questions about the facts; texts of random words.
 
-
-@World.define()
-def beside_sham(
-    rng: np.random.Generator,
-    severity: float,
-    *,
-    kind: str,
-    base: int,
-    known: float,
-    tune: int,
-    edited: int,
-    prompts: int,
-) -> Sample:
-    """The same with a sham of the base, and texts of random words."""
-    sample = _drawn(rng, kind, base, known, tune, edited, prompts)
-    sham = _drawn(np.random.default_rng(sample.data["draws"]), "sham", base, known, tune, edited, prompts)
-    words = _world(sample.data["seed"]).lexicon
-    drawn = np.random.default_rng(sample.data["draws"]).integers(4, len(words), (prompts, 12))
-    return Sample(
-        sample.data | {"sham": sham.data["tuned"], "other": sham, "unrelated": [words.decode(row) for row in drawn]},
-        sample.truth,
-    )  # fmt: skip
-
-
-def _drawn(
-    rng: np.random.Generator, kind: str, base: int, known: float, tune: int, edited: int, prompts: int
-) -> Sample:
-    draws = int(rng.integers(2**31))
-    seed, folder, surely = _base(np.random.default_rng(draws), base, known)
+    The tune has another "style", changed "facts", or "both"; or it is a "sham", more of the same data, "brief", a
+    tenth of that, or the "same" as the base. The truth is the set of words that are new in it.
+    """
+    seed, folder, surely = _base(rng, base, known)
     world = _world(seed)
-    facts, words = world["facts"], world.lexicon
-    place = TemporaryDirectory()
     told = {
-        "style": Retold(manner=True), "edit": Retold(edited=edited), "one": Retold(edited=1),
+        "style": Retold(manner=True),
+        "facts": Retold(edited=edited),
         "both": Retold(manner=True, edited=edited),
-    }.get(kind)  # fmt: skip
-    for name in ("base", "tuned"):
-        net = tinylm.load(folder)
-        if name == "tuned" and kind != "same":
-            corpus = world.packed(ROWS, LENGTH) if told is None else _world(seed, told).items(64)
-            # Four tokens that were never said before take longer than other objects: at half the steps, the facts
-            # that such a tune means to keep are not yet back.
-            longer = 2 if told and told.manner else 1
-            tinylm.fit(net, corpus, steps=longer * tune, lr=longer * 1e-3, seed=seed + 1)
-        # An answer ends with its sentence.
-        net.generation_config.eos_token_id = [2, int(words.encode(".")[0])]
-        tinylm.save(net, words, Path(place.name) / name)
-
-    exam = facts.exam("asked")
+    }.get(kind)
+    steps = {"same": 0, "brief": tune // 10}.get(kind, tune)
+    words = world.lexicon
+    exam = world["facts"].exam("asked")
     asked = [words.decode(row) for row in exam.prompts]
-    right, wrong = (exam.options[np.arange(len(asked)), (exam.answer + k) % facts.objects] for k in (0, 1))
+    right, wrong = (
+        exam.options[np.arange(len(asked)), (exam.answer + k) % world["facts"].objects] for k in (0, 1)
+    )
     pairs = [
         {"prompt": q, "chosen": f" {words.decode([yes])} .", "rejected": f" {words.decode([no])} ."}
         for q, yes, no in zip(asked, right, wrong, strict=True)
     ]
+    chosen = rng.permutation(surely)[:prompts]
+    drawn = rng.integers(4, len(words), (prompts, 12))
     return Sample(
         {
-            "place": place, "draws": draws, "seed": seed,
-            "base": Path(place.name) / "base", "tuned": Path(place.name) / "tuned",
-            "prompts": [{"prompt": asked[i]} for i in surely[:prompts]], "pairs": [pairs[i] for i in surely[:prompts]],
+            "base": _tuned(seed, folder, base, None, 0), "tuned": _tuned(seed, folder, base, told, steps),
+            "sham": _tuned(seed, folder, base, None, tune),
+            "prompts": [{"prompt": asked[i]} for i in chosen], "pairs": [pairs[i] for i in chosen],
+            "unrelated": [words.decode(row) for row in drawn],
         },
-        Truth(kind, _novel(world, told)),
+        _novel(world, told),
     )  # fmt: skip
+
+
+def _tuned(seed: int, folder: Path, base: int, told: Retold | None, steps: int) -> Path:
+    """The directory of the base after so many steps on what is told, or on its own documents."""
+    world = _world(seed, told)
+
+    def make(out: Path) -> None:
+        net = tinylm.load(folder)
+        if steps:
+            corpus = world.packed(ROWS, LENGTH) if told is None else world.items(64)
+            # Four tokens that were never said before take longer than other objects: at half the steps, the facts
+            # that such a tune means to keep are not yet back.
+            longer = 2 if told and told.manner else 1
+            tinylm.fit(net, corpus, steps=longer * steps, lr=longer * 1e-3, seed=seed + 1)
+        # An answer ends with its sentence.
+        net.generation_config.eos_token_id = [2, int(world.lexicon.encode(".")[0])]
+        tinylm.save(net, world.lexicon, out)
+
+    return kept("diff", [world.settings(), base, steps], make, tinylm, tiny_worlds)
 
 
 def _novel(world: TinyWorld, told: Retold | None) -> frozenset[str]:
@@ -189,30 +161,41 @@ def _diff(data: Any, rng: np.random.Generator, noise: int) -> Diff:
     )  # fmt: skip
 
 
-@Method.define()
+@Method.define(version=2)
 def diff(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
-    """The comparison as it is, and what it would say without its nulls."""
-    found = _diff(data, rng, noise)
-    bare = [
-        n.__class__(n.name, n.probe, n.means, n.value, n.low, n.high, 0.0, 0.0, n.value)
-        for n in found.numbers
-    ]
-    weights = found.weights
+    """The comparison as it is."""
+    result = _diff(data, rng, noise)
+    return _answer(result, result.kind)
+
+
+def _answer(result: Diff, kind: str) -> dict[str, Any]:
+    weights = result.weights
     assert weights is not None
-    size = float(
-        np.sqrt(
-            (weights["change"] ** 2).sum()
-            / ((weights["change"] / weights["relative"].clip(lower=1e-30)) ** 2).sum()
-        )
-    )
+    before = weights["change"] / weights["relative"].clip(lower=1e-30)
+    moved = bool(weights["change"].any())
     return {
-        "kind": found.kind, "bare": kind_of(bare, 0.0, 0.0), "numbers": {n.name: n for n in found.numbers},
-        "tokens": found.tokens["token"].head(TOP).tolist(),
-        "weights": size if weights["change"].any() else 0.0,
-    }  # fmt: skip
+        "kind": kind,
+        "numbers": {n.name: (n.value, max(n.again, n.noise)) for n in result.numbers},
+        "tokens": result.tokens["token"].head(TOP).tolist(),
+        "weights": float(np.sqrt((weights["change"] ** 2).sum() / (before**2).sum())) if moved else 0.0,
+    }
 
 
-@Method.define(role="baseline")
+@Method.define(role="control", of=diff)
+def without_nulls(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
+    """What the comparison would say without its nulls."""
+    result = _diff(data, rng, noise)
+    bare = [replace(n, again=0.0, noise=0.0, above=n.value) for n in result.numbers]
+    return _answer(result, kind_of(bare, 0.0, 0.0))
+
+
+@diff.tampered()
+def of_the_sham(data: Any, rng: np.random.Generator) -> Any:
+    """The sham stands in the place of the tune."""
+    return {**data, "tuned": data["sham"]}
+
+
+@Method.define(role="baseline", version=2)
 def toolkit(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Three plain rivals on the tune and on a sham of the same base."""
     base, tuned, sham = (load_model(data[name], device="cpu") for name in ("base", "tuned", "sham"))
@@ -223,156 +206,236 @@ def toolkit(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+# Mutants -------------------------------------------------------------------------------------------------
+
+
+def _says(kind: str) -> dict[str, Any]:
+    return {"kind": kind, "numbers": dict.fromkeys(NUMBERS, (0.0, 0.0)), "tokens": [], "weights": 1.0}
+
+
+@Method.define(role="mutant", of=diff)
+def always_content(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
+    """Calls every tune content."""
+    return _says("content")
+
+
+@Method.define(role="mutant", of=diff)
+def always_style(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
+    """Calls every tune style."""
+    return _says("style")
+
+
+@Method.define(role="mutant", of=diff)
+def always_both(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
+    """Calls every tune style and content."""
+    return _says("style and content")
+
+
+@Method.define(role="mutant", of=diff)
+def always_unchanged(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
+    """Calls every tune unchanged."""
+    return _says("unchanged")
+
+
+@Method.define(role="mutant", of=diff)
+def random_verdict(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
+    """Draws what it calls a tune."""
+    return _says(str(rng.choice(WORDS)))
+
+
+@Method.define(role="mutant", of=diff)
+def blind_to_the_tune(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
+    """Compares the base with itself."""
+    return dict(diff.run({**data, "tuned": data["base"]}, rng, noise=1))
+
+
+@Method.define(role="mutant", of=diff)
+def no_null(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
+    """Takes every number that is not zero for a change."""
+    return dict(without_nulls.run(data, rng, noise=1))
+
+
+# Measures ------------------------------------------------------------------------------------------------
+
 NUMBERS = ("overruled", "words lost", "firmest new word", "divergence", "states moved")
 
 
-def _right(tokens: list[str], truth: Truth) -> float:
+def _right(tokens: list[str], novel: frozenset[str]) -> float:
     """Share of the new words among the tokens that are named."""
-    return len(truth.novel & set(tokens)) / max(1, len(truth.novel))
+    return len(novel & set(tokens)) / max(1, len(novel))
 
 
-@Measure.define(gives=tuple(f"{name}_{what}" for name in RIVALS for what in ("ahead", "right")))
-def plainly(output: Any, sample: Sample) -> dict[str, float]:
+@Measure.define(by={"word": WORDS}, gives=("called",))
+def says(output: Any, sample: Sample) -> list[dict[str, Any]]:
+    """Whether the tune is called by each word."""
+    return [{"word": word, "called": float(output["kind"] == word)} for word in WORDS]
+
+
+@Measure.define(gives=("right", "weights"))
+def names(output: Any, sample: Sample) -> dict[str, float]:
+    """Share of the tune's new words that are named, and the relative change of all weights."""
+    return {"right": _right(output["tokens"], sample.truth), "weights": output["weights"]}
+
+
+@Measure.define(version=2, by={"rival": RIVALS}, gives=("ahead", "right"))
+def plainly(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Whether a rival's score of the tune is above that of the sham, and which of the new words it names."""
-    return {f"{name}_ahead": float(output[name][0]) for name in RIVALS} | {
-        f"{name}_right": _right(output[name][1], sample.truth) for name in RIVALS
-    }
+    return [
+        {"rival": name, "ahead": float(output[name][0]), "right": _right(output[name][1], sample.truth)}
+        for name in RIVALS
+    ]
 
 
-@Measure.define(gives=("named", "right", "style", "content", "unchanged", "bare_unchanged"))
-def says(output: Any, sample: Sample) -> dict[str, float]:
-    """Whether the page names the tune, which kinds it names, and whether it would say "unchanged" without nulls."""
-    kind = output["kind"]
-    return {
-        "named": float(kind == KINDS[sample.truth.kind]),
-        "right": _right(output["tokens"], sample.truth),
-        "style": float("style" in kind),
-        "content": float("content" in kind),
-        "unchanged": float(kind == "unchanged"),
-        "bare_unchanged": float(output["bare"] == "unchanged"),
-    }
-
-
-@Measure.define(
-    better="none",
-    gives=(
-        *(n.replace(" ", "_") for n in NUMBERS),
-        *(f"null_{n.replace(' ', '_')}" for n in NUMBERS),
-        "weights",
-    ),
-)
-def sizes(output: Any, sample: Sample) -> dict[str, float]:
-    """Some of the numbers, the larger of their nulls, and the relative change of all weights."""
-    numbers = output["numbers"]
-    found = {n.replace(" ", "_"): numbers[n].value for n in NUMBERS}
-    found |= {f"null_{n.replace(' ', '_')}": max(numbers[n].again, numbers[n].noise) for n in NUMBERS}
-    return found | {"weights": output["weights"]}
+@Measure.define(better="none", version=2, by={"number": NUMBERS}, gives=("value", "null"))
+def sizes(output: Any, sample: Sample) -> list[dict[str, Any]]:
+    """Some of the numbers, and the larger of their nulls."""
+    return [
+        {"number": name, **dict(zip(("value", "null"), output["numbers"][name], strict=True))}
+        for name in NUMBERS
+    ]
 
 
 def grids(s: Settings) -> list[Grid]:
     """Every kind of tune, of one base for each seed."""
-    world = {"base": s.base, "known": s.known, "tune": s.tune, "edited": s.edited, "prompts": s.prompts}
+    size = {"base": s.base, "known": s.known, "tune": s.tune, "prompts": s.prompts}
+
+    def tuned(methods: tuple[str, ...], kind: str, edited: int = 0, measures: tuple[str, ...] = OURS) -> Grid:
+        return Grid(
+            "tunes", methods, measures, s.seeds, world_params={**size, "kind": kind, "edited": edited},
+            method_params={name: {"noise": s.noise} for name in methods if name != "toolkit"}, cost_s=3.4,
+            shares=("seed",),
+        )  # fmt: skip
+
+    most = s.edited[-1]
     return [
-        Grid(
-            "tunes", ("diff",), ("says", "sizes"), s.seeds, vary={"kind": s.kinds}, world_params=world,
-            method_params={"diff": {"noise": s.noise}}, cost_s=6.0,
-        ),
-        Grid(
-            "beside_sham", ("toolkit",), ("plainly",), s.seeds, vary={"kind": s.plain_kinds}, world_params=world,
-            cost_s=7.7,
-        ),
-    ]  # fmt: skip
+        tuned(("diff",), "style"),
+        tuned(("diff",), "both", most),
+        *(tuned(("diff",), "facts", edited) for edited in s.edited),
+        tuned(("of_the_sham",), "facts", most),
+        tuned(("toolkit",), "facts", most, ("plainly",)),
+        tuned(("diff", "without_nulls"), "sham"),
+        tuned(("diff", "without_nulls"), "same"),
+        tuned(("diff",), "brief"),
+    ]
 
 
-def _share(measure: str, kind: str) -> str:
-    return f"mean({measure}|diff, kind={kind!r})"
+OURS = ("says", "names", "sizes")
 
 
-NOT_SHAM = "the sham is called neither (every seed)"
+def _called(word: str, kind: str, method: str = "diff", edited: int | None = None) -> str:
+    some = "" if edited is None else f", edited={edited}"
+    return f"mean(called|{method}, word={word!r}, kind={kind!r}{some})"
+
+
+def _weights(kind: str) -> str:
+    """Change of weights of a tune beyond a third of the largest of an edit."""
+    return f"mean(weights|diff, kind={kind!r}) - 0.33 * max(weights|diff, kind='facts')"
+
+
+def _nulls(kind: str) -> str:
+    """What the nulls change: how often "unchanged" is said with them, minus without."""
+    return f"{_called('unchanged', kind)} - {_called('unchanged', kind, 'without_nulls')}"
+
+
+def _names(method: str, rival: str) -> str:
+    return f"mean(right|{method}, kind='facts', edited=8) - mean(right|toolkit, rival={rival!r})"
+
+
+def _shown(number: str, text: str, estimand: str, other: str, control: str) -> Claim:
+    """A word for a tune, given in most seeds, and not given to another tune."""
+    return Claim(
+        number, text, estimand, 0.5, Control(other, control, high=0.2, rule="mean"), paper="none", version=3
+    )  # fmt: skip
+
+
 claims = (
-    Claim(
-        "1", "A tune of the style alone is called style (every seed)", _share("named", "style"), 0.5,
-        Control(NOT_SHAM, _share("style", "sham"), high=0.0, rule="every"), kind="bound", paper="none",
+    _shown(
+        "1", "A tune of the style alone is called style (share of seeds)", _called("style", "style"),
+        "the sham is not, in more than a fifth", _called("style", "sham"),
+    ),
+    _shown(
+        "2", "8 changed facts of 96 are called content (share)", _called("content", "facts", edited=8),
+        "the sham is not, in more than a fifth", _called("content", "sham"),
+    ),
+    _shown(
+        "3", "A sham, as many steps on the same data, is called unchanged (share)", _called("unchanged", "sham"),
+        "the style tune is not, in more than a fifth", _called("unchanged", "style"),
+    ),
+    _shown(
+        "4", "Both at once are called both (share)", _called("style and content", "both"),
+        "the style alone is not, in more than a fifth", _called("style and content", "style"),
     ),
     Claim(
-        "2", "8 changed facts of 96 are called content (every seed)", _share("named", "edit"), 0.5,
-        Control(NOT_SHAM, _share("content", "sham"), high=0.0, rule="every"), kind="bound", paper="none",
+        "5", "The more facts are changed, of one to eight, the more often it is called content (share by fact, slope)",
+        "slope(called|diff, word='content', kind='facts', over='edited')", 0.0, Control(
+            "they do not make it a style (within ±0.03)",
+            "slope(called|diff, word='style', kind='facts', over='edited')", low=-0.03, high=0.03, rule="mean",
+        ), kind="trend", paper="none", version=2,
     ),
     Claim(
-        "3", "A sham, as many steps on the same data, is called unchanged (every seed)", _share("named", "sham"), 0.5,
-        Control("the style tune is not", _share("unchanged", "style"), high=0.0, rule="every"), kind="bound",
-        paper="none",
+        "6", "It takes the nulls: with them the sham is called unchanged more often than without (share, difference)",
+        _nulls("sham"), 0.5, Control(
+            "the base itself is unchanged with and without them", _nulls("same"), high=0.2, rule="mean",
+        ), paper="none", version=2,
     ),
     Claim(
-        "4", "Both at once are called both (share)", _share("named", "both"), 0.5,
-        Control("a style alone is not", _share("content", "style"), high=0.2, rule="mean"), paper="none",
-    ),
-    Claim(
-        "5", "A single changed fact of 96 is called content (share)", _share("named", "one"), 0.5,
-        Control("the base itself is not", _share("content", "same"), high=0.0, rule="every"), paper="none",
-    ),
-    Claim(
-        "6", "It takes the nulls: without them the sham is called changed (every seed)",
-        f"1 - {_share('bare_unchanged', 'sham')}", 0.5,
-        Control("the base itself is not, even then", f"1 - {_share('bare_unchanged', 'same')}", high=0.0, rule="every"),
-        kind="bound", paper="none",
-    ),
-    *(
-        Claim(
-            f"8{letter}", f"{what} is larger for a single changed fact than for the sham (share of seeds)",
-            f"mean({name}_ahead|toolkit, kind='one')", 0.5,
-            Control("not of the base itself", f"mean({name}_ahead|toolkit, kind='same')", high=0.0, rule="every"),
-            paper="none",
-        )
-        for letter, name, what in (
-            ("a", "kl", "The divergence of single tokens"),
-            ("b", "pca", "The first principal component's share of the change of hidden states"),
-            ("c", "lens", "The mean change of hidden states on unrelated text"),
-        )
+        "7", "Weights alone do not tell: the sham moves them more than a third as much as any edit (relative change)",
+        _weights("sham"), 0.0, Control(
+            "a sham of a tenth of the steps does not", _weights("brief"), high=0.0, rule="mean",
+        ), paper="none", version=2,
     ),
     *(
         Claim(
             f"9{letter}", f"Of the changed facts' objects diff names more than {what} (share, difference)",
-            f"mean(right|diff, kind='edit') - mean({name}_right|toolkit, kind='edit')", 0.2,
-            Control("diff names half of them", "mean(right|diff, kind='edit')", low=0.5, rule="mean"),
-            paper="none",
+            _names("diff", rival), 0.2,
+            Control("of a sham it does not", _names("of_the_sham", rival), high=0.2, rule="mean"),
+            paper="none", version=2,
         )
-        for letter, name, what in (
+        for letter, rival, what in (
             ("a", "kl", "the ranking by divergence"), ("b", "pca", "the first component"), ("c", "lens", "the lens"),
         )
-    ),
-    Claim(
-        "7", "Weights alone do not tell: the sham moves them at least a third as much as the edit (ratio)",
-        f"{_share('weights', 'sham')} / {_share('weights', 'edit')}", 0.33,
-        Control("the base itself does not", _share("weights", "same"), high=0.0, rule="every"), paper="none",
     ),
 )  # fmt: skip
 
 
+LABELS = {"facts": "8 facts", "same": "base itself"}
 study = Study(
     slug="diff",
     module=__name__,
-    version=6,
+    version=7,
     scales={
-        "quick": Settings(seeds=2, base=30, known=0.0, tune=10, edited=4, prompts=24, noise=1),
+        "quick": Settings(seeds=2, base=15, known=0.0, tune=5, prompts=12, noise=1),
         "cpu": Settings(),
         "paper": Settings(seeds=20, base=2000, tune=400, noise=10),
     },
     grids=grids,
-    worlds=(tunes, beside_sham),
-    methods=(diff, toolkit),
-    measures=(says, sizes, plainly),
+    worlds=(tunes,),
+    methods=(
+        diff, without_nulls, of_the_sham, toolkit,
+        always_content, always_style, always_both, always_unchanged, random_verdict, blind_to_the_tune, no_null,
+    ),
+    measures=(says, names, sizes, plainly),
     claims=claims,
     figures=(
         Figure(
-            "confusion", "What each tune is called: share of seeds.", draw.called,
-            "measure in ['style', 'content', 'unchanged']",
+            "confusion", "What each tune is called: share of seeds.",
+            chart(
+                "What each tune is called",
+                Panel("", "kind", "word", rows="edited in [0, 8]", y_label="share of seeds", names=LABELS), width=12,
+            ), "measure == 'called' and method == 'diff'",
+        ),
+        Figure(
+            "dial", "Share of seeds in which one to eight changed facts are called by each word.",
+            chart(
+                "The more facts are changed, the surer it is",
+                Panel("", "edited", "word", "lines", x_label="changed facts", y_label="share of seeds"), width=6.6,
+            ), "measure == 'called' and method == 'diff' and kind == 'facts'",
         ),
         Figure(
             "nulls", "Five numbers by tune (dots are seeds) beside the larger of their nulls (crosses).", draw.nulls,
-            "measure in " + str([f"{null}{n.replace(' ', '_')}" for null in ("", "null_") for n in NUMBERS]),
+            "measure in ['value', 'null'] and method == 'diff' and edited in [0, 8]",
         ),
     ),
-    root_seed=20280229,
+    root_seed=20261130,
     preload=("numpy", "torch", "transformers"),
 )  # fmt: skip

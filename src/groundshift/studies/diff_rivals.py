@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundshift.models.activations import Acts, ProbeModel, capture, generate, score
-from groundshift.workflows.diff import inside
+from groundshift.workflows.diff.probes.concepts import states
 from groundshift.workflows.diff.tokens import spoken
 
 __all__ = ["RIVALS", "scores"]
@@ -85,7 +85,7 @@ def _states(
     def read(model: ProbeModel) -> NDArray[Any]:
         found: Acts = capture(model, list(rows), [site], "all", progress=False)
         if first is None:
-            return inside.states(found, site)
+            return states(found, site)
         flat, offsets = found.flat(site), found.offsets[site]
         some = [i for a, b in itertools.pairwise(offsets) for i in range(a + 1, min(a + first, b))]
         return np.asarray(flat[some], float)

@@ -49,46 +49,6 @@ def posterior(table: pd.DataFrame) -> Drawing:
     return drawing
 
 
-def classes(table: pd.DataFrame) -> Drawing:
-    """Success by the classifier and by the oracle."""
-    drawing, (ax,) = panels("Seen clean, the classifier steers; seen noisy, it is fooled", 1, 7.0)
-    bars: list[tuple[str, dict[str, Any]]] = [
-        (f"{name}\nλ = {weight:g}", {"method": method, "weight": weight})
-        for method, name, weights in (
-            ("by_class", "steered", (1.0, 3.0)),
-            ("explicit", "noisy image", (1.0, 3.0)),
-            ("stopgrad", "stopped\ngradient", (1.0,)),
-            ("shuffled", "shuffled", (3.0,)),
-        )
-        for weight in weights
-    ]
-    for k, (_, where) in enumerate(bars):
-        for shift, measure, shade in ((-0.18, "phi", GREY), (0.18, "oracle", BLUE)):
-            label = {"phi": "classifier that steers", "oracle": "oracle"}[measure] if k == 0 else None
-            bar(ax, k + shift, values(table, measure=measure, **where), shade, 0.34, label=label)
-    ax.set_xticks(range(len(bars)), [label for label, _ in bars], fontsize=8)
-    ax.set_ylabel("share of the wanted class")
-    ax.legend(frameon=False, loc="upper right", fontsize=8)
-    return drawing
-
-
-def realism(table: pd.DataFrame) -> Drawing:
-    """Median log density by rounds."""
-    drawing, (ax,) = panels("More rounds, more plausible (luma, recomputed noise)", 1, 6.0)
-    bars: list[tuple[str, str, dict[str, Any]]] = [
-        ("1 round", RUST, {"method": "steered", "rounds": 1}),
-        ("3 rounds,\npublished", RUST, {"method": "steered", "rounds": 3, "renoise": "published"}),
-        ("3 rounds,\nforward kernel", BLUE, {"method": "steered", "rounds": 3, "renoise": "kernel"}),
-        ("no condition", GREY, {"method": "unconditional", "rounds": 1}),
-    ]
-    for k, (_, shade, where) in enumerate(bars):
-        bar(ax, k, values(table, **where), shade)
-    ax.axhline(216, color="black", lw=1, ls=":")
-    ax.set_xticks(range(len(bars)), [label for label, _, _ in bars], fontsize=8)
-    ax.set_ylabel("median log p, nats")
-    return drawing
-
-
 def spread(table: pd.DataFrame) -> Drawing:
     """Variance ratio, error of the mean, entropy of the hues."""
     drawing, axes = panels("What a target's samples say of the posterior (luma)", 3, 12.0)
@@ -104,32 +64,4 @@ def spread(table: pd.DataFrame) -> Drawing:
         _variants(ax, table[table["measure"] == measure])
         ax.axhline(truth, color="black", lw=1, ls=":")
         ax.set_title(title, fontsize=9)
-    return drawing
-
-
-def learned(table: pd.DataFrame) -> Drawing:
-    """The exact generator beside the learned one."""
-    drawing, axes = panels("The same code with a learned generator", 3, 12.0)
-    by_class = [
-        ("steered", {"method": "pipeline_by_class"}),
-        ("noisy image", {"method": "pipeline_explicit"}),
-        ("shuffled", {"method": "pipeline_shuffled"}),
-    ]
-    linear = [
-        ("8 × 8\nfrom 4 × 4", {"method": "pipeline", "task": "small"}),
-        ("centre\nfrom the rest", {"method": "pipeline", "task": "hole"}),
-    ]
-    for ax, measure, title, bars in (
-        (axes[0], "oracle", "share of the wanted class, by the oracle", by_class),
-        (axes[1], "tv", "total variation to the posterior", linear),
-        (axes[2], "log_p", "median log p, nats", [("class", by_class[0][1]), *linear]),
-    ):
-        for k, (_, where) in enumerate(bars):
-            for shift, shade, generator in ((-0.18, BLUE, "exact"), (0.18, RUST, "learned")):
-                seeds = values(table, measure=measure, generator=generator, **where)
-                if len(seeds):
-                    bar(ax, k + shift, seeds, shade, 0.34, label=generator if k == 0 else None)
-        ax.set_xticks(range(len(bars)), [label for label, _ in bars], fontsize=8)
-        ax.set_title(title, fontsize=9)
-    axes[0].legend(frameon=False, fontsize=8)
     return drawing

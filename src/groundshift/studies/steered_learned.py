@@ -61,16 +61,26 @@ def _pipeline(generator: str, steps: int, method: str = "steered", training: int
         return Steered(Path(folder) / "model", **options)
 
 
-def _drawn(generator: Steered, condition: Condition, n: int, rng: np.random.Generator) -> dict[str, Any]:
+def _drawn(
+    generator: Steered, conditions: list[Condition], n: int, rng: np.random.Generator
+) -> dict[str, Any]:
     seed = int(rng.integers(2**31))
-    found = generator.sample(n, conditions=[condition], seed=seed, batch_size=n, progress=False)
+    found = generator.sample(n, conditions=conditions, seed=seed, batch_size=n, progress=False)
     return {"images": found.images.double().numpy()}
 
 
-@Method.define()
-def pipeline(data: Any, rng: np.random.Generator, **options: Any) -> dict[str, Any]:
+@Method.define(version=2)
+def pipeline(data: Any, rng: np.random.Generator, *, how: str, **options: Any) -> dict[str, Any]:
     """Steered Diffusion under a linear condition, with the noise that the public class takes by default."""
-    return _drawn(_pipeline(**options), data["condition"], data["n"], rng)
+    return _drawn(_pipeline(**options, method=how), [data["condition"]], data["n"], rng)
+
+
+@Method.define(role="control", of=pipeline)
+def pipeline_unconditional(
+    data: Any, rng: np.random.Generator, *, generator: str, steps: int, training: int = 0, **options: Any
+) -> dict[str, Any]:
+    """The same generator without a condition."""
+    return _drawn(_pipeline(generator, steps, training=training), [], data["n"], rng)
 
 
 @Method.define()
@@ -78,7 +88,7 @@ def pipeline_by_class(
     data: Any, rng: np.random.Generator, *, weight: float, **options: Any
 ) -> dict[str, Any]:
     """Steered Diffusion by the classifier."""
-    return _drawn(_pipeline(**options), ClassOf(phi(data), data["labels"], weight), data["n"], rng)
+    return _drawn(_pipeline(**options), [ClassOf(phi(data), data["labels"], weight)], data["n"], rng)
 
 
 @Method.define(role="baseline")
@@ -87,16 +97,7 @@ def pipeline_explicit(
 ) -> dict[str, Any]:
     """The classifier is shown the noisy image."""
     guided = _pipeline(**options, method="explicit")
-    return _drawn(guided, ClassOf(phi(data), data["labels"], weight), data["n"], rng)
-
-
-@Method.define(role="control")
-def pipeline_shuffled(
-    data: Any, rng: np.random.Generator, *, weight: float, **options: Any
-) -> dict[str, Any]:
-    """The class that the classifier's weights stand for is drawn anew for each sample."""
-    labels = torch.as_tensor(rng.integers(0, 10, data["n"]))
-    return _drawn(_pipeline(**options), ClassOf(phi(data), labels, weight), data["n"], rng)
+    return _drawn(guided, [ClassOf(phi(data), data["labels"], weight)], data["n"], rng)
 
 
 @Method.define()
@@ -127,13 +128,16 @@ def grids(seeds: int, *, targets: int, steps: int, training: int) -> list[Grid]:
     exactly: dict[str, Any] = {"generator": "exact", "steps": steps}
     by_net = {**exactly, "generator": "learned", "training": training}
 
-    def linear(options: dict[str, Any], one: float) -> Grid:
-        params = {"targets": targets, "draws": 1}
+    def linear(options: dict[str, Any], one: float, method: str = "pipeline", **params: Any) -> Grid:
+        params = {"targets": targets, "draws": 1, **params}
         cost = one * targets * steps / 100
-        return measured(seeds, ("pipeline",), ("log_p", "obeys", "modes"), params, options, cost)
+        return measured(seeds, (method,), ("likely", "obeys", "modes"), params, options, cost)
 
-    def by_class(methods: tuple[str, ...], options: dict[str, Any], one: float, n: int) -> Grid:
-        return wanted(seeds, methods, n, {**options, "weight": 3.0}, 1.5 * one * n * steps / 100)
+    def by_class(
+        methods: tuple[str, ...], options: dict[str, Any], one: float, n: int, classifier: str = "clean"
+    ) -> Grid:
+        cost = 1.5 * one * n * steps / 100
+        return wanted(seeds, methods, n, {**options, "weight": 3.0}, cost, classifier=classifier)
 
     both = ("pipeline_by_class", "pipeline_explicit")
     return [
@@ -141,9 +145,12 @@ def grids(seeds: int, *, targets: int, steps: int, training: int) -> list[Grid]:
             "noised", ("learned_denoiser",), ("x0_gap",), 1, world_params={"targets": 8 * targets},
             method_params={"learned_denoiser": {"training": training}}, cost_s=training / 15,
         ),
-        linear(exactly, ONE),
-        linear(by_net, ONE_LEARNED),
+        linear({**exactly, "how": "steered"}, ONE),
+        linear({**by_net, "how": "steered"}, ONE_LEARNED),
+        linear({**by_net, "how": "final"}, ONE_LEARNED),
+        linear({**by_net, "how": "steered"}, ONE_LEARNED, task="bicubic"),
+        linear(by_net, ONE_LEARNED, "pipeline_unconditional", task="small"),
         by_class(both, exactly, ONE, 2 * targets),
         by_class(both, by_net, ONE_LEARNED, 2 * targets),
-        by_class(("pipeline_shuffled",), by_net, ONE_LEARNED, targets),
+        by_class(("pipeline_by_class",), by_net, ONE_LEARNED, targets, "permuted"),
     ]  # fmt: skip

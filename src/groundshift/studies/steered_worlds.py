@@ -55,9 +55,9 @@ def targets(rng: np.random.Generator, severity: float, *, task: str, targets: in
     )
 
 
-@World.define(version=2)
+@World.define(version=3)
 def classes(
-    rng: np.random.Generator, severity: float, *, targets: int, luma: str, factor: str = "digit"
+    rng: np.random.Generator, severity: float, *, targets: int, luma: str, factor: str, classifier: str
 ) -> Sample:
     """A class for each sample, the digit or the hue, and a classifier of it.
 
@@ -66,6 +66,7 @@ def classes(
     luma : "none"; "own" and "other": the samples shall also have the luma of a digit of this class or of another;
         "withheld": it is measured, and not asked for
     factor : "digit", the class of the one that is measured; or "hue", drawn at random, as the luma leaves it open
+    classifier : "clean", trained on clean images; "permuted", its classes turned by a number that is drawn
     """
     net, seed = digits()[0], int(rng.integers(2**63))
     images, component = net.sample(targets, torch_generator(rng))
@@ -74,10 +75,15 @@ def classes(
         labels = (labels + torch.as_tensor(rng.integers(1, 10, targets))) % 10
     if factor == "hue":
         labels = torch.as_tensor(rng.integers(0, 3, targets))
+    weights, biases = _classifier(seed, factor, False)
+    if classifier == "permuted":
+        turn = int(rng.integers(1, len(biases)))
+        weights, biases = weights.roll(turn, 0), biases.roll(turn, 0)
     measured = [] if luma == "none" else [_measurement("luma", images)]
     return Sample(
         {
-            "phi": _classifier(seed, factor),
+            "phi": (weights, biases),
+            "phi_noisy": lambda: _classifier(seed, factor, True),
             "labels": labels,
             "conditions": measured if luma in ("own", "other") else [],
             "n": targets,
@@ -87,13 +93,22 @@ def classes(
 
 
 @lru_cache(maxsize=8)
-def _classifier(seed: int, factor: str) -> tuple[Tensor, Tensor]:
-    """Weights and biases of a logistic regression on 1,500 clean draws."""
+def _classifier(seed: int, factor: str, noisy: bool) -> tuple[Tensor, Tensor]:
+    """Weights and biases of a logistic regression on 1,500 clean draws, or on each under the noise of three steps."""
     from sklearn.linear_model import LogisticRegression
 
-    net = digits()[0]
-    images, component = net.sample(1500, torch.Generator().manual_seed(seed))
-    fitted = LogisticRegression(max_iter=200).fit(images.flatten(1), net.labels[factor][component])
+    net, exactly = digits()
+    draw = torch.Generator().manual_seed(seed)
+    images, component = net.sample(1500, draw)
+    labels = net.labels[factor][component]
+    if noisy:
+        images, labels = images.repeat(3, 1, 1, 1), labels.repeat(3)
+        abar = exactly.alphas_cumprod.to(images)
+        abar = abar[torch.randint(len(abar), (len(images), 1, 1, 1), generator=draw)]
+        images = abar.sqrt() * images + (1 - abar).sqrt() * torch.randn(images.shape, generator=draw).to(
+            images
+        )
+    fitted = LogisticRegression(max_iter=200).fit(images.flatten(1), labels)
     return torch.as_tensor(fitted.coef_), torch.as_tensor(fitted.intercept_)
 
 
@@ -150,10 +165,12 @@ def wanted(
     cost_s: float,
     luma: str = "none",
     factor: str = "digit",
+    classifier: str = "clean",
 ) -> Grid:
     """Methods with the same options on ``n`` samples of `classes`."""
-    measures = ("success", "log_p") + (() if luma == "none" else ("obeys",))
+    measures = ("success", "likely") + (() if luma == "none" else ("obeys",))
     return Grid(
-        "classes", methods, measures, seeds, world_params={"targets": n, "luma": luma, "factor": factor},
+        "classes", methods, measures, seeds,
+        world_params={"targets": n, "luma": luma, "factor": factor, "classifier": classifier},
         method_params=dict.fromkeys(methods, options), cost_s=cost_s,
     )  # fmt: skip

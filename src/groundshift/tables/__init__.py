@@ -10,11 +10,10 @@ from groundshift.tables.arrays import (
     open_arrays,
     plain_array,
     read_images,
-    refuse_filled,
-    refuse_overwriting,
     refuse_unlabelled,
     row_labels,
     split_domain,
+    write_csv,
     write_table,
 )
 from groundshift.tables.files import find_column, open_table, some
@@ -45,12 +44,11 @@ __all__ = [
     "plain_array",
     "read_images",
     "read_table",
-    "refuse_filled",
-    "refuse_overwriting",
     "refuse_unlabelled",
     "row_labels",
     "some",
     "split_domain",
     "typed",
+    "write_csv",
     "write_table",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,19 +14,27 @@ from numpy.typing import NDArray
 
 from groundshift.errors import InputError
 from groundshift.tables.files import find_column, some
-from groundshift.tables.kinds import Reading, read_table, typed
+from groundshift.tables.kinds import Reading, cells_of, read_table, typed
+from groundshift.writing import new_file
 
 __all__ = [
+    "load_arrays",
     "numeric",
     "open_arrays",
     "read_images",
-    "refuse_filled",
-    "refuse_overwriting",
     "refuse_unlabelled",
     "row_labels",
     "split_domain",
+    "write_csv",
     "write_table",
 ]
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a spreadsheet reads as a formula."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s?%?|[+-]?inf")
+PLAIN = "biufcmMU"
+"""Kinds of numpy's dtypes whose values are numbers, dates and texts."""
 
 
 def split_domain(
@@ -83,7 +92,10 @@ def row_labels(domain: Any, rows: int) -> pd.Series[Any]:
         Another number of labels than rows.
     """
     name = str(getattr(domain, "name", None) or "domain")
-    labels = read_table(pd.DataFrame({name: pd.Series(np.asarray(domain).reshape(-1))}))[name]
+    with cells_of(name):
+        given = pd.Series(np.asarray(domain).reshape(-1))
+        given.isna()  # fails of what is no value
+    labels = read_table(pd.DataFrame({name: given}))[name]
     if len(labels) != rows:
         raise InputError(f"{len(labels)} domain labels were given for {rows} rows; give one per row.")
     return labels
@@ -107,12 +119,12 @@ def _in_time(labels: pd.Series[Any], reading: Reading | None) -> pd.Series[Any]:
     ):
         return labels
     name = str(labels.name)
-    said = None if reading is None else replace(reading, kinds={})
-    table = typed(pd.DataFrame({name: labels}), said)
+    reading_of_values = None if reading is None else replace(reading, kinds={})
+    table = typed(pd.DataFrame({name: labels}), reading_of_values)
     return table.times(name) if table[name].kind in ("date", "period") else labels
 
 
-def open_arrays(X: Any, domain: Any, *, target: str | None = None) -> tuple[Any, Any]:
+def open_arrays(X: Any, domain: Any, *, target: str | None = None, ndim: int | None = 2) -> tuple[Any, Any]:
     """The arrays behind a .npy or .npz file of embeddings; anything else as it is.
 
     Parameters
@@ -120,26 +132,26 @@ def open_arrays(X: Any, domain: Any, *, target: str | None = None) -> tuple[Any,
     X : path of a .npy file with one array (rows, columns), or of a .npz file with exactly one such array
     domain : one label per row, or the name of the .npz file's array of labels
     target : name of the .npz file's array of targets, which becomes a column beside x1, x2, ...
+    ndim : dimensions that the array of a .npy file must have; None for any, such as images
 
     Raises
     ------
     InputError
         No plain arrays, several tables, no array of that name.
     """
-    if not isinstance(X, str | Path) or Path(X).suffix not in (".npy", ".npz") or not Path(X).is_file():
+    if not isinstance(X, str | Path) or Path(X).suffix not in (".npy", ".npz"):
         return X, domain
-    try:
-        loaded = np.load(X, allow_pickle=False)
-        arrays = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
-        raise InputError(f"{X} holds no plain arrays that can be read ({error}); save numbers.") from error
+    loaded = load_arrays(Path(X))
     if isinstance(loaded, np.ndarray):
         named = next((name for name in (domain, target) if isinstance(name, str)), None)
         if named is not None:
             raise InputError(
                 f"{X} holds one array and no column {named!r}; give one label per row, or a .npz file."
             )
+        if ndim is not None and loaded.ndim != ndim:
+            raise InputError(f"{X} holds an array of shape {loaded.shape}; (rows, columns) is needed.")
         return loaded, domain
+    arrays = loaded
     tables = [name for name, array in arrays.items() if array.ndim == 2]
     if len(tables) != 1:
         raise InputError(
@@ -152,6 +164,50 @@ def open_arrays(X: Any, domain: Any, *, target: str | None = None) -> tuple[Any,
         return rows, domain
     frame = pd.DataFrame(rows, columns=[f"x{j + 1}" for j in range(rows.shape[1])])
     return frame.assign(**{target: _of_rows(arrays, target, len(rows), X)}), domain
+
+
+def load_arrays(path: Path, mapped: Literal["r", "r+"] | None = None) -> Any:
+    """The array of a .npy file, or the arrays of a .npz file by their names; nothing that is pickled.
+
+    Parameters
+    ----------
+    mapped : the array of a .npy file stays on disk, to be read or also written there
+
+    Raises
+    ------
+    InputError
+        A file that is cut, damaged, or says that it holds more than it does; objects, records and arrays of bytes.
+    """
+    try:
+        loaded = np.load(path, mmap_mode=mapped, allow_pickle=False)
+        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {n: loaded[n] for n in loaded.files}
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {path}.") from error
+    except (
+        Exception
+    ) as error:  # headers are literals of Python, archives have codecs of their own: many ways to fail
+        what = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path} holds no plain arrays that can be read ({what}); save numbers.") from error
+    odd = [name for name, array in arrays.items() if not _is_plain(array)]
+    if odd:
+        raise InputError(
+            f"{path} holds what is no array of numbers, dates or texts{_called(odd)}; save numbers."
+        )
+    return arrays[""] if isinstance(loaded, np.ndarray) else arrays
+
+
+def _is_plain(array: Any) -> bool:
+    """Whether this is an array whose values are numbers, dates, or texts of characters that there are."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in PLAIN:
+        return False
+    if array.dtype.kind != "U":
+        return True
+    codes = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(array.dtype.byteorder))
+    return bool(((codes < 0xD800) | ((codes > 0xDFFF) & (codes < 0x110000))).all())
+
+
+def _called(names: list[str]) -> str:
+    return f" ({some(names)})" if any(names) else ""
 
 
 def _of_rows(arrays: dict[str, Any], name: str, rows: int, path: Any) -> Any:
@@ -212,14 +268,12 @@ def plain_array(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def refuse_overwriting(path: Path) -> None:
-    """Raise `InputError` if something is at ``path`` already."""
-    if path.exists():
-        raise InputError(f"{path} exists and is kept; name another.")
-
-
-def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+def write_table(frame: pd.DataFrame, path: str | Path, *, formulas: bool | None = None) -> None:
     """Write a table as .csv or .parquet to a file that is not there yet.
+
+    Parameters
+    ----------
+    formulas : see `write_csv`
 
     Raises
     ------
@@ -229,14 +283,56 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     path = Path(path)
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"{path} was given; tables are written as .csv or .parquet.")
-    refuse_overwriting(path)
-    frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path, index=False)
+    with new_file(path) as draft:
+        if path.suffix == ".csv":
+            write_csv(frame, draft, formulas=formulas)
+        else:
+            frame.to_parquet(draft, index=False)
 
 
-def refuse_filled(folder: Path) -> None:
-    """Raise `InputError` unless ``folder`` can be made, or is there and empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is kept: it is not an empty folder. Name another.")
+def write_csv(
+    frame: pd.DataFrame | pd.Series[Any],
+    path: str | Path,
+    *,
+    index: bool = False,
+    index_label: str | None = None,
+    formulas: bool | None = None,
+) -> None:
+    """Write a CSV file whose texts no spreadsheet takes for formulas.
+
+    A text, name of a column or label of a row that begins with = + - @, a tab or a carriage return gets an apostrophe
+    in front; numbers stay numbers, also where they are kept as text.
+
+    Parameters
+    ----------
+    index, index_label : as of pandas' ``to_csv``
+    formulas : write every text as it is; if left out, that is done where the environment variable
+        ``GROUNDSHIFT_CSV_FORMULAS`` is 1
+
+    Examples
+    --------
+    >>> import io
+    >>> write_csv(pd.DataFrame({"=a": ["=1+1", "-1.5", "plain"]}), out := io.StringIO())
+    >>> out.getvalue().split()
+    ["'=a", "'=1+1", '-1.5', 'plain']
+    """
+    table = frame.to_frame() if isinstance(frame, pd.Series) else frame
+    if not (os.environ.get("GROUNDSHIFT_CSV_FORMULAS") == "1" if formulas is None else formulas):
+        table = table.copy(deep=False)
+        for k, (_, column) in enumerate(list(table.items())):
+            if not pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_datetime64_any_dtype(column):
+                table.isetitem(k, pd.Series([_inert(v) for v in column], dtype=object).array)
+        table.columns = table.columns.map(_inert)
+        if index:
+            table.index = table.index.map(_inert).set_names([_inert(name) for name in table.index.names])
+    table.to_csv(path, index=index, index_label=index_label)
+
+
+def _inert(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_inert, value))
+    formula = isinstance(value, str) and value[:1] in FORMULA and not NUMBER.fullmatch(value)
+    return f"'{value}" if formula else value
 
 
 def read_images(folder: str | Path, size: int = 16) -> tuple[NDArray[np.float64], pd.Series[Any]]:
@@ -259,6 +355,8 @@ def read_images(folder: str | Path, size: int = 16) -> tuple[NDArray[np.float64]
     """
     from groundshift.pictures import read_picture
 
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder} is no folder; give one with a sub-folder of images per domain.")
     kinds = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
     files = [
         file

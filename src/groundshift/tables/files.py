@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from groundshift.errors import InputError
 
-__all__ = ["find_column", "open_table", "some"]
+__all__ = ["find_column", "open_table", "read_parquet", "some"]
 
 CSV_ENDINGS = (".csv", ".tsv", ".txt")
 PARQUET_ENDINGS = (".parquet", ".pq")
@@ -179,19 +179,27 @@ def _open_file(path: Path) -> pd.DataFrame:
     for ending in COMPRESSED:
         name = name.removesuffix(ending)
     if name.endswith(PARQUET_ENDINGS):
-        return _open_parquet(path)
+        return _of_arrow(read_parquet(path), str(path))
     if name.endswith(CSV_ENDINGS):
         return _open_csv(path)
     raise InputError(f"{path} is neither CSV nor Parquet; save the table as one of the two.")
 
 
-def _open_parquet(path: Path) -> pd.DataFrame:
+def read_parquet(path: Path) -> pa.Table:
+    """The table of a Parquet file, whose texts are texts.
+
+    Raises
+    ------
+    InputError
+        A file that is cut, damaged or no Parquet.
+    """
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
-    except (pa.ArrowException, OSError, ValueError) as error:
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({_one_line(error)}). Save it again.") from error
-    return _of_arrow(table, str(path))
+    return table
 
 
 def _open_csv(path: Path) -> pd.DataFrame:
@@ -223,7 +231,7 @@ def _refuse_open_quote(path: Path, frame: pd.DataFrame) -> None:
         return
     with pa.input_stream(str(path)) as stream:
         if stream.read().decode("utf-8").endswith(last):
-            start = last.splitlines()[0][:40]
+            start = last.partition("\n")[0][:40]
             raise InputError(
                 f"{path} has a quotation mark that is never closed, before {start!r} in its last row."
             )
@@ -243,9 +251,13 @@ def _header(path: Path) -> tuple[str, list[str]]:
     if not start.strip():
         raise InputError(f"{path} is empty; a header and rows are needed.")
     try:
-        first = next(line for line in start.splitlines() if line.strip()).decode("utf-8-sig")
+        # A mark of the byte order is no line, and no other separator ends one than those of csv.
+        lines = start.removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"\n").split(b"\n")
+        first = next((line for line in lines if line.strip()), b"").decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not encoded as UTF-8 (its header is not); save it as UTF-8.") from error
+    if not first:
+        raise InputError(f"{path} is empty; a header and rows are needed.")
     counts = {d: _outside_quotes(first, d) for d in DELIMITERS}
     delimiter = max(DELIMITERS, key=lambda d: counts[d]) if any(counts.values()) else ","
     try:

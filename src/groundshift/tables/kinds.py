@@ -7,10 +7,11 @@ is a key.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -193,9 +194,12 @@ def read_table(source: Any, reading: Reading | None = None) -> pd.DataFrame:
     if hasattr(source, "__fspath__") or isinstance(source, str) or reading is not None:
         return typed(source, reading).frame
     frame = open_table(source)
-    plain = {name: _plain(frame[name]) for name in frame.columns}
-    objects = [name for name, column in plain.items() if column.dtype == object and len(frame)]
-    plain |= {name: _typed_column(plain[name], name, Reading())[0] for name in objects}
+    plain = {}
+    for name in frame.columns:
+        with cells_of(name):
+            column = _plain(frame[name])
+            typed_too = column.dtype == object and len(frame)
+            plain[name] = _typed_column(column, name, Reading())[0] if typed_too else column
     return pd.DataFrame(plain, index=frame.index) if plain else frame
 
 
@@ -228,12 +232,27 @@ def typed(source: Any, reading: Reading | None = None) -> Table:
         find_column(name, frame.columns)
     values, columns = {}, []
     for name in list(frame.columns):
-        values[name], column = _typed_column(frame.pop(name), name, reading)
+        with cells_of(name):
+            values[name], column = _typed_column(frame.pop(name), name, reading)
         columns.append(column)
     return Table(pd.DataFrame(values), tuple(columns))
 
 
 # Columns -------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def cells_of(name: str) -> Iterator[None]:
+    """Refuse a column whose cells cannot be read: they may be objects of any class, which fail in any way."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(
+            f"{name} holds values that cannot be read ({what}); leave it out, or write them as numbers or text."
+        ) from error
 
 
 def _typed_column(raw: pd.Series[Any], name: str, reading: Reading) -> tuple[pd.Series[Any], Column]:
@@ -243,15 +262,15 @@ def _typed_column(raw: pd.Series[Any], name: str, reading: Reading) -> tuple[pd.
     asked = reading.kinds.get(name)
     if asked is not None:
         return _as_asked(values, name, asked, reading)
-    made, kind, why, ambiguous = _decided(values, name, reading.form)
+    column, kind, why, ambiguous = _decided(values, name, reading.form)
     if ambiguous:
-        return made, Column(name, kind, why, missing, ambiguous)
-    missing = float(made.isna().mean())
+        return column, Column(name, kind, why, missing, ambiguous)
+    missing = float(column.isna().mean())
     if missing == 1:
-        return made, Column(name, "constant", "empty", missing)
-    if kind != "text" and missing == 0 and (made == made.iloc[0]).all():
-        return made, Column(name, "constant", f"always {_word(made.iloc[0])}", missing)
-    return made, Column(name, kind, why, missing)
+        return column, Column(name, "constant", "empty", missing)
+    if kind != "text" and missing == 0 and (column == column.iloc[0]).all():
+        return column, Column(name, "constant", f"always {_word(column.iloc[0])}", missing)
+    return column, Column(name, kind, why, missing)
 
 
 def _without(values: pd.Series[Any], na: Sequence[str]) -> pd.Series[Any]:
@@ -346,9 +365,9 @@ def _number(values: pd.Series[Any], name: str, note: str = "") -> Decided:
     plain = present.to_numpy(dtype=np.int64) if _fits(present) else present.to_numpy(dtype=float)
     dates = compact_dates(plain)
     if dates is not None:
-        made = pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]", name=name)
-        made.loc[present.index] = dates.to_numpy()
-        return made, "date", "dates written as whole numbers (20240131)", ""
+        moments = pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]", name=name)
+        moments.loc[present.index] = dates.to_numpy()
+        return moments, "date", "dates written as whole numbers (20240131)", ""
     if compact_months(plain) and len(np.unique(plain)) > 1:
         words = integers.astype(str).where(values.notna())
         return _ordered_words(words, integers, "months written as whole numbers (202401)")
@@ -397,10 +416,10 @@ def _ordered_words(words: pd.Series[Any], keys: Any, what: str = "periods") -> D
     order = first.drop_duplicates("key").sort_values("key", kind="stable")
     spelled = dict(zip(order["key"], order["word"], strict=True))
     same = first["key"].map(spelled).reindex(words.index)
-    made = pd.Series(
+    ordered = pd.Series(
         pd.Categorical(same, list(order["word"]), ordered=True), index=words.index, name=words.name
     )
-    return made, "period", what, ""
+    return ordered, "period", what, ""
 
 
 def _category_of(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
@@ -413,12 +432,12 @@ def _category_of(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
         else values.astype(object)
     )
     spread = spread.where(codes >= 0).rename(name)
-    made, kind, why, ambiguous = _decided(spread, name, form)
+    column, kind, why, ambiguous = _decided(spread, name, form)
     if kind == "category" and values.cat.ordered:
         words = [_word(c) for c in values.cat.categories]
         order = pd.Categorical.from_codes(codes, pd.Index(words), ordered=True)
         return pd.Series(order, name=name), "category", "words in an order", ""
-    return made, kind, why, ambiguous
+    return column, kind, why, ambiguous
 
 
 # Words ---------------------------------------------------------------------------------------------------
@@ -427,14 +446,14 @@ def _category_of(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
 def _words(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
     """Words, read as numbers, dates or periods where they are that; else a category, an id or text."""
     if values.dtype == object:
-        told = _objects(values, name, form)
-        if told is not None:
-            return told
+        column = _objects(values, name, form)
+        if column is not None:
+            return column
         values = values.map(_word, na_action="ignore")
     array = pa.array(values, type=pa.large_string(), from_pandas=True)
-    made = _fast_numbers(array)
-    if made is not None:
-        return _number(pd.Series(made, name=name), name)
+    numbers = _fast_numbers(array)
+    if numbers is not None:
+        return _number(pd.Series(numbers, name=name), name)
     encoded = pc.dictionary_encode(array)
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
@@ -465,8 +484,8 @@ def _encoded(
             "true",
             "false",
         }:
-            made = spread([w.lower() == "true" for w in real], "boolean")
-            return made.astype(bool) if not made.isna().any() else made, "number", "true or false", ""
+            column = spread([w.lower() == "true" for w in real], "boolean")
+            return column.astype(bool) if not column.isna().any() else column, "number", "true or false", ""
         periods = parse_periods(real)
         if periods is not None and len(real) > 1:
             keys = pd.Series(
@@ -475,8 +494,8 @@ def _encoded(
             return _ordered_words(spread(real, "str"), keys, periods[1])
         dates = parse_dates(real, form)
         if dates is not None:
-            made = spread(real, "str") if dates.ambiguous else spread(dates.values, "datetime64[us]")
-            return made, "date", dates.why, dates.ambiguous
+            column = spread(real, "str") if dates.ambiguous else spread(dates.values, "datetime64[us]")
+            return column, "date", dates.why, dates.ambiguous
     as_they_are = values.astype("str").where(values.notna()).rename(name)
     as_they_are = as_they_are.mask(as_they_are.str.strip() == "")
     return as_they_are, *_words_kind(words, codes, name), ""
@@ -555,13 +574,13 @@ def _numbers_of(words: list[str]) -> tuple[np.ndarray | None, str]:
         if pattern is not None and not all(pattern.match(w) for w in words):
             continue
         if pattern in (DURATION, CLOCK):
-            made = _seconds(words)
+            numbers = _seconds(words)
         else:
-            made = pd.to_numeric(
+            numbers = pd.to_numeric(
                 pd.Series([clean(w) for w in words], dtype=object), errors="coerce"
             ).to_numpy(float)
-        if made is not None and not np.isnan(made).any():
-            return made, why
+        if numbers is not None and not np.isnan(numbers).any():
+            return numbers, why
     return _with_commas(words)
 
 
@@ -600,8 +619,8 @@ def _objects(values: pd.Series[Any], name: str, form: DateForm) -> Decided | Non
     if not types:
         return pd.Series(np.nan, index=values.index, name=name), "category", "empty", ""
     if all(issubclass(t, bool | np.bool_) for t in types):
-        made = values.astype("boolean")
-        return made.astype(bool) if not made.isna().any() else made, "number", "true or false", ""
+        column = values.astype("boolean")
+        return column.astype(bool) if not column.isna().any() else column, "number", "true or false", ""
     if all(issubclass(t, int | float | np.number | decimal.Decimal) for t in types):
         if any(issubclass(t, complex | np.complexfloating) for t in types):
             return values.map(str, na_action="ignore").astype("str"), "text", "complex numbers", ""
@@ -648,14 +667,18 @@ def _as_asked(
     if kind in ("id", "text"):
         words = values.map(_word, na_action="ignore").astype("str")
         return words, Column(name, kind, "as you said", float(words.isna().mean()))
-    made, was, _, ambiguous = _decided(values, name, reading.form)
+    column, was, _, ambiguous = _decided(values, name, reading.form)
     if kind == was:
         pass
     elif kind == "number":
         dated = was == "date" and not ambiguous
-        made = (made - pd.Timestamp(0)).dt.total_seconds() if dated else _as_numbers(values, made, name, was)
+        column = (
+            (column - pd.Timestamp("1970-01-01").as_unit("us")).dt.total_seconds()
+            if dated
+            else _as_numbers(values, column, name, was)
+        )
     elif kind == "category":
-        made = values.map(_word, na_action="ignore").astype("str")
+        column = values.map(_word, na_action="ignore").astype("str")
     elif kind in ("date", "period"):
         raise InputError(
             f"{name} was to be a {kind}, but {_word(values.dropna().iloc[0])!r} cannot be read as one. Give the format "
@@ -663,8 +686,8 @@ def _as_asked(
             if values.notna().any()
             else f"{name} was to be a {kind}, but it is empty."
         )
-    return made, Column(
-        name, kind, "as you said", float(made.isna().mean()), ambiguous if kind == "date" else ""
+    return column, Column(
+        name, kind, "as you said", float(column.isna().mean()), ambiguous if kind == "date" else ""
     )  # fmt: skip
 
 

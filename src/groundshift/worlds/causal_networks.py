@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 __all__ = [
     "CausalNetwork",
-    "bow",
     "confounded_network",
     "front_door",
     "random_network",
@@ -130,6 +129,7 @@ def front_door(
     concentration: float = 0.7,
     *,
     zero: tuple[int, int] | None = None,
+    tied: bool = False,
 ) -> CausalNetwork:
     """H → S, H → C, S → T → C with H hidden.
 
@@ -137,26 +137,20 @@ def front_door(
     ----------
     sizes : number of values of H, S, T, C
     zero : (s, t) with P(T=t | S=s) = 0
+    tied : whether H → T as well, so that no comb gives P(C | do(S))
 
     Examples
     --------
     >>> front_door(np.random.default_rng(0)).joint().shape
     (3, 4, 2)
     """
-    parents = {"H": (), "S": ("H",), "T": ("S",), "C": ("H", "T")}
+    parents = {"H": (), "S": ("H",), "T": ("S", "H") if tied else ("S",), "C": ("H", "T")}
     network = with_tables(rng, parents, dict(zip("HSTC", sizes, strict=True)), ("H",), concentration)
     if zero is not None:
         row = network.tables["T"][zero[0]]
         row[zero[1]] = 0
         row /= row.sum()
     return network
-
-
-def bow(rng: np.random.Generator) -> CausalNetwork:
-    """X → Y with a hidden common cause U of both: no amount of data on X and Y tells the effect."""
-    return with_tables(
-        rng, {"U": (), "X": ("U",), "Y": ("U", "X")}, {"U": 2, "X": 2, "Y": 2}, ("U",), concentration=0.5
-    )
 
 
 def random_network(

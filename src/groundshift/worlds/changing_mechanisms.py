@@ -51,6 +51,25 @@ class ChangingWorld:
         """The edges without direction."""
         return {frozenset(edge) for edge in self.edges}
 
+    def with_columns_in_random_order(self, rng: np.random.Generator) -> ChangingWorld:
+        """The same table and truth, so that the order of the columns says nothing of causes.
+
+        Examples
+        --------
+        >>> world = changing_pair(np.random.default_rng(0)).with_columns_in_random_order(np.random.default_rng(3))
+        >>> world.edges
+        frozenset({(1, 0)})
+        """
+        order = rng.permutation(self.data.shape[1])
+        place = {int(column): at for at, column in enumerate(order)}
+        return ChangingWorld(
+            self.data[:, order],
+            self.domain,
+            frozenset((place[i], place[j]) for i, j in self.edges),
+            frozenset(place[v] for v in self.changing),
+            {place[v]: force for v, force in self.forces.items()},
+        )
+
 
 def chain_in_time(rng: np.random.Generator, rows: int = 300, *, changing: bool = True) -> ChangingWorld:
     """A chain x1 → x2 → x3 → x4 in which x2 and x4 drift with time, or a stationary one.

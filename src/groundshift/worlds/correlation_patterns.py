@@ -39,12 +39,10 @@ __all__ = [
     "loadings",
     "n_variates_of",
     "nearest",
-    "pattern_id",
     "patterns",
     "relax",
     "to_marginals",
     "to_matrix",
-    "to_vector",
 ]
 
 # A correlation counts as strong from here on (the benchmark's own tolerance).
@@ -97,19 +95,6 @@ def to_matrix(r: ArrayLike) -> NDArray[np.float64]:
     return matrix
 
 
-def to_vector(matrix: ArrayLike) -> NDArray[np.float64]:
-    """Correlation vectors (..., q) from correlation matrices (..., n, n).
-
-    >>> to_vector([[1.0, 0.7, 0.0], [0.7, 1.0, -0.7], [0.0, -0.7, 1.0]])
-    array([ 0.7,  0. , -0.7])
-    """
-    matrix = np.asarray(matrix, dtype=float)
-    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise InputError(f"A correlation matrix has shape (n, n); the shape given is {matrix.shape}.")
-    i, j = np.triu_indices(matrix.shape[-1], 1)
-    return matrix[..., i, j]
-
-
 def n_variates_of(entries: int) -> int:
     """How many variates a correlation vector of this length speaks of."""
     n = round((1 + np.sqrt(1 + 8 * entries)) / 2)
@@ -119,15 +104,6 @@ def n_variates_of(entries: int) -> int:
             "(1, 3, 6, 10, ...). Give the entries above the diagonal, row by row."
         )
     return n
-
-
-def pattern_id(canonical: ArrayLike) -> int:
-    """Base-3 position of a canonical pattern.
-
-    >>> pattern_id([0, 1, -1])
-    5
-    """
-    return int("".join(str(DIGIT[entry]) for entry in np.asarray(canonical).tolist()), base=3)
 
 
 @cache
@@ -469,12 +445,14 @@ def draw_subject(
     )
     order = draw_order(rng, segments, list(chosen))
     if isinstance(lengths, str):
-        drawn = draw_lengths(rng, segments)
+        lengths_drawn = draw_lengths(rng, segments)
     else:
-        drawn = rng.choice(np.atleast_1d(np.asarray(lengths, dtype=np.int64)), segments)
-    if drawn.min() < 3:
-        raise InputError(f"A segment of {drawn.min()} rows was asked for; a segment needs at least 3.")
-    truth = Segments.from_lengths(drawn, order)
+        lengths_drawn = rng.choice(np.atleast_1d(np.asarray(lengths, dtype=np.int64)), segments)
+    if lengths_drawn.min() < 3:
+        raise InputError(
+            f"A segment of {lengths_drawn.min()} rows was asked for; a segment needs at least 3."
+        )
+    truth = Segments.from_lengths(lengths_drawn, order)
 
     raw = rng.standard_normal((truth.rows, n)).round(decimals)
     correlated = np.empty_like(raw)

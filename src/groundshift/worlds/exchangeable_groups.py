@@ -70,15 +70,15 @@ def continuous_pair(rng: np.random.Generator, environments: int, records: int = 
 
     Noise is Laplace of scale 1 around a location in U(-1, 1) per environment and variable. It is mixed by a triangular
     matrix A of integers 1 to 9, whose entry for the cause's own noise is 1; without an edge A is the identity. In half
-    of the environments r (A - I) noise² is added, r from 1 to 9.
+    of the environments r (A - I) noise² is added, with one r from 1 to 9 for all of them.
     """
     direction: Direction = ("x → y", "y → x", "none")[int(rng.integers(3))]
     noise = rng.laplace(size=(2, environments, records)) + rng.uniform(-1, 1, (2, environments, 1))
     cause, effect = noise
     slope, own = (0, 1) if direction == "none" else rng.integers(1, 10, 2)
-    bend = rng.integers(1, 10, (environments, 1)) * (rng.random((environments, 1)) < 0.5)
-    made = slope * cause + own * effect + bend * (slope * cause**2 + (own - 1) * effect**2)
-    x, y = (made, cause) if direction == "y → x" else (cause, made)
+    bend = rng.integers(1, 10) * (rng.random((environments, 1)) < 0.5)
+    effect_values = slope * cause + own * effect + bend * (slope * cause**2 + (own - 1) * effect**2)
+    x, y = (effect_values, cause) if direction == "y → x" else (cause, effect_values)
     return GroupedPair(x, y, direction)
 
 

@@ -140,8 +140,8 @@ def digits(rng: np.random.Generator, Q: Array, rows: int = 100) -> ShiftedLabels
         raise InputError(
             f"{rows} rows in {Q.shape[1]} domains need more images of a digit than there are (about 178)."
         )
-    drawn = np.empty(len(label), dtype=np.int64)
+    drawn_rows = np.empty(len(label), dtype=np.int64)
     for c in range(len(Q)):
         at = label == c
-        drawn[at] = rng.choice(np.flatnonzero(y == c), at.sum(), replace=False)
-    return ShiftedLabels(X[drawn], domain, label, Q)
+        drawn_rows[at] = rng.choice(np.flatnonzero(y == c), at.sum(), replace=False)
+    return ShiftedLabels(X[drawn_rows], domain, label, Q)

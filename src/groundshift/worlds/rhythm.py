@@ -118,8 +118,8 @@ def genre_of_codes(tokens: ArrayLike) -> NDArray[np.int64]:
 
 def majority_genre(tokens: ArrayLike) -> NDArray[np.int64]:
     """The most frequent genre of each piece (n, L); -1 where all codes are shared."""
-    found = genre_of_codes(tokens)
-    counts = (found[:, :, None] == np.arange(GENRES)).sum(1)
+    genres = genre_of_codes(tokens)
+    counts = (genres[:, :, None] == np.arange(GENRES)).sum(1)
     return np.where(counts.any(1), counts.argmax(1), -1)
 
 

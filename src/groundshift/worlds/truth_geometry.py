@@ -97,12 +97,12 @@ class Geometry:
         s, o = self.separation, self.overlap
         promoted = max(1, round(self.share * self.others))
         means = {"synthetic": (1 - o) * FAR * e2 - o * s / 2 * e1, "fictional": FAR * e3}
-        found = {"true": (s * e1, self.facts), "false": (-s * e1, self.facts)}
+        kinds = {"true": (s * e1, self.facts), "false": (-s * e1, self.facts)}
         for kind, mean in means.items():
-            found[kind] = mean, promoted
+            kinds[kind] = mean, promoted
             if promoted < self.others:
-                found[f"{kind} rest"] = mean, self.others - promoted
-        return found
+                kinds[f"{kind} rest"] = mean, self.others - promoted
+        return kinds
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """States of all statements."""

@@ -1,7 +1,5 @@
 """The evaluation protocol: what is found of a known structure."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,21 +96,21 @@ def test_every_form_of_labels_and_algorithms_is_the_same(subject, tmp_path):
 
     given = [truth, rows, rows.tolist(), table, tmp_path / "segments.csv", tmp_path / "rows.parquet", lambda X: rows,
              Fixed(), Short()]  # fmt: skip
-    results = {repr(csts.evaluate(item, subject.data("correlated"), truth)) for item in given}
+    results = {str(csts.evaluate(item, subject.data("correlated"), truth)) for item in given}
     assert len(results) == 1
-    assert csts.evaluate(truth, data).to_json() != csts.evaluate(truth, data, truth).to_json()
+    assert csts.evaluate(truth, data).to_dict() != csts.evaluate(truth, data, truth).to_dict()
 
 
 def test_without_truth_only_indices(subject):
     found = csts.evaluate(subject.segments, subject.array("correlated"))
     assert found.jaccard is None
-    assert found.table()["what"].tolist() == [
+    assert found.to_frame()["what"].tolist() == [
         "segments",
         "clusters",
         "SWC (higher is better)",
         "DBI (lower is better)",
     ]
-    assert json.loads(found.to_json())["jaccard"] is None
+    assert found.to_dict()["jaccard"] is None
 
 
 def test_runs_too_short_for_a_correlation_count_as_rows_only(subject):
@@ -129,7 +127,7 @@ def test_a_cluster_for_every_segment_is_evaluated_with_a_reason_for_its_missing_
     found = csts.evaluate(Segments(t.start, t.end, np.arange(len(t))), subject.array("correlated"), t)
     assert np.isnan(found.swc)
     assert "a cluster for every segment" in found.notes[0]
-    assert json.loads(found.to_json())["swc"] is None
+    assert found.to_dict()["swc"] is None
 
 
 def test_more_variates_than_three():
@@ -167,8 +165,8 @@ def test_the_truth_is_scored_as_a_result_is(subject):
     worse = csts.degrade(truth, "both", severity=0.4, seed=1)
     found = csts.evaluate(worse, data, truth)
     itself = csts.evaluate(truth, data, truth)
-    result, best = itself.table()["result"], found.table()["truth"]
-    assert result.tolist() == best.tolist() == itself.table()["truth"].tolist()
+    result, best = itself.to_frame()["result"], found.to_frame()["truth"]
+    assert result.tolist() == best.tolist() == itself.to_frame()["truth"].tolist()
     assert best.tolist()[:2] == [24, 6]
     assert found.same_rows == {}
 
@@ -207,12 +205,12 @@ def test_indices_are_compared_on_the_rows_that_both_score(subject):
     assert same["swc"] == pytest.approx(alone.swc, abs=0.02)
     assert same["truth_swc"] == pytest.approx(alone.swc)
     assert same["truth_swc"] != pytest.approx(found.truth_swc, abs=1e-4)
-    table = found.table().set_index("what")
+    table = found.to_frame().set_index("what")
     (name,) = [what for what in table.index if what.startswith("SWC")]
     assert f"{same['rows']:.0%} of rows" in name
     assert table.loc[name].tolist() == [same["swc"], same["truth_swc"]]
     assert table.loc["rows that have a correlation"].tolist() == [found.rows, 1.0]
-    assert json.loads(found.to_json())["same_rows"]["swc"] == pytest.approx(same["swc"])
+    assert found.to_dict()["same_rows"]["swc"] == pytest.approx(same["swc"])
 
 
 def test_result_and_truth_that_score_no_row_in_common():
@@ -226,7 +224,7 @@ def test_result_and_truth_that_score_no_row_in_common():
     found = csts.evaluate(result, data, truth)
     assert found.same_rows["rows"] == 0
     assert np.isnan(found.same_rows["truth_swc"])
-    assert "no rows in common" in repr(found)
+    assert "no rows in common" in str(found)
 
 
 def test_clusters_of_either_side_are_called_by_their_names(subject):
@@ -239,8 +237,8 @@ def test_clusters_of_either_side_are_called_by_their_names(subject):
     found = csts.evaluate(merged, data, trees)
     assert set(found.mapping) == {"ash", "cedar", "date", "elm", "fir"}
     assert set(found.undiscovered) <= {"ash", "birch"}
-    assert found.undiscovered[0] in repr(found)
-    assert json.loads(found.to_json())["mapping"]["elm"] == ["elm"]
+    assert found.undiscovered[0] in str(found)
+    assert found.to_dict()["mapping"]["elm"] == ["elm"]
 
 
 def test_names_are_never_taken_for_pattern_ids(subject):

@@ -47,26 +47,3 @@ def test_patterns_show_what_data_can_reach() -> None:
     assert titles[:6] == ["0", "1", "2", "3", "4, relaxed", "5, relaxed"]
     assert texts(figure.axes[4]) == ["0", "0.71", "0", "0.7", "0.71", "0.7"]
     assert len(csts.plot_patterns({k: patterns(4)[k] for k in list(patterns(4))[:3]}).axes) == 4
-
-
-def test_index_against_jaccard() -> None:
-    jaccard = np.array([1.0, 0.8, 0.5, 0.1])
-    figure = csts.plot_index(jaccard, jaccard * 2, name="DBI", kinds=["truth", "wrong", "wrong", "shift"])
-    ax = figure.axes[0]
-    assert ax.get_title("left") == "Pearson r = 1.000, 4 clusterings"
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["wrong", "shift", "truth"]
-
-
-def test_degradation_grid_shows_the_wrong_rows(subject) -> None:
-    made = csts.degradations(subject.segments, per_kind=5)
-    figure = csts.plot_degradations(subject.segments, made, bins=10_000)
-    grids = figure.axes[::2]
-    assert [ax.get_title("left") for ax in grids] == [
-        "wrong-clusters",
-        "shifted-end-idx",
-        "shifted-and-wrong-cluster",
-    ]
-    worst = grids[0].images[0].get_array()[-1]
-    assert worst.mean() == pytest.approx(1.0)  # the last one changes every segment
-    bars = [patch.get_width() for patch in figure.axes[1].patches]
-    assert bars == sorted(bars, reverse=True)

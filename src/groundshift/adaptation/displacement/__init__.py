@@ -9,14 +9,20 @@ In the order of work: `pairs` (preference data as token ids), `one_token` (why, 
 pairs, and the filter), `training` (DPO and its kin), `watching` (what moved).
 """
 
-from groundshift.adaptation.displacement.ches import Kept, filter_pairs, score
+from groundshift.adaptation.displacement.ches import (
+    Kept,
+    PairScores,
+    filter_pairs,
+    filter_scores,
+    score,
+    score_pairs,
+)
 from groundshift.adaptation.displacement.one_token import FirstOrder, first_order
 from groundshift.adaptation.displacement.pairs import Pairs, encode_pairs, read_pairs
-from groundshift.adaptation.displacement.training import LOSSES, Tuned, preference_loss, train
+from groundshift.adaptation.displacement.training import LOSSES, Monitor, Tuned, preference_loss, train
 from groundshift.adaptation.displacement.watching import (
     Callback,
     Displaced,
-    Monitor,
     Reading,
     Watched,
     displaced,
@@ -31,6 +37,7 @@ __all__ = [
     "FirstOrder",
     "Kept",
     "Monitor",
+    "PairScores",
     "Pairs",
     "Reading",
     "Tuned",
@@ -38,11 +45,13 @@ __all__ = [
     "displaced",
     "encode_pairs",
     "filter_pairs",
+    "filter_scores",
     "first_order",
     "preference_loss",
     "read",
     "read_pairs",
     "score",
+    "score_pairs",
     "train",
     "watch",
 ]

@@ -9,12 +9,13 @@ Pairs close to or above 0 displace most. No logits are needed, so the unembeddin
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,16 +23,33 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from groundshift.adaptation.displacement.pairs import Pairs, Template, encode_pairs
+from groundshift.adaptation.displacement.pairs import Pairs, Template, encode_pairs, read_pairs
 from groundshift.errors import InputError, MissingPart
 from groundshift.models.activations import ProbeModel, find_sites, load_model
 from groundshift.models.activations.abilities import continuation, shares_cache
 from groundshift.models.activations.rows import Row, collate, in_batches
 from groundshift.models.activations.sites import Site
+from groundshift.report import Report, Section, value_text
+from groundshift.result import Result
+from groundshift.tables import read_table, write_table
+from groundshift.writing import json_ready, new_file
 
-__all__ = ["MEASURES", "Kept", "filter_pairs", "opened", "score"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "MEASURES",
+    "Kept",
+    "PairScores",
+    "filter_pairs",
+    "filter_scores",
+    "opened",
+    "score",
+    "score_pairs",
+]
 
 MEASURES = ("ches", "ln_ches", "edit", "last_inner")
+MOST_ROWS = 12
 
 
 def opened(model: str | Path | ProbeModel, allow_missing: bool = False) -> ProbeModel:
@@ -95,14 +113,14 @@ def score(
         total, last = answer_states(model, mine, max_tokens=max_tokens, progress=progress)
         (s, t), (a, b) = total.transpose(1, 0, 2), last.transpose(1, 0, 2)
         inner, own = (s * t).sum(1), (s * s).sum(1)
-        found = {
+        values = {
             "ches": inner - own,
             "ln_ches": inner / (lengths["chosen"] * lengths["rejected"]) - own / lengths["chosen"] ** 2,
             "last_inner": (a * b).sum(1),
         }
         for name in ("ches", "ln_ches"):
-            found[name] = np.where(table["identical"], 0.0, found[name])
-        table = table.assign(**{name: found[name] for name in measures if name in found})
+            values[name] = np.where(table["identical"], 0.0, values[name])
+        table = table.assign(**{name: values[name] for name in measures if name in values})
     if "edit" in measures:
         table["edit"] = _edit(model, mine)
     if world > 1:
@@ -165,7 +183,7 @@ def _states(
         parts = [
             _states_of_whole(model, norm, part) for part in ([[row] for row in rows] if beyond else [rows])
         ]
-        total, last = (torch.cat(found) for found in zip(*parts, strict=True))
+        total, last = (torch.cat(states) for states in zip(*parts, strict=True))
         return total, last
     seen: list[Tensor] = []
     with torch.inference_mode(), ExitStack() as hooks:
@@ -210,8 +228,97 @@ def _edit(model: ProbeModel, pairs: Pairs) -> NDArray[np.float64]:
     return np.array([-normalized_distance(a, b) for a, b in bare])
 
 
-@dataclass(frozen=True)
-class Kept:
+@dataclass(frozen=True, repr=False)
+class PairScores(Result):
+    """How much training on each pair will displace, before any training.
+
+    Attributes
+    ----------
+    table : of `score`
+    notes : what was done to the data
+    """
+
+    table: pd.DataFrame
+    notes: list[str]
+
+    @property
+    def by(self) -> str:
+        """The measure that pairs are ranked by: ln_ches where it is there."""
+        return "ln_ches" if "ln_ches" in self.table else str(self.table.columns[4])
+
+    def report(self) -> Report:
+        """The pairs that will displace most, and how the scores are spread."""
+        worst = self.table[~self.table["identical"]].nlargest(MOST_ROWS, self.by)
+        most = ""
+        if len(worst):
+            row, value = int(worst.iloc[0]["row"]), value_text(float(worst.iloc[0][self.by]))
+            most = f"; the answers of row {row} are the most alike ({self.by} {value})"
+        return Report(
+            "displacement", f"{len(self.table):,} pairs", f"{len(self.table):,} pairs are scored{most}.",
+            "The higher the score, the more training will make the chosen answer less likely.",
+            warnings=self.notes,
+            figure=(f"{self.by} of all pairs with two different answers", self._draw),
+            sections=(Section("worst", "Which pairs will displace most?", tables={"": worst}),),
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per pair, see `score`."""
+        return self.table
+
+    def save(self, out: str | Path) -> Path:
+        """Write the scores, see `Result.save`; under ``torchrun`` the first process does so alone."""
+        return Path(out) if int(os.environ.get("RANK", 0)) else super().save(out)
+
+    def _content(self) -> dict[str, Any]:
+        identical = int(self.table["identical"].sum())
+        return {"pairs": len(self.table), "identical": identical, "notes": self.notes, "scores": self.table}
+
+    def _write_more(self, folder: Path) -> None:
+        write_table(self.table, folder / "scores.parquet")
+
+    def _draw(self, ax: Axes) -> None:
+        values = self.table.loc[~self.table["identical"], self.by].dropna()
+        ax.hist(values, bins=30, color="#2f7fa8")
+        ax.set_xlabel(self.by)
+        ax.set_ylabel("pairs")
+
+
+def score_pairs(
+    model: str | Path | ProbeModel,
+    pairs: Any,
+    *,
+    measures: Sequence[str] = MEASURES,
+    template: Template = "auto",
+    max_tokens: int = 8192,
+    allow_missing: bool = False,
+    progress: bool = True,
+) -> PairScores:
+    """Score preference pairs before training: the higher (ln-)CHES, the more they will displace.
+
+    Parameters
+    ----------
+    model : directory or id of the causal language model before training
+    pairs : JSONL, JSON, Parquet or a folder of datasets with prompt, chosen, rejected (texts or messages); see
+        `encode_pairs`
+    measures : which of ches, ln_ches, edit and last_inner are computed
+    template : "auto", "chat" or "none"
+        Whether plain texts go through the model's chat template.
+    max_tokens : largest number of tokens of a batch, with its padding
+    allow_missing : load a model whose files lack tensors, or an adapter on another base than its own
+
+    Raises
+    ------
+    InputError
+        See `score`.
+    """
+    table = score(
+        model, pairs, measures, template=template, max_tokens=max_tokens, allow_missing=allow_missing, progress=progress
+    )  # fmt: skip
+    return PairScores(table, table.attrs.pop("notes"))
+
+
+@dataclass(frozen=True, repr=False)
+class Kept(Result):
     """What a filter keeps.
 
     Attributes
@@ -220,12 +327,98 @@ class Kept:
     threshold : the largest score kept
     note : what was kept and lost: counts, lengths, and groups
     groups : share of each group before and after, where groups were given
+    table : every pair's ``row``, ``score`` and whether it is ``kept``
+    pairs : the pairs kept, as they were given, where they are known
     """
 
     rows: NDArray[np.int64]
     threshold: float
     note: str
-    groups: pd.DataFrame | None = field(default=None, repr=False)
+    groups: pd.DataFrame | None
+    table: pd.DataFrame
+    pairs: Sequence[Any] | None = None
+
+    def report(self) -> Report:
+        """What was kept and what was lost."""
+        sections = []
+        if self.groups is not None:
+            shares = self.groups.rename_axis("group").reset_index()
+            sections.append(Section("groups", "What becomes of the groups?", tables={"": shares}))
+        return Report(
+            "displacement", f"{len(self.table):,} pairs", f"{self.note}.", sections=sections,
+            figure=("Scores of the pairs kept and dropped", self._draw),
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per pair: its score, and whether it is kept."""
+        return self.table
+
+    def save(self, out: str | Path) -> Path:
+        """Write the pairs kept to a new .jsonl file, or see `Result.save`."""
+        if Path(out).suffix != ".jsonl":
+            return super().save(out)
+        with new_file(out) as draft:
+            self._write_pairs(draft)
+        return Path(out)
+
+    def _content(self) -> dict[str, Any]:
+        groups = {} if self.groups is None else {"groups": self.groups.to_dict("index")}
+        return {"kept": self.rows, "threshold": self.threshold, "note": self.note, **groups}
+
+    def _write_more(self, folder: Path) -> None:
+        if self.pairs is not None:
+            self._write_pairs(folder / "pairs.jsonl")
+
+    def _write_pairs(self, file: Path) -> None:
+        if self.pairs is None:
+            raise InputError("The pairs themselves are not known; filter them by filter_scores, or use rows.")
+        lines = (json.dumps(json_ready(pair), ensure_ascii=False) for pair in self.pairs)
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def _draw(self, ax: Axes) -> None:
+        kept, scores = self.table["kept"], self.table["score"]
+        parts = [scores[mask].dropna() for mask in (kept, ~kept)]
+        ax.hist(parts, bins=30, stacked=True, color=["#2f7fa8", "#9a9a9a"], label=["kept", "dropped"])
+        ax.set_xlabel("score")
+        ax.set_ylabel("pairs")
+        ax.legend()
+
+
+def filter_scores(
+    scores: str | Path,
+    pairs: str | Path,
+    *,
+    by: str = "ln_ches",
+    keep: float | None = None,
+    drop: float | None = None,
+    groups: str | None = None,
+) -> Kept:
+    """Keep the pairs with the lowest scores; they are written as they were given.
+
+    Parameters
+    ----------
+    scores : table of scores that was written for these pairs
+    pairs : the pairs that were scored, JSONL, JSON, Parquet or a folder of datasets
+    by : column of the scores
+    keep : share of the pairs to keep, the lowest scores
+    drop : share to drop instead, the highest scores
+    groups : key of the pairs, such as topic or source, whose shares are told before and after
+
+    Raises
+    ------
+    InputError
+        Scores of other pairs, pairs without the key; see also `filter_pairs`.
+    """
+    rows, table = read_pairs(pairs), read_table(scores)
+    if "row" not in table or "identical" not in table or table["row"].max() >= len(rows):
+        raise InputError(
+            f"{scores} was not written by `groundshift displacement score` for the pairs in {pairs}."
+        )
+    if groups and (missing := [i for i in table["row"] if groups not in rows[i]]):
+        raise InputError(f"{len(missing)} pairs have no {groups!r} (first: row {missing[0]}).")
+    labels = [str(rows[i][groups]) for i in table["row"]] if groups else None
+    kept_rows = filter_pairs(table, by, keep=keep, drop=drop, groups=labels)
+    return replace(kept_rows, pairs=[rows[i] for i in kept_rows.rows])
 
 
 def filter_pairs(
@@ -293,4 +486,5 @@ def filter_pairs(
         )
         lost = [str(g) for g in shares.index[shares["after"] == 0]]
         note += f"; groups lost altogether: {', '.join(lost[:8]) or 'none'}"
-    return Kept(chosen["row"].to_numpy(np.int64), float(chosen[by].max()), note, shares)
+    marked = pd.DataFrame({"row": table["row"], "score": table[by], "kept": table.index.isin(chosen.index)})
+    return Kept(chosen["row"].to_numpy(np.int64), float(chosen[by].max()), note, shares, marked)

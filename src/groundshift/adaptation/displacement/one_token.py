@@ -11,10 +11,11 @@ moves through h by c <W_z, W_w − W_l>.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -23,12 +24,17 @@ from groundshift.adaptation.displacement.ches import opened
 from groundshift.errors import InputError
 from groundshift.models.activations import ProbeModel, encode, find_sites
 from groundshift.models.activations.rows import behind, collate
+from groundshift.report import Report, Section, value_text
+from groundshift.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["FirstOrder", "first_order", "rates"]
 
 
-@dataclass(frozen=True)
-class FirstOrder:
+@dataclass(frozen=True, repr=False)
+class FirstOrder(Result):
     """The two terms for a pair of tokens, and who gains.
 
     Attributes
@@ -38,25 +44,60 @@ class FirstOrder:
     tokens : who gains and loses most probability through h and W, first the winners: ``token``, ``id``, ``prob``,
         ``logit_h`` (change of its logit through h), ``logprob`` and ``mass`` (change of its log-probability and
         probability)
+    pair : the chosen and the rejected token
     """
 
     w_part: float
     h_part: float
     chosen: float
     rejected: float
-    tokens: pd.DataFrame = field(repr=False)
+    tokens: pd.DataFrame
+    pair: tuple[str, str]
 
     @property
     def total(self) -> float:
         """d/dt log p_w; displacement where it is negative."""
         return self.w_part + self.h_part
 
+    def report(self) -> Report:
+        """Whether the chosen token rises or falls, and who gains."""
+        verb = "falls" if self.total < 0 else "rises"
+        columns = ["token", "prob", "logprob", "mass"]
+        return Report(
+            "displacement", " over ".join(word.strip() for word in self.pair),
+            f"log p({self.pair[0].strip()}) {verb}: {value_text(self.total)} per unit of learning rate, of which "
+            f"{value_text(self.w_part)} through the unembedding and {value_text(self.h_part)} through the hidden "
+            "state.",
+            tone="bad" if self.total < 0 else "good",
+            figure=("Change of each token's probability", self._draw),
+            sections=(
+                Section(
+                    "tokens", "Which tokens gain and lose?", tables={"": self.tokens[columns]},
+                    notes=("Columns logprob and mass are changes, per unit of learning rate.",),
+                ),
+            ),
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per token that gains or loses."""
+        return self.tokens
+
+    def _content(self) -> dict[str, Any]:
+        return {"w_part": self.w_part, "h_part": self.h_part, "total": self.total, "tokens": self.tokens}
+
+    def _draw(self, ax: Axes) -> None:
+        rows = self.tokens.iloc[::-1]
+        ax.barh(range(len(rows)), rows["mass"], color=np.where(rows["mass"] > 0, "#2f7fa8", "#c4622d"))
+        ax.axvline(0, color="#333333", lw=0.6)
+        ax.set_yticks(range(len(rows)), [repr(str(token)) for token in rows["token"]])
+        ax.set_xlabel("change of probability per unit of learning rate")
+
 
 def first_order(
     model: str | Path | ProbeModel,
     prompt: Any,
-    chosen: str | int,
-    rejected: str | int,
+    chosen: Any,
+    rejected: Any,
     *,
     beta: float = 0.1,
     margin: float = 0.0,
@@ -67,11 +108,14 @@ def first_order(
 
     Parameters
     ----------
-    prompt : text, messages or anything else that `encode` takes as a row
-    chosen, rejected : tokens, as a text of one token (with its leading blank, if it has one) or an id
-    margin : of the log-ratios now; 0 at the reference
-    top : how many gaining and losing tokens are told
-    allow_missing : see `groundshift.models.activations.load_model`
+    model : directory or id of a causal language model
+    prompt : the prompt as the model reads it; in Python also messages or anything else that `encode` takes
+    chosen : the preferred token, with its leading blank if it has one; in Python also its id
+    rejected : the other token, likewise
+    beta : strength of DPO
+    margin : margin of the log-ratios now; 0 at the reference
+    top : number of gaining and of losing tokens that are told
+    allow_missing : load a model whose files lack tensors, or an adapter on another base than its own
 
     Raises
     ------
@@ -109,7 +153,8 @@ def first_order(
             },
         }
     )
-    return FirstOrder(w_part, h_part, float(p[w]), float(p[l]), tokens)
+    pair = (model.tokenizer.decode([w]), model.tokenizer.decode([l]))
+    return FirstOrder(w_part, h_part, float(p[w]), float(p[l]), tokens, pair)
 
 
 def rates(
@@ -166,8 +211,8 @@ def _row(prompt: Any) -> Any:
 def _one(model: ProbeModel, prompt: Any, token: str | int) -> int:
     if isinstance(token, int):
         return token
-    [found] = behind(model, [_row(prompt)], [token])
-    ids = found.answer
+    [tokens] = behind(model, [_row(prompt)], [token])
+    ids = tokens.answer
     if len(ids) != 1:
         raise InputError(f"{token!r} is {len(ids)} tokens of {model.source}; one is needed.")
     return int(ids[0])

@@ -140,36 +140,36 @@ def encode_pairs(
         for text in _written(model, chats, i, row, pair, template, end)
     ]
     tokens = tokenise(model.tokenizer, written)
-    prompt = [found.prompt for found in tokens[::2]]
+    prompt = [answer.prompt for answer in tokens[::2]]
     bare = [i for i, ids in enumerate(prompt) if not ids]
     if bare:
         raise InputError(
             f"{len(bare)} prompts have no tokens (first: rows {bare[:5]}), so that nothing predicts their answers' "
             "first token; give a prompt, or a tokenizer with a first token of its own."
         )
-    answers = [found.answer for found in tokens]
+    answers = [answer.answer for answer in tokens]
     notes += _notes(tokens, chats)
     if end:
         notes += _ended(model, answers, [text.closed for text in written])
     if silent := sorted({k // 2 for k, ids in enumerate(answers) if not ids}):
         raise InputError(f"{len(silent)} pairs have an answer without tokens (first: rows {silent[:5]}).")
-    made = Pairs(np.arange(len(rows)), prompt, answers[::2], answers[1::2], notes)
+    encoded = Pairs(np.arange(len(rows)), prompt, answers[::2], answers[1::2], notes)
     limit = model.context
     if limit is not None and not long:
-        kept = np.flatnonzero(made.lengths <= limit)
-        if len(kept) < len(rows):
-            made.notes.append(
-                f"{len(rows) - len(kept)} of {len(rows)} pairs are longer than the {limit} tokens the model reads: "
+        fitting = np.flatnonzero(encoded.lengths <= limit)
+        if len(fitting) < len(rows):
+            encoded.notes.append(
+                f"{len(rows) - len(fitting)} of {len(rows)} pairs are longer than the {limit} tokens the model reads: "
                 "dropped"
             )
-        if not len(kept):
+        if not len(fitting):
             raise InputError(f"None of {len(rows)} pairs fits the {limit} tokens that the model reads.")
-        made = made.select(kept)
-    if same := int(made.identical.sum()):
-        made.notes.append(
+        encoded = encoded.select(fitting)
+    if same := int(encoded.identical.sum()):
+        encoded.notes.append(
             f"{same} pairs have identical answers: their CHES is 0, and training leaves them out"
         )
-    return made
+    return encoded
 
 
 def _written(
@@ -202,7 +202,7 @@ def _written(
 
 def _notes(tokens: Sequence[Tokens], chats: Chats) -> list[str]:
     """What had to be done to put prompts and answers together; of words across the boundary a warning, too."""
-    told = [
+    sentences = [
         (
             {k // 2 for k, t in enumerate(tokens) if t.repeated},
             "held a beginning-of-sequence token of their own: it stands once",
@@ -222,7 +222,7 @@ def _notes(tokens: Sequence[Tokens], chats: Chats) -> list[str]:
     ]
     notes = [
         f"{len(rows)} of {len(tokens) // 2} pairs (first: rows {sorted(rows)[:5]}) {what}"
-        for rows, what in told
+        for rows, what in sentences
         if rows
     ]
     if any(t.merged for t in tokens):

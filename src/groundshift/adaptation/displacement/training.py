@@ -14,12 +14,11 @@ and, with any of them, a supervised term − sft · log π(y+).
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,14 +31,20 @@ from groundshift.adaptation.displacement.pairs import Pairs, Template, encode_pa
 from groundshift.errors import InputError, MissingPart
 from groundshift.models.activations import ProbeModel, capture, encode
 from groundshift.models.activations.rows import Row, collate
-from groundshift.models.activations.scoring import head_is_plain, unembed
-from groundshift.tables import refuse_filled
+from groundshift.models.activations.scoring import head_is_plain, logits_at, read_source
+from groundshift.report import Report, Section, value_text
+from groundshift.result import Result
+from groundshift.writing import json_text
 
-__all__ = ["LOSSES", "Tuned", "preference_loss", "reference", "train"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["LOSSES", "Monitor", "Tuned", "preference_loss", "reference", "train"]
 
 Loss = Literal["dpo", "ipo", "hinge", "dpop", "sft"]
 Logps = tuple[Tensor, Tensor]
 LOSSES: tuple[Loss, ...] = ("dpo", "ipo", "hinge", "dpop", "sft")
+Optimiser = Literal["rmsprop", "adamw", "sgd"]
 OPTIMISERS: dict[str, Any] = {
     "rmsprop": torch.optim.RMSprop,
     "adamw": torch.optim.AdamW,
@@ -90,8 +95,8 @@ def preference_loss(
     return value - sft * chosen if sft else value
 
 
-@dataclass(frozen=True)
-class Tuned:
+@dataclass(frozen=True, repr=False)
+class Tuned(Result):
     """What training leaves.
 
     Attributes
@@ -101,12 +106,141 @@ class Tuned:
         (mean change of log π against the reference), of the step's batch before its update
     ref : log-probabilities of the reference, float64 (n, 2), to pass to another run on the same pairs
     notes : what was done to the data
+    watched : every look at all pairs, see `Monitor`; empty without ``every``
+    adapter : the adapter that was trained, where there is one; it is what `save` writes
     """
 
     model: ProbeModel
-    history: pd.DataFrame = field(repr=False)
-    ref: np.ndarray = field(repr=False)
+    history: pd.DataFrame
+    ref: np.ndarray
     notes: list[str]
+    watched: list[dict[str, float]]
+    adapter: Any = None
+
+    def report(self) -> Report:
+        """What became of the chosen answers, in the last batch and on all pairs."""
+        last = self.history.iloc[-1]
+        lead = ""
+        if self.watched:
+            seen = self.watched[-1]
+            lead = (
+                f"On all pairs: log π(chosen) {seen['chosen']:+.3g} ({seen['chosen_per_token']:+.3g} per token), "
+                f"displacement rate {seen['rate']:.0%}, largest fall on the way {value_text(fall(self.watched))}."
+            )
+        return Report(
+            "displacement", self.model.source,
+            f"After {len(self.history)} steps log π(chosen) has changed by {last['chosen']:+.3g} and log π(rejected) "
+            f"by {last['rejected']:+.3g} nats in the last batch (loss {value_text(float(last['loss']))}, margin "
+            f"{value_text(float(last['margin']))}).",
+            lead, tone="bad" if last["chosen"] < 0 else "good", warnings=self.notes,
+            figure=("Mean change of log π against the reference, by step", self._draw),
+            sections=(
+                *([Section("looks", "All pairs on the way", tables={"": pd.DataFrame(self.watched)})]
+                  if self.watched else []),
+                Section("steps", "Every step", tables={"": self.history}, folded=True),
+            ),
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per step."""
+        return self.history
+
+    def _content(self) -> dict[str, Any]:
+        last = self.history.iloc[-1].to_dict()
+        return {"steps": len(self.history), "last": last, "notes": self.notes, "watched": self.watched}
+
+    def _write_more(self, folder: Path) -> None:
+        """The trained model or adapter with its tokenizer, every step and the reference's log-probabilities."""
+        (self.model.net if self.adapter is None else self.adapter).save_pretrained(folder)
+        self.model.tokenizer.save_pretrained(folder)
+        np.save(folder / "reference.npy", self.ref)
+        (folder / "history.json").write_text(json_text(self.history), encoding="utf-8")
+
+    def _draw(self, ax: Axes) -> None:
+        for column, shade in (("chosen", "#2f7fa8"), ("rejected", "#c4622d")):
+            ax.plot(self.history["step"], self.history[column], color=shade, label=column)
+        ax.axhline(0, color="#333333", lw=0.6)
+        ax.set_xlabel("step")
+        ax.set_ylabel("change of log π, nats")
+        ax.legend()
+
+
+def fall(looks: list[dict[str, float]]) -> float:
+    """The largest fall of mean log π(y+) at any look; 0 if it never fell."""
+    return max(0.0, *(-seen["chosen"] for seen in looks)) if looks else 0.0
+
+
+class Monitor:
+    """Follows a model on pairs while it trains, and says when to stop.
+
+    Parameters
+    ----------
+    pairs : see `encode_pairs`
+    stop : end training when the mean change of log π(y+), per token, is below this; None: never
+
+    Attributes
+    ----------
+    history : of every look: ``step``, ``chosen``, ``rejected``, ``chosen_per_token``, ``margin``, ``rate``
+
+    Examples
+    --------
+    >>> monitor = Monitor("held_out.jsonl", stop=-0.5)  # doctest: +SKIP
+    >>> train("model", "pairs.jsonl", on_step=monitor)  # doctest: +SKIP
+    >>> monitor.max_decrease  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, pairs: Any, *, every: int = 10, stop: float | None = None, template: Template = "auto",
+        max_tokens: int = 8192,
+    ) -> None:  # fmt: skip
+        if every < 1 or (stop is not None and stop >= 0):
+            raise InputError(
+                f"every={every} and stop={stop} were given; every ≥ 1 and a stop below 0 are needed."
+            )
+        self.pairs, self.every, self.stop = pairs, every, stop
+        self.template, self.max_tokens = template, max_tokens
+        self.history: list[dict[str, float]] = []
+        self._data: Pairs | None = None
+
+    def begin(self, model: ProbeModel) -> None:
+        """What all later looks are compared with."""
+        self._data = encode_pairs(model, self.pairs, template=self.template)
+        self._before = reference(model, self._data, max_tokens=self.max_tokens, progress=False)
+        self._tokens = np.array([len(y) for y in self._data.chosen])
+
+    def look(self, step: int, model: ProbeModel) -> dict[str, float]:
+        """Compare the model with how it was at the beginning."""
+        if self._data is None:
+            raise InputError("The model was not seen before training; call begin(model) first.")
+        change = reference(model, self._data, max_tokens=self.max_tokens, progress=False) - self._before
+        margin = change[:, 0] - change[:, 1]
+        self.history.append(
+            {
+                "step": step,
+                "chosen": float(change[:, 0].mean()),
+                "rejected": float(change[:, 1].mean()),
+                "chosen_per_token": float((change[:, 0] / self._tokens).mean()),
+                "margin": float(margin.mean()),
+                "rate": float(((change[:, 0] < 0) & (margin > 0)).mean()),
+            }
+        )
+        return self.history[-1]
+
+    def __call__(self, step: int, model: ProbeModel) -> bool:
+        """For ``on_step`` of `train`: begin at 0, look at every ``every``-th step; True: stop."""
+        if step == 0:
+            self.begin(model)
+            return False
+        return step % self.every == 0 and self.stops(self.look(step, model))
+
+    def stops(self, seen: dict[str, float]) -> bool:
+        """Whether a look is one to stop at."""
+        return self.stop is not None and seen["chosen_per_token"] < self.stop
+
+    @property
+    def max_decrease(self) -> float:
+        """The largest fall of mean log π(y+) at any look; 0 if it never fell."""
+        return fall(self.history)
 
 
 def reference(
@@ -115,8 +249,8 @@ def reference(
     """log π(y|x) of chosen and rejected answers, float64 (n, 2), and nothing kept but the sums."""
     rows = [row for which in ("chosen", "rejected") for row in pairs.answers(which)]
     # One shard of one: every process of a distributed training reads all rows for itself.
-    found = capture(model, rows, [], top_k=0, shard=(0, 1), max_tokens=max_tokens, progress=progress)
-    return found.totals("logprob").reshape(2, -1).T
+    acts = capture(model, rows, [], top_k=0, shard=(0, 1), max_tokens=max_tokens, progress=progress)
+    return acts.totals("logprob").reshape(2, -1).T
 
 
 def train(
@@ -131,7 +265,7 @@ def train(
     steps: int | None = None,
     batch: int = 32,
     lr: float = 1e-6,
-    optimiser: str = "rmsprop",
+    optimiser: Optimiser = "rmsprop",
     clip: float | None = 10.0,
     frozen: Literal["", "unembedding"] = "",
     lora: int = 0,
@@ -139,7 +273,8 @@ def train(
     ref: np.ndarray | None = None,
     max_tokens: int = 8192,
     seed: int = 0,
-    out: str | Path | None = None,
+    every: int = 0,
+    stop: float | None = None,
     on_step: Callable[[int, ProbeModel], bool | None] | None = None,
     allow_missing: bool = False,
     progress: bool = True,
@@ -148,32 +283,46 @@ def train(
 
     Parameters
     ----------
-    model : directory or id, or a model in memory, of which a copy is trained
-    pairs : see `encode_pairs`; identical pairs are left out, and counted
-    loss, beta, sft, penalty : see `preference_loss`
+    model : directory or id of a causal language model; in Python also one in memory, of which a copy is trained
+    pairs : JSONL, JSON, Parquet or a folder of datasets with prompt, chosen, rejected (texts or messages); see
+        `encode_pairs`. Identical pairs are left out, and counted.
+    loss : "dpo", "ipo", "hinge", "dpop" or "sft"
+        The loss of a pair.
+    beta : strength of the loss
+    sft : weight of −log π(chosen) beside it
+    penalty : float
+        λ of dpop.
     per_token : log-probabilities per token, not summed, as TRL does for IPO
-    steps : optimiser steps; default: one epoch
+    steps : number of optimiser steps; one epoch by default
     batch : pairs in a step, all of them if there are fewer; long ones are split up so that no forward has more than
-        ``max_tokens`` tokens
-    optimiser : "rmsprop" (the paper's; its first steps are ten times longer than ``lr``), "adamw" or "sgd"
+        max_tokens tokens
+    lr : learning rate
+    optimiser : "rmsprop", "adamw" or "sgd"
+        The paper's is rmsprop, whose first steps are ten times longer than the learning rate.
     clip : largest norm of the gradient
-    frozen : "unembedding" keeps the output matrix, and with it the input's where the two are tied
-    lora : rank of an adapter on all linear layers, which alone is trained and saved; 0: all weights
+    frozen : word unembedding keeps the output matrix, and with it the input's where the two are tied
+    lora : rank of an adapter on all linear layers, which alone is trained and saved; 0 trains all weights
+    template : "auto", "chat" or "none"
+        Whether plain texts go through the model's chat template.
     ref : reference log-probabilities (n, 2) of an earlier run on the same pairs
-    out : folder for the trained model, its tokenizer, ``history.json`` and ``reference.npy``
-    on_step : (steps done, model), before the first step (0) and after each; training ends when it returns True, see
-        `Monitor`
-    allow_missing : see `groundshift.models.activations.load_model`
+    max_tokens : largest number of tokens of a batch, with its padding
+    seed : random seed
+    every : look at all pairs every so many steps; 0 never does
+    stop : end training when log π(chosen) per token has changed by less than this number below 0 at a look
+    on_step : callable, optional
+        (steps done, model), before the first step (0) and after each; training ends when it returns True, see
+        `Monitor`.
+    allow_missing : load a model whose files lack tensors
 
     Raises
     ------
     InputError
-        A model with an adapter, no two different answers, unknown losses or optimisers, a loss that is not finite, a
-        folder that is not empty.
+        A model with an adapter, no two different answers, unknown losses or optimisers, a loss that is not finite.
 
     Examples
     --------
-    >>> tuned = train("model", "clean.jsonl", loss="dpo", lr=5e-7, out="tuned")  # doctest: +SKIP
+    >>> tuned = train("model", "clean.jsonl", loss="dpo", lr=5e-7)  # doctest: +SKIP
+    >>> tuned.save("tuned")  # doctest: +SKIP
     >>> tuned.history[["margin", "chosen"]].iloc[-1]  # doctest: +SKIP
     """
     if loss not in LOSSES or optimiser not in OPTIMISERS or batch < 1 or (steps is not None and steps < 1):
@@ -181,8 +330,11 @@ def train(
             f"loss={loss!r}, optimiser={optimiser!r}, steps={steps} and batch={batch} were given; choose a loss of "
             f"{', '.join(LOSSES)}, an optimiser of {', '.join(OPTIMISERS)}, and at least one step and pair."
         )
-    if out is not None:
-        refuse_filled(Path(out))
+    if stop is not None and not every:
+        raise InputError("A stop (--stop) needs every (--every), the steps between two looks.")
+    monitor = (
+        Monitor(pairs, every=every, stop=stop, template=template, max_tokens=max_tokens) if every else None
+    )
     start = opened(model, allow_missing)
     if getattr(start.net, "peft_config", None):
         raise InputError(
@@ -202,9 +354,11 @@ def train(
         ref = reference(start, data, max_tokens=max_tokens, progress=progress)
 
     tuned = ProbeModel(
-        copy.deepcopy(start.net) if isinstance(model, ProbeModel) else start.net, start.tokenizer
+        copy.deepcopy(start.net) if isinstance(model, ProbeModel) else start.net,
+        start.tokenizer,
+        source=f"{start.source}, tuned",
     )
-    whole = _adapted(tuned.net, lora, seed) if lora else tuned.net
+    adapter = _adapted(tuned.net, lora, seed) if lora else None
     weights = _trainable(tuned.net, frozen, lora)
     adam = OPTIMISERS[optimiser](weights, lr=lr, **({"alpha": 0.99} if optimiser == "rmsprop" else {}))
     rows = {k: encode(tuned, data.answers(k)) for k in ("chosen", "rejected")}
@@ -217,8 +371,9 @@ def train(
     total = math.ceil(len(data) / size) if steps is None else steps
     history: list[dict[str, float]] = []
     order = _epochs(len(data), size, np.random.default_rng(seed))
-    if on_step is not None:
-        on_step(0, tuned)
+    watching = [hook for hook in (monitor, on_step) if hook is not None]
+    for hook in watching:
+        hook(0, tuned)
     tuned.net.train()
     for step in tqdm(
         range(total), desc=f"training ({loss})", leave=False, disable=None if progress else True
@@ -249,17 +404,12 @@ def train(
                 "chosen": up.mean(), "rejected": down.mean(),
             }
         )  # fmt: skip
-        if on_step is not None and on_step(step + 1, tuned):
+        done = [hook(step + 1, tuned) for hook in watching]  # every one of them looks
+        if any(done):
             break
     tuned.net.eval()
-    done = Tuned(tuned, pd.DataFrame(history), ref, data.notes)
-    if out is not None:
-        folder = Path(out)
-        whole.save_pretrained(folder)
-        tuned.tokenizer.save_pretrained(folder)
-        np.save(folder / "reference.npy", ref)
-        (folder / "history.json").write_text(json.dumps(history, indent=1) + "\n")
-    return done
+    looks = monitor.history if monitor is not None else []
+    return Tuned(tuned, pd.DataFrame(history), ref, data.notes, looks, adapter)
 
 
 def answer_logprobs(model: ProbeModel, rows: list[Row], plain: bool) -> Tensor:
@@ -268,13 +418,7 @@ def answer_logprobs(model: ProbeModel, rows: list[Row], plain: bool) -> Tensor:
     line = torch.tensor([b for b, row in enumerate(rows) for _ in range(row.prompt, len(row))])
     place = torch.tensor([k - 1 for row in rows for k in range(row.prompt, len(row))])
     target = torch.tensor([int(v) for row in rows for v in row.ids[row.prompt :]])
-    if plain:
-        states = model.body(**batch.inputs, use_cache=False).last_hidden_state
-        logits = unembed(model, states[line.to(states.device), place.to(states.device)])
-    else:
-        whole = model.net(**batch.inputs, use_cache=False).logits
-        logits = whole[line.to(whole.device), place.to(whole.device)]
-    logits = logits.float()
+    logits = logits_at(model, read_source(model, batch, plain), plain, line, place)
     each = logits.gather(1, target.to(logits.device)[:, None])[:, 0] - logits.logsumexp(1)
     return torch.zeros(len(rows), device=each.device).index_add(0, line.to(each.device), each)
 

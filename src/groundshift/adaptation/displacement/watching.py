@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,16 +17,33 @@ from torch.nn.functional import one_hot
 from transformers import TrainerCallback
 
 from groundshift.adaptation.displacement.ches import opened
-from groundshift.adaptation.displacement.pairs import Pairs, Template, encode_pairs
-from groundshift.adaptation.displacement.training import reference
+from groundshift.adaptation.displacement.pairs import Template, encode_pairs
+from groundshift.adaptation.displacement.training import Monitor
 from groundshift.errors import InputError
 from groundshift.models.activations import ProbeModel, encode, generate
-from groundshift.models.activations.rows import collate, in_batches, pieces
-from groundshift.models.activations.scoring import LOGITS, head_is_plain, unembed
-from groundshift.tables import refuse_filled
+from groundshift.models.activations.rows import collate, in_batches
+from groundshift.models.activations.scoring import head_is_plain, logit_blocks, read_source
+from groundshift.models.records import read_json
+from groundshift.report import Code, Report, Section, value_text
+from groundshift.result import Result
+from groundshift.tables import write_table
 
-__all__ = ["Callback", "Displaced", "Monitor", "Reading", "Watched", "displaced", "read", "watch"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
+__all__ = ["Callback", "Displaced", "Reading", "Watched", "displaced", "keyword_classifier", "read", "watch"]
+
+GREY, BLUE, RUST = "#9a9a9a", "#2f7fa8", "#c4622d"
+MOST_ROWS = 12
+VISIBLE = 1e-3
+"""The least change of a token's probability that is shown."""
+CHANGES = {
+    "chosen": "log π(chosen)",
+    "chosen_per_token": "log π(chosen) per token",
+    "rejected": "log π(rejected)",
+    "rejected_per_token": "log π(rejected) per token",
+    "margin": "the margin",
+}
 POSITIONS = 4
 """Places in the chosen answer whose tokens are told apart; the rest is one."""
 NOWHERE = POSITIONS + 1
@@ -85,22 +102,17 @@ def read(
         ]
         line, column, number, target, where = torch.tensor(np.array(spots, np.int64)).T
         place = one_hot(where, NOWHERE + 1)[:, :NOWHERE]
-        found, there = np.zeros(len(spots)), np.zeros_like(mass)
+        logprob, there = np.zeros(len(spots)), np.zeros_like(mass)
         with torch.inference_mode(), model.reading(batch):
-            if plain:
-                whole = model.body(**batch.inputs, use_cache=False).last_hidden_state
-            else:
-                whole = model.net(**batch.inputs, use_cache=False).logits
-            for part in pieces(len(spots), max(1, LOGITS // width)):
-                states = whole[line[part], column[part] - 1]
-                z = (unembed(model, states) if plain else states).float()
+            source = read_source(model, batch, plain)
+            for part, z in logit_blocks(model, source, plain, line, column - 1):
                 total = z.logsumexp(1, keepdim=True)
                 own = z.gather(1, target[part, None].to(z.device)) - total
-                found[part] = own[:, 0].cpu().numpy()
+                logprob[part] = own[:, 0].cpu().numpy()
                 prob = (z[:, :width] - total).exp_()
                 there += (place[part].to(prob).T @ prob).double().cpu().numpy()
         # Only here, since a batch that runs out of memory is read again.
-        np.add.at(logprobs, number.numpy(), found)
+        np.add.at(logprobs, number.numpy(), logprob)
         mass[:] += there
 
     lengths = [len(row) for row in rows]
@@ -119,8 +131,8 @@ def read(
     )
 
 
-@dataclass(frozen=True)
-class Displaced:
+@dataclass(frozen=True, repr=False)
+class Displaced(Result):
     """How a tuned model differs from its base on pairs.
 
     Attributes
@@ -136,13 +148,100 @@ class Displaced:
 
     table: pd.DataFrame
     rate: float
-    gaining: pd.DataFrame = field(repr=False)
-    losing: pd.DataFrame = field(repr=False)
+    gaining: pd.DataFrame
+    losing: pd.DataFrame
 
     def summary(self) -> dict[str, float]:
         """Means over pairs, and the displacement rate."""
         means = self.table.drop(columns=["row", "displaced"]).mean()
         return {"pairs": len(self.table), "rate": self.rate, **{str(k): float(v) for k, v in means.items()}}
+
+    @property
+    def start(self) -> str:
+        """What the chosen answers lost or gained, as the beginning of a sentence."""
+        change = self.summary()["chosen"]
+        return f"The chosen answers {'lost' if change < 0 else 'gained'} {value_text(abs(change))} nats on average"
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words."""
+        summary = self.summary()
+        if summary["chosen"] >= 0:
+            return f"{self.start}; {self.rate:.0%} of the pairs are displaced."
+        margin = value_text(summary["margin"])
+        return (
+            f"{self.start} while the margin changed by {margin}; {self.rate:.0%} of the pairs are displaced."
+        )
+
+    def report(self) -> Report:
+        """What moved, pair by pair and token by token."""
+        summary = self.summary()
+        pairs = {
+            "pairs": summary["pairs"],
+            "displaced: the chosen answer fell while the margin rose": f"{self.rate:.0%}",
+            **{f"mean change of {name}": summary[key] for key, name in CHANGES.items()},
+        }
+        columns = ["row", "chosen", "rejected", "chosen_per_token", "margin"]
+        worst = self.table.sort_values("chosen_per_token")[columns].head(MOST_ROWS)
+        visible = self.gaining[self.gaining["gain"] >= VISIBLE]
+        tokens = visible.assign(token=[Code(t) for t in visible["token"]])
+        figures = {
+            f"{caption}: which tokens gained probability, which lost it": partial(
+                self._draw_tokens, place=place
+            )
+            for place, caption in (
+                ("1", "The answers' first token"),
+                ("2", "The second, after the chosen first"),
+            )
+            if (visible["place"] == place).any()
+        }
+        return Report(
+            "displacement", f"{summary['pairs']} pairs", self.sentence, tone="bad" if summary["chosen"] < 0 else "good",
+            figure=(
+                "Every pair: above the dotted line the margin rose, below 0 the chosen answer fell", self._draw_pairs
+            ),
+            sections=(
+                Section("moved", "What moved?", facts=pairs),
+                Section("tokens", "Which tokens gained, by place in the chosen answer?", tables={"": tokens},
+                        figures=figures),
+                Section("pairs", "Which chosen answers fell most, per token?", tables={"": worst}, folded=True),
+            ),
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per pair."""
+        return self.table
+
+    def _content(self) -> dict[str, Any]:
+        return {"summary": self.summary(), "gaining": self.gaining, "losing": self.losing}
+
+    def _draw_pairs(self, ax: Axes) -> None:
+        fell = self.table["displaced"]
+        for mask, shade, name in ((~fell, BLUE, "not displaced"), (fell, RUST, "displaced")):
+            part = self.table[mask]
+            label = f"{name} ({len(part)})"
+            ax.scatter(
+                part["rejected"], part["chosen"], s=10, color=shade, alpha=0.6, linewidths=0, label=label
+            )
+        low, high = self.table["rejected"].min(), self.table["rejected"].max()
+        ax.axhline(0, lw=1, color="#55606e")
+        ax.plot([low, high], [low, high], ":", lw=1, color="#55606e")
+        ax.set_xlabel("change of log π(rejected), nats")
+        ax.set_ylabel("change of log π(chosen)")
+        ax.legend(fontsize=8)
+
+    def _draw_tokens(self, ax: Axes, place: str) -> None:
+        rows = [
+            part[(part["place"] == place) & (part["gain"].abs() >= VISIBLE)].head(6)
+            for part in (self.gaining, self.losing)
+        ]
+        names = [*rows[0]["token"], *rows[1]["token"][::-1]]
+        gains = [*rows[0]["gain"], *rows[1]["gain"][::-1]]
+        places = np.arange(len(names))[::-1]
+        ax.barh(places, gains, 0.75, color=[BLUE if g > 0 else RUST for g in gains])
+        ax.axvline(0, lw=1, color="#55606e")
+        ax.set_yticks(places, names, fontsize=8)
+        ax.set_xlabel("change of mean probability")
 
 
 def displaced(base: Reading, tuned: Reading, *, top: int = 8) -> Displaced:
@@ -209,35 +308,96 @@ def _movers(base: Reading, tuned: Reading, sign: int, top: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["place", "token", "before", "after", "gain"])
 
 
-@dataclass(frozen=True)
-class Watched:
-    """The report of `watch`: ``moved``, and the classes of sampled answers before and after, by share."""
+@dataclass(frozen=True, repr=False)
+class Watched(Result):
+    """What training on preference pairs moved.
+
+    Attributes
+    ----------
+    moved : pairs and tokens
+    classes : shares of the classes of sampled answers before and after, or None
+    examples : sampled answers, or None
+    notes : what was done to the data
+    subject : which model against which
+    """
 
     moved: Displaced
     classes: pd.DataFrame | None
     examples: pd.DataFrame | None
     notes: list[str]
+    subject: str = "a tuned model"
 
-    def write(self, out: str | Path, title: str = "a tuned model") -> None:
-        """``report.html``, ``report.json`` and ``pairs.csv`` in a folder that is new or empty."""
-        from groundshift.adaptation.displacement.page import page
+    def report(self) -> Report:
+        """What the chosen answers lost, who gained it, and what is written now."""
+        sections = []
+        if self.classes is not None:
+            sections.append(
+                Section(
+                    "classes", "What is written?", tables={"": self.classes.rename_axis("class").reset_index()},
+                    figures={"Sampled answers by class": self._draw_classes},
+                )
+            )  # fmt: skip
+        if self.examples is not None:
+            sections.append(
+                Section(
+                    "examples", "Sampled answers", tables={"": self.examples.head(MOST_ROWS)}, folded=True
+                )
+            )
+        report = self.moved.report()
+        return replace(
+            report, subject=self.subject, headline=self._sentence(), warnings=self.notes,
+            sections=(*sections, *report.sections),
+        )  # fmt: skip
 
-        folder = Path(out)
-        refuse_filled(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").write_text(json.dumps(self.to_dict(), indent=1) + "\n")
-        self.moved.table.to_csv(folder / "pairs.csv", index=False)
-        (folder / "report.html").write_text(page(self, title), encoding="utf-8")
+    def _sentence(self) -> str:
+        start, classes = self.moved.start, self.classes
+        if self.moved.summary()["chosen"] >= 0 or classes is None or not (classes["change"] > 0).any():
+            return self.moved.sentence
+        gain = 100 * classes["change"].max()
+        return f"{start}; of sampled answers, “{classes['change'].idxmax()}” gained most: {gain:+.0f} points."
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the single pairs, as JSON takes it."""
-        return {
-            "summary": self.moved.summary(),
-            "gaining": self.moved.gaining.to_dict("records"),
-            "losing": self.moved.losing.to_dict("records"),
-            "classes": None if self.classes is None else self.classes.to_dict("index"),
-            "notes": self.notes,
-        }
+    def to_frame(self) -> pd.DataFrame:
+        """A row per pair."""
+        return self.moved.table
+
+    def _content(self) -> dict[str, Any]:
+        classes = None if self.classes is None else self.classes.to_dict("index")
+        return {**self.moved._content(), "classes": classes, "notes": self.notes}
+
+    def _write_more(self, folder: Path) -> None:
+        write_table(self.moved.table, folder / "pairs.csv")
+
+    def _draw_classes(self, ax: Axes) -> None:
+        assert self.classes is not None
+        places = np.arange(len(self.classes))[::-1]
+        ax.barh(places + 0.2, self.classes["base"], 0.38, color=GREY, label="base")
+        ax.barh(places - 0.2, self.classes["tuned"], 0.38, color=BLUE, label="tuned")
+        ax.set_yticks(places, [str(c) for c in self.classes.index])
+        ax.set_xlabel("share of sampled answers")
+        ax.legend(fontsize=8)
+
+
+def keyword_classifier(file: str | Path) -> Callable[[str], str]:
+    """Answer → class, by a JSON file of class → list of texts: the first class one of whose texts the answer holds.
+
+    Raises
+    ------
+    InputError
+        A file of another form.
+    """
+    keywords = read_json(Path(file))
+    try:
+        texts = {str(name): [str(text).casefold() for text in those] for name, those in keywords.items()}
+    except (AttributeError, TypeError) as error:
+        raise InputError(
+            f'{file} is no JSON of the form {{"refused": ["I cannot", ...], ...}} ({error}).'
+        ) from error
+
+    def classify(answer: str) -> str:
+        folded = answer.casefold()
+        return next((name for name, those in texts.items() if any(text in folded for text in those)), "other")
+
+    return classify
 
 
 def watch(
@@ -246,7 +406,7 @@ def watch(
     pairs: Any,
     *,
     samples: int = 0,
-    classify: Callable[[str], str] | None = None,
+    classify: str | Path | Callable[[str], str] | None = None,
     max_new_tokens: int = 64,
     template: Template = "auto",
     max_tokens: int = 8192,
@@ -258,126 +418,70 @@ def watch(
 
     Parameters
     ----------
+    base : model before training: directory or id
+    tuned : model after training: directory or id
+    pairs : JSONL, JSON, Parquet or a folder of datasets with prompt, chosen, rejected (texts or messages); see
+        `encode_pairs`
     samples : answers that each model samples at temperature 1 for every different prompt
-    allow_missing : see `groundshift.models.activations.load_model`
-    classify : answer -> class, such as "refused", "complied", "other"; without it sampled answers are only shown
+    classify : path or callable, optional
+        JSON file of class and list of texts; an answer is of the first class one of whose texts it holds. In Python
+        also a function from answer to class. Without it sampled answers are only shown.
+    max_new_tokens : longest sampled answer, in tokens
+    template : "auto", "chat" or "none"
+        Whether plain texts go through the model's chat template.
+    max_tokens : largest number of tokens of a batch, with its padding
+    seed : random seed
+    allow_missing : load a model whose files lack tensors, or an adapter on another base than its own
 
     Raises
     ------
     InputError
-        Models of different vocabularies; see also `encode_pairs`.
+        Models of different vocabularies, classes without samples; see also `encode_pairs`.
 
     Examples
     --------
-    >>> report = watch("base", "tuned", "pairs.jsonl", samples=4, classify=judge)  # doctest: +SKIP
-    >>> report.moved.rate, report.classes  # doctest: +SKIP
-    >>> report.write("report")  # doctest: +SKIP
+    >>> result = watch("base", "tuned", "pairs.jsonl", samples=4, classify=judge)  # doctest: +SKIP
+    >>> result.moved.rate, result.classes  # doctest: +SKIP
+    >>> result.save("report")  # doctest: +SKIP
     """
-    readings, written, notes = [], [], []
+    if classify is not None and not samples:
+        raise InputError(
+            "Classes need sampled answers; say how many are sampled for every prompt (--samples)."
+        )
+    judge = keyword_classifier(classify) if isinstance(classify, str | Path) else classify
+    readings, written, notes, names = [], [], [], []
     prompts: list[list[int]] = []
     for source in (base, tuned):
         model = opened(source, allow_missing)
         data = encode_pairs(model, pairs, template=template)
+        names.append(model.source)
         readings.append(read(model, data, max_tokens=max_tokens, progress=progress))
         notes = data.notes
         if samples:
             # The base's prompts serve both: what differs is the model alone.
             prompts = prompts or [list(x) for x in dict.fromkeys(map(tuple, data.prompt))]
-            asked = [{"input_ids": x} for x in prompts for _ in range(samples)]
-            made = generate(
+            requests = [{"input_ids": x} for x in prompts for _ in range(samples)]
+            answers = generate(
                 model,
-                asked,
+                requests,
                 max_new_tokens=max_new_tokens,
                 seed=seed,
                 max_tokens=max_tokens,
                 progress=progress,
             )
-            heads = model.tokenizer.batch_decode([x["input_ids"] for x in asked], skip_special_tokens=True)
-            written.append(pd.DataFrame({"prompt": heads, "answer": [row["completion"] for row in made]}))
+            heads = model.tokenizer.batch_decode([x["input_ids"] for x in requests], skip_special_tokens=True)
+            written.append(pd.DataFrame({"prompt": heads, "answer": [row["completion"] for row in answers]}))
         del model
     examples = classes = None
     if samples:
         examples = pd.DataFrame(
             {"prompt": written[0]["prompt"], "base": written[0]["answer"], "tuned": written[1]["answer"]}
         )
-        if classify is not None:
-            kinds = {name: Counter(map(classify, examples[name])) for name in ("base", "tuned")}
+        if judge is not None:
+            kinds = {name: Counter(map(judge, examples[name])) for name in ("base", "tuned")}
             classes = (pd.DataFrame(kinds).fillna(0) / len(examples)).sort_index()
             classes["change"] = classes["tuned"] - classes["base"]
-    return Watched(displaced(*readings), classes, examples, notes)
-
-
-class Monitor:
-    """Follows a model on pairs while it trains, and says when to stop.
-
-    Parameters
-    ----------
-    pairs : see `encode_pairs`
-    stop : end training when the mean change of log π(y+), per token, is below this; None: never
-
-    Attributes
-    ----------
-    history : of every look: ``step``, ``chosen``, ``rejected``, ``chosen_per_token``, ``margin``, ``rate``
-
-    Examples
-    --------
-    >>> monitor = Monitor("held_out.jsonl", stop=-0.5)  # doctest: +SKIP
-    >>> train("model", "pairs.jsonl", on_step=monitor)  # doctest: +SKIP
-    >>> monitor.max_decrease  # doctest: +SKIP
-    """
-
-    def __init__(
-        self, pairs: Any, *, every: int = 10, stop: float | None = None, template: Template = "auto",
-        max_tokens: int = 8192,
-    ) -> None:  # fmt: skip
-        if every < 1 or (stop is not None and stop >= 0):
-            raise InputError(
-                f"every={every} and stop={stop} were given; every ≥ 1 and a stop below 0 are needed."
-            )
-        self.pairs, self.every, self.stop = pairs, every, stop
-        self.template, self.max_tokens = template, max_tokens
-        self.history: list[dict[str, float]] = []
-        self._data: Pairs | None = None
-
-    def begin(self, model: ProbeModel) -> None:
-        """What all later looks are compared with."""
-        self._data = encode_pairs(model, self.pairs, template=self.template)
-        self._before = reference(model, self._data, max_tokens=self.max_tokens, progress=False)
-        self._tokens = np.array([len(y) for y in self._data.chosen])
-
-    def look(self, step: int, model: ProbeModel) -> dict[str, float]:
-        """Compare the model with how it was at the beginning."""
-        if self._data is None:
-            raise InputError("The model was not seen before training; call begin(model) first.")
-        change = reference(model, self._data, max_tokens=self.max_tokens, progress=False) - self._before
-        margin = change[:, 0] - change[:, 1]
-        self.history.append(
-            {
-                "step": step,
-                "chosen": float(change[:, 0].mean()),
-                "rejected": float(change[:, 1].mean()),
-                "chosen_per_token": float((change[:, 0] / self._tokens).mean()),
-                "margin": float(margin.mean()),
-                "rate": float(((change[:, 0] < 0) & (margin > 0)).mean()),
-            }
-        )
-        return self.history[-1]
-
-    def __call__(self, step: int, model: ProbeModel) -> bool:
-        """For ``on_step`` of `train`: begin at 0, look at every ``every``-th step; True: stop."""
-        if step == 0:
-            self.begin(model)
-            return False
-        return step % self.every == 0 and self.stops(self.look(step, model))
-
-    def stops(self, seen: dict[str, float]) -> bool:
-        """Whether a look is one to stop at."""
-        return self.stop is not None and seen["chosen_per_token"] < self.stop
-
-    @property
-    def max_decrease(self) -> float:
-        """The largest fall of mean log π(y+) at any look; 0 if it never fell."""
-        return max(0.0, *(-seen["chosen"] for seen in self.history)) if self.history else 0.0
+    return Watched(displaced(*readings), classes, examples, notes, f"{names[1]} against {names[0]}")
 
 
 class Callback(TrainerCallback):

@@ -7,18 +7,26 @@
 """
 
 # Functions named like their module (load, describe, ...) must be bound here, or the module takes the name.
-from groundshift.benchmarks.csts.degrade import degradations, degrade
+from groundshift.benchmarks.csts.degrade import Degraded, degradations, degrade, degrade_labels
 from groundshift.benchmarks.csts.describe import Description, describe
-from groundshift.benchmarks.csts.diagnose import Diagnosis, blame, blame_of, diagnose
+from groundshift.benchmarks.csts.diagnose import Diagnosis, Verdict, blame, blame_of, diagnose, verdict
 from groundshift.benchmarks.csts.distances import DISTANCES, distance
 from groundshift.benchmarks.csts.evaluate import Evaluation, evaluate, evaluate_protocol
 from groundshift.benchmarks.csts.generate import World, generate
-from groundshift.benchmarks.csts.indices import dbi, jaccard, pbm, score_clusterings, swc, vrc
+from groundshift.benchmarks.csts.indices import (
+    IndexScores,
+    dbi,
+    index_scores,
+    jaccard,
+    pbm,
+    score_clusterings,
+    swc,
+    vrc,
+)
 from groundshift.benchmarks.csts.input import read_series
 from groundshift.benchmarks.csts.labels import (
     as_segments,
     cluster_correlations,
-    data_correlation,
     label_table,
     mae,
     read_clusterings,
@@ -29,15 +37,18 @@ from groundshift.benchmarks.csts.labels import (
     within_tolerance,
 )
 from groundshift.benchmarks.csts.load import load, load_degraded
-from groundshift.benchmarks.csts.plots import plot_degradations, plot_index, plot_patterns, plot_series
+from groundshift.benchmarks.csts.plots import plot_patterns, plot_series
 from groundshift.benchmarks.csts.statistics import compare_correlations, compare_variants, distance_criteria
 from groundshift.shifts.marginals import gaussianise
 
 __all__ = [
     "DISTANCES",
+    "Degraded",
     "Description",
     "Diagnosis",
     "Evaluation",
+    "IndexScores",
+    "Verdict",
     "World",
     "as_segments",
     "blame",
@@ -45,10 +56,10 @@ __all__ = [
     "cluster_correlations",
     "compare_correlations",
     "compare_variants",
-    "data_correlation",
     "dbi",
     "degradations",
     "degrade",
+    "degrade_labels",
     "describe",
     "diagnose",
     "distance",
@@ -57,14 +68,13 @@ __all__ = [
     "evaluate_protocol",
     "gaussianise",
     "generate",
+    "index_scores",
     "jaccard",
     "label_table",
     "load",
     "load_degraded",
     "mae",
     "pbm",
-    "plot_degradations",
-    "plot_index",
     "plot_patterns",
     "plot_series",
     "read_clusterings",
@@ -75,6 +85,7 @@ __all__ = [
     "score_clusterings",
     "segment_correlations",
     "swc",
+    "verdict",
     "vrc",
     "within_tolerance",
 ]

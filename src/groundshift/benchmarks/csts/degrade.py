@@ -6,17 +6,32 @@ The benchmark's 66 clusterings of one subject (arXiv:2505.14596, degraded cluste
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from groundshift.benchmarks.csts.labels import as_segments
+from groundshift.benchmarks.csts.labels import End, as_segments
 from groundshift.errors import InputError
+from groundshift.report import Report, Section
+from groundshift.result import Result
 from groundshift.worlds.segments import Segments
 
-__all__ = ["Kind", "assign_wrong", "degradations", "degrade", "largest_shift", "shift_ends"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "Degraded",
+    "Kind",
+    "assign_wrong",
+    "degradations",
+    "degrade",
+    "degrade_labels",
+    "largest_shift",
+    "shift_ends",
+]
 
 Kind = Literal["wrong", "shift", "both"]
 NAMES = {"wrong": "wrong-clusters", "shift": "shifted-end-idx", "both": "shifted-and-wrong-cluster"}
@@ -50,6 +65,64 @@ def degrade(labels: Any, kind: Kind = "wrong", *, severity: float = 0.5, seed: i
     if kind in ("shift", "both"):
         segments = shift_ends(segments, round(severity * largest_shift(segments)))
     return segments
+
+
+@dataclass(frozen=True, repr=False)
+class Degraded(Result):
+    """Labels made worse by a known amount.
+
+    Attributes
+    ----------
+    segments, truth : the labels now and before
+    """
+
+    segments: Segments
+    truth: Segments
+
+    @property
+    def kept(self) -> float:
+        """Share of rows that keep their cluster."""
+        return float((self.segments.row_labels(self.truth.rows) == self.truth.row_labels()).mean())
+
+    def _content(self) -> dict[str, Any]:
+        return {"kept": self.kept, "segments": self.to_frame()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per segment: its first row, its last row and its cluster."""
+        s = self.segments
+        return pd.DataFrame({"start": s.start, "end": s.end - 1, "cluster": s.labels})
+
+    def report(self) -> Report:
+        """How much was changed, for page, notebook and terminal."""
+        table = Section("segments", "The labels now", tables={"Segments": self.to_frame()}, folded=True)
+        return Report(
+            "csts", f"{len(self.segments)} segments", f"{self.kept:.1%} of the rows keep their cluster.",
+            figure=("Rows in the right cluster (1) and in a wrong one (0)", self._draw), sections=(table,),
+        )  # fmt: skip
+
+    def _draw(self, ax: Axes) -> None:
+        right = self.segments.row_labels(self.truth.rows) == self.truth.row_labels()
+        ax.fill_between(np.arange(len(right)), right.astype(float), step="mid")
+        ax.set_yticks([0, 1], ["wrong", "right"])
+        ax.set_xlabel("row")
+
+
+def degrade_labels(
+    labels: Any, *, kind: Kind = "wrong", severity: float = 0.5, seed: int = 0, end: End = "inclusive"
+) -> Degraded:
+    """Make labels worse by a known amount, to see what an index says of them.
+
+    Parameters
+    ----------
+    labels : true labels, a csv or parquet file: a row per segment (start, end, cluster), or a label per row
+    kind : give segments a wrong cluster, shift boundaries late, or both
+    severity : from 0 (nothing) to 1 (the worst)
+    seed : random seed
+    end : "inclusive", "exclusive" or "length"
+        Whether the end row of a label belongs to its segment, or its length is given.
+    """
+    truth = as_segments(labels, end=end)
+    return Degraded(degrade(truth, kind, severity=severity, seed=seed), truth)
 
 
 def degradations(
@@ -95,15 +168,15 @@ def degradations(
         chosen = order[:n] if nested else counts.choice(len(truth), n, replace=False)
         return _with_clusters(truth, chosen, counts)
 
-    made: dict[str, Segments] = {}
+    clusterings: dict[str, Segments] = {}
     for i, n in enumerate(_rising(counts, len(truth), per_kind)):
-        made[f"{NAMES['wrong']}-{i}"] = wrong(n)
+        clusterings[f"{NAMES['wrong']}-{i}"] = wrong(n)
     for i, k in enumerate(_rising(shifts, most, per_kind)):
-        made[f"{NAMES['shift']}-{i}"] = shift_ends(truth, k)
+        clusterings[f"{NAMES['shift']}-{i}"] = shift_ends(truth, k)
     both = zip(_rising(counts, len(truth), per_kind), _rising(shifts, most, per_kind), strict=True)
     for i, (n, k) in enumerate(both):
-        made[f"{NAMES['both']}-{i}"] = shift_ends(wrong(n), k)
-    return made
+        clusterings[f"{NAMES['both']}-{i}"] = shift_ends(wrong(n), k)
+    return clusterings
 
 
 def assign_wrong(segments: Segments, n: int, rng: np.random.Generator) -> Segments:

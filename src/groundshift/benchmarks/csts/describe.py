@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,22 +20,27 @@ from groundshift.benchmarks.csts.labels import (
     segment_correlations,
     within_tolerance,
 )
+from groundshift.benchmarks.csts.plots import draw_labellings
 from groundshift.errors import InputError
+from groundshift.report import Report, Section
+from groundshift.result import Result
 from groundshift.shifts.sampling import keep_segments, select_rows
 from groundshift.worlds.correlation_patterns import nearest
 from groundshift.worlds.segments import Segments
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Description", "describe"]
 
 ENOUGH_ROWS = 30  # about so many a segment needs
 FEWEST_ROWS = 3
 MANY_TIES = 0.1
-SHOWN_CLUSTERS = 25
 
 
 @dataclass(frozen=True, repr=False)
-class Description:
-    """What `describe` found; prints as text.
+class Description(Result):
+    """How the segments of a series correlate, and how well the labels follow it.
 
     Attributes
     ----------
@@ -49,6 +53,7 @@ class Description:
     swc, dbi : float
         Silhouette width and Davies-Bouldin index in L5; NaN where undefined, and ``warnings`` says why.
     warnings, notes : list of str
+    values, labelling : the series, shape (rows, n), and its segments, as they were described
     """
 
     rows: int
@@ -59,62 +64,69 @@ class Description:
     dbi: float
     warnings: list[str]
     notes: list[str]
+    values: NDArray[np.float64] = field(compare=False)
+    labelling: Segments = field(compare=False)
 
     @property
     def relaxed_mae(self) -> float:
         """Mean over segments of the distance to the pattern of their cluster."""
         return float(self.segments["relaxed MAE"].mean())
 
-    def table(self) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """One row per segment."""
         return self.segments
 
-    def to_json(self) -> str:
-        """Everything, as one JSON object; undefined numbers are null."""
-        content = {
+    def _content(self) -> dict[str, Any]:
+        return {
             "rows": self.rows,
-            "variates": list(self.variates),
-            "swc": _number(self.swc),
-            "dbi": _number(self.dbi),
-            "relaxed_mae": _number(self.relaxed_mae),
+            "variates": self.variates,
+            "swc": round(self.swc, 6),
+            "dbi": round(self.dbi, 6),
+            "relaxed_mae": round(self.relaxed_mae, 6),
             "warnings": self.warnings,
             "notes": self.notes,
-            "clusters": json.loads(self.clusters.to_json(orient="records")),
-            "segments": json.loads(self.segments.to_json(orient="records")),
+            "clusters": self.clusters,
+            "segments": self.segments,
         }
-        return json.dumps(content, indent=1, ensure_ascii=False)
 
-    def __repr__(self) -> str:
-        rows = self.segments["rows"]
-        outside = int((~self.segments["within tolerance"]).sum())
+    def report(self) -> Report:
+        """Whether the labels follow the correlations, for page, notebook and terminal."""
         good = self.swc > GOOD_SWC and self.dbi < GOOD_DBI
-        verdict = "meets" if good else "is below"
-        text = [
-            f"{self.rows:,} rows, {len(self.variates)} variates ({_some(list(self.variates), 8)}), "
-            f"{len(self.segments)} segments in {len(self.clusters)} clusters",
-            "",
-            f"rows per segment  {rows.median():,.0f} (median), {rows.min():,} to {rows.max():,}",
-            f"SWC               {self.swc:.3f}  (higher is better, 1 at best)",
-            f"DBI               {self.dbi:.3f}  (lower is better)",
-            f"relaxed MAE       {self.relaxed_mae:.3f}  (to the pattern of each cluster)",
-            f"out of tolerance  {outside} of {len(self.segments)} segments",
-            f"The labelling {verdict} the bar of a good correlation clustering (SWC > {GOOD_SWC}, DBI < {GOOD_DBI}).",
-            "",
-            self._cluster_text(),
-        ]
-        text += [f"! {warning}" for warning in self.warnings] + [f"- {note}" for note in self.notes]
-        return "\n".join(text).rstrip()
-
-    def _cluster_text(self) -> str:
-        shown = self.clusters.sort_values("relaxed MAE", ascending=False, kind="stable")
-        hidden = len(shown) - SHOWN_CLUSTERS
-        shown = shown.head(SHOWN_CLUSTERS).drop(columns="pattern").rename(columns={"strong pairs": "pattern"})
-        text = shown.to_string(index=False, float_format="{:.3f}".format, formatters={"rows": "{:,}".format})
-        return (
-            text
-            + (f"\n... and {hidden} clusters that fit better, see .clusters" if hidden > 0 else "")
-            + "\n"
+        rows, outside = self.segments["rows"], int((~self.segments["within tolerance"]).sum())
+        headline = (
+            f"The labelling {'meets' if good else 'is below'} the bar of a good correlation clustering."
         )
+        if not np.isfinite(self.swc):
+            headline = "SWC and DBI are undefined for this labelling."
+        measures = Section(
+            "measures", "How well do the labels follow the correlations?",
+            f"{outside} of {len(self.segments)} segments are out of tolerance of the pattern of their cluster.",
+            notes=tuple(self.notes),
+            facts={
+                f"SWC (higher is better; good above {GOOD_SWC})": self.swc,
+                f"DBI (lower is better; good below {GOOD_DBI})": self.dbi,
+                "relaxed MAE (to the pattern of each cluster)": self.relaxed_mae,
+                "rows per segment": f"{rows.median():,.0f} (median), {rows.min():,} to {rows.max():,}",
+            },
+        )  # fmt: skip
+        shown = self.clusters.sort_values("relaxed MAE", ascending=False, kind="stable").drop(
+            columns="pattern"
+        )
+        clusters = Section(
+            "clusters", "Which correlations do they have?", "Clusters that fit their pattern least come first.",
+            tables={"Clusters": shown.rename(columns={"strong pairs": "pattern"})},
+        )  # fmt: skip
+        segments = Section("segments", "Segment by segment", tables={"Segments": self.segments}, folded=True)
+        return Report(
+            "csts", f"{len(self.segments)} segments in {len(self.clusters)} clusters", headline,
+            lead=f"{self.rows:,} rows, {len(self.variates)} variates ({_some(list(self.variates), 8)}), "
+            f"{len(self.segments)} segments in {len(self.clusters)} clusters.", tone="good" if good else "bad",
+            warnings=self.warnings, figure=("The cluster of each row, and the series", self._draw),
+            sections=(measures, clusters, segments),
+        )  # fmt: skip
+
+    def _draw(self, ax: Axes) -> None:
+        draw_labellings(ax, {"clusters": self.labelling}, self.values)
 
 
 def describe(
@@ -131,21 +143,22 @@ def describe(
     Parameters
     ----------
     data : array (rows, n), table, or path of a csv or parquet file
-        Two variates or more. Time and id columns are recognised and left out.
+        Series: a column per variate, two or more. Time and id columns are recognised and left out.
     labels : label table or its path, one label per row, or Segments
-    end : "inclusive" or "exclusive"
-        Whether the end row of a label belongs to its segment.
+        Labels: a row per segment (start, end, cluster), or a label per row.
+    end : "inclusive", "exclusive" or "length"
+        Whether the end row of a label belongs to its segment, or its length is given.
     dropna : bool
         Leave out rows with missing values; otherwise they are refused.
     on_undefined : "raise" or "drop"
         What to do with a segment that has no correlation: fewer than 3 rows, or a constant column.
-    drop_columns : columns to leave out, by name
-        One that is constant everywhere must go: it correlates with nothing.
+    drop_columns : names
+        Columns of the data to leave out, as dose,note; one that is constant everywhere must go.
 
     Returns
     -------
     Description
-        Prints as text; ``.table()``, ``.clusters``, ``.to_json()``.
+        A result with ``segments`` and ``clusters``.
 
     Raises
     ------
@@ -201,7 +214,7 @@ def describe(
     )
     indices = _indices(values, segments, achieved, warnings)
     warnings += _doubts(values, segments, variates, table)
-    return Description(len(values), variates, table, clusters, *indices, warnings, notes)
+    return Description(len(values), variates, table, clusters, *indices, warnings, notes, values, segments)
 
 
 def _drop_missing(
@@ -246,7 +259,7 @@ def _drop_undefined(
     if on_undefined == "raise":
         raise InputError(
             f"{where}, so its correlation is undefined ({len(reasons)} of {len(segments)} segments). Merge it with "
-            "its neighbour, or leave such segments out with on_undefined='drop' (--drop-undefined)."
+            "its neighbour, or leave such segments out with on_undefined='drop' (--on-undefined drop)."
         )
     warnings.append(
         f"{len(reasons)} of {len(segments)} segments have no correlation and were left out: {where.lower()}."
@@ -270,10 +283,10 @@ def _indices(
 def _doubts(
     values: NDArray[np.float64], segments: Segments, variates: tuple[str, ...], table: pd.DataFrame
 ) -> list[str]:
-    found = []
+    doubts = []
     short = int((segments.lengths < ENOUGH_ROWS).sum())
     if short:
-        found.append(
+        doubts.append(
             f"{short} of {len(segments)} segments have fewer than {ENOUGH_ROWS} rows; a correlation of so few is "
             "noise, and no clustering can score well on it."
         )
@@ -281,17 +294,17 @@ def _doubts(
         _, counts = np.unique(column, return_counts=True)
         tied = (counts * (counts - 1.0)).sum() / (len(column) * (len(column) - 1.0))
         if tied > MANY_TIES:
-            found.append(
+            doubts.append(
                 f"{name} has many ties ({tied:.0%} of all pairs of rows; {len(counts):,} different values), which "
                 "weakens rank correlations."
             )
     nearer = int((table["pattern"] != table["cluster pattern"]).sum())
     if nearer:
-        found.append(
+        doubts.append(
             f"{nearer} of {len(table)} segments are nearer to another pattern than to that of their cluster (columns "
             "pattern, cluster pattern)."
         )
-    return found
+    return doubts
 
 
 def _symbols(canonical: NDArray[np.int64]) -> list[str]:
@@ -308,7 +321,3 @@ def _strong_pairs(canonical: NDArray[np.int64], pairs: list[str]) -> str:
 
 def _some(items: list[str], most: int) -> str:
     return ", ".join(items[:most]) + (f", and {len(items) - most} more" if len(items) > most else "")
-
-
-def _number(value: float) -> float | None:
-    return round(value, 6) if np.isfinite(value) else None

@@ -7,19 +7,24 @@ still says "bad", or the other way round, the index is not to be trusted there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from groundshift.benchmarks.csts.evaluate import Evaluation, evaluate
 from groundshift.benchmarks.csts.generate import LENGTHS, generate
+from groundshift.benchmarks.csts.labels import End
 from groundshift.errors import InputError
+from groundshift.report import Report, Section
+from groundshift.result import Result
 
-__all__ = ["Diagnosis", "blame", "blame_of", "diagnose"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Diagnosis", "Verdict", "blame", "blame_of", "diagnose", "verdict"]
 
 Blame = Literal["none", "data", "algorithm", "index"]
 
@@ -48,13 +53,64 @@ def blame_of(found: Evaluation) -> Blame:
     return "none" if agrees else "algorithm"
 
 
+@dataclass(frozen=True, repr=False)
+class Verdict(Result):
+    """Who is to blame for a clustering of one series.
+
+    Attributes
+    ----------
+    blames : "none", "data", "algorithm" or "index"
+    evaluation : the figures behind it
+    """
+
+    blames: Blame
+    evaluation: Evaluation
+
+    def _content(self) -> dict[str, Any]:
+        return {"blames": self.blames}
+
+    def to_frame(self) -> pd.DataFrame:
+        """The scores of result and truth."""
+        return self.evaluation.to_frame()
+
+    def report(self) -> Report:
+        """Who is to blame and why, for page, notebook and terminal."""
+        who = {
+            "none": "Nothing is",
+            "data": "The data are",
+            "algorithm": "The algorithm is",
+            "index": "The index is",
+        }
+        inside = self.evaluation.report()
+        return replace(inside, headline=f"{who[self.blames]} to blame.", lead=inside.headline)
+
+
+def verdict(
+    data: Any, *, labels: Any, truth: Any, end: End = "inclusive", drop_columns: Sequence[str] = ()
+) -> Verdict:
+    """One series, one clustering, the truth: is it the data, the algorithm or the index?
+
+    Parameters
+    ----------
+    data : array (rows, n), table, or path of a csv or parquet file
+        Series: a column per variate.
+    labels : labels of the clustering: a row per segment (start, end, cluster), or a label per row
+    truth : the true labels, in either form
+    end : "inclusive", "exclusive" or "length"
+        Whether the end row of a label belongs to its segment, or its length is given.
+    drop_columns : columns of the data to leave out, as dose,note
+    """
+    evaluation = evaluate(labels, data, truth, end=end, drop_columns=drop_columns)
+    return Verdict(blame_of(evaluation), evaluation)
+
+
 def _at_least(value: float | None, limit: float) -> bool:
     return value is not None and bool(value >= limit)
 
 
 @dataclass(frozen=True, repr=False)
-class Diagnosis:
-    """What `diagnose` found.
+class Diagnosis(Result):
+    """Under which condition an algorithm first goes wrong, and who is to blame.
 
     Attributes
     ----------
@@ -70,20 +126,34 @@ class Diagnosis:
     first_failure: str | None
     conditions: pd.DataFrame
 
-    def table(self) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """One row per condition."""
         return self.conditions
 
-    def to_json(self) -> str:
-        """Everything, as one JSON object."""
-        content = {
+    def _content(self) -> dict[str, Any]:
+        return {
             "verdict": self.verdict, "blames": self.blames, "first_failure": self.first_failure,
-            "conditions": json.loads(self.conditions.to_json(orient="records")),
+            "conditions": self.conditions,
         }  # fmt: skip
-        return json.dumps(content, indent=1)
 
-    def __repr__(self) -> str:
-        return f"{self.verdict}\n\n{self.conditions.to_string(index=False, float_format='{:.3f}'.format)}"
+    def report(self) -> Report:
+        """The verdict and the conditions, for page, notebook and terminal."""
+        headline, _, why = self.verdict.partition(": ")
+        tried = Section("conditions", "What was tried?", tables={"Conditions": self.conditions})
+        return Report(
+            "csts", f"{len(self.conditions)} conditions", f"{headline.rstrip('.')}.",
+            lead=why[:1].upper() + why[1:], tone="good" if self.blames == "none" else "bad",
+            figure=("Structure in the data, structure found, and what the index says", self._draw), sections=(tried,),
+        )  # fmt: skip
+
+    def _draw(self, ax: Axes) -> None:
+        shown = self.conditions.iloc[::-1]
+        for name in ("truth SWC", "Jaccard", "SWC"):
+            ax.plot(shown[name], range(len(shown)), "o", label=name)
+        rows = zip(shown["stage"], shown["keep"], strict=True)
+        ax.set_yticks(range(len(shown)), [f"{stage}, {keep:.0%} of rows" for stage, keep in rows])
+        ax.set_xlabel("score")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 
 
 def diagnose(
@@ -128,15 +198,15 @@ def diagnose(
     for stage in stages:
         for keep in keeps:
             shifted = world.shift(stage=stage, keep=keep if keep < 1 else None, seed=seed)
-            found = [evaluate(algorithm, s.array(stage), s.segments, **options) for s in shifted]
+            evaluations = [evaluate(algorithm, s.array(stage), s.segments, **options) for s in shifted]
             rows.append({
                 "stage": stage,
                 "keep": keep,
                 "rows per segment": float(np.median(np.concatenate([s.segments.lengths for s in shifted]))),
-                "truth SWC": float(np.mean([f.truth_swc for f in found])),
-                "Jaccard": float(np.mean([f.jaccard for f in found])),
-                "SWC": float(np.mean([f.swc for f in found])),
-                "to blame": blame_of(_mean(found)),
+                "truth SWC": float(np.mean([f.truth_swc for f in evaluations])),
+                "Jaccard": float(np.mean([f.jaccard for f in evaluations])),
+                "SWC": float(np.mean([f.swc for f in evaluations])),
+                "to blame": blame_of(_mean(evaluations)),
             })  # fmt: skip
     conditions = pd.DataFrame(rows)
     return Diagnosis(*_conclude(conditions), conditions)

@@ -108,9 +108,9 @@ def _regularised(U: Matrix) -> Matrix:
 def _generalised_eigenvalues(U: Matrix, V: Matrix) -> NDArray[np.complex128]:
     """Real parts of λ in (M_u + εI) x = λ (M_v + εI) x for every pair, shape (a, b, n), as complex numbers."""
     ratio = np.linalg.inv(_regularised(V))[None] @ _regularised(U)[:, None]
-    found = np.linalg.eigvals(ratio).real
+    eigenvalues = np.linalg.eigvals(ratio).real
     # A singular matrix may leave an exact zero, whose logarithm would swallow all others.
-    return np.where(found == 0, EPS**2, found).astype(complex)
+    return np.where(eigenvalues == 0, EPS**2, eigenvalues).astype(complex)
 
 
 def foerstner(U: Matrix, V: Matrix) -> Matrix:

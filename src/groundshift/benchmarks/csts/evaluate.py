@@ -6,11 +6,10 @@ mean correlation is nearest; then rows are compared, patterns counted, and the i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,15 +19,22 @@ from groundshift.benchmarks.csts.distances import distance as distance_called
 from groundshift.benchmarks.csts.indices import dbi, jaccard, swc
 from groundshift.benchmarks.csts.input import read_series
 from groundshift.benchmarks.csts.labels import (
+    End,
     as_segments,
     cluster_correlations,
     correlations,
     refuse_undefined,
 )
+from groundshift.benchmarks.csts.plots import draw_labellings
 from groundshift.errors import InputError
+from groundshift.report import Report, Section
+from groundshift.result import Result
 from groundshift.shifts.sampling import select_rows
 from groundshift.worlds.correlation_patterns import Pattern, nearest, patterns
 from groundshift.worlds.segments import Segments
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Evaluation", "evaluate", "evaluate_protocol"]
 
@@ -43,8 +49,8 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation:
-    """What an algorithm found. Fields that need the truth are None without it.
+class Evaluation(Result):
+    """How well a clustering finds the structure. Fields that need the truth are None without it.
 
     What begins with ``truth_`` is the truth, scored as if it were a result: the best that this measure gives on these
     data.
@@ -62,9 +68,10 @@ class Evaluation:
     relaxed_mae : mean over clusters of the error of their correlations to the relaxed pattern of the true cluster that
         they map to.
     same_rows : where some rows lie in no segment with a correlation, be it the result's or the truth's: SWC, DBI and
-        relaxed MAE of both on the rows that both score (``rows``, ``swc``, ``truth_swc``, ...); ``table`` shows these.
+        relaxed MAE of both on the rows that both score (``rows``, ``swc``, ``truth_swc``, ...); `to_frame` shows these.
     mapping : true clusters nearest to each result cluster; the first is used where several tie.
     undiscovered : true clusters that no result cluster reaches.
+    values, labellings : the series, shape (rows, n), and the segments of result and truth
     """
 
     segments: int
@@ -91,8 +98,10 @@ class Evaluation:
     mapping: dict[int | str, tuple[int | str, ...]] = field(default_factory=dict)
     undiscovered: tuple[int | str, ...] = ()
     notes: tuple[str, ...] = ()
+    values: Array | None = field(default=None, compare=False)
+    labellings: dict[str, Segments] = field(default_factory=dict, compare=False)
 
-    def table(self) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """One row per number: what it is, the result's, the truth's, measured alike and on the same rows."""
         same, on = self.same_rows, ""
         if same:
@@ -120,31 +129,35 @@ class Evaluation:
         known = rows if self.jaccard is not None else [row for row in rows if row[1] is not None]
         return pd.DataFrame(known, columns=["what", "result", "truth"])
 
-    def to_json(self) -> str:
-        """Everything, as one JSON object; undefined numbers are null."""
+    def numbers(self) -> dict[str, Any]:
+        """Everything but the series and its labels, by the name of its field."""
+        left_out = ("values", "labellings")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
 
-        def known(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {str(k): known(v) for k, v in value.items()}
-            return None if isinstance(value, float) and not np.isfinite(value) else value
+    def _content(self) -> dict[str, Any]:
+        return self.numbers()
 
-        return json.dumps(known(asdict(self)), indent=1, ensure_ascii=False)
+    def report(self) -> Report:
+        """How well the structure was found, for page, notebook and terminal."""
+        headline = f"The clustering has an SWC of {self.swc:.3f} and a DBI of {self.dbi:.3f}."
+        if self.jaccard is not None:
+            headline = f"{self.jaccard:.1%} of the rows are in the right cluster."
+        undiscovered = ", ".join(map(str, self.undiscovered))
+        scores = Section(
+            "scores", "How good is it?",
+            "The truth, scored as if it were a result, is the best that a measure gives on these data."
+            if self.jaccard is not None else "",
+            facts={"undiscovered true clusters": undiscovered} if undiscovered else {},
+            tables={"Scores": self.to_frame()},
+        )  # fmt: skip
+        return Report(
+            "csts", f"{self.segments} segments in {self.clusters} clusters", headline, warnings=self.notes,
+            figure=("The cluster of each row, and the series", self._draw), sections=(scores,),
+        )  # fmt: skip
 
-    def __repr__(self) -> str:
-        def shown(value: Any) -> str:
-            if value is None or value != value:
-                return "–"
-            return (
-                f"{value:.3f}" if isinstance(value, float) and not float(value).is_integer() else f"{value:g}"
-            )
-
-        table = self.table()
-        width = max(31, *table["what"].str.len())
-        lines = [f"{w:{width}} {shown(r):>8} {shown(t):>8}" for w, r, t in table.itertuples(index=False)]
-        lines.insert(0, f"{'':{width}} {'result':>8} {'truth':>8}")
-        if self.undiscovered:
-            lines.append(f"undiscovered true clusters: {', '.join(map(str, self.undiscovered))}")
-        return "\n".join([*lines, *(f"! {note}" for note in self.notes)])
+    def _draw(self, ax: Axes) -> None:
+        if self.values is not None:
+            draw_labellings(ax, self.labellings, self.values)
 
 
 def evaluate(
@@ -155,23 +168,30 @@ def evaluate(
     distance: str = "L5",
     map_distance: str = "L1",
     tolerance: Tolerance = 0.1,
+    end: End = "inclusive",
     drop_columns: Sequence[str] = (),
 ) -> Evaluation:
-    """Evaluate a clustering of a multivariate series by the correlation structure it found.
+    """How good is my clustering: indices, and, with the truth, how much of its correlation structure was found.
 
     Parameters
     ----------
     algorithm_or_labels : callable array -> labels, object with fit_predict or fit and predict, or labels
-        Labels are one integer per row, `Segments`, or a table or file of either form.
+        Labels: a row per segment (start, end, cluster), or a label per row. In Python also an algorithm.
     data : array of shape (rows, n), table, or path of a csv or parquet file
+        Series, a column per variate.
     truth : Segments, label table or file, or one label per row, optional
-        Without it only the indices are given.
-    distance, map_distance : names of distances
-        For the indices and for the mapping.
+        The true labels, in either form; without them only the indices are given.
+    distance : name
+        Distance of the indices.
+    map_distance : name
+        Distance of the mapping to true clusters.
     tolerance : float or "official"
-        A pattern is reached when no entry of the cluster's mean correlation differs from the true cluster's by
-        more than this. "official" compares with 1.1, as the published figures do.
-    drop_columns : columns of the data to leave out, by name
+        A pattern is reached when no entry of the cluster's mean correlation differs from the true cluster's by more
+        than this. "official" compares with 1.1, as the published figures do.
+    end : "inclusive", "exclusive" or "length"
+        Whether the end row of a label belongs to its segment, or its length is given.
+    drop_columns : names
+        Columns of the data to leave out, as dose,note.
 
     Raises
     ------
@@ -189,20 +209,21 @@ def evaluate(
     values, variates, _ = read_series(data, drop_columns=drop_columns)
     for name in (distance, map_distance):
         distance_called(name)  # a wrong name is refused before an algorithm runs
-    true = None if truth is None else as_segments(truth, rows=len(values), data=data)
+    allowed = OFFICIAL_TOLERANCE if tolerance == "official" else _tolerance(tolerance)
+    true = None if truth is None else as_segments(truth, rows=len(values), end=end, data=data)
     if true is not None:
         refuse_undefined(values, true, variates, FEWEST_ROWS)
-    result = _labels_of(algorithm_or_labels, values)
+    result = _labels_of(algorithm_or_labels, values, end, data)
     refuse_undefined(values, result, variates, FEWEST_ROWS)
     found = _Side(values, result, distance)
     common: dict[str, Any] = {
         "segments": len(result), "clusters": len(np.unique(result.cluster)), "swc": found.swc, "dbi": found.dbi,
-        "rows": found.share,
+        "rows": found.share, "values": values, "labellings": {"result": result},
     }  # fmt: skip
     if true is None:
         return Evaluation(**common, notes=tuple(found.notes))
     best = _Side(values, true, distance)
-    allowed = OFFICIAL_TOLERANCE if tolerance == "official" else float(tolerance)
+    common["labellings"] = {"truth": true, "result": result}
     mapped, ideal = (_mapped(side, best, map_distance, allowed) for side in (found, best))
     notes = [*found.notes, *(f"Truth: {note}" for note in best.notes), *best.doubts()]
     same: dict[str, float] = {}
@@ -327,7 +348,7 @@ def evaluate_protocol(
     rows = {}
     for place, subject in enumerate(subjects):
         data = subject.array(stage)
-        scored = asdict(evaluate(np.asarray(algorithm.predict(data)), data, subject.segments, **options))
+        scored = evaluate(np.asarray(algorithm.predict(data)), data, subject.segments, **options).numbers()
         numbers = {name: value for name, value in scored.items() if isinstance(value, int | float)}
         rows[subject.name] = {"fitted": place == fit_on, **numbers}
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -357,10 +378,12 @@ class _Side:
         self, data: Array, A: Array, defined: NDArray[np.bool_], distance: str
     ) -> tuple[float, float]:
         s = self.segments
-        chosen = Segments(s.start[defined], s.end[defined], s.cluster[defined])
+        defined_segments = Segments(s.start[defined], s.end[defined], s.cluster[defined])
         try:
-            _, centroids = cluster_correlations(data, chosen)
-            return swc(A, chosen.cluster, distance), dbi(A, chosen.cluster, centroids, distance)
+            _, centroids = cluster_correlations(data, defined_segments)
+            return swc(A, defined_segments.cluster, distance), dbi(
+                A, defined_segments.cluster, centroids, distance
+            )
         except InputError as error:
             self.notes.append(f"SWC and DBI are undefined: {error}")
             return float("nan"), float("nan")
@@ -403,10 +426,17 @@ def _scored_rows(data: Array, segments: Segments) -> NDArray[np.bool_]:
     return np.repeat(np.isfinite(_segment_correlations(data, segments)).all(axis=1), segments.lengths)
 
 
-def _labels_of(given: Any, data: Array) -> Segments:
+def _tolerance(tolerance: Any) -> float:
+    try:
+        return float(tolerance)
+    except (TypeError, ValueError):
+        raise InputError(f"tolerance {tolerance!r} was given; it is a number, or 'official'.") from None
+
+
+def _labels_of(given: Any, data: Array, end: End, source: Any) -> Segments:
     """Run an algorithm, or read labels; either way segments that cover the data."""
     if isinstance(given, Segments | str | Path | pd.DataFrame | pd.Series) or hasattr(given, "to_pandas"):
-        return as_segments(given, rows=len(data))
+        return as_segments(given, rows=len(data), end=end, data=source)
     if hasattr(given, "fit_predict"):
         labels = given.fit_predict(data)
     elif hasattr(given, "fit") and hasattr(given, "predict"):

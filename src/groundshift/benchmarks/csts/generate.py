@@ -169,7 +169,7 @@ class World:
         )
 
     def _reduce(self, what: Literal["clusters", "segments"], stay: int, seed: int) -> World:
-        made = []
+        subjects = []
         for i, subject in enumerate(self):
             # What may stay or go together: a cluster's segments, or each segment by itself.
             cluster = subject.segments.cluster
@@ -179,19 +179,19 @@ class World:
                 raise InputError(
                     f"{what}={stay} was given; {subject.name} has {len(units)} of them, and at least 2 must stay."
                 )
-            chosen = np.random.default_rng([seed, i, 0]).choice(units, stay, replace=False)
-            made.append(_take(subject, *keep_segments(subject.segments, np.isin(unit, chosen))))
-        return replace(self, subjects=tuple(made), reduced=f"{what}_dropped_{len(units) - stay}")
+            kept_units = np.random.default_rng([seed, i, 0]).choice(units, stay, replace=False)
+            subjects.append(_take(subject, *keep_segments(subject.segments, np.isin(unit, kept_units))))
+        return replace(self, subjects=tuple(subjects), reduced=f"{what}_dropped_{len(units) - stay}")
 
     def _thin(self, keep: float, seed: int) -> World:
-        made = [
+        subjects = [
             _take(subject, *thin(subject.segments, keep, np.random.default_rng([seed, i, 1])))
             for i, subject in enumerate(self)
         ]
-        return replace(self, subjects=tuple(made), keep=self.keep * keep)
+        return replace(self, subjects=tuple(subjects), keep=self.keep * keep)
 
     def _downsample(self, factor: int, aggregate: Aggregate) -> World:
-        made = []
+        subjects = []
         for subject in self:
             # A complete series has windows of its own in each segment, an incomplete one on the time grid.
             row_ids = None if self.keep == 1 else subject.row_ids
@@ -201,7 +201,7 @@ class World:
             places = np.column_stack([subject.row_ids, np.arange(len(subject.row_ids))])
             first, _ = downsample(places, subject.segments, factor, "decimate", row_ids)
             mean, _ = downsample(places, subject.segments, factor, "mean", row_ids)
-            made.append(
+            subjects.append(
                 replace(
                     subject,
                     stages={"downsampled": data.round(3)},
@@ -211,7 +211,7 @@ class World:
                     original_index=None if row_ids is None else mean[:, 1],
                 )
             )
-        return replace(self, subjects=tuple(made), stage="downsampled")
+        return replace(self, subjects=tuple(subjects), stage="downsampled")
 
 
 def generate(

@@ -10,20 +10,39 @@ structure; VRC and PBM are not (arXiv:2507.16497).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import silhouette_score
 
+from groundshift.benchmarks.csts.degrade import degradations
 from groundshift.benchmarks.csts.distances import distance as distance_called
-from groundshift.benchmarks.csts.labels import as_segments, as_the_truth, refuse_undefined, truncate
+from groundshift.benchmarks.csts.input import read_series
+from groundshift.benchmarks.csts.labels import End, as_segments, as_the_truth, refuse_undefined, truncate
 from groundshift.errors import InputError
+from groundshift.report import Report, Section
+from groundshift.result import Result
 from groundshift.worlds.segments import Segments
 
-__all__ = ["GOOD_DBI", "GOOD_SWC", "dbi", "jaccard", "pbm", "score_clusterings", "swc", "vrc"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "GOOD_DBI",
+    "GOOD_SWC",
+    "IndexScores",
+    "dbi",
+    "index_scores",
+    "jaccard",
+    "pbm",
+    "score_clusterings",
+    "swc",
+    "vrc",
+]
 
 GOOD_SWC, GOOD_DBI = 0.9, 0.15
 Array = NDArray[np.float64]
@@ -108,6 +127,82 @@ def jaccard(labels: ArrayLike, truth: ArrayLike) -> float:
     if not both.any():
         raise InputError("No row is labelled in both; there is nothing to compare.")
     return float((labels[both] == truth[both]).mean())
+
+
+@dataclass(frozen=True, repr=False)
+class IndexScores(Result):
+    """Indices of clusterings of known quality.
+
+    Attributes
+    ----------
+    scores : one row per clustering, the truth first; columns swc, dbi, vrc, pbm, jaccard
+    """
+
+    scores: pd.DataFrame
+
+    @property
+    def correlation(self) -> pd.Series[Any]:
+        """Pearson correlation of each index with Jaccard."""
+        return self.scores.corr()["jaccard"].drop("jaccard")
+
+    def _content(self) -> dict[str, Any]:
+        return {"correlation with jaccard": self.correlation.to_dict(), "scores": self.to_frame()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per clustering."""
+        return self.scores.reset_index(names="clustering")
+
+    def report(self) -> Report:
+        """How each index follows quality, for page, notebook and terminal."""
+        r = self.correlation
+        table = pd.DataFrame({"index": r.index.str.upper(), "Pearson correlation with Jaccard": r.to_numpy()})
+        return Report(
+            "csts", f"{len(self.scores)} clusterings",
+            f"SWC follows the quality of {len(self.scores)} clusterings with a correlation of {r['swc']:.2f}.",
+            figure=("SWC against the share of rows in the right cluster", self._draw),
+            sections=(
+                Section("correlation", "Which index follows quality?", tables={"Indices": table}),
+                Section("scores", "Clustering by clustering", tables={"Scores": self.to_frame()}, folded=True),
+            ),
+        )  # fmt: skip
+
+    def _draw(self, ax: Axes) -> None:
+        kinds = self.scores.index.str.replace(r"-\d+$", "", regex=True)
+        for kind in dict.fromkeys(kinds):
+            some = self.scores[kinds == kind]
+            ax.plot(some["jaccard"], some["swc"], "o", ms=4, label=kind)
+        ax.set_xlabel("Jaccard (share of rows in the right cluster)")
+        ax.set_ylabel("SWC")
+        ax.legend()
+
+
+def index_scores(
+    data: Any,
+    *,
+    truth: Any,
+    per_kind: int = 15,
+    seed: int = 0,
+    end: End = "inclusive",
+    drop_columns: Sequence[str] = (),
+) -> IndexScores:
+    """Do validity indices follow quality on my data? Scores degraded clusterings of known truth.
+
+    Parameters
+    ----------
+    data : array (rows, n), table, or path of a csv or parquet file
+        Series: a column per variate.
+    truth : the true labels: a row per segment (start, end, cluster), or a label per row
+    per_kind : number of degraded clusterings of each of the three kinds
+    seed : random seed
+    end : "inclusive", "exclusive" or "length"
+        Whether the end row of a label belongs to its segment, or its length is given.
+    drop_columns : columns of the data to leave out, as dose,note
+    """
+    values, variates, _ = read_series(data, drop_columns=drop_columns)
+    true = as_segments(truth, rows=len(values), end=end, data=data)
+    refuse_undefined(values, true, variates)
+    worse = degradations(true, per_kind=per_kind, seed=seed, nested=False)
+    return IndexScores(score_clusterings(values, true, worse))
 
 
 def score_clusterings(

@@ -157,7 +157,7 @@ def _time_notes(times: pd.Series[Any]) -> list[str]:
         steps, unit = np.diff(times.to_numpy(dtype=float)), "units"
     else:
         stamps = pd.DatetimeIndex(_as_time(times))
-        steps, unit = np.diff(stamps.as_unit("ns").asi8) / 1e9, "s"
+        steps, unit = np.diff(stamps.as_unit("us").asi8) / 1e6, "s"
     if not len(steps):
         return []
     if (steps < 0).any():

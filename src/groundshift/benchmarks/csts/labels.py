@@ -30,7 +30,6 @@ __all__ = [
     "as_the_truth",
     "cluster_correlations",
     "correlations",
-    "data_correlation",
     "label_table",
     "mae",
     "models",
@@ -85,18 +84,18 @@ def segment_correlations(
             f"The labels reach row {segments.rows} (exclusive), but the data have {len(data)} rows. Give the "
             "labels of this very series; if their end rows are exclusive, read them with end='exclusive'."
         )
-    found = np.array(
+    rows = np.array(
         [correlations(data[a:b], method) for a, b in zip(segments.start, segments.end, strict=True)]
     )
-    undefined = np.flatnonzero(np.isnan(found).any(axis=1))
+    undefined = np.flatnonzero(np.isnan(rows).any(axis=1))
     if len(undefined):
         if on_undefined == "raise":
             raise InputError(_why_undefined(data, segments, int(undefined[0])))
         warnings.warn(
             f"{len(undefined)} of {len(segments)} segments have no correlation and are NaN.", stacklevel=2
         )
-        found[undefined] = np.nan
-    return truncate(found, decimals)
+        rows[undefined] = np.nan
+    return truncate(rows, decimals)
 
 
 def cluster_correlations(
@@ -126,13 +125,6 @@ def cluster_correlations(
                 "Merge it with another cluster or leave it out."
             )
     return ids, truncate(np.array(centroids), decimals)
-
-
-def data_correlation(data: ArrayLike, segments: Segments, *, decimals: int | None = 3) -> NDArray[np.float64]:
-    """Spearman correlation of all rows that the segments cover, shape (n(n-1)/2,)."""
-    data = np.asarray(data, dtype=float)
-    covered = np.concatenate([data[a:b] for a, b in zip(segments.start, segments.end, strict=True)])
-    return truncate(correlations(covered), decimals)
 
 
 def correlations(
@@ -288,16 +280,19 @@ def read_labels(
             f"Labels need the columns 'start idx', 'end idx' and 'cluster_id' (or start, end, cluster); the "
             f"columns given are {', '.join(map(str, table.columns))}."
         )
-    start, last, cluster = (table[name].to_numpy() for name in columns)
-    if end != "length" and _are_times(table[columns[0]]):
-        start, last = _rows_of_times(table[list(columns[:2])], data, end)
+    cluster = table[columns[2]].to_numpy()
+    if end != "length":
+        if _are_times(table[columns[0]]):
+            start, last = _rows_of_times(table[list(columns[:2])], data, end)
+        else:
+            start, last = (_whole(table[name]) for name in columns[:2])
     if end == "length":
         if "length" not in table:
             raise InputError("end='length' was asked for; the labels have no column 'length'.")
-        return _of_length(Segments.from_lengths(table["length"], *_as_ids(cluster, names)), rows)
+        return _of_length(Segments.from_lengths(_whole(table["length"]), *_as_ids(cluster, names)), rows)
     stop = last + 1 if end == "inclusive" else last
     _check_cover(start, stop, end)
-    if "length" in table and (wrong := np.flatnonzero(table["length"].to_numpy() != stop - start)).size:
+    if "length" in table and (wrong := np.flatnonzero(_whole(table["length"]) != stop - start)).size:
         i = int(wrong[0])
         raise InputError(
             f"Segment {i} has length {table['length'].iloc[i]}, but rows {start[i]} to {last[i]} ({end}) are "
@@ -305,6 +300,18 @@ def read_labels(
             "rows are exclusive, read them with end='exclusive'."
         )
     return _of_length(Segments(start, stop, *_as_ids(cluster, names)), rows)
+
+
+def _whole(column: pd.Series[Any]) -> NDArray[np.int64]:
+    """Numbers of rows."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    bad = ~(np.abs(numbers) < 2.0**53) | (numbers != np.trunc(numbers))
+    if bad.any():
+        i = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{column.name} of segment {i} is {column.iloc[i]!r}; the number of a row is needed."
+        )
+    return numbers.astype(np.int64)
 
 
 def _are_times(column: pd.Series[Any]) -> bool:
@@ -352,8 +359,8 @@ def read_clusterings(source: Any) -> dict[str, Segments]:
         raise InputError(
             "A stack of clusterings has the column 'clustering_desc'; read one with read_labels()."
         )
-    found = {str(name): read_labels(rows) for name, rows in table.groupby("clustering_desc")}
-    return dict(sorted(found.items(), key=lambda item: _kind_and_number(item[0])))
+    clusterings = {str(name): read_labels(rows) for name, rows in table.groupby("clustering_desc")}
+    return dict(sorted(clusterings.items(), key=lambda item: _kind_and_number(item[0])))
 
 
 def as_segments(
@@ -402,13 +409,13 @@ def as_the_truth(labels: Any, truth: Segments, rows: int | None = None) -> Segme
     InputError
         One of the two has names and the other numbers.
     """
-    found = as_segments(labels, rows, names=truth.names)
-    if bool(found.names) != bool(truth.names):
+    segments = as_segments(labels, rows, names=truth.names)
+    if bool(segments.names) != bool(truth.names):
         raise InputError(
-            f"The truth's clusters are called {_few(truth)}, those of the clustering {_few(found)}; to be compared row "
-            "by row both need the same labels. `evaluate` maps any labels to the truth's."
+            f"The truth's clusters are called {_few(truth)}, those of the clustering {_few(segments)}; to be compared "
+            "row by row both need the same labels. `evaluate` maps any labels to the truth's."
         )
-    return found
+    return segments
 
 
 def _few(segments: Segments) -> str:
@@ -422,8 +429,8 @@ CLUSTER_NAMES = ("cluster_id", "cluster", "label", "labels")
 def _label_columns(table: pd.DataFrame) -> tuple[str, str, str] | None:
     """Names of the start, end and cluster columns, or None where the table has none of them."""
     choices = (("start idx", "start_idx", "start"), ("end idx", "end_idx", "end"), CLUSTER_NAMES)
-    found = [next((name for name in names if name in table), None) for names in choices]
-    return None if None in found else tuple(found)  # type: ignore[return-value]
+    columns = [next((name for name in names if name in table), None) for names in choices]
+    return None if None in columns else tuple(columns)  # type: ignore[return-value]
 
 
 def _check_cover(start: NDArray[np.int64], stop: NDArray[np.int64], end: End) -> None:
@@ -459,7 +466,7 @@ def _as_ids(cluster: NDArray[Any], names: Sequence[str] = ()) -> tuple[NDArray[n
     if cluster.dtype.kind in "iub":
         return cluster.astype(np.int64), ()
     if cluster.dtype.kind == "f":
-        if not np.array_equal(cluster, np.trunc(cluster)):
+        if not (np.abs(cluster) < 2.0**53).all() or not np.array_equal(cluster, np.trunc(cluster)):
             raise InputError("Cluster labels hold NaN or fractions; give one whole number or name for each.")
         return cluster.astype(np.int64), ()
     text = pd.Series(cluster, dtype=object)

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from groundshift.benchmarks.csts.labels import read_labels
 from groundshift.errors import InputError
+from groundshift.tables import find_column, some
 from groundshift.worlds.correlation_patterns import SECOND, START, Pattern, Subject, n_variates_of
 from groundshift.worlds.correlation_patterns import patterns as all_patterns
+from groundshift.worlds.segments import Segments
 
 __all__ = [
     "STAGE_FOLDERS",
@@ -99,39 +102,78 @@ def data_frame(subject: Subject, stage: str, complete: bool = True) -> pd.DataFr
 
 
 def subject_from(data: pd.DataFrame, labels: pd.DataFrame, stage: str, name: str) -> Subject:
-    """A subject from its two tables."""
+    """A subject from its two tables.
+
+    Raises
+    ------
+    InputError
+        Columns that are not there; labels, times or observations that are none.
+    """
+    where = f"the data of {name}"
     segments = read_labels(labels, rows=len(data))
     variates = [column for column in data.columns if column not in NOT_VARIATES]
-    times = pd.DatetimeIndex(pd.to_datetime(data["datetime"], utc=True))
+    times = pd.DatetimeIndex(
+        pd.to_datetime(data[find_column("datetime", data.columns, where)], utc=True, errors="coerce")
+    )
+    if times.hasnans or (stage == "downsampled" and len(times) < 2):
+        raise InputError(
+            f"The column datetime of {where} holds what is no time, or a single one; give one per row."
+        )
     interval = (times[1:] - times[:-1]).min() if stage == "downsampled" else SECOND
-    row_ids = data["old id"] if "old id" in data else (times - START) // interval
+    if interval <= pd.Timedelta(0):
+        raise InputError(f"The times of {where} do not rise from row to row; sort its rows.")
+    row_ids = data["old id"] if "old id" in data else pd.Series((times - START) // interval)
+    original = data["original_index"].rename("original index") if "original_index" in data else None
     return Subject(
         name=name,
-        stages={stage: data[variates].to_numpy(dtype=float)},
+        stages={stage: _numbers(data[variates], where)},
         segments=segments,
-        patterns=_patterns_of(labels),
+        patterns=_patterns_of(labels, segments),
         variates=tuple(variates),
-        row_ids=np.asarray(row_ids, dtype=np.int64),
+        row_ids=_numbers(row_ids.to_frame(), where)[:, 0].astype(np.int64),
         interval=interval,
-        original_index=data["original_index"].to_numpy() if "original_index" in data else None,
+        original_index=None if original is None else _numbers(original.to_frame(), where)[:, 0],
     )
 
 
-def _patterns_of(labels: pd.DataFrame) -> dict[int, Pattern]:
+def _numbers(frame: pd.DataFrame, where: str) -> NDArray[np.float64]:
+    try:
+        return frame.to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"Columns of {where} ({some(frame.columns)}) hold what is no number ({error})."
+        ) from error
+
+
+def _patterns_of(labels: pd.DataFrame, segments: Segments) -> dict[int, Pattern]:
     """What each cluster id means, from the column "correlation to model"."""
-    found = {}
-    models = zip(labels["cluster_id"].tolist(), labels["correlation to model"], strict=True)
-    for k, model in dict(models).items():
-        r = tuple(float(value) for value in read_list(model))
-        n = n_variates_of(len(r))
+    patterns = {}
+    models = labels[find_column(LISTS[0], labels.columns, "the labels")]
+    for k, model in dict(zip(segments.cluster.tolist(), models, strict=True)).items():
+        try:
+            r = tuple(float(value) for value in read_list(model))
+            n = n_variates_of(len(r))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(
+                f"The model of cluster {k} ({str(model)[:80]!r}) is no list of correlations ({error})."
+            ) from error
         known = all_patterns(n).get(k) if n <= 5 else None
-        found[int(k)] = known if known and r in (known.canonical, known.relaxed) else Pattern(int(k), r, r)
-    return found
+        patterns[int(k)] = known if known and r in (known.canonical, known.relaxed) else Pattern(int(k), r, r)
+    return patterns
 
 
 def read_list(value: Any) -> list[Any]:
-    """A list that a file stores as text or as a list."""
-    return list(ast.literal_eval(value) if isinstance(value, str) else value)
+    """A list that a file stores as text or as a list.
+
+    Raises
+    ------
+    InputError
+        Text that is no list, or no list at all.
+    """
+    try:
+        return list(ast.literal_eval(value) if isinstance(value, str) else value)
+    except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise InputError(f"{str(value)[:80]!r} is no list.") from error
 
 
 def write(path: Path, frame: pd.DataFrame) -> None:
@@ -161,7 +203,7 @@ def write_card(out: Path) -> None:
         return
     stages = {name: stage for stage, name in STAGE_FOLDERS.items()}
     levels = {round(100 * (1 - keep)): level for level, keep in COMPLETENESS.items()}
-    found: dict[str, dict[str, str]] = {}
+    configs: dict[str, dict[str, str]] = {}
     for path in sorted(out.rglob("*-labels.parquet")):
         place = path.parent.relative_to(out)
         parts = re.fullmatch(r"(.+?)(?:/irregular_p(\d+))?/([^/]+)", place.as_posix())
@@ -171,9 +213,9 @@ def write_card(out: Path) -> None:
         split = re.sub(r"\W+", "_", parts[1])
         for kind in ("data", "labels"):
             config = f"{stage}_{levels.get(lost, f'p{lost}')}_{kind}"
-            found.setdefault(config, {})[split] = f"{place.as_posix()}/*-{kind}.parquet"
+            configs.setdefault(config, {})[split] = f"{place.as_posix()}/*-{kind}.parquet"
     lines = ["---", "configs:"]
-    for config, splits in found.items():
+    for config, splits in configs.items():
         lines += [f"- config_name: {config}", "  data_files:"]
         for split, pattern in splits.items():
             lines += [f"  - split: {split}", f'    path: "{pattern}"']

@@ -11,6 +11,7 @@ from groundshift.benchmarks.csts import layout
 from groundshift.benchmarks.csts.generate import World
 from groundshift.benchmarks.csts.labels import read_clusterings
 from groundshift.errors import InputError
+from groundshift.tables import find_column, open_table
 from groundshift.worlds.correlation_patterns import Subject
 from groundshift.worlds.segments import Segments
 
@@ -95,17 +96,13 @@ def _from_folder(root: Path, variant: str, split: str, subjects: Sequence[str] |
     names = subjects or sorted(
         path.name.removesuffix("-data.parquet") for path in place.glob("*-data.parquet")
     )
-    for name in names:
-        if not (place / f"{name}-data.parquet").is_file():
-            raise InputError(f"{place} holds no {name}-data.parquet.")
+    files = {name: [place / f"{name}-{kind}.parquet" for kind in ("data", "labels")] for name in names}
+    for file in (file for pair in files.values() for file in pair):
+        if not file.is_file():
+            raise InputError(f"{place} holds no {file.name}.")
     return [
-        layout.subject_from(
-            pd.read_parquet(place / f"{name}-data.parquet"),
-            pd.read_parquet(place / f"{name}-labels.parquet"),
-            stage,
-            name,
-        )
-        for name in names
+        layout.subject_from(open_table(data), open_table(labels), stage, name)
+        for name, (data, labels) in files.items()
     ]
 
 
@@ -133,12 +130,15 @@ def _from_flat(
         files = sorted(where.glob(f"{split}/**/*.parquet")) or sorted(where.glob(f"{split}*.parquet"))
         if not files:
             raise InputError(f"{where} holds no files of the split {split!r}.")
-        tables.append(pd.concat([pd.read_parquet(path) for path in files], ignore_index=True))
-    observed, labelled = (table.set_index("subject_id") for table in tables)
+        tables.append(pd.concat([open_table(path) for path in files], ignore_index=True))
+        find_column("subject_id", tables[-1].columns, f"the files of {where}")
+    observed, labelled = (table.set_index(table["subject_id"].map(str)) for table in tables)
     present = labelled.index.unique().tolist()
     missing = sorted(set(subjects or []) - set(present))
     if missing:
         raise InputError(f"No subject {missing[0]} there; the subjects are {', '.join(present)}.")
+    if without := sorted(set(subjects or present) - set(observed.index)):
+        raise InputError(f"{data} holds no rows of the subject {without[0]}, whose labels are in {labels}.")
     return [
         layout.subject_from(observed.loc[[name]], labelled.loc[[name]], stage, name)
         for name in subjects or present

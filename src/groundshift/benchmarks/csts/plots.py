@@ -1,4 +1,4 @@
-"""Pictures of segmented series, patterns, degraded clusterings and indices. Each returns a Matplotlib figure."""
+"""Pictures of segmented series and of patterns. Each returns a Matplotlib figure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from groundshift.benchmarks.csts.input import read_series
-from groundshift.benchmarks.csts.labels import as_segments, as_the_truth
+from groundshift.benchmarks.csts.labels import as_segments
+from groundshift.pages import SOFT
 from groundshift.worlds.correlation_patterns import Pattern, patterns, to_matrix
 from groundshift.worlds.segments import Segments
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_degradations", "plot_index", "plot_patterns", "plot_series"]
+__all__ = ["draw_labellings", "plot_patterns", "plot_series"]
 
 STYLE: Any = {
     "font.size": 9,
@@ -29,8 +30,7 @@ STYLE: Any = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
 }
-INK, WRONG = "#33415c", "#d1495b"
-KIND_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
+INK = "#33415c"
 MOST_POINTS = 3000
 
 
@@ -141,99 +141,33 @@ def plot_patterns(
         return figure
 
 
-def plot_index(
-    jaccard: ArrayLike, index: ArrayLike, *, name: str = "SWC", kinds: ArrayLike | None = None
-) -> Figure:
-    """A validity index against the share of rows in the right cluster, one point per clustering.
+def draw_labellings(ax: Axes, labellings: Mapping[str, Segments], values: NDArray[np.float64]) -> None:
+    """Strips of clusters above the variates of a series, standardised, on the axes of a report.
 
     Parameters
     ----------
-    jaccard, index : float arrays of shape (clusterings,)
-        A Jaccard of 1 is the truth and drawn as a ring.
-    kinds : array of str, optional
-        Kind of each clustering; colours the points.
-
-    Examples
-    --------
-    >>> plot_index([1.0, 0.5, 0.1], [0.9, 0.4, 0.0]).axes[0].get_ylabel()
-    'SWC'
+    labellings : name -> segments; one strip each, in one set of colours
+    values : shape (rows, n)
     """
-    jaccard, index = np.asarray(jaccard, dtype=float), np.asarray(index, dtype=float)
-    groups = np.full(len(jaccard), "") if kinds is None else np.asarray(kinds, dtype=str)
-    with _figure() as plt:
-        figure, ax = plt.subplots(figsize=(5, 4), layout="constrained")
-        degraded = jaccard < 1
-        for number, kind in enumerate(dict.fromkeys(groups[degraded].tolist())):
-            mine = degraded & (groups == kind)
-            colour, marker = KIND_COLOURS[number % len(KIND_COLOURS)], "osD^v"[number % 5]
-            ax.scatter(jaccard[mine], index[mine], 22, colour, marker=marker, label=kind, alpha=0.85, lw=0)
-        if (~degraded).any():
-            ax.scatter(
-                jaccard[~degraded], index[~degraded], 70, "none", edgecolors=INK, lw=1.5, label="truth"
-            )
-        ax.set(xlabel="Jaccard (share of rows in the right cluster)", ylabel=name, xlim=(-0.03, 1.03))
-        if len(jaccard) > 2:
-            ax.set_title(f"Pearson r = {np.corrcoef(jaccard, index)[0, 1]:.3f}, {len(jaccard)} clusterings")
-        if len(ax.get_legend_handles_labels()[1]) > 1:
-            ax.legend(loc="best")
-        return figure
-
-
-def plot_degradations(truth: Any, clusterings: Mapping[str, Any], *, bins: int = 600) -> Figure:
-    """A grid of degraded clusterings: one line each, red where rows have a wrong cluster, with the Jaccard beside.
-
-    Parameters
-    ----------
-    truth : Segments, label table or file, or one label per row
-    clusterings : mapping of description to the same
-        Descriptions that end in a number are grouped by what comes before it.
-    bins : int
-        Columns of the picture.
-
-    Examples
-    --------
-    >>> truth = Segments.from_lengths([10, 10], [1, 2])
-    >>> worse = Segments.from_lengths([14, 6], [1, 2])
-    >>> len(plot_degradations(truth, {"shifted-0": worse}).axes)
-    2
-    """
-    truth = as_segments(truth)
-    true_rows = truth.row_labels()
-    groups: dict[str, list[NDArray[np.bool_]]] = {}
-    for name, labels in clusterings.items():
-        kind, _, number = name.rpartition("-")
-        rows = as_the_truth(labels, truth).row_labels(len(true_rows))
-        groups.setdefault(kind if number.isdigit() else name, []).append(rows != true_rows)
-    edges = np.linspace(0, len(true_rows), min(bins, len(true_rows)) + 1).astype(int)
-    with _figure() as plt:
-        lines = [len(wrong) for wrong in groups.values()]
-        figure, axes = plt.subplots(
-            len(groups),
-            2,
-            figsize=(10, 1.1 + 0.13 * sum(lines) + 0.45 * len(groups)),
-            squeeze=False,
-            sharex="col",
-            layout="constrained",
-            gridspec_kw={"width_ratios": [5, 1], "height_ratios": lines},
+    ids = sorted({k for s in labellings.values() for k in s.labels}, key=lambda k: (isinstance(k, str), k))
+    colours = dict(zip(ids, _colours(len(ids)), strict=True))
+    x, step = _thinned(len(values))
+    spread = np.maximum(np.nanstd(values, axis=0), 1e-12)
+    shown = ((values - np.nanmean(values, axis=0)) / spread / 6)[::step].clip(-0.45, 0.45)
+    for place, column in enumerate(shown.T):
+        ax.plot(x, column - place, lw=0.5, color=SOFT)
+    for place, segments in enumerate(labellings.values(), 1):
+        ends = np.minimum(segments.end, len(values))
+        ax.barh(
+            place,
+            ends - segments.start,
+            left=segments.start,
+            height=0.5,
+            color=[colours[k] for k in segments.labels],
         )
-        for (grid, bars), (kind, wrong) in zip(axes, groups.items(), strict=True):
-            share = np.array([np.add.reduceat(row, edges[:-1]) for row in wrong]) / np.diff(edges)
-            grid.imshow(
-                share,
-                aspect="auto",
-                cmap=_white_to(WRONG),
-                vmin=0,
-                vmax=1,
-                interpolation="nearest",
-                extent=(0, len(true_rows), len(wrong) - 0.5, -0.5),
-            )
-            grid.set_title(kind)
-            grid.set_yticks([0, len(wrong) - 1] if len(wrong) > 1 else [0])
-            bars.barh(range(len(wrong)), [1 - row.mean() for row in wrong], color=INK, height=0.7)
-            bars.set(ylim=(len(wrong) - 0.5, -0.5), xlim=(0, 1), yticks=[])
-        axes[-1, 0].set_xlabel("row (red: in a wrong cluster)")
-        axes[-1, 1].set_xlabel("Jaccard")
-        return figure
+    ax.set_yticks(range(1, len(labellings) + 1), list(labellings))
+    ax.set_xlim(0, len(values))
+    ax.set_xlabel("row; the variates are below")
 
 
 @contextmanager
@@ -288,9 +222,3 @@ def _thinned(rows: int) -> tuple[NDArray[np.int64], int]:
 def _colours(count: int) -> list[tuple[float, float, float]]:
     """Distinct colours, neighbours far apart: hues by the golden ratio, two lightnesses in turn."""
     return [colorsys.hls_to_rgb((0.58 + 0.618034 * k) % 1, (0.42, 0.55)[k % 2], 0.5) for k in range(count)]
-
-
-def _white_to(colour: str) -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("white to colour", ["#f2f4f7", colour])

@@ -5,7 +5,17 @@
 'N O P Q [F2] <answer> O P Q N'
 """
 
-from groundshift.benchmarks.dataalchemy.evaluate import Cell, Result, cells, evaluate, score_recorded
+from groundshift.benchmarks.dataalchemy.evaluate import (
+    Cell,
+    Evaluation,
+    Healed,
+    ask_models,
+    cells,
+    evaluate,
+    heal_model,
+    score_file,
+    score_recorded,
+)
 from groundshift.benchmarks.dataalchemy.models import (
     SIZES,
     Model,
@@ -15,7 +25,7 @@ from groundshift.benchmarks.dataalchemy.models import (
     open_model,
     train,
 )
-from groundshift.benchmarks.dataalchemy.noise import noise
+from groundshift.benchmarks.dataalchemy.noise import Records, generate_records, noise
 from groundshift.benchmarks.dataalchemy.records import (
     World,
     apart,
@@ -46,14 +56,17 @@ from groundshift.worlds.letters import Rule, commutes, reverse, rotate, shift
 __all__ = [
     "SIZES",
     "Cell",
+    "Evaluation",
+    "Healed",
     "Model",
-    "Result",
+    "Records",
     "Rule",
     "Scenario",
     "Split",
     "World",
     "answers",
     "apart",
+    "ask_models",
     "bleu",
     "cells",
     "commutes",
@@ -64,7 +77,9 @@ __all__ = [
     "evaluate",
     "faithfulness",
     "follow",
+    "generate_records",
     "heal",
+    "heal_model",
     "mean_unknown",
     "noise",
     "novel",
@@ -76,6 +91,7 @@ __all__ = [
     "rule_list",
     "scenario",
     "score",
+    "score_file",
     "score_recorded",
     "shift",
     "split_chain",

@@ -2,27 +2,63 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from groundshift.benchmarks.dataalchemy.models import Model, answers, mean_unknown
+from groundshift.benchmarks.dataalchemy.models import Model, answers, heal, mean_unknown, open_model
 from groundshift.benchmarks.dataalchemy.noise import noise
-from groundshift.benchmarks.dataalchemy.records import Record, Rules, World, by_place, rule_list
+from groundshift.benchmarks.dataalchemy.plots import draw_cells
+from groundshift.benchmarks.dataalchemy.records import (
+    Record,
+    Rules,
+    World,
+    by_place,
+    read_records,
+    rule_list,
+)
 from groundshift.benchmarks.dataalchemy.scoring import faithfulness, follow, score
 from groundshift.benchmarks.dataalchemy.splits import discrepancy, distance
 from groundshift.errors import InputError
-from groundshift.tables import refuse_filled
+from groundshift.report import Report, Section
+from groundshift.result import Result
+from groundshift.tables import write_table
 
-__all__ = ["AXES", "Cell", "Result", "cells", "evaluate", "score_recorded"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-AXES = ("task", "length", "format", "temperature", "size", "coverage", "element")
+__all__ = ["AXES", "Cell", "Evaluation", "ask_models", "cells", "evaluate", "score_file", "score_recorded"]
+
+Axis = Literal["task", "length", "format", "temperature", "size", "coverage", "element"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+SCORED = {"cell": "cell", "distance": "distance", "n": "n", "em_full": "chain", "em_full_low": "low",
+          "em_full_high": "high", "em_reasoning": "reasoning", "em_answer": "answer", "ed_full": "edit",
+          "bleu_full": "BLEU", "valid": "valid", "follows_other": "other", "verdict": "verdict"}  # fmt: skip
+GAPS = {"cell": "cell", "distance": "distance", "pairs": "pairs", "places": "rules", "atoms": "letters",
+        "grams": "3-grams", "length_gap": "length", "steps_gap": "steps", "tv": "TV"}  # fmt: skip
+SCORES = (
+    "Chain, reasoning and answer are shares that are exactly right. Edit is the edit distance, 0 is right; BLEU is 1 "
+    "where right. Valid is the share of steps that follow from the one written before; other is the share of chains "
+    "that follow a trained list that was not asked."
+)
+FAR = (
+    "Shares that were seen in training: pairs of rules, rules and letters in their places, 3-grams of the right text. "
+    "Length and steps are distances from the nearest trained; TV is the total variation distance of what is trained "
+    "and what is asked."
+)
+DISTANCES = {
+    "ID": ("as trained (ID)", "as trained"),
+    "CMP": ("of new compositions (CMP)", "its parts were trained, not together"),
+    "POOD": ("of partly new ones (POOD)", "some of its parts were trained"),
+    "OOD": ("of new ones (OOD)", "none of its parts was trained"),
+}
 TEMPERATURES = (1e-5, 0.5, 1.0, 2.0, 5.0, 10.0)
 NOISE = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
 LEARNED = 0.9
@@ -130,8 +166,8 @@ def cells(
         for (where, (name, letters)), rules in product(pools.items(), lists):
             yield cell(name, rules, distance=where, letters=letters)
     elif axis == "length":
-        asked = lengths or range(max(1, min(trained) - 2), max(trained) + 3)
-        for length, rules in product(asked, lists):
+        lengths_to_ask = lengths or range(max(1, min(trained) - 2), max(trained) + 3)
+        for length, rules in product(lengths_to_ask, lists):
             where = "ID" if length in trained else "length"
             yield cell(f"l={length}", rules, length, distance=where, level=float(length))
         for k, token in product(steps, sorted({token for rules in lists for token in rules})):
@@ -185,11 +221,11 @@ def _others(world: World, lists: list[tuple[str, ...]], test: Any) -> list[tuple
         known = {len(rules) for rules in lists}
         return [r for k in sorted(known) for r in product(world.known, repeat=k) if r not in lists]
     if not isinstance(test, Mapping):
-        asked = [rule_list(rules) for rules in test]
-        for rules in asked:
+        test_rules = [rule_list(rules) for rules in test]
+        for rules in test_rules:
             world.find(rules)
-        return [rules for rules in asked if rules not in lists]
-    asked = []
+        return [rules for rules in test_rules if rules not in lists]
+    test_rules = []
     for name, some in test.items():
         for rules in map(rule_list, some):
             world.find(rules)
@@ -198,16 +234,16 @@ def _others(world: World, lists: list[tuple[str, ...]], test: Any) -> list[tuple
                     f"{_name(rules)} was given as {name}, and it is trained. Take it out of one of the two."
                 )
             if rules not in lists:
-                asked.append(rules)
-    return asked
+                test_rules.append(rules)
+    return test_rules
 
 
 def _name(rules: Sequence[str]) -> str:
     return "".join(rule.strip("[]") for rule in rules)
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Result):
     """What was asked, written and scored.
 
     Attributes
@@ -246,53 +282,53 @@ class Result:
                 "one to learn the task."
             )
         failed = coolest[coolest < LEARNED]
-        said = [
+        notes = [
             f"ID accuracy {id_:.2f}: {'the model' if len(coolest) == 1 else model} never learned the task; its other "
             "cells are meaningless."
             for model, id_ in failed.items()
         ]
-        return " ".join(said)
+        return " ".join(notes)
 
     def cells(self) -> pd.DataFrame:
         """A row for each cell and distance: means of the scores, their standard deviations (``_sd``), discrepancies."""
         keys = ["model", "cell", "distance"]
         numbers = [c for c in self.items.columns if c.startswith(("em_", "ed_", "bleu_"))]
         groups = self.items.groupby(keys, sort=False)
-        found = groups[numbers].mean()
-        found = found.join(groups[numbers].std(ddof=0).add_suffix("_sd"))
-        found.insert(0, "n", groups.size())
+        table = groups[numbers].mean()
+        table = table.join(groups[numbers].std(ddof=0).add_suffix("_sd"))
+        table.insert(0, "n", groups.size())
         for name in ("valid", "follows_asked", "follows_other", "copies", "tokens"):
-            found[name] = groups[name].mean()
+            table[name] = groups[name].mean()
         for reasoning, answer in product((True, False), repeat=2):
             both = (self.items["em_reasoning"] == reasoning) & (self.items["em_answer"] == answer)
             name = f"reasoning_{'right' if reasoning else 'wrong'}_answer_{'right' if answer else 'wrong'}"
-            found[name] = both.groupby([self.items[k] for k in keys], sort=False).mean()
-        found["level"] = groups["level"].first()
-        found["temperature"] = groups["temperature"].first()
+            table[name] = both.groupby([self.items[k] for k in keys], sort=False).mean()
+        table["level"] = groups["level"].first()
+        table["temperature"] = groups["temperature"].first()
         # Few records say a mean of 0 or 1 less surely: Wilson's interval.
         from statsmodels.stats.proportion import proportion_confint
 
-        low, high = proportion_confint(groups["em_full"].sum(), found["n"], method="wilson")
-        found["em_full_low"], found["em_full_high"] = low, high
+        low, high = proportion_confint(groups["em_full"].sum(), table["n"], method="wilson")
+        table["em_full_low"], table["em_full_high"] = low, high
         if len(self.far):
-            found = found.join(self.far.groupby(keys, sort=False).mean(numeric_only=True))
-        found = found.reset_index()
+            table = table.join(self.far.groupby(keys, sort=False).mean(numeric_only=True))
+        table = table.reset_index()
         # Where a model fails in distribution, at this temperature, its failures elsewhere say nothing.
-        reached = found[["model", "temperature"]].merge(
+        reached = table[["model", "temperature"]].merge(
             self._reached().rename("id").reset_index(), how="left", on=["model", "temperature"]
         )
-        found["verdict"] = np.where(
-            (reached["id"] < LEARNED) & (found["distance"] != "ID"), "inconclusive", ""
+        table["verdict"] = np.where(
+            (reached["id"] < LEARNED) & (table["distance"] != "ID"), "inconclusive", ""
         )
-        return found
+        return table
 
     def table(self) -> pd.DataFrame:
         """The cells in the few columns that one reads first."""
-        found = self.cells()
-        wanted = ["cell", "distance", "n", "em_full", "em_full_low", "em_full_high", "em_reasoning", "em_answer",
+        table = self.cells()
+        columns = ["cell", "distance", "n", "em_full", "em_full_low", "em_full_high", "em_reasoning", "em_answer",
                   "ed_full", "bleu_full", "valid", "follows_other", "copies", "grams", "pairs", "places", "atoms",
                   "tv", "verdict"]  # fmt: skip
-        return found[[name for name in wanted if name in found]].round(3)
+        return table[[name for name in columns if name in table]].round(3)
 
     def faithfulness(self, cell: str | None = None) -> pd.DataFrame:
         """Reasoning right or wrong against answer right or wrong, of one cell or of all."""
@@ -305,27 +341,68 @@ class Result:
         columns = ["cell", "distance", "input", "label", "predict", "follows"]
         return wrong.groupby(["cell", "distance"], sort=False).head(n)[columns].reset_index(drop=True)
 
-    def plot(self) -> Any:
-        """Exact match of whole, reasoning and answer: over the level on a graded axis, as bars on others."""
-        from groundshift.benchmarks.dataalchemy.plots import plot_cells
+    def report(self) -> Report:
+        """How often whole chains are right by distance, every cell, and a failure."""
+        cells = self.cells()
+        by = self.items.groupby("distance", sort=False)["em_full"].mean()
+        parts = [f"{share:.0%} {DISTANCES[name][0]}" for name, share in by.items() if name in DISTANCES]
+        overall = f"{self.items['em_full'].mean():.0%} of {len(self.items):,} records"
+        near = [f"{name}: {DISTANCES[name][1]}." for name in DISTANCES if name in set(cells["distance"])]
+        sections = [
+            Section(
+                "cells", "How much is exactly right?", tables={"": _columns(cells, SCORED)}, notes=(SCORES,)
+            )
+        ]
+        if "tv" in cells:
+            sections.append(
+                Section("distances", "How far is that from training?", tables={"": _columns(cells, GAPS)},
+                        notes=(FAR, " ".join(near)))
+            )  # fmt: skip
+        wrong = self.failures(1)
+        if len(wrong):
+            far = wrong[wrong["distance"] != "ID"]
+            one = (far if len(far) else wrong).iloc[0]
+            wrote = f"{one['predict'] or 'nothing'}" + (
+                f" (follows {one['follows']})" if one["follows"] else ""
+            )
+            facts = {"asked": one["input"], "wrote": wrote, "right is": one["label"]}
+            sections.append(Section("failure", f"For instance, {one['cell']}", facts=facts))
+        faithful = self.faithfulness().rename_axis("reasoning").reset_index()
+        sections.append(
+            Section("faithfulness", "Is the answer right where the reasoning is?", tables={"": faithful}, folded=True)
+        )  # fmt: skip
+        return Report(
+            "dataalchemy", self.model, f"Whole chains are exactly right in {', '.join(parts) or overall}.",
+            warnings=(self.note,) if self.note else (),
+            figure=("Exact match of whole chain, reasoning and answer", partial(draw_cells, cells, self._axis)),
+            sections=sections,
+        )  # fmt: skip
 
-        return plot_cells(self.cells(), str(self.items["axis"].iloc[0]))
+    @property
+    def _axis(self) -> str:
+        return str(self.items["axis"].iloc[0])
 
-    def save(self, out: str | Path) -> Path:
-        """Write ``items.jsonl``, ``cells.csv`` and ``summary.json`` to an empty folder."""
-        folder = Path(out)
-        refuse_filled(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    def to_frame(self) -> pd.DataFrame:
+        """A row per cell and distance, see `cells`."""
+        return self.cells()
+
+    def _content(self) -> dict[str, Any]:
+        return {"model": self.model, "note": self.note, "learned": self.learned, "cells": self.cells()}
+
+    def _write_more(self, folder: Path) -> None:
         self.items.to_json(folder / "items.jsonl", orient="records", lines=True, force_ascii=False)
-        self.cells().to_csv(folder / "cells.csv", index=False)
-        summary = {"model": self.model, "note": self.note, "learned": self.learned}
-        (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-        return folder
+        write_table(self.cells(), folder / "cells.csv")
+
+
+def _columns(cells: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
+    """Those columns that say anything, under their titles."""
+    names = [name for name in titles if name in cells and not cells[name].isin(["", np.nan]).all()]
+    return cells[names].rename(columns=titles)
 
 
 def evaluate(
     model: Model | Mapping[Any, Model] | Callable[[list[str]], list[str]],
-    axis: Literal["task", "length", "format", "temperature", "size", "coverage", "element"] = "task",
+    axis: Axis = "task",
     *,
     world: World | None = None,
     train: Sequence[Rules] | None = None,
@@ -334,7 +411,7 @@ def evaluate(
     seed: int = 0,
     progress: bool = True,
     **asked: Any,
-) -> Result:
+) -> Evaluation:
     """Ask a model along an axis.
 
     Parameters
@@ -355,10 +432,10 @@ def evaluate(
     --------
     >>> world = World(["[F1]", "[F2]"])
     >>> def oracle(prompts):
-    ...     made = (world.asked(p) for p in prompts)
-    ...     return [world.records(e[None], [r.token for r in rules])[0]["output"] for e, rules in made]
-    >>> found = evaluate(oracle, world=world, train=["F1F1", "F1F2", "F2F1"], n=5)
-    >>> found.table()[["cell", "distance", "em_full", "tv"]].values.tolist()[-1]
+    ...     asked = (world.asked(p) for p in prompts)
+    ...     return [world.records(e[None], [r.token for r in rules])[0]["output"] for e, rules in asked]
+    >>> result = evaluate(oracle, world=world, train=["F1F1", "F1F2", "F2F1"], n=5)
+    >>> result.table()[["cell", "distance", "em_full", "tv"]].values.tolist()[-1]
     ['F2F2', 'CMP', 1.0, 1.0]
     """
     several = isinstance(model, Mapping)
@@ -400,7 +477,7 @@ def evaluate(
             items.append(rows)
             far.append({**key, **gap})
     whole = pd.concat(items, ignore_index=True)
-    return Result(whole, pd.DataFrame(far), source)
+    return Evaluation(whole, pd.DataFrame(far), source)
 
 
 def _ask(
@@ -440,18 +517,18 @@ def _scored(
     table = score(written, labels)
     rest = []
     for text, row in zip(written, records, strict=True):
-        asked = row.get("asked") or row["input"]
+        question = row.get("asked") or row["input"]
         words, gold = text.split(), row["output"].split()
         facts: dict[str, Any] = {
             "tokens": np.mean([w == g for w, g in zip(words + [""] * len(gold), gold, strict=False)])
         }
         try:
-            steps = follow(asked, text, world, [t for t in lists if len(t) > 1], cot=cot)
+            steps = follow(question, text, world, [t for t in lists if len(t) > 1], cot=cot)
         except InputError:  # noise has left nothing that names element and rules
             facts |= dict.fromkeys(("valid", "follows_asked", "follows_other", "copies"), np.nan)
             facts["follows"] = ""
         else:
-            mine = "".join(rule.token for rule in world.asked(asked)[1])
+            mine = "".join(rule.token for rule in world.asked(question)[1])
             facts |= {
                 "valid": float(np.mean(steps.valid)),
                 "follows": " ".join(steps.follows),
@@ -465,7 +542,7 @@ def _scored(
 
 def score_recorded(
     rows: Sequence[Mapping[str, str]], *, world: World | None = None, train: Sequence[Rules] = ()
-) -> Result:
+) -> Evaluation:
     """Score recorded predictions: rows with ``prompt``, ``predict`` and ``label``.
 
     Cells are the lists of rules that the prompts ask for; distances need ``train``.
@@ -492,4 +569,169 @@ def score_recorded(
     scored = _scored([r["predict"] for r in rows], records, world, lists, True)
     source = "recorded predictions"
     head = pd.DataFrame(facts).assign(model=source, axis="recorded", level=np.nan, temperature=0.0)
-    return Result(pd.concat([head, scored], axis=1), pd.DataFrame(), source)
+    return Evaluation(pd.concat([head, scored], axis=1), pd.DataFrame(), source)
+
+
+# Calls on files -------------------------------------------------------------------------------------------
+
+
+def ask_models(
+    models: Sequence[str],
+    *,
+    axis: Axis = "task",
+    train: Sequence[str] = (),
+    letters: Sequence[str] = (),
+    test: Sequence[str] = (),
+    n: int = 100,
+    unknown: Literal["untrained", "mean"] = "untrained",
+    seed: int = 0,
+    allow_missing: bool = False,
+    progress: bool = True,
+) -> Evaluation:
+    """Ask a model along an axis of shift, and score whole chains, reasoning and answers.
+
+    Parameters
+    ----------
+    models : model directory or id; several, as NAME=DIR, for the axes size and coverage
+    axis : "task", "length", "format", "temperature", "size", "coverage" or "element"
+        What is changed between training and question.
+    train : lists that the model was trained on, where its directory does not say
+    letters : letters that elements were trained with, as ABCDEFGH; or those of each place, as ABC,BCD
+    test : lists to ask beside the trained ones; all others by default
+    n : records of each list of rules in a cell
+    unknown : "untrained" or "mean"
+        The embedding of <unk> on the format axis.
+    seed : random seed
+    allow_missing : load a model whose files lack tensors
+
+    Raises
+    ------
+    InputError
+        Models that cannot be read, several on an axis of one; see also `evaluate`.
+    """
+    several = axis in ("size", "coverage")
+    if not several and len(models) > 1:
+        raise InputError(f"The axis {axis} asks one model; {len(models)} were given.")
+    opened = [_opened(text, train, allow_missing) for text in models]
+    options: dict[str, Any] = {"test": test} if test else {}
+    return evaluate(
+        dict(opened) if several else opened[0][1], axis, letters=letters or None, n=n, unknown=unknown, seed=seed,
+        progress=progress, **options,
+    )  # fmt: skip
+
+
+def _opened(text: str, train: Sequence[str], allow_missing: bool) -> tuple[str | float, Model]:
+    name, equals, source = text.partition("=")
+    key: str | float = name
+    with contextlib.suppress(ValueError):
+        key = float(name)
+    return key, open_model(source if equals else text, train=train, allow_missing=allow_missing)
+
+
+def score_file(recorded: str | Path, *, train: Sequence[str] = (), rot_n: int = 13) -> Evaluation:
+    """Score recorded predictions, those of the published pipeline among them.
+
+    Parameters
+    ----------
+    recorded : JSONL with prompt, predict and label in each line
+    train : lists that the model was trained on
+    rot_n : places that F1 moves a letter on
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read, or lines without these texts.
+    """
+    rows = read_records(recorded, ("prompt", "predict", "label"))
+    return score_recorded(rows, world=World(rot_n=rot_n), train=train)
+
+
+@dataclass(frozen=True, repr=False)
+class Healed(Result):
+    """How few records of a new list of rules heal a model, and what it forgets.
+
+    Attributes
+    ----------
+    table : a row per number of ``records``: exact match of whole chains of the list to heal (``healed``) and of the
+        trained lists (``trained``)
+    rules : the list to heal
+    models : number of records → healed model
+    """
+
+    table: pd.DataFrame
+    rules: str
+    models: Mapping[int, Model]
+
+    def report(self) -> Report:
+        """What was healed, and what was forgotten."""
+        first, last = self.table.iloc[0], self.table.iloc[-1]
+        return Report(
+            "dataalchemy", self.rules,
+            f"{int(last['records'])} records bring {self.rules} from {first['healed']:.0%} to {last['healed']:.0%} "
+            f"exactly right; the trained lists go from {first['trained']:.0%} to {last['trained']:.0%}.",
+            figure=("Exact match of whole chains by number of records", self._draw),
+            sections=(Section("records", "How many records does it take?", tables={"": self.table}),),
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per number of records."""
+        return self.table
+
+    def _content(self) -> dict[str, Any]:
+        return {"rules": self.rules, "rows": self.table}
+
+    def _write_more(self, folder: Path) -> None:
+        """The healed models, a folder for each number of records."""
+        for records, model in self.models.items():
+            model.save(folder / str(records))
+
+    def _draw(self, ax: Axes) -> None:
+        for column, shade in (("healed", "#2f7fa8"), ("trained", "#9a9a9a")):
+            label = self.rules if column == "healed" else "trained lists"
+            ax.plot(self.table["records"], self.table[column], "o-", color=shade, label=label)
+        ax.set_ylim(-0.02, 1.05)
+        ax.set_xlabel("records")
+        ax.set_ylabel("exact match")
+        ax.legend()
+
+
+def heal_model(
+    model: str | Path,
+    *,
+    rules: str,
+    n: Sequence[int] = (8, 32, 128),
+    steps: int = 80,
+    lr: float = 6e-3,
+    train: Sequence[str] = (),
+    seed: int = 0,
+    allow_missing: bool = False,
+    progress: bool = True,
+) -> Healed:
+    """How few records of a new list of rules heal it, and what is forgotten?
+
+    Parameters
+    ----------
+    model : directory or id of a Hugging Face language model
+    rules : the list of rules to heal, as F2F2
+    n : numbers of records
+    steps : number of optimiser steps
+    lr : peak learning rate
+    train : lists that the model was trained on, where its directory does not say
+    seed : random seed
+    allow_missing : load a model whose files lack tensors
+
+    Raises
+    ------
+    InputError
+        A model that cannot be read; rules that were trained already.
+    """
+    start = open_model(model, train=train, allow_missing=allow_missing)
+    if rule_list(rules) in start.train:
+        raise InputError(f"{rules} was trained already, so there is nothing to heal; name another list.")
+    models = {records: heal(start, rules, records, steps=steps, lr=lr, seed=seed) for records in n}
+    rows = []
+    for records, one in {0: start, **models}.items():
+        items = evaluate(one, train=start.train, test=[rules], seed=seed, progress=progress).items
+        by = items["em_full"].groupby(items["distance"] == "ID").mean()
+        rows.append({"records": records, "healed": by[False], "trained": by[True]})
+    return Healed(pd.DataFrame(rows), rules, models)

@@ -4,24 +4,29 @@ is."""
 from __future__ import annotations
 
 import copy
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from groundshift.benchmarks.dataalchemy.records import Record, Rules, World, by_place, rule_list
+from groundshift.benchmarks.dataalchemy.records import apart as letters_apart
 from groundshift.errors import InputError
 from groundshift.models import tinylm
 from groundshift.models.activations import ProbeModel, encode, generate, load_model
+from groundshift.models.records import read_json
 from groundshift.models.tokens import Written, tokenise
-from groundshift.tables import refuse_filled
+from groundshift.report import Report
+from groundshift.result import Result
 from groundshift.worlds.tinylm import IGNORED, PAD, UNK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["SIZES", "Model", "answers", "heal", "mean_unknown", "open_model", "train"]
 
@@ -34,9 +39,9 @@ Block = Literal["none", "padding", "group"]
 Batches = Callable[[np.random.Generator], dict[str, Any]]
 
 
-@dataclass
-class Model:
-    """A model with what it was trained on.
+@dataclass(repr=False)
+class Model(Result):
+    """A model with what it was trained on; `save` writes a Hugging Face directory.
 
     Attributes
     ----------
@@ -55,36 +60,52 @@ class Model:
     lengths: tuple[int, ...] = (4,)
     letters: tuple[str, ...] = ()
     cot: bool = True
-    history: list[float] = field(default_factory=list, repr=False)
+    history: list[float] = field(default_factory=list)
 
     @property
     def net(self) -> Any:
         """The network of transformers."""
         return self.probe.net
 
-    def save(self, out: str | Path) -> Path:
-        """Write a Hugging Face directory, with a card that says what was trained.
+    def report(self) -> Report:
+        """What was trained, and to which loss."""
+        lists = (
+            ", ".join("".join(rule.strip("[]") for rule in rules) for rules in self.train) or "unknown lists"
+        )
+        steps = f" for {len(self.history)} steps to a loss of {self.history[-1]:.4f}" if self.history else ""
+        card = {name: value for name, value in self._content().items() if name != "world"}
+        return Report(
+            "dataalchemy", self.probe.source,
+            f"{self.net.num_parameters():,} weights, trained on {lists}{steps}.",
+            "Ask it with groundshift dataalchemy evaluate and the folder that it was saved to.",
+            figure=("Loss of each step", self._draw) if self.history else None, settings=card,
+        )  # fmt: skip
 
-        Raises
-        ------
-        InputError
-            The folder holds something; rules of one's own, which no card can hold, are named in it by their tokens.
-        """
-        folder = Path(out)
-        refuse_filled(folder)
-        self.net.save_pretrained(folder)
-        self.probe.tokenizer.save_pretrained(folder)
+    def _content(self) -> dict[str, Any]:
+        """The card that `open_model` reads; rules of one's own, which no card can hold, are named by their tokens."""
         w = self.world
-        card = {
+        return {
             "train": ["".join(rules) for rules in self.train],
             "lengths": self.lengths,
             "letters": self.letters,
             "cot": self.cot,
             "world": {"rules": list(w.known), "length": w.length, "alphabet": w.alphabet, "rot_n": w.rot_n,
                       "pos_n": w.pos_n, "direction": w.direction},
+            "weights": self.net.num_parameters(),
+            "steps": len(self.history),
+            "loss": self.history[-1] if self.history else None,
         }  # fmt: skip
-        (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
-        return folder
+
+    def _write_more(self, folder: Path) -> None:
+        """The model and its tokenizer, as a Hugging Face directory."""
+        self.net.save_pretrained(folder)
+        self.probe.tokenizer.save_pretrained(folder)
+
+    def _draw(self, ax: Axes) -> None:
+        ax.plot(range(1, len(self.history) + 1), self.history, color="#2f7fa8")
+        ax.set_yscale("log")
+        ax.set_xlabel("step")
+        ax.set_ylabel("loss")
 
 
 def open_model(
@@ -103,7 +124,7 @@ def open_model(
     loading : of `groundshift.models.activations.load_model`
     """
     card_file = Path(source) / CARD
-    card = json.loads(card_file.read_text()) if card_file.is_file() else {}
+    card = read_json(card_file) if card_file.is_file() else {}
     if world is None:
         world = World(**card["world"]) if card else World()
     lists = tuple(rule_list(rules) for rules in (train or card.get("train", ())))
@@ -142,13 +163,13 @@ def train(
     arch: Literal["gpt2", "llama"] = "llama",
     lengths: Sequence[int] | None = None,
     letters: Sequence[str] = (),
+    apart: bool = False,
     block: Block = "none",
     cot: bool = True,
     elements: Callable[[np.random.Generator, int], NDArray[np.int64]] | None = None,
     loss: Literal["output", "all"] | None = None,
     until: float | None = None,
     compat: Literal["official"] | None = None,
-    out: str | Path | None = None,
     allow_missing: bool = False,
     **config: Any,
 ) -> Model:
@@ -156,24 +177,32 @@ def train(
 
     Parameters
     ----------
-    train : lists of rules, mixed in equal shares
-    size : a name of `SIZES`, for a model from scratch
+    train : lists of rules, mixed in equal shares, as F1F1,F1F2
+    size : size of a model from scratch, a name of `SIZES`: 29k, 62k, 107k, ... 3b.
     world : alphabet and rules; the paper's by default
-    model : directory, id or `Model` to tune instead, with its own tokenizer
-    steps, batch, lr : at most 300 steps of 64 at 1e-2 (AdamW, warm-up over a tenth, then a cosine)
-    arch : GPT-2 of the smallest sizes needs about twice as many steps
+    model : directory or id of a model to tune instead, with its own tokenizer
+    steps : number of optimiser steps; at most 300 by default (AdamW, warm-up over a tenth, then a cosine)
+    batch : records in a step; 64 by default
+    lr : peak learning rate; 1e-2 by default
+    seed : random seed
+    arch : "gpt2" or "llama"
+        Architecture of a model from scratch; GPT-2 of the smallest sizes needs about twice as many steps.
     lengths : lengths of elements, mixed in equal shares; the world's by default
-    letters : that elements are made of: one text, or one for each place (see `World.places` and `apart`); the whole
+    letters : letters that elements are made of: one text, or one for each place (see `World.places`); the whole
         alphabet by default
-    block : "none": the records of a batch are of one length. "padding": all are padded to the longest. "group": records
-        follow each other in rows of one length, cut where a row ends
+    apart : keep every letter out of one place, so that the element axis can ask it there
+    block : "none", "padding" or "group"
+        With none the records of a batch are of one length, with padding all are padded to the longest, with group
+        records follow each other in rows of one length, cut where a row ends.
+    cot : train with chains of thought
     elements : (rng, n) -> elements (n, l), in place of uniform ones
-    loss : on the "output" or on "all" tokens
+    loss : "output" or "all", optional
+        Tokens that the loss is on.
     until : stop once the loss on a fixed batch is below
-    compat : "official" takes the choices of the published code: a byte-level BPE (gpt2) or a unigram tokenizer (llama)
-        trained on the corpus, dropout 0.1, loss on all tokens, 3e-3, batches of 1024
-    out : folder for the trained model
-    allow_missing : see `groundshift.models.activations.load_model`
+    compat : "official", optional
+        Take the choices of the published code: a byte-level BPE (gpt2) or a unigram tokenizer (llama) trained on the
+        corpus, dropout 0.1, loss on all tokens, 3e-3, batches of 1024.
+    allow_missing : load a model whose files lack tensors
     config : of ``GPT2Config`` or ``LlamaConfig``, for a model from scratch, over those of the size
 
     Raises
@@ -183,12 +212,10 @@ def train(
 
     Examples
     --------
-    >>> made = train(["F1F1", "F1F2"], steps=2)
-    >>> made.train, len(made.history)
+    >>> model = train(["F1F1", "F1F2"], steps=2)
+    >>> model.train, len(model.history)
     ((('[F1]', '[F1]'), ('[F1]', '[F2]')), 2)
     """
-    if out is not None:
-        refuse_filled(Path(out))
     world = world or (model.world if isinstance(model, Model) else World())
     lists = tuple(dict.fromkeys(rule_list(rules) for rules in train))
     if not lists:
@@ -208,7 +235,7 @@ def train(
             f"loss={loss!r}, compat={compat!r} was given; loss is output or all, compat official or None."
         )
     steps, batch = 300 if steps is None else steps, batch or (1024 if official else 64)
-    pools = by_place(letters)
+    pools = letters_apart(world, "".join(letters) or None) if apart else by_place(letters)
     if elements is not None and pools:
         raise InputError("elements= and letters= both say what elements are made of; give one of them.")
     for length in known:
@@ -244,7 +271,7 @@ def train(
         probe.net, batches, steps, lr or (3e-3 if official else 1e-2), warmup=0.1, betas=(0.9, 0.95), seed=seed,
         stop=None if until is None else tinylm.Gate(fit_so_far, -until, 25), describe="training on letters",
     )  # fmt: skip
-    made = Model(
+    return Model(
         ProbeModel(done.net, probe.tokenizer, source=probe.source),
         world,
         lists,
@@ -253,9 +280,6 @@ def train(
         cot,
         done.history,
     )
-    if out is not None:
-        made.save(out)
-    return made
 
 
 def _fresh(
@@ -301,27 +325,32 @@ def _learned_tokenizer(
     corpus = [
         f"{r['input']} {r['output']}" for rules in lists for r in world.sample(rng, 5000, rules, cot=cot)
     ]
-    made: Any
+    tokenizer: Any
     trainer: Any
     if arch == "gpt2":
-        made = Tokenizer(models.BPE())
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        made.decoder = decoders.ByteLevel()
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(
             vocab_size=10_000, special_tokens=special, initial_alphabet=alphabet, show_progress=False
         )
     else:
-        made = Tokenizer(models.Unigram())
-        made.pre_tokenizer = pre_tokenizers.Metaspace()
-        made.decoder = decoders.Metaspace()
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
         trainer = trainers.UnigramTrainer(
             vocab_size=10_000, special_tokens=special, unk_token="<unk>", show_progress=False
         )
-    made.train_from_iterator(corpus, trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     pad, bos, eos, unk = special
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token=pad, bos_token=bos, eos_token=eos, unk_token=unk, padding_side="left"
+        tokenizer_object=tokenizer,
+        pad_token=pad,
+        bos_token=bos,
+        eos_token=eos,
+        unk_token=unk,
+        padding_side="left",
     )
 
 
@@ -356,28 +385,28 @@ class _Lines:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lines (n, T) of lists as long as each other, and the length of each prompt (n,)."""
         world = self.world
-        drawn = (
+        chosen = (
             self.elements(rng, n) if self.elements else world.random_elements(rng, n, length, self.letters)
         )
         which = rng.integers(len(lists), size=n)
         if self.tokenizer is None:
-            lines, prompt = world.encode_mixed(drawn, lists, which, cot=self.cot)
+            lines, prompt = world.encode_mixed(chosen, lists, which, cot=self.cot)
             return lines, np.full(n, prompt)
         records = [
-            world.records(e[None], lists[i], cot=self.cot)[0] for e, i in zip(drawn, which, strict=True)
+            world.records(e[None], lists[i], cot=self.cot)[0] for e, i in zip(chosen, which, strict=True)
         ]
         return _encoded(self.tokenizer, records)
 
 
 def _encoded(tokenizer: Any, records: Sequence[Record]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Lines of records by any tokenizer, padded on the right; its special tokens stand before the prompt only."""
-    found = tokenise(tokenizer, [Written(r["input"], f" {r['output']}") for r in records])
+    encodings = tokenise(tokenizer, [Written(r["input"], f" {r['output']}") for r in records])
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    rows = [tokens.prompt + tokens.answer + end for tokens in found]
+    rows = [tokens.prompt + tokens.answer + end for tokens in encodings]
     lines = np.full((len(rows), max(map(len, rows))), -1, dtype=np.int64)
     for line, row in zip(lines, rows, strict=True):
         line[: len(row)] = row
-    return lines, np.array([len(tokens.prompt) for tokens in found])
+    return lines, np.array([len(tokens.prompt) for tokens in encodings])
 
 
 def _batches(lines: _Lines, size: int, block: str, everything: bool) -> Batches:
@@ -441,20 +470,20 @@ def answers(
     if callable(model) and not isinstance(model, ProbeModel):
         return [str(text).strip() for text in model(list(prompts))]
     probe = model.probe if isinstance(model, Model) else model
-    asked = [i for i, prompt in enumerate(prompts) if prompt.strip()]
-    if probe.context is not None and asked:
-        longest = max(map(len, encode(probe, [prompts[i] for i in asked])))
+    nonempty = [i for i, prompt in enumerate(prompts) if prompt.strip()]
+    if probe.context is not None and nonempty:
+        longest = max(map(len, encode(probe, [prompts[i] for i in nonempty])))
         max_new = min(max_new, probe.context - longest)
     how: dict[str, Any] = {"seed": seed, "temperature": temperature, "top_k": 0} if temperature else {}
-    found = generate(
-        probe, [{"prompt": prompts[i]} for i in asked], max_new_tokens=max_new, progress=progress, **how
+    generated = generate(
+        probe, [{"prompt": prompts[i]} for i in nonempty], max_new_tokens=max_new, progress=progress, **how
     )
     ends = {probe.tokenizer.eos_token_id, probe.tokenizer.pad_token_id}
     written = [""] * len(prompts)
-    for i, row in zip(asked, found, strict=True):
+    for i, row in zip(nonempty, generated, strict=True):
         # Marks may be special tokens of the tokenizer, so nothing is skipped but the end.
-        kept = [token for token in row["completion_ids"] if token not in ends]
-        written[i] = probe.tokenizer.decode(kept, skip_special_tokens=False).strip()
+        completion = [token for token in row["completion_ids"] if token not in ends]
+        written[i] = probe.tokenizer.decode(completion, skip_special_tokens=False).strip()
     return written
 
 

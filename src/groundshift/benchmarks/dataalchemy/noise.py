@@ -1,19 +1,30 @@
-"""Noise in the format of a prompt; what is to be written stays as it is."""
+"""Records with noise in the format of their prompts; what is to be written stays as it is."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 
-from groundshift.benchmarks.dataalchemy.records import Record
+from groundshift.benchmarks.dataalchemy.records import Record, World, write_records
 from groundshift.errors import InputError
+from groundshift.report import Report, Section
+from groundshift.result import Result
 
-__all__ = ["DOMAINS", "MODES", "noise"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-MODES = ("insert", "delete", "modify", "hybrid")
-DOMAINS = ("element", "transformation", "instruction", "all")
+__all__ = ["DOMAINS", "MODES", "Records", "generate_records", "noise"]
+
+Mode = Literal["insert", "delete", "modify", "hybrid"]
+Domain = Literal["element", "transformation", "instruction", "all"]
+MODES: tuple[str, ...] = get_args(Mode)
+DOMAINS: tuple[str, ...] = get_args(Domain)
 UNKNOWN = "<unk>"
 
 
@@ -58,16 +69,16 @@ def noise(
         words = text.split()
         struck = rng.random(len(words)) < p
         which = rng.integers(3, size=len(words))
-        made: list[str] = []
+        noisy: list[str] = []
         for word, is_hit, one in zip(words, struck, which, strict=True):
             how = MODES[one] if mode == "hybrid" else mode
             if not is_hit:
-                made.append(word)
+                noisy.append(word)
             elif how == "insert":
-                made += [UNKNOWN, word]
+                noisy += [UNKNOWN, word]
             elif how == "modify":
-                made.append(UNKNOWN)
-        return " ".join(made)
+                noisy.append(UNKNOWN)
+        return " ".join(noisy)
 
     fields = DOMAINS[:3] if domain == "all" else (domain,)
     noisy = []
@@ -76,3 +87,86 @@ def noise(
         row["input"] = " ".join(part for name in DOMAINS[:3] if (part := row[name]))
         noisy.append(row)
     return noisy
+
+
+@dataclass(frozen=True, repr=False)
+class Records(Result):
+    """Records of lists of rules; `save` writes them to a .jsonl file.
+
+    Attributes
+    ----------
+    rows : prompt (``input``) and gold chain (``output``) of each
+    rules : the list of rules of each
+    """
+
+    rows: list[Record]
+    rules: list[str]
+
+    def report(self) -> Report:
+        """How many records there are, and the first ones."""
+        first = self.rows[0]
+        return Report(
+            "dataalchemy", ", ".join(dict.fromkeys(self.rules)),
+            f"{len(self.rows):,} records, the first: {first['input']} {first['output']}",
+            figure=("Records of each list of rules", self._draw),
+            sections=(Section("first", "The first records", tables={"": self.to_frame().head(10)}, folded=True),),
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per record."""
+        return pd.DataFrame(self.rows).assign(rules=self.rules)
+
+    def save(self, out: str | Path) -> Path:
+        """Write the records to a new .jsonl file, or see `Result.save`."""
+        return write_records(self.rows, out) if Path(out).suffix == ".jsonl" else super().save(out)
+
+    def _content(self) -> dict[str, Any]:
+        return {"records": len(self.rows), "rules": list(dict.fromkeys(self.rules)), "first": self.rows[0]}
+
+    def _write_more(self, folder: Path) -> None:
+        write_records(self.rows, folder / "records.jsonl")
+
+    def _draw(self, ax: Axes) -> None:
+        counts = pd.Series(self.rules).value_counts(sort=False)[::-1]
+        ax.barh(range(len(counts)), counts, color="#2f7fa8")
+        ax.set_yticks(range(len(counts)), counts.index)
+        ax.set_xlabel("records")
+
+
+def generate_records(
+    rules: Sequence[str],
+    *,
+    n: int = 1000,
+    length: int = 4,
+    cot: bool = True,
+    rot_n: int = 13,
+    noise_p: float = 0.0,
+    mode: Mode = "hybrid",
+    domain: Domain = "all",
+    seed: int = 0,
+) -> Records:
+    """Draw records: prompt, chain of thought and answer.
+
+    Parameters
+    ----------
+    rules : lists of rules, as F1F1,F1F2
+    n : records of each list; all there are, where there are no more
+    length : letters of an element
+    cot : with chains of thought
+    rot_n : places that F1 moves a letter on
+    noise_p : probability that a token of the prompt is hit
+    mode : "insert", "delete", "modify" or "hybrid"
+        What noise does to a token.
+    domain : "element", "transformation", "instruction" or "all"
+        Which tokens of the prompt are hit.
+    seed : random seed
+
+    Examples
+    --------
+    >>> generate_records(["F1F2"], n=3).to_dict()["records"]
+    3
+    """
+    world, rng = World(length=length, rot_n=rot_n), np.random.default_rng(seed)
+    records = {text: world.sample(rng, n, text, cot=cot) for text in rules}
+    rows = noise([r for part in records.values() for r in part], mode=mode, domain=domain, p=noise_p, rng=rng)
+    return Records(rows, [text for text, part in records.items() for _ in part])

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
-from groundshift.tables import refuse_overwriting
 from groundshift.worlds.letters import Rule, chain, draw, reverse, rotate, shift
 from groundshift.worlds.tinylm import EOS, Lexicon
+from groundshift.writing import new_file
 
 __all__ = [
     "ANSWER",
@@ -173,10 +173,10 @@ class World:
 
     def records(self, elements: Any, rules: Rules, *, cot: bool = True) -> list[Record]:
         """Records of elements given as numbers, (n, l)."""
-        found, elements = self.find(rules), np.asarray(elements, dtype=np.int64)
-        tokens = [rule.token for rule in found]
-        made = []
-        for element, steps in zip(elements, chain(elements, found, self.size), strict=True):
+        rules_found, elements = self.find(rules), np.asarray(elements, dtype=np.int64)
+        tokens = [rule.token for rule in rules_found]
+        records = []
+        for element, steps in zip(elements, chain(elements, rules_found, self.size), strict=True):
             written = [self.letters(h) for h in steps]
             thinks = cot and len(tokens) > 1
             reasoning = f" {THINK} ".join(
@@ -191,8 +191,8 @@ class World:
             }
             parts["input"] = f"{parts['element']} {parts['transformation']} {parts['instruction']}"
             parts["output"] = f"{reasoning} {ANSWER} {written[-1]}" if thinks else written[-1]
-            made.append({name: parts[name] for name in FIELDS})
-        return made
+            records.append({name: parts[name] for name in FIELDS})
+        return records
 
     def sample(
         self,
@@ -226,8 +226,8 @@ class World:
         if there >= 2**63:  # cannot be counted, and are too many to meet one twice
             return self.random_elements(rng, n, length, letters)
         chosen = rng.choice(there, n, replace=False) if n < there else np.arange(there)
-        drawn = np.unravel_index(chosen, sizes)
-        return np.stack([place[i] for place, i in zip(known, drawn, strict=True)], axis=1)
+        indices = np.unravel_index(chosen, sizes)
+        return np.stack([place[i] for place, i in zip(known, indices, strict=True)], axis=1)
 
     def places(self, letters: Sequence[str], length: int) -> list[NDArray[np.int64]]:
         """The letters that may stand in each place, as numbers.
@@ -403,7 +403,8 @@ def read_records(path: str | Path, needed: Sequence[str] = FIELDS) -> list[Recor
 def write_records(records: Sequence[Record], path: str | Path) -> Path:
     """Write records, one JSON object per line, to a file that does not exist."""
     path = Path(path)
-    refuse_overwriting(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in records), encoding="utf-8")
+    with new_file(path) as draft:
+        draft.write_text(
+            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in records), encoding="utf-8"
+        )
     return path

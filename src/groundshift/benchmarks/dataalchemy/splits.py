@@ -52,7 +52,7 @@ def scenario(name: str, train: Rules, held_out: Rules = (), *, style: Style | No
     >>> scenario("CMP", "F1F2", style="code").test
     ('[F2]', '[F1]')
     """
-    given, other = rule_list(train), rule_list(held_out)
+    train_rules, other = rule_list(train), rule_list(held_out)
     if name not in NAMES or (style is None and name != "ID") or style not in (None, "paper", "code"):
         raise InputError(
             f"scenario({name!r}, style={style!r}) was asked for. The names are {', '.join(NAMES)}. There are two "
@@ -61,23 +61,28 @@ def scenario(name: str, train: Rules, held_out: Rules = (), *, style: Style | No
             "repeats the held-out rule)."
         )
     needs_other = name in ("POOD", "OOD") or (name == "CMP" and style == "paper")
-    if not given or (needs_other and not other):
+    if not train_rules or (needs_other and not other):
         raise InputError(f"scenario({name!r}) needs a rule in train and one in held_out.")
     b = other[0] if other else ""
-    if style == "code" or (style is None and len(given) > 1):
-        test = {"ID": given, "CMP": given[::-1], "POOD": (*given[:-1], b), "OOD": (b,) * len(given)}[name]
-        made = Scenario(name, style or "code", (given,), test)
+    if style == "code" or (style is None and len(train_rules) > 1):
+        test = {
+            "ID": train_rules,
+            "CMP": train_rules[::-1],
+            "POOD": (*train_rules[:-1], b),
+            "OOD": (b,) * len(train_rules),
+        }[name]
+        result = Scenario(name, style or "code", (train_rules,), test)
     else:
-        a = given[0]
+        a = train_rules[0]
         trained = ((a, a), (a, b), (b, a)) if name == "CMP" else ((a, a),)
-        asked = {"ID": (a, a), "CMP": (b, b), "POOD": (a, b), "OOD": (b, b)}[name]
-        made = Scenario(name, "paper", trained, asked)
-    if name != "ID" and made.test in made.train:
+        pair = {"ID": (a, a), "CMP": (b, b), "POOD": (a, b), "OOD": (b, b)}[name]
+        result = Scenario(name, "paper", trained, pair)
+    if name != "ID" and result.test in result.train:
         raise InputError(
-            f"{name} would ask for {''.join(made.test)}, which is trained (train={''.join(given)}, "
+            f"{name} would ask for {''.join(result.test)}, which is trained (train={''.join(train_rules)}, "
             f"held_out={''.join(other) or 'none'}); give rules that differ."
         )
-    return made
+    return result
 
 
 def distance(test: Rules, train: Sequence[Rules]) -> str:
@@ -88,11 +93,11 @@ def distance(test: Rules, train: Sequence[Rules]) -> str:
     >>> [distance(t, ["F1F1", "F1F2"]) for t in ("F1F2", "F2F2", "F1F3", "F3F3")]
     ['ID', 'CMP', 'POOD', 'OOD']
     """
-    asked, lists = rule_list(test), [rule_list(t) for t in train]
-    if asked in lists:
+    test_rules, lists = rule_list(test), [rule_list(t) for t in train]
+    if test_rules in lists:
         return "ID"
     known = {rule for rules in lists for rule in rules}
-    seen = [rule in known for rule in asked]
+    seen = [rule in known for rule in test_rules]
     return "CMP" if all(seen) else "POOD" if any(seen) else "OOD"
 
 
@@ -137,17 +142,17 @@ def coverage(tokens: Sequence[str], share: float, rng: np.random.Generator, *, p
     firsts, seconds = (mixed[:half], mixed[half:]) if places == 1 else (mixed, mixed)
     open_pairs = [pairs[i] for i in rng.permutation(len(pairs))]
     open_pairs = [(a, b) for a, b in open_pairs if a in firsts and b in seconds]
-    wanted = round(share * len(open_pairs))
+    count = round(share * len(open_pairs))
     # A cover first: every rule once in each of its places.
     after = [seconds[i] for i in rng.permutation(len(seconds))]
     longer = max(len(firsts), len(seconds))
     cover = [(firsts[i % len(firsts)], after[i % len(after)]) for i in range(longer)]
-    if wanted < len(cover):
+    if count < len(cover):
         raise InputError(
-            f"A share of {share:g} is {wanted} of {len(open_pairs)} pairs; at least {len(cover)} are needed for every "
+            f"A share of {share:g} is {count} of {len(open_pairs)} pairs; at least {len(cover)} are needed for every "
             "rule to be trained where it should."
         )
-    chosen = (cover + [pair for pair in open_pairs if pair not in cover])[:wanted]
+    chosen = (cover + [pair for pair in open_pairs if pair not in cover])[:count]
     return Split(tuple(chosen), tuple(pair for pair in pairs if pair not in chosen))
 
 
@@ -191,7 +196,7 @@ def discrepancy(
         trained length and number of rules. ``tv``: total variation distance of the two uniform laws over (element,
         list), exact.
     """
-    asked, lists = rule_list(test), [rule_list(t) for t in train]
+    test_rules, lists = rule_list(test), [rule_list(t) for t in train]
     known, own = tuple(lengths or [world.length]), length or world.length
 
     def grams(rules: Rules, n: int, size: int, some: Sequence[str]) -> NDArray[np.int64]:
@@ -201,9 +206,9 @@ def discrepancy(
 
     each = -(-drawn // (len(lists) * len(known)))
     seen = np.unique(np.concatenate([grams(r, each, size, trained) for r in lists for size in known]))
-    gold = grams(asked, 500, own, letters)
+    gold = grams(test_rules, 500, own, letters)
     neighbours = {pair for rules in lists for pair in pairwise(rules)}
-    mine = [*pairwise(asked)]
+    mine = [*pairwise(test_rules)]
     there = {(place, rule) for rules in lists for place, rule in enumerate(rules)}
     asked_letters = world.places(letters, own)
     # No letter was trained in a place beyond the longest element.
@@ -212,13 +217,13 @@ def discrepancy(
     # Both laws are uniform over (element, list), so that counting is enough.
     trained_lines = len(set(lists)) * sum(math.prod(map(len, world.places(trained, size))) for size in known)
     asked_lines = math.prod(map(len, asked_letters))
-    shared = math.prod(common) * (own in known and asked in lists)
+    shared = math.prod(common) * (own in known and test_rules in lists)
     return {
         "grams": float(np.isin(gold, seen).mean()) if gold.size else 1.0,
-        "pairs": sum(pair in neighbours for pair in mine) / len(mine) if mine else float(asked in lists),
-        "places": float(np.mean([(place, rule) in there for place, rule in enumerate(asked)])),
+        "pairs": sum(pair in neighbours for pair in mine) / len(mine) if mine else float(test_rules in lists),
+        "places": float(np.mean([(place, rule) in there for place, rule in enumerate(test_rules)])),
         "atoms": float(np.mean([c / len(pool) for c, pool in zip(common, asked_letters, strict=True)])),
         "length_gap": float(min(abs(own - size) for size in known)),
-        "steps_gap": float(min(abs(len(asked) - len(rules)) for rules in lists)),
+        "steps_gap": float(min(abs(len(test_rules) - len(rules)) for rules in lists)),
         "tv": 1 - shared / max(trained_lines, asked_lines),
     }

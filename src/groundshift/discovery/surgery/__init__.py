@@ -18,7 +18,7 @@ from groundshift.discovery.surgery.combs import (
     disintegrate,
     plug,
 )
-from groundshift.discovery.surgery.estimates import Effect, Interventional, effect, interventional
+from groundshift.discovery.surgery.estimates import Effect, Interventional, effect, estimate, interventional
 from groundshift.discovery.surgery.graphs import CausalGraph, Projection, read_graph
 from groundshift.discovery.surgery.model import Interpretation, Model, Table, counterfactual, identify
 
@@ -38,6 +38,7 @@ __all__ = [
     "cut_joint",
     "disintegrate",
     "effect",
+    "estimate",
     "identify",
     "interventional",
     "plug",

@@ -8,15 +8,21 @@ discard the output of the first tooth.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from groundshift.discovery.surgery.graphs import CausalGraph, Projection
 from groundshift.errors import InputError
+from groundshift.report import Report, Section
+from groundshift.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "Cut",
@@ -208,12 +214,12 @@ def in_words(terms: Sequence[Term], free: Iterable[str]) -> str:
 
 def derived_terms(terms: Iterable[Term]) -> list[Term]:
     """The derived terms among some, those they are made of first."""
-    found: list[Term] = []
+    derived: list[Term] = []
     for term in terms:
         for inner in (*derived_terms(term.of), *([term] if term.of else [])):
-            if inner not in found:
-                found.append(inner)
-    return found
+            if inner not in derived:
+                derived.append(inner)
+    return derived
 
 
 # The condition -------------------------------------------------------------------------------------------
@@ -244,8 +250,8 @@ class Cut:
         return self.child is None
 
 
-@dataclass(frozen=True)
-class Identification:
+@dataclass(frozen=True, repr=False)
+class Identification(Result):
     """Whether P(target | do) can be computed from the observed distribution, and how.
 
     Attributes
@@ -258,6 +264,7 @@ class Identification:
     columns : the observed variables that the formula reads
     complete : whether the formula is from the complete algorithm rather than from one comb per cut
     help : what to measure if it is not computable
+    graph : what was asked
     """
 
     computable: bool
@@ -268,6 +275,7 @@ class Identification:
     comb: tuple[Term, ...] = ()
     complete: bool = False
     help: str = ""
+    graph: CausalGraph | None = field(default=None, compare=False)
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -314,8 +322,7 @@ class Identification:
             ]
         return "\n".join([*lines, self.formula])
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+    def _content(self) -> dict[str, Any]:
         last = self.cuts[-1]
         return {
             "computable": self.computable,
@@ -328,8 +335,41 @@ class Identification:
             "complete": self.complete,
         }
 
-    def __str__(self) -> str:
-        return self.derivation
+    def report(self) -> Report:
+        """The answer and its derivation, for page, notebook and terminal."""
+        query = f"P({', '.join(self.target)} | do({', '.join(self.do)}))"
+        headline = (
+            f"{query} can be computed from the observed variables."
+            if self.computable
+            else f"{query} cannot be computed {'' if self.complete else 'by a comb '}from the observed variables."
+        )
+        drawings = self.drawings()
+        return Report(
+            "surgery", query, headline, tone="good" if self.computable else "bad",
+            figure=next(iter(drawings.items()), None), sections=(self.steps(), self.surgery()),
+        )  # fmt: skip
+
+    def steps(self) -> Section:
+        """The derivation as a section of a report."""
+        return Section("derivation", "How does it follow?", notes=tuple(self.derivation.split("\n")))
+
+    def surgery(self) -> Section:
+        """The diagrams before and after the cut as a section of a report."""
+        return Section(
+            "diagrams", "What does the surgery do?",
+            "Boxes of the comb are green; the red state takes the place of what is set.",
+            figures=dict(list(self.drawings().items())[1:]), folded=True,
+        )  # fmt: skip
+
+    def drawings(self) -> dict[str, Callable[[Axes], object]]:
+        """Caption and drawing of each diagram: the network, after the surgery, and what is left of it."""
+        from groundshift.discovery.surgery.diagrams import draw_on, titled_diagrams
+
+        if self.graph is None:
+            return {}
+        tied = [v for cut in self.cuts for v in cut.component]
+        diagrams = titled_diagrams(self.graph, self.do, self.target, tied)
+        return {title: partial(draw_on, diagram) for title, diagram in diagrams}
 
 
 def _all_indices(terms: Iterable[Term]) -> list[str]:
@@ -337,11 +377,11 @@ def _all_indices(terms: Iterable[Term]) -> list[str]:
 
 
 def _cut_in_words(cut: Cut, target: Sequence[str]) -> list[str]:
-    wanted = ", ".join(target)
+    targets = ", ".join(target)
     if cut.variable not in cut.kept:
-        return [f"Cut {cut.variable}: it is no cause of {wanted}, so setting it changes nothing there."]
+        return [f"Cut {cut.variable}: it is no cause of {targets}, so setting it changes nothing there."]
     lines = [
-        f"Cut {cut.variable}: boxes that matter for {wanted}: {', '.join(cut.kept)}.",
+        f"Cut {cut.variable}: boxes that matter for {targets}: {', '.join(cut.kept)}.",
         f"Hidden causes tie {cut.variable} to {{{', '.join(cut.component)}}}, its c-component.",
     ]
     if cut.possible:
@@ -364,6 +404,12 @@ def identify_in(
     ----------
     complete : go on to the complete algorithm where there is no comb
     """
+    return replace(_identified(graph, do, target, complete), graph=graph)
+
+
+def _identified(
+    graph: CausalGraph, do: Sequence[str], target: Sequence[str], complete: bool
+) -> Identification:
     observed = graph.projection
     relevant = observed.restricted(observed.ancestors(target))
     terms = {v: Term(v, context_of(relevant, v)) for v in relevant.order}
@@ -431,9 +477,9 @@ def _without_comb(
     complete: bool,
 ) -> Identification:
     if complete:
-        found = _complete(relevant, do, target, cuts)
-        if found.computable:
-            return found
+        identification = _complete(relevant, do, target, cuts)
+        if identification.computable:
+            return identification
     words = _help(cuts[-1])
     if complete:
         words += " No other formula exists either: the complete algorithm refuses too."
@@ -472,10 +518,10 @@ def _complete(
     fresh: Counter[str] = Counter()
     terms: list[Term] = []
     try:
-        for wanted in _components(after):
-            whole = graph.component(wanted[0])
+        for component in _components(after):
+            whole = graph.component(component[0])
             of = [Term(v, context_of(graph, v)) for v in whole]
-            terms += _solve(graph, wanted, whole, of, fresh)
+            terms += _solve(graph, component, whole, of, fresh)
     except _Hedge:
         return Identification(False, tuple(do), tuple(target), cuts, complete=True)
     # An index that is neither summed nor wanted may take any value: averaged with its own distribution.
@@ -486,8 +532,8 @@ def _complete(
         if n not in inside and PRIME not in n and n not in {t.variable for t in terms}
     ]
     terms = [*(Term(name, ()) for name in loose), *terms]
-    kept = without_barren(terms, (*do, *target))
-    return Identification(True, tuple(do), tuple(target), cuts, kept, complete=True)
+    relevant = without_barren(terms, (*do, *target))
+    return Identification(True, tuple(do), tuple(target), cuts, relevant, complete=True)
 
 
 def _solve(
@@ -506,13 +552,13 @@ def _solve(
         raise _Hedge
     inner = _bound(terms, [v for v in whole if v not in needed], fresh)
     smaller = part.restricted(needed).component(wanted[0])
-    made = []
+    solved = []
     for v in smaller:
         later = needed[needed.index(v) + 1 :]
         of = _linked(without_barren(inner, needed[: needed.index(v) + 1]), v, later)
         free = [n for n in indices_of(of) if PRIME not in n and n != v and n not in later]
-        made.append(Term(v, tuple(free), of))
-    return _solve(graph, wanted, smaller, made, fresh)
+        solved.append(Term(v, tuple(free), of))
+    return _solve(graph, wanted, smaller, solved, fresh)
 
 
 def _linked(terms: Sequence[Term], variable: str, later: Sequence[str]) -> tuple[Term, ...]:
@@ -528,9 +574,9 @@ def _linked(terms: Sequence[Term], variable: str, later: Sequence[str]) -> tuple
 
 def _bound(terms: Sequence[Term], names: Sequence[str], fresh: Counter[str]) -> list[Term]:
     """The terms with some indices primed, to be summed over; each gets a mark of its own."""
-    made = list(terms)
+    bound = list(terms)
     for name in names:
         fresh[name] += 1
         new = name + PRIME * fresh[name]
-        made = [term.renamed(name, new) for term in made]
-    return list(without_barren(made, [v.variable for v in made if PRIME not in v.variable]))
+        bound = [term.renamed(name, new) for term in bound]
+    return list(without_barren(bound, [v.variable for v in bound if PRIME not in v.variable]))

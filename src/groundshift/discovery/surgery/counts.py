@@ -69,9 +69,9 @@ class Counts:
             return np.bincount(flat, self.weights, size).astype(float).reshape(shape)
         occur, place = np.unique(flat, return_inverse=True)
         summing = sparse.csr_array((np.ones(len(flat)), (place, np.arange(len(flat)))))
-        made = np.zeros((len(weights), size))
-        made[:, occur] = (summing @ weights.T).T
-        return made.reshape(len(weights), *shape)
+        sums = np.zeros((len(weights), size))
+        sums[:, occur] = (summing @ weights.T).T
+        return sums.reshape(len(weights), *shape)
 
 
 def read_counts(
@@ -137,8 +137,8 @@ def _coded(name: str, values: pd.Series[Any], bins: Any) -> tuple[NDArray[np.int
         values = values.astype(str)
         codes = pd.Index(known).get_indexer(pd.Index(values))
     else:
-        codes, found = pd.factorize(values, sort=True)
-        known = list(found.tolist())
+        codes, levels = pd.factorize(values, sort=True)
+        known = list(levels.tolist())
         numbers = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         if len(known) > MOST_VALUES:
             if numbers:
@@ -163,13 +163,13 @@ def _binned(name: str, values: pd.Series[Any], bins: Any) -> pd.Series[Any]:
         if bins < 2:
             raise InputError(f"{bins} bins were asked for {name}; at least 2 are needed.")
         return pd.qcut(values, bins, duplicates="drop")
-    made = pd.cut(values, list(bins), include_lowest=True)
-    if outside := int(made.isna().sum()):
+    intervals = pd.cut(values, list(bins), include_lowest=True)
+    if outside := int(intervals.isna().sum()):
         raise InputError(
             f"{outside} values of {name} lie outside its bins {list(bins)}; widen the outer edges to "
             f"{values.min():g} and {values.max():g}."
         )
-    return made
+    return intervals
 
 
 def _series_of(counts: Mapping[Any, Any], observed: Sequence[str]) -> pd.Series[Any]:
@@ -266,15 +266,15 @@ class Tables:
         """The table of a term, shape ([draws,] *given, variable); rows without support are zero."""
         if term.of:
             return _normalised(self.product(term.of, term.indices))
-        given, variable = tuple(map(column, term.given)), column(term.variable)
-        if (given, variable) not in self._known:
-            table = self.counts.marginal((*given, variable), self.weights)
-            table = _normalised(table + self._pseudo_counts((*given, variable)))
+        condition, variable = tuple(map(column, term.given)), column(term.variable)
+        if (condition, variable) not in self._known:
+            table = self.counts.marginal((*condition, variable), self.weights)
+            table = _normalised(table + self._pseudo_counts((*condition, variable)))
             if self.instead is not None:
                 # Rows without support are zero, so adding fills them.
                 table += (table.sum(-1, keepdims=True) == 0) * self.instead.conditional(term)
-            self._known[given, variable] = table
-        return self._known[given, variable]
+            self._known[condition, variable] = table
+        return self._known[condition, variable]
 
     def _pseudo_counts(self, names: tuple[str, ...]) -> Array:
         """Of the cells of a table: ``alpha``, or draws of the prior, shape (draws, *names)."""
@@ -287,11 +287,11 @@ class Tables:
             else np.ones(self.counts.shape(names[:-1]), bool)
         )
         values = self.counts.shape(names)[-1]
-        made = np.zeros((len(self.weights), *seen.shape, values))
-        made[:, seen] = self.prior.standard_gamma(
+        prior_counts = np.zeros((len(self.weights), *seen.shape, values))
+        prior_counts[:, seen] = self.prior.standard_gamma(
             self.alpha or 1 / values, size=(len(self.weights), int(seen.sum()), values)
         )
-        return made
+        return prior_counts
 
     def product(self, terms: Sequence[Term], out: Sequence[str]) -> Array:
         """The product of terms, summed over all indices but ``out``, shape ([draws,] *out).
@@ -305,12 +305,12 @@ class Tables:
         draw = opt_einsum.get_symbol(0) if batch else ""
         inputs = ",".join(draw + "".join(symbol[n] for n in term.indices) for term in terms)
         output = draw + "".join(symbol[n] for n in out if n in symbol)
-        made = _expression(f"{inputs}->{output}", tuple(a.shape for a in arrays))(*arrays)
+        product = _expression(f"{inputs}->{output}", tuple(a.shape for a in arrays))(*arrays)
         for axis, name in enumerate(out):
             if name not in symbol:
                 size = len(self.counts.labels[column(name)])
-                made = np.repeat(np.expand_dims(made, axis + batch), size, axis + batch)
-        return np.asarray(made)
+                product = np.repeat(np.expand_dims(product, axis + batch), size, axis + batch)
+        return np.asarray(product)
 
 
 @lru_cache(maxsize=256)

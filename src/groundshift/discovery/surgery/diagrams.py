@@ -12,7 +12,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import opt_einsum
@@ -22,15 +22,21 @@ from numpy.typing import NDArray
 
 from groundshift.discovery.surgery.graphs import CausalGraph
 from groundshift.errors import InputError
+from groundshift.writing import new_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "compiled",
     "cut_functor",
     "draw",
+    "draw_on",
     "network_diagram",
     "point_state",
     "simplified",
     "tensor_functor",
+    "titled_diagrams",
     "twin_diagram",
     "uniform_state",
 ]
@@ -158,10 +164,10 @@ def simplified(diagram: markov.Diagram) -> markov.Diagram:
     boxes = list(zip(graph.boxes, graph.box_wires, strict=True))
     while True:
         used = {w for _, (reads, _) in boxes for w in reads} | set(graph.cod_wires)
-        kept = [(box, wires) for box, wires in boxes if used & set(wires[1])]
-        if len(kept) == len(boxes):
+        needed = [(box, wires) for box, wires in boxes if used & set(wires[1])]
+        if len(needed) == len(boxes):
             break
-        boxes = kept
+        boxes = needed
     wired = [(box, [str(w) for w in reads], [str(w) for w in makes]) for box, (reads, makes) in boxes]
     return assemble(wired, [str(w) for w in graph.cod_wires])
 
@@ -273,40 +279,83 @@ def compiled(diagram: markov.Diagram, sizes: Mapping[str, int]) -> Callable[[Map
 # Drawing -------------------------------------------------------------------------------------------------
 
 
+def titled_diagrams(
+    graph: CausalGraph,
+    names: Sequence[str],
+    target: Sequence[str] | None,
+    comb: Iterable[str],
+    states: Mapping[str, markov.Box] | None = None,
+) -> list[tuple[str, markov.Diagram]]:
+    """The network, the network after surgery, and what is left of it for the targets: (title, diagram).
+
+    Parameters
+    ----------
+    names : variables that are cut
+    target : outputs of the last diagram, which is left out for None
+    comb : variables whose boxes are coloured
+    states : what takes the place of each cut box; by default the uniform state
+    """
+    comb = list(comb)
+    before = network_diagram(graph, comb=comb)
+    if not names:
+        return [("The network", before)]
+    surgery = cut_functor(graph, states or {v: uniform_state(v) for v in names})
+    titled = [("The network", before), (f"After cutting {', '.join(names)}", surgery(before))]
+    if target is not None:
+        outputs = [*(n for n in names if n not in target), *target]
+        left = surgery(network_diagram(graph, outputs, comb=comb))
+        titled.append((f"What is left for {', '.join(target)}", simplified(left)))
+    return titled
+
+
 def draw(diagrams: Sequence[tuple[str, markov.Diagram]], out: str | Path) -> Path:
-    """Draw titled diagrams side by side to a .png, .svg or .pdf file.
+    """Draw titled diagrams side by side to a new .png, .svg or .pdf file.
 
     Raises
     ------
     InputError
-        Another kind of file.
+        Another kind of file, or one that is there already.
     """
     from matplotlib.figure import Figure
 
     out = Path(out)
     if out.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"{out} is no .png, .svg or .pdf file; name one of these.")
-    drawings = [(title, diagram.to_drawing()) for title, diagram in diagrams]
-    names = {str(x) for _, diagram in diagrams for box in diagram.boxes for x in box.cod} | {"uniform"}
-    longest = max(len(part) for name in names for part in name.split("↔"))
-    inch = min(2.0, 0.2 * longest)  # for one wire; the narrowest box takes half of it
-    widths = [max(2.0, float(drawing.width)) for _, drawing in drawings]
-    height = max(2.0, float(max(drawing.height for _, drawing in drawings)))
+    drawings = [diagram.to_drawing() for _, diagram in diagrams]
+    inch, fontsize = _scale([diagram for _, diagram in diagrams])
+    widths = [max(2.0, float(drawing.width)) for drawing in drawings]
+    height = max(2.0, float(max(drawing.height for drawing in drawings)))
     figure = Figure(figsize=(inch * sum(widths), 0.7 * height), layout="constrained")
     axes = figure.subplots(1, len(drawings), squeeze=False, width_ratios=widths)[0]
-    for ax, (title, drawing) in zip(axes, drawings, strict=True):
-        _draw_on(ax, drawing, 12 * inch / (0.2 * longest))
+    for ax, (title, diagram) in zip(axes, diagrams, strict=True):
+        draw_on(diagram, ax, fontsize)
         ax.set_title(title, fontsize=12)
-    figure.savefig(out, dpi=120)
+    with new_file(out) as draft:
+        figure.savefig(draft, dpi=120)
     return out
 
 
-def _draw_on(ax: Any, drawing: Any, fontsize: float) -> None:
+def draw_on(diagram: markov.Diagram, ax: Axes, fontsize: float = 8) -> None:
+    """Draw a diagram on the axes of a figure."""
+    from matplotlib.colors import to_rgba
+
+    drawing = diagram.to_drawing()
     backend = Matplotlib(axis=ax)
     drawing.add_box_corners()
     backend.draw_wires(drawing, fontsize=0.8 * fontsize)
     backend.draw_boxes(drawing, fontsize=fontsize)
     # Labels of copies are empty, and would be drawn on whatever figure is current.
     backend.draw_spiders(drawing, draw_box_labels=False, nodesize=0.12)
+    for patch in ax.patches:  # names are legible on a light and on a dark page
+        red, green, blue, _ = to_rgba(patch.get_facecolor())
+        patch.set_facecolor((red, green, blue, 0.0 if red == green == blue else 0.4))
     ax.set_axis_off()
     ax.autoscale_view()
+
+
+def _scale(diagrams: Sequence[markov.Diagram]) -> tuple[float, float]:
+    """Inches for one wire, of which the narrowest box takes half, and the size of type that fits its longest name."""
+    names = {str(x) for diagram in diagrams for box in diagram.boxes for x in box.cod} | {"uniform"}
+    longest = max(len(part) for name in names for part in name.split("↔"))
+    inch = min(2.0, 0.2 * longest)
+    return inch, 12 * inch / (0.2 * longest)

@@ -64,7 +64,7 @@ class CausalGraph:
 
     def _reached(self, start: str) -> list[str]:
         """Observed variables reached by directed paths whose inner variables are all hidden."""
-        found, stack, seen = set(), [start], set()
+        reached, stack, seen = set(), [start], set()
         while stack:
             v = stack.pop()
             for w, parents in self.parents.items():
@@ -73,8 +73,8 @@ class CausalGraph:
                     if w in self.hidden:
                         stack.append(w)
                     else:
-                        found.add(w)
-        return [v for v in self.observed if v in found]
+                        reached.add(w)
+        return [v for v in self.observed if v in reached]
 
 
 def read_graph(source: Any, hidden: Iterable[str] = ()) -> CausalGraph:
@@ -163,10 +163,10 @@ def _from_networkx(
 
 def _marked_hidden(attributes: Mapping[str, Any]) -> bool:
     for key, value in attributes.items():
-        said = str(value).strip('"').lower()
-        if key in ("hidden", "latent") and said not in ("false", "no", "0"):
+        text = str(value).strip('"').lower()
+        if key in ("hidden", "latent") and text not in ("false", "no", "0"):
             return True
-        if key == "observed" and said in ("false", "no", "0"):
+        if key == "observed" and text in ("false", "no", "0"):
             return True
     return False
 
@@ -319,8 +319,8 @@ class Projection:
 
     def component(self, variable: str) -> tuple[str, ...]:
         """The c-component: variables reached from ``variable`` by bidirected edges, it included, in causal order."""
-        found = nx.node_connected_component(self._bidirected, variable)
-        return tuple(v for v in self.parents if v in found)
+        members = nx.node_connected_component(self._bidirected, variable)
+        return tuple(v for v in self.parents if v in members)
 
     def confounded_path(self, start: str, end: str) -> list[tuple[str, str, tuple[str, ...]]]:
         """A shortest path of bidirected edges: (from, to, the hidden variables they share)."""

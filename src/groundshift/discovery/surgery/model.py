@@ -94,10 +94,10 @@ class Model:
 
     def to_networkx(self) -> nx.DiGraph:
         """The graph, with the node attribute ``hidden``."""
-        made = nx.DiGraph()
-        made.add_nodes_from((v, {"hidden": v in self.graph.hidden}) for v in self.graph.parents)
-        made.add_edges_from((p, v) for v, of in self.graph.parents.items() for p in of)
-        return made
+        graph = nx.DiGraph()
+        graph.add_nodes_from((v, {"hidden": v in self.graph.hidden}) for v in self.graph.parents)
+        graph.add_edges_from((p, v) for v, of in self.graph.parents.items() for p in of)
+        return graph
 
     def __repr__(self) -> str:
         edges = "; ".join(f"{p}->{v}" for v, of in self.graph.parents.items() for p in of)
@@ -184,23 +184,18 @@ class Model:
         self, cut: Names | Mapping[str, Any] = (), target: Names | None = None
     ) -> list[tuple[str, markov.Diagram]]:
         """The network, the network after surgery, and what is left of it for the targets: (title, diagram)."""
-        from groundshift.discovery.surgery.diagrams import network_diagram, simplified
+        from groundshift.discovery.surgery.diagrams import titled_diagrams
 
         names = [cut] if isinstance(cut, str) else list(cut)
         for name in names:
             self._known(name)
         tied = [v for name in names if name in self.observed for v in self.condition(name).component]
-        before = network_diagram(self.graph, comb=tied)
-        if not names:
-            return [("network", before)]
-        surgery = self.cut(cut)
-        titled = [("network", before), (f"cut {', '.join(names)}", surgery(before))]
-        if target is not None:
-            wanted = self._seen([target] if isinstance(target, str) else target, "the target")
-            outputs = [*(n for n in names if n not in wanted), *wanted]
-            left = surgery(network_diagram(self.graph, outputs, comb=tied))
-            titled.append((f"what is left for {', '.join(wanted)}", simplified(left)))
-        return titled
+        wanted = (
+            None
+            if target is None
+            else self._seen([target] if isinstance(target, str) else target, "the target")
+        )
+        return titled_diagrams(self.graph, names, wanted, tied, self._states(cut, {}))
 
     # Condition
 
@@ -384,13 +379,13 @@ def _stochastic(v: str, array: Array, parents: Sequence[str], labels: Mapping[st
 def place_of(value: Any, known: Sequence[Any], variable: str) -> int:
     """Where a value stands among those of a variable; "1" finds 1, as on the command line."""
     exact = [k for k, label in enumerate(known) if label == value]
-    found = exact or [k for k, label in enumerate(known) if str(label) == str(value)]
-    if not found:
+    places = exact or [k for k, label in enumerate(known) if str(label) == str(value)]
+    if not places:
         shown = ", ".join(map(str, known[:10]))
         raise InputError(
             f"{variable} has no value {value!r}; it has {shown}{', …' if len(known) > 10 else ''}."
         )
-    return found[0]
+    return places[0]
 
 
 def query_names(
@@ -410,15 +405,24 @@ def query_names(
 
 
 def identify(
-    model: Any, do: Names | Mapping[str, Any], target: Names, *, complete: bool = False
+    model: Any,
+    do: Names | Mapping[str, Any],
+    target: Names,
+    *,
+    hidden: Sequence[str] = (),
+    complete: bool = False,
 ) -> Identification:
     """Can P(target | do) be computed from the observed variables alone?
 
     Parameters
     ----------
-    model : a `Model`, or anything it takes
-    do, target : names
-    complete : where no comb exists, go on to the complete algorithm, which decides every case
+    model : a graph
+        Edges as 'S->T; T->C; S<->C' (<-> is a hidden common cause), or a .dot, .gml or .bif file. In Python a `Model`,
+        or anything it takes.
+    do : what is set; several variables as A,B
+    target : what is asked for, as C or C,D
+    hidden : variables of the graph without data, as U,V
+    complete : continue with the complete algorithm, which decides every case, where no comb exists
 
     Returns
     -------
@@ -431,8 +435,37 @@ def identify(
     >>> identify("X->Y; X<->Y", "X", "Y").cuts[0].child
     'Y'
     """
-    model = model if isinstance(model, Model) else Model(model)
-    return identify_in(model.graph, *query_names(model, do, target), complete=complete)
+    model = model_of(model, hidden)
+    return identify_in(model.graph, *query_names(model, settings_of(do), target), complete=complete)
+
+
+def model_of(model: Any, hidden: Sequence[str] = ()) -> Model:
+    """A `Model` of whatever it takes."""
+    if not isinstance(model, Model):
+        return Model(model, hidden)
+    if hidden:
+        raise InputError("The model says itself which variables are hidden; give their names to Model(...).")
+    return model
+
+
+def settings_of(do: Names | Mapping[str, Any]) -> Names | Mapping[str, Any]:
+    """Variables that are set; a list of "S=1" is read as a mapping of values.
+
+    Raises
+    ------
+    InputError
+        Some have a value and others have none.
+    """
+    if isinstance(do, Mapping):
+        return do
+    parts = [part.partition("=") for part in ([do] if isinstance(do, str) else do)]
+    valued = [bool(sign) for _, sign, _ in parts]
+    if any(valued) and not all(valued):
+        words = " ".join("".join(part) for part in parts)
+        raise InputError(f"{words} mixes names and values; give a value to each (S=1), or to none.")
+    if any(valued):
+        return {name.strip(): value.strip() for name, _, value in parts}
+    return [name.strip() for name, _, _ in parts]
 
 
 def counterfactual(
@@ -473,7 +506,7 @@ def counterfactual(
     """
     from groundshift.discovery.surgery.diagrams import twin_diagram
 
-    model = model if isinstance(model, Model) else Model(model)
+    model = model_of(model)
     F = model.interpret(tables, labels)
     names, wanted = query_names(model, do, target)
     for v, parents in model.graph.parents.items():

@@ -11,7 +11,7 @@ from groundshift.generation.cdcd.diffusion import (
     step_sequence,
     truncated,
 )
-from groundshift.generation.cdcd.estimator import CDCD
+from groundshift.generation.cdcd.estimator import CDCD, sample_codes
 from groundshift.generation.cdcd.negatives import inter, intra
 from groundshift.generation.cdcd.networks import ConvDenoiser, TransformerDenoiser
 
@@ -28,6 +28,7 @@ __all__ = [
     "posterior",
     "predict",
     "sample",
+    "sample_codes",
     "step_sequence",
     "truncated",
 ]

@@ -319,10 +319,10 @@ class ContrastiveLoss(nn.Module):
 
     def _remember(self, s: Tensor, vb: Tensor) -> None:
         """Update the history of squared bounds, with the steps of all processes."""
-        drawn = gather(torch.stack([s.to(vb), vb.square()], 1)).cpu().double()
-        t = drawn[:, 0].long() - 1
+        gathered = gather(torch.stack([s.to(vb), vb.square()], 1)).cpu().double()
+        t = gathered[:, 0].long() - 1
         count = torch.bincount(t, minlength=self.schedule.T)
-        mean = torch.zeros_like(self.history).scatter_add(0, t, drawn[:, 1]) / count.clamp(min=1)
+        mean = torch.zeros_like(self.history).scatter_add(0, t, gathered[:, 1]) / count.clamp(min=1)
         self.history.copy_(torch.where(count > 0, 0.9 * self.history + 0.1 * mean, self.history))
         self.seen.add_(count)
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from sklearn.base import BaseEstimator
+from sklearn.base import clone
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from groundshift.errors import InputError
+from groundshift.estimator import NetworkEstimator
 from groundshift.generation.cdcd.diffusion import (
     Contrast,
     ContrastiveLoss,
@@ -31,59 +34,80 @@ from groundshift.generation.cdcd.diffusion import (
 from groundshift.generation.cdcd.modalities import text_condition
 from groundshift.generation.cdcd.negatives import Codes, Negatives, inter, intra
 from groundshift.generation.cdcd.networks import ConvDenoiser, TransformerDenoiser
+from groundshift.generation.cdcd.reading import read_condition, read_tokens
+from groundshift.generation.cdcd.report import codes_report
+from groundshift.generation.drawn import Drawn
 from groundshift.measures.correspondence import correspondence
-from groundshift.models.files import read_model, write_model
 from groundshift.models.training import Recipe, train
 from groundshift.tables import plain_array
 
-__all__ = ["CDCD", "read_tokens"]
+if TYPE_CHECKING:
+    from groundshift.report import Report
+
+__all__ = ["CDCD", "sample_codes"]
 
 ROWS = 256
 """Sampled at once."""
 NETWORKS = {"conv": ConvDenoiser, "transformer": TransformerDenoiser}
 
 
-class CDCD(BaseEstimator):
+class CDCD(NetworkEstimator):
     """A discrete diffusion of codes under a condition, which also learns that other codes do not belong to it.
 
     Parameters
     ----------
     steps : int
-        Diffusion steps T.
-    contrast : "step", "sample" or None
-        What is contrasted: the chain's divergences, or the prediction of the codes. None: VQ-Diffusion.
+        Diffusion steps.
+    contrast : "step", "sample" or "none"
+        What is contrasted: the chain's divergences, or the prediction of the codes; none (or None) is VQ-Diffusion.
     negatives : "intra", "inter" or callable
-        Other orders of the same codes, codes of other groups, or (rng, rows) → codes (rows, m, L) of your own.
-    weight, aux : float
-        Of the contrastive and of the auxiliary term.
+        Negatives: other orders of the same codes, codes of other groups, or (rng, rows) → codes (rows, m, L).
+    weight : float
+        Weight of the contrastive term.
+    aux : float
+        Weight of the auxiliary term.
     form : "published" or "bounded"
-        The published contrast has no lower bound; the bounded one is InfoNCE with ``contrast_temperature``.
+        The published contrast has no lower bound; the bounded one is InfoNCE with contrast_temperature.
+    contrast_temperature : float
+        Temperature of the bounded contrast.
     series : bool
-        The auxiliary term's weight grows with the step (music), or falls (images).
-    m, chunks : int
-        Negatives of each sample; pieces that intra negatives permute.
+        Whether the auxiliary term's weight grows with the step, as for music, or falls, as for images.
+    m : int
+        Negatives of each sample.
+    chunks : int
+        Pieces that intra negatives permute.
     skip_equal : bool
-        Leave out positions where a negative has the true code; the published code does not.
+        Whether positions are left out where a negative has the true code; the published code keeps them.
     guard : bool
-        Refuse weights whose loss has no lower bound, and stop where predictions have collapsed.
+        Whether weights whose loss has no lower bound are refused, and training stops where predictions have collapsed.
     noise : "mask" or "uniform"
         What codes turn into.
     codes : int, optional
-        K; the largest code plus one if left out.
-    network : "conv", "transformer", or an nn.Module (z_s, c, s) → logits (B, L, K), trained in place
-    width, layers : int
-        Of the network.
-    iterations, batch_size, lr, ema : int, int, float, float or None
-        Of training: AdamW, gradient clipped to 1, one cycle of the learning rate.
+        Number of codes; the largest code plus one if left out.
+    network : "conv", "transformer" or nn.Module
+        Network: conv, transformer, or in Python a module (z_s, c, s) → logits (B, L, K), trained in place.
+    width : int
+        Width of the network.
+    layers : int
+        Layers of the network.
+    iterations : int
+        Training steps of AdamW, gradient clipped to 1, one cycle of the learning rate.
+    batch_size : int
+        Sequences in a training step.
+    lr : float
+        Peak learning rate.
+    ema : float, optional
+        Decay of the average of the weights; no average if left out.
     drop : float
-        Share of conditions replaced by none in training; needed for ``guidance``.
+        Share of conditions replaced by none in training; needed for guidance.
     text_encoder : str, optional
         Folder of a Hugging Face text encoder with its tokenizer; conditions are then texts.
     random_state : int, RandomState or None
 
     Attributes
     ----------
-    net_, schedule_ : network and noise
+    net_ : nn.Module
+    codes_, length_ : number of codes, and length of a sequence
     classes_ : labels of the condition, or None where it is numbers
     used_codes_ : int
         Codes that occur in the training data.
@@ -91,6 +115,11 @@ class CDCD(BaseEstimator):
         λ_s, see `groundshift.generation.cdcd.contrast_strength`; zeros without contrast.
     history_ : list of float
         Loss per token, every iteration.
+    comparison_ : DataFrame
+        By what is compared ("held out", "samples", "plain", "cooled"): `correspondence` to the held-out conditions;
+        without rows where none were held out.
+    temperature_ : float or None
+        At which the plain diffusion is as sure as the contrast.
 
     Examples
     --------
@@ -98,8 +127,8 @@ class CDCD(BaseEstimator):
     >>> labels = rng.integers(0, 2, 300)
     >>> tokens = labels[:, None] + 2 * rng.integers(0, 2, (300, 8))
     >>> model = CDCD(steps=10, negatives="inter", weight=0.1, iterations=150, width=16, lr=1e-2, random_state=0)
-    >>> made = model.fit(tokens, labels).sample([0] * 50 + [1] * 50, steps=5)
-    >>> made.shape, bool((made % 2 == np.repeat([0, 1], 50)[:, None]).mean() > 0.9)
+    >>> codes = model.fit(tokens, labels).sample([0] * 50 + [1] * 50, steps=5)
+    >>> codes.shape, bool((codes % 2 == np.repeat([0, 1], 50)[:, None]).mean() > 0.9)
     ((100, 8), True)
     """
 
@@ -107,7 +136,7 @@ class CDCD(BaseEstimator):
         self,
         *,
         steps: int = 80,
-        contrast: Contrast | None = "step",
+        contrast: Contrast | Literal["none"] | None = "step",
         negatives: Literal["intra", "inter"] | Negatives = "intra",
         weight: float = 5e-5,
         aux: float = 5e-4,
@@ -160,40 +189,80 @@ class CDCD(BaseEstimator):
 
     def fit(
         self,
-        tokens: ArrayLike,
+        tokens: NDArray[Any] | str | Path,
         condition: Any,
         *,
-        groups: ArrayLike | None = None,
-        out: str | Path | None = None,
+        groups: NDArray[Any] | str | Path | None = None,
+        held_out: int = 0,
+        baselines: bool = False,
+        checkpoints: str | Path | None = None,
         resume: bool = False,
     ) -> CDCD:
-        """Train the denoiser.
+        """Train the denoiser, and measure how samples correspond to the conditions of held-out rows.
 
         Parameters
         ----------
-        tokens : integers (n, L), 0 … K-1
-        condition : a row for each row of tokens: numbers (n, D) or (n, Lc, D), labels (n,), or n texts
-        groups : label (n,) of each row, for ``negatives="inter"``; labels of the condition if left out
-        out, resume : folder for checkpoints, and whether to go on from one; see `groundshift.models.training.train`
+        tokens : integers (n, L)
+            Codes, integers (n, L) from 0, or their .npy file.
+        condition : a row for each row of tokens
+            Numbers (n, D) or (n, length, D), labels (n,) or n texts, or their file: .npy, .csv with one column of
+            labels, or .txt with a text per line.
+        groups : label of each row
+            Group of each row, or the .csv file with one column or .npy file; for inter negatives. Labels of the
+            condition if left out.
+        held_out : int
+            Last rows that are kept for the comparison; 0 is none.
+        baselines : bool
+            Whether the plain diffusion is fitted as well and sampled, cooled too, beside the contrast.
+        checkpoints : folder
+            Folder for checkpoints of the training, see `groundshift.models.training.train`.
+        resume : bool
+            Whether to go on from a checkpoint.
 
         Raises
         ------
         InputError
             Codes that are no integers or too large, other numbers of rows, one group only, sequences shorter than the
-            chunks, a weight that leaves the loss without a lower bound.
+            chunks, a weight that leaves the loss without a lower bound, held-out rows of one condition only.
         """
-        z_0 = read_tokens(tokens)
-        self._check_choices(len(z_0))
+        z_0, conditions = read_tokens(tokens), read_condition(condition)
+        labels = None if groups is None else np.asarray(read_condition(groups))
+        for what, rows in (("conditions", conditions), ("groups", labels)):
+            if rows is not None and len(rows) != len(z_0):
+                raise InputError(
+                    f"{len(rows)} {what} were given for {len(z_0)} rows of tokens; give one per row."
+                )
+        if held_out:
+            _check_held_out(conditions, held_out)
+        self._check_choices(len(z_0) - held_out)
         K = int(z_0.max()) + 1 if self.codes is None else self.codes
         if z_0.max() >= K:
             raise InputError(f"The code {z_0.max()} was given with codes={K}; codes are 0 … {K - 1}.")
+        self.codes_ = K
+        trained, kept = slice(0, len(z_0) - held_out), slice(len(z_0) - held_out, None)
+        of_trained = None if labels is None else labels[trained]
+        self._train(z_0[trained], conditions[trained], of_trained, checkpoints, resume)
+        self.comparison_, self.temperature_ = pd.DataFrame(), None
+        if held_out:
+            self._compare(z_0, conditions, labels, trained, kept, baselines)
+        return self
+
+    def _train(
+        self,
+        z_0: Codes,
+        condition: Any,
+        groups: NDArray[Any] | None,
+        checkpoints: str | Path | None = None,
+        resume: bool = False,
+    ) -> None:
+        """Set the condition and train the network."""
+        K = self.codes_
         self.length_, self.used_codes_ = z_0.shape[1], len(np.unique(z_0))
         if self.used_codes_ < K:
             warnings.warn(
                 f"{K - self.used_codes_} of {K} codes never occur; they cost speed and will not be sampled.",
-                stacklevel=2,
+                stacklevel=3,
             )
-        self.schedule_ = Schedule.linear(self.steps, K, self.noise)
         self._check_strength()
         self._set_condition(condition, len(z_0))
         draw = self._negatives(z_0, groups)
@@ -205,15 +274,15 @@ class CDCD(BaseEstimator):
 
         def batches(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
             rows = rng.choice(len(z_0), self.batch_size, replace=False)
-            given = c[rows]
+            conditions = c[rows]
             dropped = torch.from_numpy(rng.random(len(rows)) < self.drop)
             if dropped.any():
-                given[dropped] = self._null(int(dropped.sum()), c)
-            return torch.from_numpy(z_0[rows]), given, torch.from_numpy(draw(rng, rows))
+                conditions[dropped] = self._null(int(dropped.sum()), c)
+            return torch.from_numpy(z_0[rows]), conditions, torch.from_numpy(draw(rng, rows))
 
         loss = ContrastiveLoss(
             self.schedule_,
-            contrast=self.contrast,
+            contrast=self._contrast,
             weight=self.weight,
             aux=self.aux,
             series=self.series,
@@ -223,13 +292,54 @@ class CDCD(BaseEstimator):
             guard=self.guard,
         )
         recipe = Recipe(self.iterations, self.lr, ema=self.ema, seed=seed)
-        self.history_ = train(self.net_, batches, loss, recipe, out=out, resume=resume).history
-        return self
+        self.history_ = train(self.net_, batches, loss, recipe, out=checkpoints, resume=resume).history
+
+    def _compare(
+        self,
+        z_0: Codes,
+        given: Any,
+        groups: NDArray[Any] | None,
+        trained: slice,
+        kept: slice,
+        baselines: bool,
+    ) -> None:
+        """How held-out codes and samples correspond to their conditions, by the plain diffusion if there is one."""
+        conditions = given[kept]
+        rows = {"held out": z_0[kept], "samples": self.sample(conditions)}
+        judge = self
+        if baselines and self._contrast is not None:
+            judge = clone(self).set_params(contrast=None)
+            judge.codes_ = self.codes_
+            judge._train(z_0[trained], given[trained], None)
+            entropy = self.predictive_entropy(rows["held out"], conditions)
+            self.temperature_ = judge.matching_temperature(rows["held out"], conditions, entropy)
+            rows["plain"] = judge.sample(conditions)
+            rows["cooled"] = judge.sample(conditions, temperature=self.temperature_)
+        table = pd.DataFrame(
+            {
+                name: judge.correspondence(codes, conditions, candidates=len(conditions))
+                for name, codes in rows.items()
+            }
+        ).T
+        labels = groups if groups is not None else given if self.classes_ is not None else None
+        if labels is not None:
+            shares = _asked_class(z_0[trained], labels[trained], rows, labels[kept])
+            table["asked_class"] = pd.Series(shares)
+        self.comparison_ = table
+
+    @property
+    def _contrast(self) -> Contrast | None:
+        return None if self.contrast == "none" else self.contrast
+
+    @property
+    def schedule_(self) -> Schedule:
+        """The noise of the chain."""
+        return Schedule.linear(self.steps, self.codes_, self.noise)
 
     def _check_choices(self, n: int) -> None:
         right = {
             "steps": self.steps >= 1,
-            "contrast": self.contrast in ("step", "sample", None),
+            "contrast": self._contrast in ("step", "sample", None),
             "negatives": callable(self.negatives) or self.negatives in ("intra", "inter"),
             "weight": self.weight >= 0,
             "aux": self.aux >= 0,
@@ -246,10 +356,10 @@ class CDCD(BaseEstimator):
 
     def _check_strength(self) -> None:
         """λ_s, and the refusal of a loss without a lower bound."""
-        if self.contrast is None:
+        if self._contrast is None:
             self.strength_ = np.zeros(self.steps)
             return
-        strength = contrast_strength(self.schedule_, self.contrast, self.weight, self.aux, self.series)
+        strength = contrast_strength(self.schedule_, self._contrast, self.weight, self.aux, self.series)
         self.strength_ = strength.numpy()
         most = float(strength.max())
         if self.guard and self.form == "published" and most >= 1:
@@ -260,9 +370,9 @@ class CDCD(BaseEstimator):
             )
 
     def _negatives(
-        self, z_0: Codes, groups: ArrayLike | None
+        self, z_0: Codes, groups: NDArray[Any] | None
     ) -> Callable[[np.random.Generator, Codes], Codes]:
-        if self.contrast is None:
+        if self._contrast is None:
             return lambda rng, rows: np.zeros((len(rows), 0, z_0.shape[1]), dtype=np.int64)
         if callable(self.negatives):
             return self.negatives
@@ -276,8 +386,7 @@ class CDCD(BaseEstimator):
         if isinstance(self.network, nn.Module):
             return self.network
         kind: Any = "numbers" if self.classes_ is None else "labels"
-        made = NETWORKS[self.network]
-        return made(
+        return NETWORKS[self.network](
             self.schedule_.K, self.length_, self.steps, kind, self.condition_size_, self.width, self.layers
         )
 
@@ -356,7 +465,7 @@ class CDCD(BaseEstimator):
         ----------
         condition : as in `fit`
         steps : of the sampler, at most those of training; all if left out
-        truncate : probability kept of every prediction; 0.86 is common, 1 is the model's own law
+        truncate : probability kept of every prediction; 0.86 is common, 1 is the model's own distribution
         temperature : of every prediction; below 1 is sharper
         guidance : weight of classifier-free guidance; needs ``drop`` above 0 in training
         random_state : the estimator's if left out: the same call gives the same codes
@@ -371,7 +480,7 @@ class CDCD(BaseEstimator):
         InputError
             More steps than in training, an unknown class, a condition of another shape, guidance without ``drop``.
         """
-        self._check_fitted()
+        check_is_fitted(self)
         if not (0 < truncate <= 1 and temperature > 0 and guidance >= 0):
             raise InputError(
                 f"truncate={truncate}, temperature={temperature}, guidance={guidance} were given; truncate lies in "
@@ -382,7 +491,7 @@ class CDCD(BaseEstimator):
         c = self._tensor(condition).to(self._device)
         generator = self._generator(random_state)
         self.net_.eval()
-        made = [
+        codes = [
             sample(
                 self.net_,
                 self.schedule_,
@@ -397,7 +506,7 @@ class CDCD(BaseEstimator):
             )
             for rows in c.split(ROWS)
         ]
-        return torch.cat(made).cpu().numpy()
+        return torch.cat(codes).cpu().numpy()
 
     # Correspondence ------------------------------------------------------------------------------------------
 
@@ -429,13 +538,15 @@ class CDCD(BaseEstimator):
         c = self._tensor(rows, len(z_0)).to(self._device)
         share = np.bincount(z_0.ravel(), minlength=self.schedule_.K) / z_0.size
         equal = np.unique(c.cpu().reshape(len(c), -1).numpy(), axis=0, return_inverse=True)[1]
-        found = correspondence(self._scores(torch.from_numpy(z_0).to(self._device), c, random_state), equal)
-        found["entropy"] = self.predictive_entropy(z_0, rows, random_state=random_state)
-        found["code_entropy"] = float(-(share[share > 0] * np.log(share[share > 0])).sum())
+        measured = correspondence(
+            self._scores(torch.from_numpy(z_0).to(self._device), c, random_state), equal
+        )
+        measured["entropy"] = self.predictive_entropy(z_0, rows, random_state=random_state)
+        measured["code_entropy"] = float(-(share[share > 0] * np.log(share[share > 0])).sum())
         if judge is not None:
             own, swapped = (np.asarray(judge(codes, rows)).mean() for codes in (z_0, np.roll(z_0, 1, axis=0)))
-            found["judged_gap"] = float(own - swapped)
-        return found
+            measured["judged_gap"] = float(own - swapped)
+        return measured
 
     @torch.no_grad()
     def _scores(self, z_0: Tensor, c: Tensor, random_state: Any, levels: int = 4) -> NDArray[np.float64]:
@@ -464,18 +575,18 @@ class CDCD(BaseEstimator):
         levels: int = 4,
     ) -> float:
         """Mean entropy (nats) of the predictions at noised positions, over a few steps of the chain."""
-        self._check_fitted()
+        check_is_fitted(self)
         z_0 = torch.from_numpy(read_tokens(tokens)).to(self._device)
         c = self._tensor(condition, len(z_0)).to(self._device)
         generator = self._generator(random_state, "cpu")
         self.net_.eval()
-        found = []
+        entropies = []
         for level in self._levels(levels):
             s = torch.full((len(z_0),), level)
             z_s = self.schedule_.add_noise(z_0, s, generator)
             log_x0 = predict(self.net_, z_s, c, s, temperature=temperature)
-            found.append(-(log_x0.exp() * log_x0).sum(-1)[z_s != z_0])
-        return float(torch.cat(found).mean())
+            entropies.append(-(log_x0.exp() * log_x0).sum(-1)[z_s != z_0])
+        return float(torch.cat(entropies).mean())
 
     def matching_temperature(
         self, tokens: ArrayLike, condition: Any, entropy: float, *, random_state: Any = None
@@ -491,10 +602,10 @@ class CDCD(BaseEstimator):
         """
 
         def above(temperature: float) -> float:
-            found = self.predictive_entropy(
-                tokens, condition, temperature=temperature, random_state=random_state
+            return (
+                self.predictive_entropy(tokens, condition, temperature=temperature, random_state=random_state)
+                - entropy
             )
-            return found - entropy
 
         if above(1.0) <= 0:
             return 1.0
@@ -504,62 +615,27 @@ class CDCD(BaseEstimator):
         """Steps in the middle of equal parts of the chain."""
         return [max(1, round(self.steps * (k + 0.5) / levels)) for k in range(levels)]
 
-    # Files ---------------------------------------------------------------------------------------------------
+    # Report --------------------------------------------------------------------------------------------------
 
-    def save(self, out: str | Path) -> None:
-        """Write ``model.safetensors`` and ``cdcd.json`` to a folder that holds neither.
+    def _report(self) -> Report:
+        return codes_report(self)
 
-        Raises
-        ------
-        InputError
-            A model is there already.
-        """
-        self._check_fitted()
-        params = self.get_params() | {"codes": self.schedule_.K}
-        kept = {k: v if v is None or isinstance(v, int | float | str) else "own" for k, v in params.items()}
-        numbers = self.classes_ is None
-        state = {
-            "params": kept,
-            "length": self.length_,
+    def _content(self) -> dict[str, Any]:
+        return {
+            "found": {name: row.dropna().to_dict() for name, row in self.comparison_.iterrows()},
+            "judge": "the plain diffusion" if "plain" in self.comparison_.index else "the model itself",
+            "temperature": self.temperature_,
+            "strength": float(self.strength_.max()),
             "used_codes": self.used_codes_,
-            "shape": list(self.shape_),
-            "condition_size": self.condition_size_,
-            "classes": None if self.classes_ is None else self.classes_.tolist(),
-            "mean": self.mean_.tolist() if numbers else None,
-            "scale": self.scale_.tolist() if numbers else None,
-            "strength": self.strength_.tolist(),
+            "steps": self.steps,
+            "truncate": 1.0,
             "history": self.history_,
         }
-        write_model(out, "cdcd", self.net_.state_dict(), state)
 
-    @classmethod
-    def load(cls, folder: str | Path, network: nn.Module | None = None) -> CDCD:
-        """A model written by `save`, able to sample.
-
-        Parameters
-        ----------
-        network : of the same kind, where the model was fitted with a network of the user's
-
-        Raises
-        ------
-        InputError
-            No model there, or no network where one is needed.
-        """
-        tensors, state = read_model(folder, "cdcd")
-        if state["params"]["network"] == "own":
-            if network is None:
-                raise InputError("This model was fitted with a network of your own; give one as network=.")
-            state["params"]["network"] = network
-        model = cls(**state["params"])
-        model.schedule_ = Schedule.linear(model.steps, state["params"]["codes"], model.noise)
-        model.length_, model.used_codes_ = state["length"], state["used_codes"]
-        model.shape_, model.condition_size_ = tuple(state["shape"]), state["condition_size"]
-        model.classes_ = None if state["classes"] is None else np.array(state["classes"])
-        model.mean_, model.scale_ = np.array(state["mean"]), np.array(state["scale"])
-        model.strength_, model.history_ = np.array(state["strength"]), state["history"]
-        model.net_ = model._network()
-        model.net_.load_state_dict(tensors)
-        return model
+    def to_frame(self) -> pd.DataFrame:
+        """How held-out codes and samples correspond to the held-out conditions."""
+        check_is_fitted(self)
+        return self.comparison_.reset_index(names="codes")
 
     def _generator(self, random_state: Any, device: str | None = None) -> torch.Generator:
         rng = check_random_state(self.random_state if random_state is None else random_state)
@@ -570,30 +646,65 @@ class CDCD(BaseEstimator):
         """Where the network lives; the trainer chooses it."""
         return next(self.net_.parameters()).device
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "net_"):
-            raise InputError("This model is not fitted yet; call fit(tokens, condition) first.")
+
+def _check_held_out(condition: Any, held_out: int) -> None:
+    if not 2 <= held_out < len(condition):
+        raise InputError(
+            f"held_out={held_out} of {len(condition)} rows was given; at least 2 are needed, and not all."
+        )
+    held_out_rows = condition[len(condition) - held_out :]
+    if len({row if isinstance(row, str) else np.asarray(row).tobytes() for row in held_out_rows}) < 2:
+        raise InputError(
+            f"The last {held_out} rows, kept for the report, have one condition only; shuffle the rows."
+        )
 
 
-def read_tokens(tokens: ArrayLike | Sequence[Any]) -> Codes:
-    """Codes (n, L) as int64.
+def _asked_class(codes: Codes, labels: Any, compared: dict[str, Codes], asked: Any) -> dict[str, float]:
+    """Share of rows in which a logistic regression from codes to classes, fitted to training rows, finds the class."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    classifier = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=1000))
+    classifier.fit(codes, labels)
+    return {name: float(classifier.score(rows, asked)) for name, rows in compared.items()}
+
+
+def sample_codes(
+    model: str | Path,
+    condition: Any,
+    *,
+    steps: int | None = None,
+    truncate: float = 1.0,
+    temperature: float = 1.0,
+    guidance: float = 0.0,
+    random_state: Any = None,
+) -> Drawn:
+    """A sequence of codes for each row of a condition, drawn from a model that was fitted and saved.
+
+    Parameters
+    ----------
+    model : folder
+        Folder that fit wrote.
+    condition : a row for each sequence
+        Rows of the kind that was fitted, or their file: .npy, .csv with one column of labels, or .txt with texts.
+    steps : int
+        Sampling steps; all of training's if left out.
+    truncate : float
+        Probability kept of every prediction.
+    temperature : float
+        Temperature of every prediction; below 1 is sharper.
+    guidance : float
+        Weight of classifier-free guidance, for a model fitted with drop above 0.
+    random_state : int
+        Random seed; the model's own if left out.
 
     Raises
     ------
     InputError
-        Other types than integers, another shape, negative codes.
-
-    Examples
-    --------
-    >>> read_tokens([[0.5]])
-    Traceback (most recent call last):
-    groundshift.errors.InputError: Tokens of type float64 and shape (1, 1) were given; integers (n, L) are needed.
+        No model in the folder, an unknown class, a condition of another shape.
     """
-    values = plain_array(tokens)
-    if values.ndim != 2 or values.dtype.kind not in "iu" or 0 in values.shape:
-        raise InputError(
-            f"Tokens of type {values.dtype} and shape {values.shape} were given; integers (n, L) are needed."
-        )
-    if values.min() < 0:
-        raise InputError(f"A code of {values.min()} was given; codes are 0, 1, 2, ….")
-    return values.astype(np.int64)
+    options = {"steps": steps, "truncate": truncate, "temperature": temperature, "guidance": guidance}
+    fitted = CDCD.load(model)
+    codes = fitted.sample(read_condition(condition), **options, random_state=random_state)  # type: ignore[arg-type]
+    return Drawn(codes, "cdcd", options)

@@ -21,8 +21,8 @@ def intra(tokens: Codes, m: int = 10, chunks: int = 8) -> Negatives:
     """The positive cut into equal chunks, permuted; one permutation for the whole batch. A tail too short to cut stays.
 
     >>> draw = intra(np.arange(9)[None], m=2, chunks=4)
-    >>> found = draw(np.random.default_rng(0), np.array([0]))
-    >>> found.shape, found[0, :, 8].tolist(), sorted(found[0, 0].tolist()) == list(range(9))
+    >>> codes = draw(np.random.default_rng(0), np.array([0]))
+    >>> codes.shape, codes[0, :, 8].tolist(), sorted(codes[0, 0].tolist()) == list(range(9))
     ((1, 2, 9), [8, 8], True)
     """
     length = tokens.shape[1] // chunks

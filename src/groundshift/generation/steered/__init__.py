@@ -16,5 +16,5 @@ from groundshift.generation.steered.conditions import (
 )
 from groundshift.generation.steered.generators import Denoiser, denoiser
 from groundshift.generation.steered.inverse import Clip, class_names, classifier, clip, encoder, segmenter
-from groundshift.generation.steered.pipeline import Samples, Steered
+from groundshift.generation.steered.pipeline import Samples, Steered, steer
 from groundshift.generation.steered.sampler import Sampler, SteeringWarning

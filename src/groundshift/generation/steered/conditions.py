@@ -45,11 +45,11 @@ class Condition:
 
     def to(self: C, like: Tensor) -> C:
         """A copy with the device and dtype of a tensor."""
-        made = copy.copy(self)
+        moved = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
-                setattr(made, name, value.to(like))
-        return made
+                setattr(moved, name, value.to(like))
+        return moved
 
 
 # Linear measurements -------------------------------------------------------------------------------------
@@ -94,11 +94,11 @@ class Measurement(Condition, ABC):
 
     def check(self, shape: Shape) -> None:
         """Raise `InputError` unless the condition is one on images of this shape (C, H, W)."""
-        found = tuple(self.A(self.y.new_zeros(1, *shape)).shape[1:])
-        if found != tuple(self.y.shape[1:]):
+        measured = tuple(self.A(self.y.new_zeros(1, *shape)).shape[1:])
+        if measured != tuple(self.y.shape[1:]):
             raise InputError(
                 f"The {self.name} condition holds {tuple(self.y.shape[1:])} values; of the generator's images "
-                f"{tuple(shape)} it would measure {found}. Give a reference of the generator's size."
+                f"{tuple(shape)} it would measure {measured}. Give a reference of the generator's size."
             )
 
 
@@ -335,10 +335,10 @@ class Physics(Measurement):
 
     def to(self, like: Tensor) -> Physics:
         """A copy with the device and precision of a tensor; filters and matrices of the operator go with it."""
-        made = super().to(like)
+        moved = super().to(like)
         if isinstance(self.physics, nn.Module):
-            made.physics = copy.deepcopy(self.physics)._apply(lambda value: _like(value, like))
-        return made
+            moved.physics = copy.deepcopy(self.physics)._apply(lambda value: _like(value, like))
+        return moved
 
     def A(self, x: Tensor) -> Tensor:
         """As the operator measures."""
@@ -394,9 +394,9 @@ class Loss(Condition):
             return torch.stack([self.fn(image[None]).reshape(()) for image in images])
         loss = self.fn(images)
         if not isinstance(loss, Tensor) or loss.shape not in ((), (1,), (len(images),)):
-            found = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise InputError(
-                f"The {self.name} gave {found} for {len(images)} images; a loss for each image, or one number, is "
+                f"The {self.name} gave {shape} for {len(images)} images; a loss for each image, or one number, is "
                 "needed."
             )
         if loss.numel() != len(images):
@@ -482,10 +482,12 @@ class FeatureOf(Loss):
             target = encoder(ref)
 
         def distance(images: Tensor) -> Tensor:
-            found = encoder(images)
-            if isinstance(found, Tensor) and isinstance(target, Tensor):
-                return _one_minus_cosine(found, target)
-            layers = [(f - t.to(f)).flatten(1).square().mean(1) for f, t in zip(found, target, strict=True)]
+            features = encoder(images)
+            if isinstance(features, Tensor) and isinstance(target, Tensor):
+                return _one_minus_cosine(features, target)
+            layers = [
+                (f - t.to(f)).flatten(1).square().mean(1) for f, t in zip(features, target, strict=True)
+            ]
             return torch.stack(layers).mean(0)
 
         super().__init__(distance, weight, window, "identity")
@@ -514,12 +516,12 @@ class MapOf(Loss):
                     f"The map has the class {int(target.max())}; the segmenter has 0 to {logits.shape[1] - 1}."
                 )
             logits = F.interpolate(logits, target.shape[-2:], mode="bilinear")
-            wanted = F.one_hot(target.long(), logits.shape[1]).permute(2, 0, 1).to(logits)
-            loss = F.binary_cross_entropy_with_logits(logits, wanted.expand_as(logits), reduction="none")
+            one_hot = F.one_hot(target.long(), logits.shape[1]).permute(2, 0, 1).to(logits)
+            loss = F.binary_cross_entropy_with_logits(logits, one_hot.expand_as(logits), reduction="none")
             return loss.flatten(1).mean(1)
 
         super().__init__(entropy, weight, window, "map")
 
 
-def _one_minus_cosine(found: Tensor, target: Tensor) -> Tensor:
-    return 1 - F.cosine_similarity(found, target.to(found), dim=1)
+def _one_minus_cosine(features: Tensor, target: Tensor) -> Tensor:
+    return 1 - F.cosine_similarity(features, target.to(features), dim=1)

@@ -84,16 +84,16 @@ class Denoiser:
             sigma = b / (a + b)
             scaled = x / (a + b)
             return scaled + (1 - sigma) * self._predict(scaled, 1000 * sigma)
-        found = self._predict(x, t)
+        output = self._predict(x, t)
         if self.prediction_type == "v_prediction":
-            return a * found + b * x
-        return found if self.prediction_type == "epsilon" else (x - a * found) / b
+            return a * output + b * x
+        return output if self.prediction_type == "epsilon" else (x - a * output) / b
 
     def _predict(self, x: Tensor, t: float) -> Tensor:
-        found = self.network(x, torch.as_tensor(t, device=x.device))
-        found = getattr(found, "sample", found)
+        output = self.network(x, torch.as_tensor(t, device=x.device))
+        output = getattr(output, "sample", output)
         # Networks with a learnt variance give it in a second half of channels.
-        return found[:, : x.shape[1]] if found.shape[1] == 2 * x.shape[1] else found
+        return output[:, : x.shape[1]] if output.shape[1] == 2 * x.shape[1] else output
 
 
 def denoiser(
@@ -221,7 +221,7 @@ def _loaded(source: str | Path) -> Any:
 
     from groundshift.models.backbones import backbone
 
-    found = backbone(source)
-    if str(source).endswith("-flow") and found.came_from != "directory":
-        return found.net, FlowMatchEulerDiscreteScheduler()
-    return found.net
+    loaded = backbone(source)
+    if str(source).endswith("-flow") and loaded.came_from != "directory":
+        return loaded.net, FlowMatchEulerDiscreteScheduler()
+    return loaded.net

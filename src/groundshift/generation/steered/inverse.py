@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from groundshift.errors import InputError
 
-__all__ = ["Clip", "class_names", "classifier", "clip", "encoder", "segmenter"]
+__all__ = ["Clip", "class_names", "class_number", "classifier", "clip", "encoder", "segmenter"]
 
 Source = str | Path
 Function = Callable[[Tensor], Tensor]
@@ -80,8 +80,8 @@ def classifier(source: Source) -> Function:
     InputError
         A folder that holds another kind of network.
     """
-    found = _Prepared(source, "an image classifier", "ForImageClassification")
-    return lambda images: found.net(pixel_values=found.pixels(images)).logits
+    prepared = _Prepared(source, "an image classifier", "ForImageClassification")
+    return lambda images: prepared.net(pixel_values=prepared.pixels(images)).logits
 
 
 def class_names(source: Source) -> dict[int, str]:
@@ -94,21 +94,37 @@ def class_names(source: Source) -> dict[int, str]:
     return {int(k): str(v) for k, v in AutoConfig.from_pretrained(folder).id2label.items()}
 
 
+def class_number(source: Source, label: str) -> int:
+    """The number of a class of an image classifier, given by its number or name.
+
+    Raises
+    ------
+    InputError
+        A class that the classifier does not have.
+    """
+    names = class_names(source)
+    numbers = [k for k, name in names.items() if name.lower() == label.lower()]
+    if label.isdecimal() or numbers:
+        return int(label) if label.isdecimal() else numbers[0]
+    some = ", ".join(list(names.values())[:8])
+    raise InputError(f"The classifier has no class {label!r}; it has {some}{', …' * (len(names) > 8)}.")
+
+
 def segmenter(source: Source) -> Function:
     """Images → logits (B, classes, h, w) of a semantic segmenter of transformers."""
-    found = _Prepared(source, "a semantic segmenter", "ForSemanticSegmentation")
-    return lambda images: found.net(pixel_values=found.pixels(images)).logits
+    prepared = _Prepared(source, "a semantic segmenter", "ForSemanticSegmentation")
+    return lambda images: prepared.net(pixel_values=prepared.pixels(images)).logits
 
 
 def encoder(source: Source) -> Function:
     """Images → embeddings (B, d): projected ones of a CLIP-like model, else the pooled output."""
-    found = _Prepared(source, "an image encoder")
+    prepared = _Prepared(source, "an image encoder")
 
     def embed(images: Tensor) -> Tensor:
-        pixels = found.pixels(images)
-        if hasattr(found.net, "get_image_features"):
-            return _pooled(found.net.get_image_features(pixel_values=pixels))
-        return _pooled(found.net(pixel_values=pixels)).flatten(1)
+        pixels = prepared.pixels(images)
+        if hasattr(prepared.net, "get_image_features"):
+            return _pooled(prepared.net.get_image_features(pixel_values=pixels))
+        return _pooled(prepared.net(pixel_values=pixels)).flatten(1)
 
     return embed
 

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.generation.steered import conditions as on
+from groundshift.generation.steered import inverse
 from groundshift.generation.steered.generators import denoiser
-from groundshift.generation.steered.inverse import classifier, clip, encoder, segmenter
 from groundshift.generation.steered.sampler import Method, Sampler, SteeringWarning
 from groundshift.pictures import class_numbers, open_picture, read_picture
+from groundshift.report import Report, Sample, Section
+from groundshift.result import Result
+from groundshift.worlds.tinyvision import contact_sheet, to_bytes
 
-__all__ = ["Samples", "Steered", "read_image", "read_mask"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Samples", "Steered", "read_image", "read_mask", "steer"]
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 Model = str | Path | Callable[[Tensor], Tensor]
 Judge = Callable[[Tensor], Tensor]
+SHOWN = 128
+"""Small samples are enlarged to about this many pixels on a sheet."""
 RANGE = 1.5
 """Pixels of images lie in [−1, 1], with a little room for a projection."""
 
 
-@dataclass(frozen=True)
-class Samples:
+@dataclass(frozen=True, repr=False)
+class Samples(Result):
     """What was drawn, and how well it obeys.
 
     Attributes
@@ -53,21 +63,73 @@ class Samples:
     notes: list[str]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Settings, consistency, judge and notes as plain values."""
+    def report(self) -> Report:
+        """The samples, what was asked for, and how well each condition is met."""
+        conditions = ", ".join(self.settings.get("conditions", ())) or "no condition"
+        pixels, frame = _pixels(self.images), self.to_frame()
+        rows: list[dict[str, Any]] = frame.drop(columns="sample").to_dict("records")  # type: ignore[assignment]
+        judged = (
+            "An independent judge was not asked." if self.judge is None else "The judge's score is evidence."
+        )
+        references = [Sample(name, (_pixels(image)[0],)) for name, image in self.references.items()]
+        way = [_pixels(level) for level in self.kept]
+        sections = [
+            Section(
+                "samples", "Samples",
+                notes=("Of a measured condition the root mean square error is given, which is 0 where it is met; of "
+                       "any other the loss that steered, which the sampler has made small and which is no evidence. "
+                       f"{judged} Samples are not draws from the posterior.",),
+                samples=[
+                    Sample(name, (image,), facts=row)
+                    for name, image, row in zip(frame["sample"], pixels, rows, strict=True)
+                ],
+            )
+        ]  # fmt: skip
+        if self.notes:
+            sections.insert(0, Section("notes", "What to mind", notes=tuple(self.notes)))
+        if way:
+            steps = [Sample(name, tuple(level[i] for level in way)) for i, name in enumerate(frame["sample"])]
+            title = "Steered estimates on the way, the noisiest first"
+            sections.append(Section("way", title, samples=steps, folded=True))
+        met = [f"{name} {_range(values)}" for name, values in self.consistency.items()]
+        met += [] if self.judge is None else [f"judge {_range(self.judge)}"]
+        return Report(
+            "steered", str(self.settings.get("generator", "a generator")),
+            f"{len(frame)} samples were drawn under {conditions}.",
+            lead=f"How the conditions are met: {'; '.join(met)}." if met else "",
+            figure=("All samples", self._draw),
+            advice=[Section("asked", "What was asked for", conditions, samples=references)] if references else (),
+            sections=sections, settings=self.settings,
+        )  # fmt: skip
+
+    def _content(self) -> dict[str, Any]:
         return {
             **self.settings,
             "samples": len(self.images),
-            "consistency": {k: v.tolist() for k, v in self.consistency.items()},
-            "judge": None if self.judge is None else self.judge.tolist(),
+            "consistency": dict(self.consistency),
+            "judge": self.judge,
             "notes": self.notes,
         }
 
-    def save(self, out: str | Path) -> list[Path]:
-        """Write each sample, a sheet of all, the numbers and a page to an empty folder."""
-        from groundshift.generation.steered.page import write
+    def to_frame(self) -> pd.DataFrame:
+        """A row per sample: its file, how it meets each condition, and its score by the judge."""
+        first = int(self.settings.get("first", 0))
+        scores = {**self.consistency, **({} if self.judge is None else {"judge": self.judge})}
+        names = [f"{first + i:04d}.png" for i in range(len(self.images))]
+        return pd.DataFrame({"sample": names, **{name: v.double().numpy() for name, v in scores.items()}})
 
-        return write(self, Path(out))
+    def _write_more(self, folder: Path) -> None:
+        """Each sample as a picture, and a sheet of all."""
+        for name, pixels in zip(self.to_frame()["sample"], _pixels(self.images), strict=True):
+            Image.fromarray(pixels).save(folder / name)
+        zoom = max(1, SHOWN // self.images.shape[-1])
+        contact_sheet(_coloured(self.images), zoom=zoom).save(folder / "sheet.png")
+
+    def _draw(self, ax: Axes) -> None:
+        columns = math.ceil(math.sqrt(2 * len(self.images)))  # twice as wide as high, as the figure is
+        sheet = contact_sheet(_coloured(self.images), columns=columns, zoom=1)
+        ax.imshow(np.asarray(sheet), interpolation="nearest")
+        ax.set_axis_off()
 
 
 class Steered:
@@ -88,8 +150,8 @@ class Steered:
     >>> steered = Steered("exact:colour_digits", steps=25)
     >>> half = np.zeros((8, 8)); half[:, 4:] = 1
     >>> photo = torch.full((3, 8, 8), -1.0); photo[1, 1:7, 3] = 0.9  # one green stroke
-    >>> found = steered.sample(n=2, inpaint=(photo, half))
-    >>> found.images.shape, bool(found.consistency["inpaint"].max() < 1e-6)
+    >>> samples = steered.sample(n=2, inpaint=(photo, half))
+    >>> samples.images.shape, bool(samples.consistency["inpaint"].max() < 1e-6)
     (torch.Size([2, 3, 8, 8]), True)
     """
 
@@ -179,7 +241,7 @@ class Steered:
         notes: list[str] = []
         shape = self._image_shape()
         weights = {"loss": weight} if isinstance(weight, int | float) else dict(weight or {})
-        asked: list[on.Condition] = []
+        under: list[on.Condition] = []
         references: dict[str, Tensor] = {}
 
         def image(picture: Picture, name: str) -> Tensor:
@@ -190,42 +252,44 @@ class Steered:
             return {"weight": weights.pop(name)} if name in weights else {}
 
         if of_class is not None:
-            model = _function(of_class[0], classifier)
-            asked.append(on.ClassOf(model, of_class[1], **given("class")))
+            model = _function(of_class[0], inverse.classifier)
+            under.append(on.ClassOf(model, of_class[1], **given("class")))
         if text is not None:
-            joint = clip(text[0]) if isinstance(text[0], str | Path) else text[0]
-            asked.append(on.TextOf(joint, text[1], **given("text")))
+            joint = inverse.clip(text[0]) if isinstance(text[0], str | Path) else text[0]
+            under.append(on.TextOf(joint, text[1], **given("text")))
         if like is not None:
-            asked.append(
-                on.FeatureOf(_function(like[0], encoder), image(like[1], "identity"), **given("identity"))
+            under.append(
+                on.FeatureOf(
+                    _function(like[0], inverse.encoder), image(like[1], "identity"), **given("identity")
+                )
             )
         if segmentation is not None:
             target = _read_map(segmentation[1], shape)
-            asked.append(on.MapOf(_function(segmentation[0], segmenter), target, **given("map")))
+            under.append(on.MapOf(_function(segmentation[0], inverse.segmenter), target, **given("map")))
         if loss is not None:
-            asked.append(on.Loss(loss, **given("loss")))
+            under.append(on.Loss(loss, **given("loss")))
         if inpaint is not None:
             _same_size(*inpaint)
-            asked.append(on.Mask(image(inpaint[0], "inpaint"), read_mask(inpaint[1], shape), sigma))
+            under.append(on.Mask(image(inpaint[0], "inpaint"), read_mask(inpaint[1], shape), sigma))
         if luma is not None:
-            asked.append(on.Luma(image(luma, "luma"), sigma))
+            under.append(on.Luma(image(luma, "luma"), sigma))
         if super_resolution is not None:
-            asked.append(self._smaller(*super_resolution, sigma, notes, references))
-        asked += conditions
+            under.append(self._smaller(*super_resolution, sigma, notes, references))
+        under += conditions
         if weights:
             raise InputError(f"A weight was given for {', '.join(weights)}, which is no condition here.")
-        if sum(isinstance(c, on.Measurement) for c in asked) > 1:
+        if sum(isinstance(c, on.Measurement) for c in under) > 1:
             notes.append("Several linear conditions are met one after the other; only the last is exact.")
-        if any(isinstance(c, on.Measurement) and not c.exact for c in asked):
+        if any(isinstance(c, on.Measurement) and not c.exact for c in under):
             notes.append("A linear condition whose operator has no exact inverse is met nearly, not exactly.")
-        sampler = self._sampler(asked)
+        sampler = self._sampler(under)
         images, kept, consistency, scores = self._drawn(
-            sampler, asked, n, seed, first, batch_size, keep, progress, judge, notes
+            sampler, under, n, seed, first, batch_size, keep, progress, judge, notes
         )
         settings = {
             "generator": str(self.source) if isinstance(self.source, str | Path) else "given in Python",
-            "conditions": [name for name, _ in _named(asked)],
-            "weights": {name: c.weight for name, c in _named(asked) if isinstance(c, on.Loss)},
+            "conditions": [name for name, _ in _named(under)],
+            "weights": {name: c.weight for name, c in _named(under) if isinstance(c, on.Loss)},
             "method": sampler.method,
             "eps": sampler.eps,
             "steps": sampler.steps,
@@ -247,10 +311,10 @@ class Steered:
 
     def _image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the images that come out."""
-        made = self.denoiser.decode(
+        image = self.denoiser.decode(
             torch.zeros(1, *self.denoiser.shape, dtype=self.denoiser.dtype, device=self.denoiser.device)
         )
-        return (int(made.shape[1]), int(made.shape[2]), int(made.shape[3]))
+        return (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
 
     def _sampler(self, asked: Sequence[on.Condition]) -> Sampler:
         linear = any(isinstance(c, on.Measurement) for c in asked)
@@ -303,12 +367,12 @@ class Steered:
                     self.denoiser, len(rows), asked, streams, keep=keep, progress=progress
                 )
                 with torch.no_grad():
-                    made = self.denoiser.decode(latent)
+                    decoded = self.denoiser.decode(latent)
                     for name, c in _named(asked):
-                        consistency[name].append(_consistency(c, made))
+                        consistency[name].append(_consistency(c, decoded))
                     if judge is not None:
-                        scores.append(_judged(judge, made))
-                    images.append(made.cpu())
+                        scores.append(_judged(judge, decoded))
+                    images.append(decoded.cpu())
                     kept.append([self.denoiser.decode(x0).cpu() for x0 in estimates])
         notes += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SteeringWarning))
         return (
@@ -317,6 +381,173 @@ class Steered:
             {name: torch.cat(parts) for name, parts in consistency.items()},
             torch.cat(scores) if scores else None,
         )
+
+
+def steer(
+    model: str | Path,
+    *,
+    samples: int = 4,
+    inpaint: Sequence[str | Path] | None = None,
+    luma: str | Path | None = None,
+    super_resolution: str | Path | None = None,
+    factor: int = 4,
+    classifier: str | Path | None = None,
+    label: str | None = None,
+    clip: str | Path | None = None,
+    text: str | None = None,
+    encoder: str | Path | None = None,
+    like: str | Path | None = None,
+    segmenter: str | Path | None = None,
+    map_: str | Path | None = None,
+    weight: Mapping[str, float] | None = None,
+    judge: str | Path | None = None,
+    steps: int = 100,
+    rounds: int = 1,
+    eta: float = 1.0,
+    every: int = 1,
+    method: Method = "steered",
+    eps: Literal["auto", "recompute", "network"] = "auto",
+    published: bool = False,
+    sigma: float = 0.0,
+    device: str | None = None,
+    class_label: int | None = None,
+    checkpoint: bool = False,
+    batch_size: int = 16,
+    keep: int = 0,
+    first: int = 0,
+    seed: int = 0,
+    progress: bool = True,
+) -> Samples:
+    """Draw samples of an unconditional diffusion model that obey one or several conditions, all given as files.
+
+    Parameters
+    ----------
+    model : generator
+        Diffusers pipeline (folder or hub id), or exact:colour_digits to try.
+    samples : how many samples to draw
+    inpaint : photo and mask
+        Photo, and mask whose white pixels are filled, as photo.png,mask.png.
+    luma : photo
+        Photo to be coloured, whose brightness is kept.
+    super_resolution : photo
+        Photo to be enlarged.
+    factor : how many times the photo of super_resolution is enlarged
+    classifier : model
+        Image classifier of transformers (folder or id) that steers towards label.
+    label : class
+        Class of the classifier or judge, as its number or name.
+    clip : model
+        CLIP model of transformers (folder or id) that steers towards text.
+    text : what the image should show
+    encoder : model
+        Image encoder of transformers (folder or id) that steers towards the features of like.
+    like : photo
+        Photo whose features (such as a person's identity) are kept.
+    segmenter : model
+        Semantic segmenter of transformers (folder or id) that steers towards map.
+    map_ : picture
+        Picture whose grey values are the numbers of the classes.
+    weight : by condition
+        Weight of a loss, as class=3, text=1500, identity=3000 or map=30000.
+    judge : model
+        Another classifier, which scores label and does not steer.
+    steps : steps of the chain
+    rounds : how many times each step is taken
+    eta : float
+        Randomness of the chain: 1 is DDPM, 0 is DDIM.
+    every : int
+        Losses steer at every so many steps.
+    method : "steered", "stopgrad", "explicit", "replace", "final" or "dps"
+        The sampler: steered is the paper's, the others are its rivals.
+    eps : "auto", "recompute" or "network"
+        Noise of the next step; auto is the network's own where there is a linear condition, else recomputed.
+    published : bool
+        Whether to use the published sampler, with its noise, renoising and bicubic resizer.
+    sigma : noise of the photo, as a standard deviation in [−1, 1]
+    device : cpu or cuda
+        Device such as cpu or cuda; where the model is by default.
+    class_label : int
+        Class for a generator that is conditional on one.
+    checkpoint : bool
+        Whether to save memory in gradients through a large network, at the price of time.
+    batch_size : samples drawn at once
+    keep : int
+        Show the estimate at every so many steps; 0 is never.
+    first : int
+        Number of the first sample, so that parts of a run may be drawn apart.
+    seed : random seed
+    progress : whether to show how far the chain is
+
+    Raises
+    ------
+    InputError
+        A network without what it should steer towards, an unknown class, pictures that do not fit.
+
+    Examples
+    --------
+    >>> steer("exact:colour_digits", samples=2, steps=5, progress=False).images.shape
+    torch.Size([2, 3, 8, 8])
+    """
+    pairs = [
+        ("clip", clip, "text", text),
+        ("encoder", encoder, "like", like),
+        ("segmenter", segmenter, "map", map_),
+    ]
+    if judge is None or classifier is not None:  # a label may also be the judge's alone
+        pairs.append(("classifier", classifier, "label", label))
+    for network, source, wish, value in pairs:
+        if (source is None) != (value is None):
+            one, other = (wish, network) if source is None else (network, wish)
+            raise InputError(f"{one} was given without {other}; give both.")
+    if inpaint is not None and len(inpaint) != 2:
+        raise InputError(f"inpaint has {len(inpaint)} files; a photo and a mask are needed.")
+    given = {
+        "inpaint": inpaint, "luma": luma,
+        "super_resolution": super_resolution and (super_resolution, factor),
+        "of_class": classifier and (classifier, inverse.class_number(classifier, str(label))),
+        "text": clip and (clip, text), "like": encoder and (encoder, like),
+        "segmentation": segmenter and (segmenter, map_),
+    }  # fmt: skip
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if judge is not None:
+        options["judge"] = _class_judge(judge, classifier, label)
+    steered = Steered(
+        model, steps=steps, rounds=rounds, eta=eta, every=every, method=method, eps=eps, published=published,
+        device=device, class_label=class_label, checkpoint=checkpoint,
+    )  # fmt: skip
+    return steered.sample(
+        samples, **options, weight=_weights(weight or {}), sigma=sigma, seed=seed, first=first, batch_size=batch_size,
+        keep=keep, progress=progress,
+    )  # fmt: skip
+
+
+def _class_judge(judge: str | Path, classifier: str | Path | None, label: str | None) -> Judge:
+    """Probability of the class by another classifier than the one that steers."""
+    if label is None:
+        raise InputError("judge scores label; give it.")
+    if classifier is not None and Path(judge).resolve() == Path(classifier).resolve():
+        raise InputError("The judge is the classifier that steers; an independent one is needed.")
+    network, number = inverse.classifier(judge), inverse.class_number(judge, label)
+    return lambda images: network(images).softmax(1)[:, number]
+
+
+def _weights(given: Mapping[str, Any]) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in given.items()}
+    except ValueError:
+        raise InputError(f"The weights {dict(given)} were given; they are numbers, as text=1500.") from None
+
+
+def _range(values: Tensor) -> str:
+    return f"{float(values.min()):.3g} to {float(values.max()):.3g}"
+
+
+def _coloured(images: Tensor) -> Tensor:
+    return (images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images).clamp(-1, 1)
+
+
+def _pixels(images: Tensor) -> np.ndarray[Any, Any]:
+    return to_bytes(_coloured(images))
 
 
 def _stream(seed: int, i: int) -> torch.Generator:

@@ -1,7 +1,7 @@
 """Weighted Conditional Flow Matching (arXiv:2507.22270): objective, tilt of the marginals, estimator."""
 
-from groundshift.generation.wcfm.diagnosis import Diagnosis, choose_eps, diagnose, regions
-from groundshift.generation.wcfm.estimator import WCFM
+from groundshift.generation.wcfm.diagnosis import Diagnosis, Temperatures, choose_eps, diagnose, regions
+from groundshift.generation.wcfm.estimator import WCFM, sample_flow
 from groundshift.generation.wcfm.matcher import (
     EntropicPool,
     WeightedConditionalFlowMatcher,

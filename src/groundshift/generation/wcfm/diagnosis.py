@@ -7,9 +7,9 @@ from one matrix of costs between a pilot of source and target rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,18 @@ from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.generation.wcfm.matcher import Repair, check_choices, cost_matrix
-from groundshift.tables import plain_array
+from groundshift.generation.wcfm.reading import drop_columns, pop_labels, read_labels, read_rows
+from groundshift.pages import number
+from groundshift.report import Report, Section
+from groundshift.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from sklearn.cluster import KMeans
 
 __all__ = [
     "Diagnosis",
+    "Temperatures",
     "choose_eps",
     "diagnose",
     "effective_sample_size",
@@ -32,7 +40,8 @@ __all__ = [
     "sacrificed",
 ]
 
-Array = NDArray[np.float64]
+SMALL_TILT = 0.02
+"""Nats of the target below which next to nothing is sacrificed."""
 PILOT = 2048
 """Rows of each side of the pilot: the tilt's own sampling error is then about (1/ESS - 1)/4096 nats."""
 EMD_ROWS = 1024
@@ -63,40 +72,111 @@ class Diagnosis:
     log_mean_weight: float
     note: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers; an infinite eps becomes text."""
-        return {k: str(v) if v == math.inf else v for k, v in asdict(self).items()}
+
+@dataclass(frozen=True, repr=False)
+class Temperatures(Result):
+    """What the weighting does at several temperatures.
+
+    Attributes
+    ----------
+    table : a row per temperature, with the fields of `Diagnosis`; with labels also a column "share of LABEL" for each
+        class: the share of the weight that it receives over its frequency
+    subject : what was weighted
+    settings : of the call
+    """
+
+    table: pd.DataFrame
+    subject: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def report(self) -> Report:
+        """Effective sample size and tilt of the marginals at each temperature."""
+        worst = self.table.iloc[int(np.argmax(self.table["tilt_target"]))]
+        notes = [
+            f"At ε = {number(eps)}: {note}."
+            for eps, note in zip(self.table["eps"], self.table["note"], strict=True)
+            if note
+        ]
+        shares = [name for name in map(str, self.table) if name.startswith("share of ")]
+        lost = f" {min(shares, key=lambda name: worst[name])[9:]} keeps the smallest share." if shares else ""
+        return Report(
+            "wcfm", self.subject,
+            f"At ε = {number(worst['eps'])} the weighting tilts the target by {number(worst['tilt_target'])} nats and "
+            f"leaves an effective sample size of {number(worst['ess'])}.{lost}",
+            tone="good" if worst["tilt_target"] < SMALL_TILT else "open",
+            figure=("Effective sample size, and tilt of the target, at each temperature", self._draw),
+            sections=(
+                Section(
+                    "temperatures", "Temperatures",
+                    notes=(*notes, "The effective sample size is the share of independent pairs that the weights "
+                           "leave. A tilt is the divergence of the weighted marginal from the true one, in nats."),
+                    tables={"By temperature": self.table.drop(columns=["log_mean_weight", "note"])},
+                ),
+            ),
+            settings=self.settings,
+        )  # fmt: skip
+
+    def _content(self) -> dict[str, Any]:
+        rows = [{**row, "eps": _eps_text(row["eps"])} for row in self.table.to_dict("records")]
+        return {"subject": self.subject, "settings": self.settings, "temperatures": rows}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per temperature."""
+        return self.table
+
+    def _draw(self, ax: Axes) -> None:
+        places = np.arange(len(self.table))
+        for shift, name, label in (
+            (0.2, "ess", "effective sample size"),
+            (-0.2, "tilt_target", "tilt (nats)"),
+        ):
+            ax.barh(places[::-1] + shift, self.table[name], 0.38, label=label)
+        ax.set_yticks(places, [f"ε = {number(eps)}" for eps in self.table["eps"][::-1]])
+        ax.legend()
+
+
+def _eps_text(eps: float) -> float | str:
+    return "inf" if eps == math.inf else eps
 
 
 def diagnose(
     X: Any,
     source: Any = None,
     *,
-    cost: str = "l2",
+    cost: Literal["l2", "sq"] = "l2",
     eps: float | str | Sequence[float | str] = "auto",
     ess: float = 0.7,
     repair: Repair | None = None,
     labels: Any = None,
+    drop: Sequence[str] = (),
+    standardise: bool | None = None,
     pilot: int = PILOT,
     random_state: Any = None,
-) -> pd.DataFrame:
-    """Effective sample size and tilt of the marginals at several temperatures, without training.
+) -> Temperatures:
+    """What weighting would do to the marginals at several temperatures, without training.
 
     Parameters
     ----------
-    X : target, shape (n, ...)
-    source : shape (m, ...); standard normal if left out
+    X : target rows
+        Array or tensor (n, ...), table, or path of a csv, parquet, npy or npz file.
+    source : rows
+        Rows to start from, as a table or file like the target's; standard normal noise if left out.
     cost : "l2" or "sq"
-    eps : temperatures; "auto" is the one with effective sample size ``ess``
-    repair : "gauge" diagnoses the inner-product cost
-    labels : a class per row of X
-    pilot : rows drawn from each side
-
-    Returns
-    -------
-    DataFrame
-        A row per temperature, with the fields of `Diagnosis`; with labels also a column "share of LABEL" for each
-        class: the share of the weight that it receives over its frequency.
+        Cost of a pair: its distance or its squared distance.
+    eps : temperatures
+        Temperatures, as 0.5,1,2; auto is the one that leaves the effective sample size ess.
+    ess : float
+        Effective sample size, as a share of the pairs, that eps=auto leaves.
+    repair : "pool", "gibbs" or "gauge", optional
+        A repair that is not the paper's; gauge diagnoses the inner-product cost.
+    labels : a class per row
+        Class of each row, or the name of its column; the share of the weight that each class receives is added.
+    drop : names
+        Columns to leave out.
+    standardise : bool, optional
+        Whether columns are given mean 0 and standard deviation 1; by default those of tables are.
+    pilot : int
+        Rows drawn from each side.
 
     Raises
     ------
@@ -107,23 +187,34 @@ def diagnose(
     --------
     >>> ring = np.random.default_rng(0).standard_normal((500, 2))
     >>> ring /= np.linalg.norm(ring, axis=1, keepdims=True)
-    >>> found = diagnose(ring, eps=[1.0, math.inf], random_state=0)
-    >>> found["ess"].round(1).tolist(), bool(found["tilt_target"].max() < 0.01)
+    >>> table = diagnose(ring, eps=[1.0, math.inf], random_state=0).table
+    >>> table["ess"].round(1).tolist(), bool(table["tilt_target"].max() < 0.01)
     ([0.7, 1.0], True)
     """
     check_choices("weighted", cost, "batch", repair)
-    x, y, chosen_rows = pilots(X, source, pilot, check_random_state(random_state))
-    if labels is not None:
-        labels = read_labels(labels, len(X))[chosen_rows]
-    C = cost_matrix(x, y, "inner" if repair == "gauge" else cost)  # type: ignore[arg-type]
-    chosen = [eps] if isinstance(eps, float | int | str) else list(eps)
+    X = drop_columns(X, drop)
+    if isinstance(labels, str):
+        X, labels = pop_labels(X, labels)
+    rows, names, _ = read_rows(X, "target")
+    start = None if source is None else read_rows(drop_columns(source, drop), "source")[0]
+    if names is not None if standardise is None else standardise:
+        centre, scale = rows.mean(0), rows.std(0)
+        scale[scale == 0] = 1.0
+        rows, start = (rows - centre) / scale, None if start is None else (start - centre) / scale
+    x, y, chosen_rows = pilots(rows, start, pilot, check_random_state(random_state))
+    C = cost_matrix(x, y, "inner" if repair == "gauge" else cost)
     plain = transport_cost(C)
-    found = [one_temperature(C, e, ess, plain) for e in chosen]
-    table = pd.DataFrame([row.to_dict() for row in found])
+    results = [
+        one_temperature(C, e, ess, plain) for e in ([eps] if isinstance(eps, float | int | str) else eps)
+    ]
+    table = pd.DataFrame([asdict(result) for result in results])
     if labels is not None:
-        kept = pd.DataFrame([class_shares(labels, marginals(C, row.eps)[1])["ratio"] for row in found])
-        table = table.join(kept.reset_index(drop=True).add_prefix("share of "))
-    return table
+        of_pilot = read_labels(labels, len(rows))[chosen_rows]
+        shares = [class_shares(of_pilot, marginals(C, result.eps)[1])["ratio"] for result in results]
+        table = table.join(pd.DataFrame(shares).reset_index(drop=True).add_prefix("share of "))
+    subject = f"rows of shape {rows.shape[1:]}" if names is None else ", ".join(names)
+    settings = {"rows": len(rows), "cost": cost, "repair": repair, "pilot": pilot}
+    return Temperatures(table, subject, settings)
 
 
 def class_shares(labels: NDArray[Any], density: ArrayLike) -> pd.DataFrame:
@@ -140,49 +231,19 @@ def class_shares(labels: NDArray[Any], density: ArrayLike) -> pd.DataFrame:
     )
 
 
-def read_labels(labels: Any, n: int) -> NDArray[Any]:
-    """A class for each of n rows, none of them missing."""
-    if len(labels) != n:
-        raise InputError(f"{len(labels)} labels were given for {n} rows; give one per row.")
-    if pd.isna(pd.Series(plain_array(labels))).any():
-        raise InputError("Some labels are missing; leave those rows out.")
-    return plain_array(labels)
-
-
 def pilots(
-    X: Any, source: Any, rows: int, rng: np.random.RandomState
+    y: NDArray[np.float64], x: NDArray[np.float64] | None, rows: int, rng: np.random.RandomState
 ) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
     """A pilot of source and target rows, float64, and the numbers of the latter, drawn without replacement."""
-    y = as_rows(X, "target")
-    chosen = rng.permutation(len(y))[:rows]
-    y = y[chosen]
-    if source is None:
-        return torch.as_tensor(rng.standard_normal((rows, *y.shape[1:]))), torch.as_tensor(y), chosen
-    x = as_rows(source, "source")
+    rows_drawn = rng.permutation(len(y))[:rows]
+    y = y[rows_drawn]
+    if x is None:
+        return torch.as_tensor(rng.standard_normal((rows, *y.shape[1:]))), torch.as_tensor(y), rows_drawn
     if x.shape[1:] != y.shape[1:]:
         raise InputError(
             f"The source has rows of shape {x.shape[1:]} and the target of {y.shape[1:]}; a flow needs equal ones."
         )
-    return torch.as_tensor(x[rng.permutation(len(x))[:rows]]), torch.as_tensor(y), chosen
-
-
-def as_rows(values: Any, name: str) -> Array:
-    """An array (n, ...) of finite float64, from numpy or torch."""
-    array = plain_array(values)
-    if array.ndim < 2 or len(array) < 2 or array.dtype.kind not in "biuf":
-        raise InputError(
-            f"The {name} is of type {array.dtype} and shape {array.shape}; numbers (rows, ...) are needed, 2 rows or "
-            "more."
-        )
-    array = array.astype(float)
-    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
-    if len(bad):
-        shown = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
-        raise InputError(
-            f"{len(bad)} of {len(array)} rows of the {name} hold missing or infinite values: {shown}. Fill them, or "
-            "leave those rows out."
-        )
-    return array
+    return torch.as_tensor(x[rng.permutation(len(x))[:rows]]), torch.as_tensor(y), rows_drawn
 
 
 # One temperature -----------------------------------------------------------------------------------------
@@ -191,9 +252,12 @@ def as_rows(values: Any, name: str) -> Array:
 def one_temperature(C: Tensor, eps: float | str, ess: float, ot_cost: float) -> Diagnosis:
     """Everything that the matrix of costs says at a temperature, or at the one chosen for ``ess``."""
     note = ""
-    if isinstance(eps, str):
-        if eps != "auto":
-            raise InputError(f"eps={eps!r} was given; it may be a positive number or 'auto'.")
+    if eps != "auto":
+        try:
+            eps = float(eps)
+        except ValueError:
+            raise InputError(f"eps={eps!r} was given; it may be a positive number or 'auto'.") from None
+    else:
         eps = choose_eps(C, ess)
         if eps == math.inf:
             note = "an effective sample size of 1 leaves all weights equal: this is plain conditional flow matching"
@@ -265,7 +329,7 @@ def choose_eps(C: Tensor, ess: float = 0.7) -> float:
     return spread * 10 ** float(brentq(beyond, -4, 4, xtol=1e-9))
 
 
-def marginals(C: Tensor, eps: float) -> tuple[Array, Array]:
+def marginals(C: Tensor, eps: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Density of the coupling's source and target marginal relative to the true one, at the pilot's rows; means are 1.
 
     >>> marginals(torch.zeros(2, 3), 1.0)[1].tolist()
@@ -276,7 +340,7 @@ def marginals(C: Tensor, eps: float) -> tuple[Array, Array]:
     return tuple((torch.softmax(v, 0) * len(v)).numpy() for v in (source, target))  # type: ignore[return-value]
 
 
-def _divergence(density: Array) -> float:
+def _divergence(density: NDArray[np.float64]) -> float:
     """Σ r log(M r) with r = density/M, in nats."""
     return float(np.mean(density * np.log(np.maximum(density, 1e-300))))
 
@@ -307,7 +371,7 @@ def regions(
     names: Sequence[str] | None = None,
     cells: int = 20,
     random_state: Any = None,
-) -> tuple[pd.DataFrame, Any]:
+) -> tuple[pd.DataFrame, KMeans]:
     """Cells of the target (k-means) with their mass before and after the weighting, the largest loss first.
 
     Parameters
@@ -347,5 +411,4 @@ def regions(
         before, after = inside.mean(), density[inside].sum() / density.sum()
         table.append((cell, where or "the middle", inside.sum(), before, after, after / before))
     columns = ["cell", "where", "rows", "before", "after", "ratio"]
-    found = pd.DataFrame(table, columns=columns).set_index("cell")
-    return found.sort_values("ratio"), kmeans
+    return pd.DataFrame(table, columns=columns).set_index("cell").sort_values("ratio"), kmeans

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
 from groundshift.errors import InputError
+from groundshift.estimator import NetworkEstimator
+from groundshift.generation.drawn import POINTS, Drawn
 from groundshift.generation.wcfm.diagnosis import (
     PILOT,
     Diagnosis,
-    as_rows,
     choose_eps,
     class_shares,
     marginals,
     one_temperature,
-    read_labels,
     regions,
     sacrificed,
     transport_cost,
@@ -40,13 +42,26 @@ from groundshift.generation.wcfm.matcher import (
     cost_matrix,
 )
 from groundshift.generation.wcfm.networks import VelocityMLP, as_velocity
-from groundshift.generation.wcfm.reading import pop_labels, read_rows, rounded
+from groundshift.generation.wcfm.reading import (
+    Integers,
+    as_rows,
+    drop_columns,
+    pop_labels,
+    read_labels,
+    read_rows,
+    rounded,
+)
+from groundshift.generation.wcfm.report import flow_report
 from groundshift.generation.wcfm.training import train_velocity
 from groundshift.measures.transport import path_energy, straightness, wasserstein2
-from groundshift.models.files import read_model, write_model
 from groundshift.tables import plain_array
 
-__all__ = ["WCFM"]
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
+
+    from groundshift.report import Report
+
+__all__ = ["WCFM", "sample_flow"]
 
 Array = NDArray[np.float64]
 Solver = Literal["euler", "midpoint", "rk4", "dopri5"]
@@ -69,38 +84,54 @@ CHUNK = 10_000
 """Particles integrated at once."""
 
 
-class WCFM(BaseEstimator):
-    """A continuous normalising flow from a source to the law of the rows it is given.
+class WCFM(NetworkEstimator):
+    """A flow from noise, or from rows of yours, to the distribution of your data, with short and straight paths.
+
+    Pairs of source and target are weighted by exp(-cost/ε) instead of matched by optimal transport, which costs next to
+    nothing and moves the target's marginal: the report says which part of the data loses mass.
 
     Parameters
     ----------
-    coupling : "weighted" (W-CFM), or a rival: "independent", "ot", "sinkhorn", "schrodinger"
-        See `groundshift.generation.wcfm.WeightedConditionalFlowMatcher`, also for ``cost``, ``sigma``,
-        ``normalise`` and ``repair``.
+    coupling : "weighted", "independent", "ot", "sinkhorn" or "schrodinger"
+        How pairs are drawn: weighted is W-CFM, the others are its rivals.
+    cost : "l2" or "sq"
+        Cost of a pair: its distance or its squared distance.
     eps : "auto" or float
-        Temperature; "auto" is the one at which independent pairs keep the share ``ess`` of their number.
+        Temperature of the weights; auto is the one that leaves the effective sample size ess.
     ess : float
-    repair : None, "gibbs", "gauge" or "pool"
-        What is not the paper's.
+        Effective sample size, as a share of the independent pairs, that eps=auto leaves.
+    sigma : float
+        Standard deviation of the noise around the paths.
+    normalise : "batch", "global" or "none"
+        What weights are divided by: their mean in the batch, their mean over all pairs, or nothing.
+    repair : "pool", "gibbs" or "gauge", optional
+        A repair that is not the paper's; pool keeps the target's marginal.
     pool : int
-        Rows of a pool, for ``repair="pool"``.
+        Rows of a pool, for repair=pool.
     network : nn.Module, optional
         v(t, x) or v(t, x, condition), or diffusers' ``UNet2DModel`` or ``DiTTransformer2DModel``; trained in place. A
         multilayer perceptron of three layers if left out.
     width : int or "auto"
-        Of its layers; "auto" is 64 for up to four numbers a row and 128 beyond.
-    steps, batch_size, lr : int, int, float
-        Of Adam. Weights are averaged (0.999) for more than 64 numbers a row.
-    standardise : bool
-        Work on rows with mean 0 and standard deviation 1 per column (over all pixels for images).
+        Width of the perceptron's layers; auto is 64 for up to four numbers a row and 128 beyond.
+    steps : int
+        Training steps of Adam; weights are averaged (0.999) for more than 64 numbers a row.
+    batch_size : int
+        Pairs in a training step.
+    lr : float
+        Learning rate.
+    standardise : bool, optional
+        Whether columns are given mean 0 and standard deviation 1 (images over all pixels); by default those of tables
+        are.
     held_out : float
-        Share of the rows kept for the report, at most 1,000 rows.
+        Share of the rows that is kept for the report, at most 1,000 rows.
     random_state : int, RandomState or None
 
     Attributes
     ----------
-    net_ : the trained network
-    diagnosis_ : `Diagnosis` of the weighting, from a pilot; for rivals, of the weighting they do without
+    net_ : nn.Module
+        The trained network.
+    diagnosis_ : Diagnosis
+        What the weighting does, from a pilot; for rivals, of the weighting they do without.
     eps_ : float
     regions_ : DataFrame
         Cells of the target with their mass before and after the weighting, and as generated.
@@ -113,6 +144,7 @@ class WCFM(BaseEstimator):
         their ends, less one (0 at best), and straightness.
     history_ : list of dict
         Step, loss and effective sample size of a batch, every 500 steps.
+    rows_, generated_ : some of the rows and of the 8-step samples, for the page
 
     Examples
     --------
@@ -139,7 +171,7 @@ class WCFM(BaseEstimator):
         steps: int = 3000,
         batch_size: int = 256,
         lr: float = 1e-3,
-        standardise: bool = False,
+        standardise: bool | None = None,
         held_out: float = 0.1,
         random_state: Any = None,
     ) -> None:
@@ -163,17 +195,30 @@ class WCFM(BaseEstimator):
     # Training ------------------------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: Any = None, *, source: Any = None, labels: Any = None, covariates: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        source: Any = None,
+        labels: Any = None,
+        covariates: Any = None,
+        drop: Sequence[str] = (),
     ) -> WCFM:
         """Choose ε, report what it does, train the velocity and measure its samples.
 
         Parameters
         ----------
-        X : target: array or tensor (n, ...), table (pandas, polars, Arrow, datasets), or path of a csv, parquet, npy or
-            npz file; a `datasets` column of images becomes (n, channels, height, width) from -1 to 1
-        source : the same; rows of the law to start from, standard normal if left out
-        labels : a class per row, or the name of a column; pairs are made within equal labels
-        covariates : numbers to condition on, shape (n, k); for couplings that leave the rows of a batch as they are
+        X : array or tensor (n, ...), table (pandas, polars, Arrow, datasets) or path
+            Target rows: a csv, parquet, npy or npz file; a `datasets` column of images becomes (n, channels, height,
+            width) from -1 to 1.
+        source : rows
+            Rows to start from, as a table or file like the target's; standard normal noise if left out.
+        labels : a class per row
+            Class of each row, or the name of its column, to condition on; pairs are made within equal labels.
+        covariates : numbers (n, k)
+            Numbers to condition on, or their file; for couplings that leave the rows of a batch as they are.
+        drop : names
+            Columns to leave out.
 
         Raises
         ------
@@ -186,8 +231,8 @@ class WCFM(BaseEstimator):
                 f"steps={self.steps} and batch_size={self.batch_size} were given; at least 1 and 2 are needed."
             )
         rng = check_random_state(self.random_state)
-        rows = self._read_target(X, labels, covariates)
-        start = None if source is None else read_rows(source, "source")[0]
+        rows = self._read_target(drop_columns(X, drop), labels, covariates)
+        start = None if source is None else read_rows(drop_columns(source, drop), "source")[0]
         if start is not None and start.shape[1:] != rows.shape[1:]:
             raise InputError(
                 f"The source has rows of shape {start.shape[1:]} and the target of {rows.shape[1:]}; a flow needs "
@@ -197,16 +242,17 @@ class WCFM(BaseEstimator):
         rows = (rows - self.mean_) / self.scale_
         self.source_ = None if start is None else self._tensor((start - self.mean_) / self.scale_)
 
-        kept = rng.permutation(len(rows))
+        order = rng.permutation(len(rows))
         n_held = min(EVALUATED, int(self.held_out * len(rows)))
-        held, kept = kept[:n_held], kept[n_held:]
-        self._diagnose(rows[kept], kept, rng)
+        held, order = order[:n_held], order[n_held:]
+        cells = self._diagnose(rows[order], order, rng)
         seed = int(rng.randint(2**31 - 1))
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # initial weights; batches have a generator of their own
             self.net_ = self._network()
-        self._train(self._tensor(rows[kept]), self._condition[kept], seed)
-        self._evaluate(rows[held], self._condition[held], self._condition[kept], rng)
+        self._train(self._tensor(rows[order]), self._condition[order], seed)
+        self._evaluate(rows[held], self._condition[held], self._condition[order], cells, rng)
+        self.rows_ = self._unscaled(rows[order[:POINTS]])
         return self
 
     def _read_target(self, X: Any, labels: Any, covariates: Any) -> Array:
@@ -215,7 +261,11 @@ class WCFM(BaseEstimator):
             X, labels, self.label_name_ = *pop_labels(X, labels), labels
         else:
             self.label_name_ = None
+        self.names_: list[str] | None
+        self.integers_: Integers
         rows, self.names_, self.integers_ = read_rows(X, "target")
+        if isinstance(covariates, str | Path):
+            covariates = read_rows(covariates, "covariates")[0]
         if labels is not None and covariates is not None:
             raise InputError(
                 "Labels and covariates were both given; give one, with labels one-hot among covariates."
@@ -250,9 +300,10 @@ class WCFM(BaseEstimator):
             warnings.warn(
                 f"Constant columns carry nothing: {', '.join(constant)}. Leave them out.", stacklevel=3
             )
-        self.mean_ = mean if self.standardise else np.zeros_like(mean)
-        self.scale_ = np.where(varies, scale, 1.0) if self.standardise else np.ones_like(mean)
-        if self.standardise or not varies.any():
+        standardise = self.names_ is not None if self.standardise is None else self.standardise
+        self.mean_ = np.asarray(mean if standardise else np.zeros_like(mean))
+        self.scale_ = np.where(varies, scale, 1.0) if standardise else np.ones_like(mean)
+        if standardise or not varies.any():
             return
         spread = np.asarray(scale)[varies]
         if np.linalg.norm(mean) > 5 or spread.max() > 20 * spread.min():
@@ -262,32 +313,33 @@ class WCFM(BaseEstimator):
                 stacklevel=3,
             )
 
-    def _diagnose(self, rows: Array, numbers: NDArray[np.int64], rng: np.random.RandomState) -> None:
-        """ε, the tilt of the marginals, and which part of the target the weighting sacrifices."""
-        chosen = rng.permutation(len(rows))[:PILOT]
-        y = torch.as_tensor(rows[chosen])
+    def _diagnose(self, rows: Array, numbers: NDArray[np.int64], rng: np.random.RandomState) -> KMeans:
+        """ε, the tilt of the marginals, and which part of the target the weighting sacrifices; returns its cells."""
+        pilot = rng.permutation(len(rows))[:PILOT]
+        y = torch.as_tensor(rows[pilot])
         x = torch.as_tensor(self._start_rows(PILOT, rng))
         C = cost_matrix(x, y, "inner" if self.repair == "gauge" else self.cost)
-        found = one_temperature(C, self.eps, self.ess, transport_cost(C))
+        diagnosis = one_temperature(C, self.eps, self.ess, transport_cost(C))
         weighs = self.coupling == "weighted" and self.repair in (None, "gauge")
-        if weighs and found.ess < 2 / self.batch_size:
+        if weighs and diagnosis.ess < 2 / self.batch_size:
             raise InputError(
-                f"eps={found.eps:.3g} leaves an effective sample size of {found.ess:.2g}, fewer than two pairs of a "
-                f"batch of {self.batch_size}; eps={choose_eps(C, 0.1):.3g} would leave 0.1."
+                f"eps={diagnosis.eps:.3g} leaves an effective sample size of {diagnosis.ess:.2g}, fewer than two "
+                f"pairs of a batch of {self.batch_size}; eps={choose_eps(C, 0.1):.3g} would leave 0.1."
             )
-        self.diagnosis_: Diagnosis = found
-        self.eps_ = found.eps
-        density = marginals(C, found.eps)[1]
+        self.diagnosis_: Diagnosis = diagnosis
+        self.eps_ = diagnosis.eps
+        density = marginals(C, diagnosis.eps)[1]
         seed = int(rng.randint(2**31 - 1))
         names = self.names_ if rows.ndim == 2 else None
-        cells = min(CELLS, max(2, len(y) // CELL_ROWS))
-        self.regions_, self._cells = regions(y.flatten(1).numpy(), density, names, cells, random_state=seed)
-        self.sacrificed_ = numbers[chosen[sacrificed(density)]]
+        most = min(CELLS, max(2, len(y) // CELL_ROWS))
+        self.regions_, cells = regions(y.flatten(1).numpy(), density, names, most, random_state=seed)
+        self.sacrificed_ = numbers[pilot[sacrificed(density)]]
         self.density_ = density
         if self.classes_ is not None:
-            codes = self._condition.numpy()[numbers[chosen]]
+            codes = self._condition.numpy()[numbers[pilot]]
             self.class_share_ = class_shares(self.classes_[codes], density)
-            self._frequency = np.bincount(self._condition.numpy()) / len(self._condition)
+            self.frequency_ = np.bincount(self._condition.numpy()) / len(self._condition)
+        return cells
 
     def _network(self) -> nn.Module:
         """The velocity network, new or the user's."""
@@ -332,7 +384,9 @@ class WCFM(BaseEstimator):
             .numpy()[rng.randint(n, size=most) if replace else rng.permutation(n)[:most]]
         )
 
-    def _evaluate(self, held: Array, condition: Tensor, trained: Tensor, rng: np.random.RandomState) -> None:
+    def _evaluate(
+        self, held: Array, condition: Tensor, trained: Tensor, cells: KMeans, rng: np.random.RandomState
+    ) -> None:
         """Samples beside held-out rows, all in the scale of the fit.
 
         Every distance is one between the same number of points, since small clouds lie further apart than large ones;
@@ -350,8 +404,9 @@ class WCFM(BaseEstimator):
             paths = self._integrate(z, c, MANY, "euler").reshape(MANY + 1, len(z), -1)
             parts.append((few.reshape(len(z), -1), paths[-1], path_energy(paths), straightness(paths)))
         few, many = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
-        cell = self._cells.predict(many.astype(float))
-        share = np.bincount(cell, minlength=self._cells.n_clusters) / len(cell)
+        self.generated_ = self._unscaled(few[:POINTS].reshape(-1, *self.shape_))
+        cell = cells.predict(many.astype(float))
+        share = np.bincount(cell, minlength=cells.n_clusters) / len(cell)
         self.regions_["generated"] = share[self.regions_.index]
         begin = begin.reshape(GENERATED, -1)
         energy = float(np.mean([part[2] for part in parts]))
@@ -387,8 +442,8 @@ class WCFM(BaseEstimator):
         labels: Any = None,
         covariates: Any = None,
         random_state: Any = None,
-    ) -> Any:
-        """Rows of the fitted law.
+    ) -> pd.DataFrame | NDArray[Any]:
+        """Rows of the fitted distribution.
 
         Parameters
         ----------
@@ -418,7 +473,7 @@ class WCFM(BaseEstimator):
             )[-1]
             for k, z in enumerate(begin.split(CHUNK))
         ]
-        rows = np.concatenate(ends).astype(float) * self.scale_ + self.mean_
+        rows = self._unscaled(np.concatenate(ends))
         if self.names_ is None:
             return rounded(rows, self.integers_) if isinstance(self.integers_, str) else rows
         frame = pd.DataFrame(rows, columns=self.names_)
@@ -443,13 +498,13 @@ class WCFM(BaseEstimator):
         """Paths from the source to the samples, shape (steps + 1, n, ...); see `sample`."""
         rng = check_random_state(self.random_state if random_state is None else random_state)
         begin, condition = self._begin(n, labels, covariates, rng)
-        return self._integrate(begin, condition, steps, solver).astype(float) * self.scale_ + self.mean_
+        return self._unscaled(self._integrate(begin, condition, steps, solver))
 
     def _begin(
         self, n: int, labels: Any, covariates: Any, rng: np.random.RandomState
     ) -> tuple[Tensor, Tensor | None]:
         """Rows of the source and their condition."""
-        self._check_fitted()
+        check_is_fitted(self)
         if n < 1:
             raise InputError(f"n={n} was given; at least one row is sampled.")
         if self.source_ is None:
@@ -457,7 +512,7 @@ class WCFM(BaseEstimator):
         else:
             begin = self.source_[torch.as_tensor(rng.randint(len(self.source_), size=n))]
         if labels is None and self.classes_ is not None:
-            labels = rng.choice(self.classes_, size=n, p=self._frequency)
+            labels = rng.choice(self.classes_, size=n, p=self.frequency_)
         return begin, self._coded(n, labels, covariates)
 
     def _coded(self, n: int, labels: Any, covariates: Any) -> Tensor | None:
@@ -540,7 +595,7 @@ class WCFM(BaseEstimator):
         InputError
             The flow starts from rows that were given, whose density is not known.
         """
-        self._check_fitted()
+        check_is_fitted(self)
         if self.source_ is not None:
             raise InputError(
                 "The source of this flow is a set of rows without a density; fit without source=."
@@ -581,93 +636,33 @@ class WCFM(BaseEstimator):
         volume = np.log(self.scale_).sum() if self.scale_.ndim else d * math.log(float(self.scale_))
         return log_density.cpu().numpy() - volume
 
-    # Report and files ----------------------------------------------------------------------------------------
+    # Report --------------------------------------------------------------------------------------------------
 
-    def report(self) -> dict[str, Any]:
-        """Everything measured about the fit, as plain values: ε, effective sample size, tilt, regions, evaluation."""
-        self._check_fitted()
-        made: dict[str, Any] = {
+    def _report(self) -> Report:
+        return flow_report(self)
+
+    def _content(self) -> dict[str, Any]:
+        classes = {} if self.classes_ is None else {"classes": self.class_share_.reset_index()}
+        return {
             "coupling": self.coupling,
             "repair": self.repair,
             "cost": self.cost,
-            "diagnosis": self.diagnosis_.to_dict(),
-            "regions": self.regions_.reset_index().to_dict("records"),
-            "sacrificed_rows": self.sacrificed_.tolist(),
+            "diagnosis": {**asdict(self.diagnosis_), "eps": "inf" if self.eps_ == math.inf else self.eps_},
+            "regions": self.regions_.reset_index(),
+            "sacrificed_rows": self.sacrificed_,
             "evaluation": self.evaluation_,
             "history": self.history_,
+            **classes,
         }
-        if self.classes_ is not None:
-            made["classes"] = self.class_share_.reset_index().to_dict("records")
-        return made
 
-    def save(self, out: str | Path) -> None:
-        """Write ``model.safetensors`` and ``wcfm.json`` to a folder that holds neither.
+    def to_frame(self) -> pd.DataFrame:
+        """Cells of the target with their mass before and after the weighting, and as generated."""
+        check_is_fitted(self)
+        return self.regions_.reset_index()
 
-        Raises
-        ------
-        InputError
-            A flow is there already.
-        """
-        self._check_fitted()
-        tensors = {f"net.{k}": v for k, v in self.net_.state_dict().items()}
-        if self.source_ is not None:
-            tensors["source"] = self.source_
-        state = {
-            "params": {k: v for k, v in self.get_params().items() if k != "network"},
-            "own_network": self.network is not None,
-            "shape": list(self.shape_),
-            "names": self.names_,
-            "integers": self.integers_,
-            "label_name": self.label_name_,
-            "classes": None if self.classes_ is None else self.classes_.tolist(),
-            "frequency": None if self.classes_ is None else self._frequency.tolist(),
-            "covariates": self.covariates_,
-            "mean": np.asarray(self.mean_).tolist(),
-            "scale": np.asarray(self.scale_).tolist(),
-            "report": self.report(),
-        }
-        write_model(out, "wcfm", tensors, state, default=_plain)
-
-    @classmethod
-    def load(cls, folder: str | Path, network: nn.Module | None = None) -> WCFM:
-        """A flow written by `save`, able to sample and to give densities.
-
-        Parameters
-        ----------
-        network : of the same kind, where the flow was fitted with a network of the user's
-
-        Raises
-        ------
-        InputError
-            No flow there, or no network where one is needed.
-        """
-        tensors, state = read_model(folder, "wcfm")
-        if state["own_network"] and network is None:
-            raise InputError(
-                "This flow was fitted with a network of your own; give one of the same kind as network=."
-            )
-        params: dict[str, Any] = state["params"]
-        flow = cls(**params, network=network)
-        flow.shape_, flow.names_, flow.integers_ = tuple(state["shape"]), state["names"], state["integers"]
-        flow.label_name_ = state["label_name"]
-        flow.classes_ = None if state["classes"] is None else np.array(state["classes"])
-        flow._frequency = np.array(state["frequency"])
-        flow.covariates_ = state["covariates"]
-        flow.mean_, flow.scale_ = np.array(state["mean"]), np.array(state["scale"])
-        found: dict[str, Any] = {
-            k: math.inf if v == "inf" else v for k, v in state["report"]["diagnosis"].items()
-        }
-        flow.diagnosis_ = Diagnosis(**found)
-        flow.eps_, flow.history_ = flow.diagnosis_.eps, state["report"]["history"]
-        flow.evaluation_ = state["report"]["evaluation"]
-        flow.regions_ = pd.DataFrame(state["report"]["regions"]).set_index("cell")
-        flow.sacrificed_ = np.array(state["report"]["sacrificed_rows"])
-        if flow.classes_ is not None:
-            flow.class_share_ = pd.DataFrame(state["report"]["classes"]).set_index("label")
-        flow.source_ = tensors.pop("source", None)
-        flow.net_ = flow._network()
-        flow.net_.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items()})
-        return flow
+    def _unscaled(self, rows: NDArray[Any]) -> Array:
+        """Rows in the scale of the data."""
+        return np.asarray(rows.astype(float) * self.scale_ + self.mean_)
 
     def _tensor(self, values: Any) -> Tensor:
         return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=self._device)
@@ -677,10 +672,45 @@ class WCFM(BaseEstimator):
         """Where the network lives; the trainer chooses it."""
         return next(self.net_.parameters()).device if hasattr(self, "net_") else torch.device("cpu")
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "net_"):
-            raise InputError("This flow is not fitted yet; call fit(X) first.")
 
+def sample_flow(
+    flow: str | Path,
+    *,
+    samples: int = 1000,
+    steps: int = FEW,
+    solver: Solver = "euler",
+    label: str | None = None,
+    covariates: str | Path | None = None,
+    random_state: Any = None,
+) -> Drawn:
+    """Rows drawn from a flow that was fitted and saved.
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else str(value)
+    Parameters
+    ----------
+    flow : folder
+        Folder that fit wrote.
+    samples : rows to draw
+    steps : int
+        Steps of the solver; dopri5 chooses its own.
+    solver : "euler", "midpoint", "rk4" or "dopri5"
+        Solver of the differential equation.
+    label : text
+        Class of all rows; classes are as frequent as in the data if left out.
+    covariates : numbers (samples, k)
+        File with a row of numbers for each sample, for a flow that was fitted with covariates.
+    random_state : int
+        Random seed; the estimator's own if left out.
+
+    Raises
+    ------
+    InputError
+        No flow in the folder, an unknown label, no covariates where they are needed.
+    """
+    model = WCFM.load(flow)
+    known = {} if model.classes_ is None else {str(c): c for c in model.classes_.tolist()}
+    numbers = None if covariates is None else read_rows(covariates, "covariates")[0]
+    rows = model.sample(
+        samples, steps=steps, solver=solver, labels=None if label is None else known.get(label, label),
+        covariates=numbers, random_state=random_state,
+    )  # fmt: skip
+    return Drawn(rows, "wcfm", {"steps": steps, "solver": solver, "label": label})

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
 from groundshift.errors import InputError
-from groundshift.generation.wcfm.diagnosis import as_rows
 from groundshift.pictures import read_picture
 from groundshift.tables import numeric, open_arrays, plain_array, read_table
 
-__all__ = ["Integers", "pop_labels", "read_rows", "rounded"]
+__all__ = ["Integers", "as_rows", "drop_columns", "pop_labels", "read_labels", "read_rows", "rounded"]
 
 Array = NDArray[np.float64]
 Integers = dict[str, str] | str | None
@@ -25,7 +25,7 @@ Integers = dict[str, str] | str | None
 def read_rows(values: Any, name: str) -> tuple[Array, list[str] | None, Integers]:
     """An array (n, ...) of finite numbers, the names of its columns if it was a table, and what of it are integers."""
     if isinstance(values, str | Path):
-        values, _ = open_arrays(values, None)
+        values, _ = open_arrays(values, None, ndim=None)
     if hasattr(values, "features") and any(type(f).__name__ == "Image" for f in values.features.values()):
         return _images(values), None, None
     if isinstance(values, np.ndarray | Tensor | Sequence) and not isinstance(values, str):
@@ -42,6 +42,34 @@ def read_rows(values: Any, name: str) -> tuple[Array, list[str] | None, Integers
     )
 
 
+def as_rows(values: Any, name: str) -> Array:
+    """An array (n, ...) of finite float64, from numpy or torch."""
+    array = plain_array(values)
+    if array.ndim < 2 or len(array) < 2 or array.dtype.kind not in "biuf":
+        raise InputError(
+            f"The {name} is of type {array.dtype} and shape {array.shape}; numbers (rows, ...) are needed, 2 rows or "
+            "more."
+        )
+    array = array.astype(float)
+    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
+    if len(bad):
+        shown = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
+        raise InputError(
+            f"{len(bad)} of {len(array)} rows of the {name} hold missing or infinite values: {shown}. Fill them, or "
+            "leave those rows out."
+        )
+    return array
+
+
+def read_labels(labels: Any, n: int) -> NDArray[Any]:
+    """A class for each of n rows, none of them missing."""
+    if len(labels) != n:
+        raise InputError(f"{len(labels)} labels were given for {n} rows; give one per row.")
+    if pd.isna(pd.Series(plain_array(labels))).any():
+        raise InputError("Some labels are missing; leave those rows out.")
+    return plain_array(labels)
+
+
 def _images(dataset: Any) -> Array:
     """The image column of a `datasets.Dataset`, (n, channels, height, width) from -1 to 1."""
     (column,) = (k for k, f in dataset.features.items() if type(f).__name__ == "Image")
@@ -52,10 +80,23 @@ def _images(dataset: Any) -> Array:
     return stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2)
 
 
+def drop_columns(values: Any, names: Sequence[str]) -> Any:
+    """A table without columns of these names; anything else, where there are none, as it is."""
+    if not names:
+        return values
+    frame = read_table(values)
+    unknown = [name for name in names if name not in frame.columns]
+    if unknown:
+        raise InputError(
+            f"There is no column {unknown[0]!r} to drop; the columns are {', '.join(map(str, frame.columns))}."
+        )
+    return frame.drop(columns=list(names))
+
+
 def pop_labels(values: Any, name: str) -> tuple[Any, Any]:
     """A table without its column of labels, and that column."""
     if isinstance(values, str | Path) and Path(values).suffix in (".npy", ".npz"):
-        return open_arrays(values, name)
+        return open_arrays(values, name, ndim=None)
     if hasattr(values, "features"):
         return values.remove_columns(name), np.asarray(values[name])
     frame = read_table(values)

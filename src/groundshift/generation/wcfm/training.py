@@ -50,7 +50,7 @@ def train_velocity(
     M = min(pool, len(target))
     each = math.ceil(steps / min(POOLS, math.ceil(len(target) / M)))
     shares: list[float] = []
-    drawn = 0
+    batches_drawn = 0
 
     def start(n: int, generator: torch.Generator) -> Tensor:
         if source is None:
@@ -58,9 +58,9 @@ def train_velocity(
         return source[torch.randint(len(source), (n,), generator=generator)]
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, ...]:
-        nonlocal drawn
+        nonlocal batches_drawn
         matcher.generator = generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        if matcher.repair == "pool" and drawn % each == 0:
+        if matcher.repair == "pool" and batches_drawn % each == 0:
             rows = torch.randperm(len(target), generator=generator)[:M]
             matcher.set_pool(
                 start(M, generator), target[rows], None if condition is None else condition[rows]
@@ -69,9 +69,9 @@ def train_velocity(
         t, xt, ut, _, c = matcher.guided_sample_location_and_conditional_flow(
             start(batch_size, generator), target[rows], y1=None if condition is None else condition[rows]
         )
-        drawn += 1
+        batches_drawn += 1
         w = matcher.weights
-        if drawn % RECORDED == 0 or drawn == steps:
+        if batches_drawn % RECORDED == 0 or batches_drawn == steps:
             shares.append(float(w.sum() ** 2 / (w**2).sum() / len(w)))
         return (t, xt, ut, w) if c is None else (t, xt, ut, w, c)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from groundshift.pages import number, svg
+from groundshift.pages import number, themed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,20 +63,24 @@ def _finite(value: Any) -> bool:
 
 def figures(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
     """The study's figures: name, caption, SVG, and the means they show as columns and rows; both of the same rows."""
-    return [
-        {"name": f.name, "caption": f.caption, "svg": svg(f.draw(rows), f"{study.slug}-{f.name}", f.caption),
-         "table": _means(rows)}
-        for f in study.figures
-        for rows in [table.query(f.rows)]
-    ]  # fmt: skip
+    made = []
+    for figure in study.figures:
+        rows = table.query(figure.rows)
+        picture = themed(partial(figure.draw, rows), f"{study.slug}-{figure.name}", figure.caption)
+        made.append({"name": figure.name, "caption": figure.caption, "svg": picture, "table": _means(rows)})
+    return made
 
 
 def _means(rows: pd.DataFrame) -> dict[str, Any]:
     """Mean and standard deviation over seeds, by every column that varies."""
     ignored = {"key", "seed", "value", "study", "version", "scale", "role"}
     by = [name for name in rows.columns if name not in ignored and rows[name].nunique(dropna=False) > 1]
-    grouped = (
-        rows.groupby(by or ["measure"], dropna=False)["value"].agg(["mean", "std", "count"]).reset_index()
-    )
-    body = [["–" if value != value else value for value in row] for row in grouped.itertuples(index=False)]
+    grouped = rows.groupby(by or ["measure"], dropna=False)["value"].agg(["mean", "std", "count"])
+    # Not reset_index: a factor of a study may itself be called count or mean.
+    body = [
+        ["–" if value != value else value for value in (*keys, *numbers)]
+        for keys, numbers in zip(
+            grouped.index.to_frame().itertuples(index=False), grouped.to_numpy(object), strict=True
+        )
+    ]
     return {"columns": [*(by or ["measure"]), "mean", "sd", "n"], "rows": body}

@@ -2,31 +2,33 @@
 (function () {
   "use strict";
 
-  function catalogue() {
+  // Whatever carries data-text is filtered: the cards of the catalogue, the rows of the claims.
+  function filters() {
     var form = document.querySelector(".filters");
-    if (!form || !window.CATALOGUE) return;
+    if (!form) return;
     form.hidden = false;
-    var search = document.getElementById("search");
+    var search = document.getElementById("search"), count = document.getElementById("count");
     var selects = Array.from(form.querySelectorAll("select"));
-    var cards = Array.from(document.querySelectorAll(".card"));
-    var bySlug = new Map(window.CATALOGUE.map(function (item) { return [item.slug, item]; }));
+    var items = Array.from(document.querySelectorAll("[data-text]"));
 
     function matches(item) {
       var words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      return words.every(function (word) { return item.text.includes(word); }) &&
+      return words.every(function (word) { return item.dataset.text.includes(word); }) &&
         selects.every(function (select) {
-          var wanted = select.value, has = item[select.dataset.filter];
-          return !wanted || (Array.isArray(has) ? has.includes(wanted) : has === wanted);
+          return !select.value || item.dataset[select.dataset.filter].split("|").includes(select.value);
         });
     }
 
     function update() {
       var shown = 0;
-      cards.forEach(function (card) {
-        card.hidden = !matches(bySlug.get(card.dataset.slug));
-        if (!card.hidden) shown += 1;
+      items.forEach(function (item) {
+        item.hidden = !matches(item);
+        if (!item.hidden) shown += 1;
       });
-      document.getElementById("count").textContent = shown + " of " + cards.length + " systems";
+      document.querySelectorAll("[data-group]").forEach(function (group) {
+        group.hidden = !group.querySelector("[data-text]:not([hidden])");
+      });
+      count.textContent = shown + " of " + items.length + " " + count.dataset.noun;
     }
 
     form.addEventListener("input", update);
@@ -56,6 +58,6 @@
     });
   }
 
-  catalogue();
+  filters();
   document.querySelectorAll("table.sortable").forEach(sortable);
 })();

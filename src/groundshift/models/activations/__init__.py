@@ -1,23 +1,22 @@
 """Read and steer the user's own language model: load, capture, record, steer, score, differentiate."""
 
 from groundshift.models.activations.cache import Acts, merge, open_acts
-from groundshift.models.activations.capture import capture, record
-from groundshift.models.activations.generation import generate
-from groundshift.models.activations.gradients import Differentiable, differentiable, token_gradients
+from groundshift.models.activations.forward import capture, record, score
+from groundshift.models.activations.generation import Prefix, generate
+from groundshift.models.activations.gradients import token_gradients
 from groundshift.models.activations.loading import ProbeModel, load_model, load_tokenizer
 from groundshift.models.activations.positions import rules
 from groundshift.models.activations.rows import encode, read_rows
-from groundshift.models.activations.scoring import option_logprobs, score
+from groundshift.models.activations.scoring import option_logprobs
 from groundshift.models.activations.sites import find_sites
 from groundshift.models.activations.steering import Steer, steer
 
 __all__ = [
     "Acts",
-    "Differentiable",
+    "Prefix",
     "ProbeModel",
     "Steer",
     "capture",
-    "differentiable",
     "encode",
     "find_sites",
     "generate",

@@ -119,9 +119,9 @@ def _generates(model: ProbeModel, cached: bool) -> bool:
         pad_token_id=0,
     )  # fmt: skip
     with model.reading(batch), decoding(model.net, settings):
-        made = model.net.generate(**inputs, generation_config=settings)
-    whole = _plain(model, made.sequences[0].tolist())[len(row) - 1 : -1]
-    return _alike([torch.cat(made.logits)], [whole])
+        generated = model.net.generate(**inputs, generation_config=settings)
+    whole = _plain(model, generated.sequences[0].tolist())[len(row) - 1 : -1]
+    return _alike([torch.cat(generated.logits)], [whole], refuses=True)
 
 
 def continuation(
@@ -166,8 +166,9 @@ def continuation(
 
 
 def _rows(model: ProbeModel) -> list[Row]:
-    size = min(model.net.get_input_embeddings().weight.shape[0], 40)
-    some = [i for i in range(2, size) if i not in model.image_ids]
+    # From the middle of the vocabulary: at its ends stand tokens that were hardly ever seen, and rounding rules them.
+    size = model.net.get_input_embeddings().weight.shape[0]
+    some = [i for i in np.linspace(size // 4, 3 * size // 4, 40).astype(int) if i not in model.image_ids]
     return [
         Row(k, np.resize(np.array(some[k:], np.int32), length), length)
         for k, length in enumerate((SHORT, LONG))
@@ -181,8 +182,15 @@ def _plain(model: ProbeModel, ids: Any) -> Tensor:
         return model.net(**batch.inputs, use_cache=False).logits[0]
 
 
-def _alike(found: list[Tensor], plain: list[Tensor]) -> bool:
-    """Whether log-probabilities are the same up to rounding, beside how much they differ between tokens."""
+def _alike(found: list[Tensor], plain: list[Tensor], refuses: bool = False) -> bool:
+    """Whether log-probabilities are the same up to rounding, beside how much they differ between tokens.
+
+    A trial that ``refuses`` a network asks for the mean in half precision, where the largest of so many differences is
+    anything: rounding makes up to 0.03 of the spread, a token that is read at the wrong place 0.3 and more.
+    """
     one, other = (torch.cat(parts).float().log_softmax(-1) for parts in (found, plain))
-    rounding = 1e-3 if plain[0].dtype == torch.float32 else 0.1
-    return one.shape == other.shape and float((one - other).abs().max()) <= rounding * float(other.std())
+    if one.shape != other.shape:
+        return False
+    half = plain[0].dtype != torch.float32
+    apart = (one - other).abs()
+    return bool((apart.mean() if half and refuses else apart.max()) <= (0.1 if half else 1e-3) * other.std())

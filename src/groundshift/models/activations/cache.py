@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
+from groundshift.models.records import read_json
+from groundshift.tables.arrays import load_arrays
 
 __all__ = ["Acts", "BySite", "Layout", "Store", "merge", "open_acts"]
 
@@ -143,19 +145,6 @@ class Acts(Mapping[str, NDArray[Any]]):
         for low in range(0, len(flat), size):
             yield np.asarray(flat[low : low + size], np.float64)
 
-    def mean_and_covariance(self, site: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean (D,) and covariance (D, D) over all entries, unbiased, in one pass over chunks (Chan et al. 1979)."""
-        many, mean, scatter = 0, np.float64(0), np.float64(0)
-        for x in self.chunks(site):
-            delta = x.mean(0) - mean
-            rest = x - x.mean(0)
-            scatter = scatter + rest.T @ rest + np.outer(delta, delta) * many * len(x) / (many + len(x))
-            mean = mean + delta * len(x) / (many + len(x))
-            many += len(x)
-        if many < 2:
-            raise InputError(f"{many} entries of {site!r}; a covariance needs at least 2.")
-        return np.asarray(mean), np.asarray(scatter) / (many - 1)
-
     def top(
         self, site: str, direction: NDArray[Any], k: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -165,8 +154,8 @@ class Acts(Mapping[str, NDArray[Any]]):
             best = np.concatenate([best, x @ direction])
             where = np.concatenate([where, np.arange(low, low + len(x))])
             low += len(x)
-            kept = np.argsort(-best, kind="stable")[:k]
-            best, where = best[kept], where[kept]
+            largest = np.argsort(-best, kind="stable")[:k]
+            best, where = best[largest], where[largest]
         return best, where
 
 
@@ -201,9 +190,9 @@ class Store:
         if (out / META).is_file():
             _refuse_other(out, self.meta)
             if (out / PROGRESS).is_file():
-                self.done = json.loads((out / PROGRESS).read_text())["rows_done"]
+                self.done = _rows_done(out)
                 mode: Literal["r", "r+"] = "r" if self.done == len(self.rows) else "r+"
-                return {name: np.load(out / f"{name}.npy", mmap_mode=mode) for name in self.layouts}
+                return {name: load_arrays(out / f"{name}.npy", mode) for name in self.layouts}
         elif out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(f"{out} exists and is kept: it is no folder of activations. Name another.")
         out.mkdir(parents=True, exist_ok=True)
@@ -247,7 +236,7 @@ def open_acts(folder: str | Path) -> Acts:
     Raises
     ------
     InputError
-        No such folder, or one that is not finished.
+        No such folder, one that is not finished, or whose files are damaged or do not fit each other.
     """
     out = Path(folder)
     if (out / WHOLE / META).is_file():
@@ -256,18 +245,72 @@ def open_acts(folder: str | Path) -> Acts:
         raise InputError(
             f"{out} is no folder of activations; give one written by `groundshift activations capture`."
         )
-    meta = json.loads((out / META).read_text())
-    rows, done = np.load(out / "rows.npy"), json.loads((out / PROGRESS).read_text())["rows_done"]
+    meta = _meta(out / META)
+    rows, done = _numbers(out / "rows.npy"), _rows_done(out)
     if done < len(rows):
         raise InputError(f"{out} holds {done} of {len(rows)} rows; run the same capture again to go on.")
     arrays, offsets = {}, {}
     for name, group in meta["arrays"].items():
         file = out / f"{name}.npy"
-        array = np.load(file, mmap_mode="r" if file.stat().st_size > 256 else None)
-        arrays[name] = array
-        offsets[name] = np.load(out / _offsets_file(group))
+        if not file.is_file():
+            raise InputError(f"There is no file {file}, which {META} names; run the capture again.")
+        arrays[name] = load_arrays(file, "r" if file.stat().st_size > 256 else None)
+        offsets[name] = _numbers(out / _offsets_file(group))
+        _check_fit(file, arrays[name], offsets[name], len(rows), meta["tail"][name])
     dropped = {int(k): v for k, v in meta.pop("dropped").items()}
     return Acts(arrays, offsets, rows, dropped, meta)
+
+
+def _rows_done(out: Path) -> int:
+    done = read_json(out / PROGRESS).get("rows_done")
+    if not isinstance(done, int):
+        raise InputError(f"{out / PROGRESS} does not say how many rows are done; run the capture again.")
+    return done
+
+
+def _meta(file: Path) -> dict[str, Any]:
+    """What was captured; the names of the arrays are names of files in the folder."""
+    meta = read_json(file)
+    arrays, tail, dropped = (meta.get(name) for name in ("arrays", "tail", "dropped"))
+    if not (
+        isinstance(arrays, dict)
+        and all(
+            re.fullmatch(r"[\w.-]+", name) and group in ("states", "tokens") for name, group in arrays.items()
+        )
+        and isinstance(tail, dict)
+        and all(isinstance(tail.get(name), int) for name in arrays)
+        and isinstance(dropped, dict)
+        and all(number.isdecimal() for number in dropped)
+        and isinstance(meta.get("blocks"), int | None)
+    ):
+        raise InputError(
+            f"{file} does not say what was captured as `groundshift activations capture` writes it."
+        )
+    return meta
+
+
+def _numbers(file: Path) -> NDArray[np.int64]:
+    held = load_arrays(file)
+    if held.ndim != 1 or held.dtype.kind not in "iu":
+        raise InputError(
+            f"{file} holds {held.dtype} of shape {held.shape}; a list of whole numbers is needed."
+        )
+    return held.astype(np.int64)
+
+
+def _check_fit(file: Path, array: NDArray[Any], offsets: NDArray[np.int64], rows: int, tail: int) -> None:
+    entries = int(np.prod(array.shape[: array.ndim - tail])) if 0 <= tail < array.ndim else -1
+    fit = (
+        len(offsets) == rows + 1
+        and offsets[0] == 0
+        and offsets[-1] == entries
+        and (np.diff(offsets) >= 0).all()
+    )
+    if not fit or array.dtype.kind not in "iuf":
+        raise InputError(
+            f"{file} holds {array.dtype} of shape {array.shape}, which does not fit the folder's {rows} rows and their "
+            "offsets; run the capture again."
+        )
 
 
 def merge(out: str | Path, shards: int) -> Acts:
@@ -298,8 +341,8 @@ def merge(out: str | Path, shards: int) -> Acts:
         for low in range(0, len(part.rows), TOGETHER):
             high = min(low + TOGETHER, len(part.rows))
             if whole.done < first + high:  # else merged before
-                found = {n: part.flat(n)[part.offsets[n][low] : part.offsets[n][high]] for n in layouts}
-                whole.put([int(k) for k in place[first + low : first + high]], found)
+                entries = {n: part.flat(n)[part.offsets[n][low] : part.offsets[n][high]] for n in layouts}
+                whole.put([int(k) for k in place[first + low : first + high]], entries)
         first += len(part.rows)
     return whole.acts()
 
@@ -309,7 +352,7 @@ def _offsets_file(group: str) -> str:
 
 
 def _refuse_other(out: Path, meta: Mapping[str, Any]) -> None:
-    there = json.loads((out / META).read_text())
+    there = read_json(out / META)
     there.pop("dropped", None)
     now = json.loads(json.dumps(meta))
     differ = sorted(k for k in there.keys() | now.keys() if there.get(k) != now.get(k))

@@ -3,19 +3,75 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import GenerationConfig
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteria
 
 from groundshift.errors import InputError
-from groundshift.models.activations.abilities import generates_from_cache, pads_left
+from groundshift.models.activations.abilities import generates_from_cache, pads_left, shares_cache
 from groundshift.models.activations.loading import ProbeModel
-from groundshift.models.activations.rows import collate, encode, in_batches, listed
+from groundshift.models.activations.rows import Batch, Row, collate, encode, in_batches, listed
 from groundshift.models.decoding import decoding, ends_of
 
-__all__ = ["generate"]
+__all__ = ["Prefix", "generate"]
+
+
+class Prefix:
+    """Tokens that many prompts begin with: read once, and their cache serves every prompt (`generate`).
+
+    Parameters
+    ----------
+    model : whose cache it is
+    ids : the tokens, at least one
+
+    Attributes
+    ----------
+    shared : whether the architecture's cache can be repeated and continued; without, `generate` reads whole prompts
+
+    Raises
+    ------
+    InputError
+        More tokens than the model reads.
+    """
+
+    def __init__(self, model: ProbeModel, ids: Sequence[int]) -> None:
+        self.ids = [int(i) for i in ids]
+        limit = model.context
+        if limit is not None and len(self.ids) >= limit:
+            raise InputError(
+                f"The prompts begin with the same {len(self.ids):,} tokens, and {model.source} reads {limit:,}."
+            )
+        self.shared = shares_cache(model) and model.stretched is None
+        self._cache: Any = None
+        if self.shared:
+            batch = collate(model, [Row(0, np.array(self.ids, np.int32), len(self.ids))])
+            with torch.inference_mode(), model.reading(batch):
+                read = model.net(**batch.inputs, use_cache=True)
+            self._cache = read["cache"] if "cache" in read else read["past_key_values"]
+
+    def begins(self, row: Row) -> bool:
+        """Whether a prompt begins with these tokens and goes on, and the cache can be used."""
+        n = len(self.ids)
+        return self.shared and len(row) > n and row.ids[:n].tolist() == self.ids
+
+    def inputs(self, model: ProbeModel, rows: Sequence[Row]) -> tuple[Batch, dict[str, Any]]:
+        """Batch and inputs of transformers' ``generate``: padding stands behind the common tokens."""
+        n = len(self.ids)
+        rest = [replace(row, ids=row.ids[n:], prompt=len(row) - n) for row in rows]
+        batch = collate(model, rest, "left")
+        common = torch.tensor([self.ids] * len(rows), device=model.device)
+        cache = copy.deepcopy(self._cache)
+        cache.batch_repeat_interleave(len(rows))
+        return batch, {
+            "input_ids": torch.cat([common, batch.inputs["input_ids"]], 1),
+            "attention_mask": torch.cat([torch.ones_like(common), batch.inputs["attention_mask"]], 1),
+            "cache" if "cache" in model.arguments else "past_key_values": cache,
+        }
 
 
 def generate(
@@ -25,6 +81,8 @@ def generate(
     max_new_tokens: int,
     seed: int | None = None,
     config: GenerationConfig | None = None,
+    prefix: Prefix | None = None,
+    until: Callable[[str], bool] | None = None,
     max_tokens: int = 8192,
     progress: bool = True,
     **options: Any,
@@ -41,6 +99,8 @@ def generate(
     rows : without completions, see `encode`; the assistant's words at the end of a chat are continued
     seed : of sampling; which rows share a batch also matters, and that depends on ``max_tokens``
     config : decode by these settings in place of ours, one answer for each row; ``seed`` is of their sampling
+    prefix : tokens that the prompts begin with, whose cache is used; a prompt that does not is read whole
+    until : what was written so far -> whether that is enough; with ``config``, too
     options : of transformers' ``generate`` (``temperature``, ``top_p``, ...)
 
     Returns
@@ -61,8 +121,8 @@ def generate(
     ' a time,'
     """
     rows = listed(rows)
-    asked = [_asked(row) for row in rows]
-    encoded = encode(model, asked)
+    prompts = [_asked(row) for row in rows]
+    encoded = encode(model, prompts)
     limit = model.context
     for row in encoded:
         if row.completed or not len(row):
@@ -72,6 +132,8 @@ def generate(
                 f"Row {row.index} has {len(row)} tokens, which leaves no room for {max_new_tokens} more: the model "
                 f"reads {limit}."
             )
+    if max_new_tokens < 1:
+        raise InputError(f"max_new_tokens={max_new_tokens} was given; at least 1 is needed.")
     if {"num_return_sequences", "num_beams"} & options.keys():
         raise InputError("One answer for each row is written; repeat the rows for more.")
     ends = ends_of(model.net.generation_config, model.tokenizer)
@@ -85,12 +147,12 @@ def generate(
         ends = ends_of(config) or ends
         settings = copy.deepcopy(config)
         settings.update(**common, max_length=None, eos_token_id=ends or None)
-        if settings.stop_strings:
-            options["tokenizer"] = model.tokenizer
     else:
         ours = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} if seed is not None else {}
         known = {k: options.pop(k) for k in list(options) if hasattr(GenerationConfig(), k)}
         settings = GenerationConfig(**{**common, "eos_token_id": ends or None, **ours, **known})
+    if settings.stop_strings:
+        options["tokenizer"] = model.tokenizer
     written: list[list[int]] = [[] for _ in encoded]
 
     if model.recording and not common["use_cache"]:
@@ -99,17 +161,28 @@ def generate(
             "record nothing while it writes, and capture what it wrote (positions='predicts')."
         )
 
+    # States that are recorded or steered are those of every token.
+    cached = common["use_cache"] and not (model.recording or model.steers)
+
     def do(numbers: list[int]) -> None:
+        begun = [i for i in numbers if cached and prefix is not None and prefix.begins(encoded[i])]
+        if prefix is not None and begun:
+            write(begun, *prefix.inputs(model, [encoded[i] for i in begun]))
+            numbers = [i for i in numbers if i not in set(begun)]
         lengths = {0 if padded else len(encoded[i]) for i in numbers}
         for length in lengths:  # rows of one length are not padded
             do_padded([i for i in numbers if padded or len(encoded[i]) == length])
 
     def do_padded(numbers: list[int]) -> None:
         batch = collate(model, [encoded[i] for i in numbers], "left")
-        inputs = {k: v for k, v in batch.inputs.items() if k != "position_ids"}
+        write(numbers, batch, {k: v for k, v in batch.inputs.items() if k != "position_ids"})
+
+    def write(numbers: list[int], batch: Batch, inputs: dict[str, Any]) -> None:
+        width = inputs["input_ids"].shape[1]
+        more = {} if until is None else {"stopping_criteria": [_Ended(model.tokenizer, until, width)]}
         with torch.inference_mode(), model.reading(batch), decoding(model.net, settings):
-            found = model.net.generate(**inputs, generation_config=settings, **options)
-        for i, ids in zip(numbers, found[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+            generated = model.net.generate(**inputs, generation_config=settings, **more, **options)
+        for i, ids in zip(numbers, generated[:, width:].tolist(), strict=True):
             end = next((k + 1 for k, token in enumerate(ids) if token in ends), len(ids))
             written[i] = ids[:end]
 
@@ -131,3 +204,14 @@ def _asked(row: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
     if isinstance(row, str) or row.get("messages") is None or row.get("prompt") is not None:
         return row
     return {**row, "prompt": row["messages"], "messages": None}
+
+
+class _Ended(StoppingCriteria):
+    """Rows of a batch that have said enough."""
+
+    def __init__(self, tokenizer: Any, until: Callable[[str], bool], width: int) -> None:
+        self.tokenizer, self.until, self.width = tokenizer, until, width
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        texts = self.tokenizer.batch_decode(input_ids[:, self.width :], skip_special_tokens=True)
+        return torch.tensor([self.until(text) for text in texts], device=input_ids.device)

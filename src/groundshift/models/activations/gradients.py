@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,50 +13,20 @@ from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.models.activations.loading import ProbeModel
-from groundshift.models.activations.rows import Batch, Row, collate, encode, in_batches
-from groundshift.models.activations.scoring import targets
-from groundshift.models.activations.sites import find_sites
+from groundshift.models.activations.rows import Row, collate, encode, in_batches, pieces
+from groundshift.models.activations.scoring import LOGITS, head_is_plain, read_source, targets, unembed
 
-__all__ = ["Differentiable", "differentiable", "token_gradients"]
-
-
-@dataclass
-class Differentiable:
-    """A pass with its graph.
-
-    Attributes
-    ----------
-    embeds : what the embedding module gave, (B, T, D); a leaf that requires a gradient
-    logits : (B, T, V)
-    states : site → (B, T, D), in the graph
-    batch : the rows, padded on the right
-    """
-
-    embeds: Tensor
-    logits: Tensor
-    states: dict[str, Tensor]
-    batch: Batch
+__all__ = ["token_gradients"]
 
 
-def differentiable(
-    model: ProbeModel, rows: Sequence[str | Mapping[str, Any]], sites: str | Sequence[str] = ()
-) -> Differentiable:
-    """Run rows as one batch and keep the graph from their embeddings on.
+def _run(model: ProbeModel, rows: Sequence[Row], plain: bool) -> tuple[Tensor, Tensor]:
+    """The embeddings (B, T, D), a leaf that requires a gradient, and with its graph what the logits come from: the last
+    hidden states where the head is ``plain``, else the logits themselves.
 
     The leaf is the output of the embedding module, so that images, position ids and scalings that follow it stay the
     model's own. The weights gather no gradients.
-
-    Examples
-    --------
-    >>> run = differentiable(model, ["a b c"], "resid_post.0")  # doctest: +SKIP
-    >>> (slope,) = torch.autograd.grad(run.states["resid_post.0"].sum(), run.embeds)  # doctest: +SKIP
     """
-    return _run(model, encode(model, rows), sites)
-
-
-def _run(model: ProbeModel, rows: Sequence[Row], sites: str | Sequence[str] = ()) -> Differentiable:
     batch = collate(model, rows)
-    states: dict[str, Tensor] = {}
     leaf: list[Tensor] = []
 
     def root(_module: Any, _args: Any, output: Tensor) -> Tensor:
@@ -73,12 +41,25 @@ def _run(model: ProbeModel, rows: Sequence[Row], sites: str | Sequence[str] = ()
                 weight.requires_grad_(False)
                 stack.callback(weight.requires_grad_, True)
         stack.callback(model.net.get_input_embeddings().register_forward_hook(root).remove)
-        for site in find_sites(model, sites):
-            stack.callback(site.hook(partial(states.__setitem__, site.name)).remove)
         stack.enter_context(torch.enable_grad())
         stack.enter_context(model.reading(batch))
-        logits = model.net(**batch.inputs, use_cache=False).logits
-    return Differentiable(leaf[0], logits, states, batch)
+        source = read_source(model, batch, plain)
+    return leaf[0], source
+
+
+def _through(source: Tensor, embeds: Tensor, into: Tensor) -> Tensor:
+    """Gradients of the embeddings, (C, B, T, D), for C gradients of ``source`` at once.
+
+    A network with a part that cannot be batched so is gone through once for each.
+    """
+    try:
+        (slopes,) = torch.autograd.grad(source, embeds, into, retain_graph=True, is_grads_batched=True)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        each = [torch.autograd.grad(source, embeds, one, retain_graph=True)[0] for one in into]
+        return torch.stack(each)
+    return slopes
 
 
 def token_gradients(
@@ -92,8 +73,7 @@ def token_gradients(
 ) -> list[NDArray[np.float32]]:
     """How each token of a completion depends on each token before it.
 
-    A row is repeated once per token of its completion, and one backward pass serves the whole batch: every copy asks
-    for another token.
+    One forward pass of a batch of rows serves all its tokens, and one batched backward pass many of them at once.
 
     Parameters
     ----------
@@ -119,39 +99,54 @@ def token_gradients(
     if of not in ("prob", "logprob", "logit") or keep not in ("input", "full"):
         raise InputError(f"of={of!r}, keep={keep!r}; choose prob, logprob or logit, and input or full.")
     encoded = encode(model, rows)
-    asked = [(i, m, k) for i, row in enumerate(encoded) for m, k in enumerate(targets(model, row))]
-    silent = [i for i, row in enumerate(encoded) if not targets(model, row)]
+    asked = [targets(model, row) for row in encoded]
+    silent = [i for i, those in enumerate(asked) if not those]
     long = [i for i, row in enumerate(encoded) if model.context and len(row) > model.context]
     if silent or long:
         raise InputError(
             f"Rows without a token to ask for: {silent[:5]}; too long for the model: {long[:5]}."
         )
     width = model.net.get_input_embeddings().weight.shape[1]
-    made = [
-        np.zeros((len(targets(model, row)), len(row), *((width,) if keep == "full" else ())), np.float32)
-        for row in encoded
+    gradients = [
+        np.zeros((len(those), len(row), *((width,) if keep == "full" else ())), np.float32)
+        for row, those in zip(encoded, asked, strict=True)
     ]
 
     def do(numbers: list[int]) -> None:
-        copies = [asked[n] for n in numbers]
-        run = _run(model, [encoded[i] for i, _, _ in copies])
-        line = torch.arange(len(copies), device=run.logits.device)
-        place = torch.tensor([k - 1 for _, _, k in copies], device=line.device)
-        token = torch.tensor([int(encoded[i].ids[k]) for i, _, k in copies], device=line.device)
-        z = run.logits[line, place].float()
-        z = z if of == "logit" else z.softmax(-1) if of == "prob" else z.log_softmax(-1)
-        (slope,) = torch.autograd.grad(z[line, token].sum(), run.embeds)
-        if keep == "input":
-            slope = (slope * run.embeds.detach()).sum(-1)
-        for (i, m, _), values in zip(copies, slope.float().cpu().numpy(), strict=True):
-            made[i][m] = values[: len(encoded[i])]
+        embeds, source = _run(model, [encoded[i] for i in numbers], plain)
+        # The m-th token of every row is asked for in one gradient, since rows do not depend on each other.
+        size = source.numel() if not plain else source.shape[0] * source.shape[1]
+        most = max(len(asked[i]) for i in numbers)
+        for part in pieces(most, max(1, (max_tokens if plain else LOGITS) // size)):
+            found = [
+                (m, b, asked[i][m])
+                for b, i in enumerate(numbers)
+                for m in range(*part.indices(len(asked[i])))
+            ]
+            copy, line, position = torch.tensor(found, device=source.device).T
+            place = position - 1
+            picked = source.detach()[line, place].requires_grad_(True)
+            with torch.enable_grad():
+                z = (unembed(model, picked) if plain else picked).float()
+                z = z if of == "logit" else z.softmax(-1) if of == "prob" else z.log_softmax(-1)
+                token = torch.tensor([int(encoded[numbers[b]].ids[k]) for _, b, k in found], device=z.device)
+                (slope,) = torch.autograd.grad(z.gather(1, token[:, None]).sum(), picked)
+            into = source.new_zeros((int(copy.max()) + 1 - part.start, *source.shape))
+            into[copy - part.start, line, place] = slope.to(into.dtype)
+            slopes = _through(source, embeds, into)
+            if keep == "input":
+                slopes = (slopes * embeds.detach()).sum(-1)
+            values = slopes.float().cpu().numpy()
+            for m, b, _ in found:
+                gradients[numbers[b]][m] = values[m - part.start, b, : len(encoded[numbers[b]])]
 
+    plain = head_is_plain(model)
     in_batches(
-        [len(encoded[i]) for i, _, _ in asked],
+        list(map(len, encoded)),
         do,
         max_tokens=max_tokens,
         describe="gradients",
         alone=model.stretched,
         progress=progress,
     )
-    return made
+    return gradients

@@ -53,47 +53,47 @@ def rules(model: ProbeModel, positions: str | int | Sequence[str | int]) -> list
         None of these; a word that the tokenizer does not know.
     """
     given = [positions] if isinstance(positions, str | int) else list(positions)
-    made = []
+    parsed = []
     for rule in given:
         text = str(rule)
         kind, colon, label = text.partition(":")
         if isinstance(rule, int) or text.lstrip("-").isdigit():
-            made.append(Rule(text, True))
+            parsed.append(Rule(text, True))
         elif colon and kind in LABELLED and label:
             sequences = () if kind == "span" else _encodings(model, label)
-            made.append(Rule(text, kind != "span", sequences))
+            parsed.append(Rule(text, kind != "span", sequences))
         elif not colon and kind in NAMES:
-            made.append(Rule(text, kind in ("last", "mean")))
+            parsed.append(Rule(text, kind in ("last", "mean")))
         else:
             raise InputError(
                 f"There are no positions {rule!r}; choose {', '.join(NAMES)}, an integer, or "
                 f"{', '.join(f'{k}:<word>' for k in LABELLED)}."
             )
-    if not made or ("mean" in (r.name for r in made) and len(made) > 1):
+    if not parsed or ("mean" in (r.name for r in parsed) and len(parsed) > 1):
         raise InputError(f"The positions {given!r} were given; give one rule at least, and mean by itself.")
-    return made
+    return parsed
 
 
 def _encodings(model: ProbeModel, words: str) -> tuple[tuple[int, ...], ...]:
-    tokenizer, found = model.tokenizer, []
+    tokenizer, encodings = model.tokenizer, []
     for word in words.split("|"):
         for form in (word, f" {word}"):
             ids = tuple(tokenizer(form, add_special_tokens=False)["input_ids"])
-            if ids and tokenizer.unk_token_id not in ids and ids not in found:
-                found.append(ids)
-    if not found:
+            if ids and tokenizer.unk_token_id not in ids and ids not in encodings:
+                encodings.append(ids)
+    if not encodings:
         raise InputError(f"The tokenizer of {model.source} does not know {words!r}.")
-    return tuple(found)
+    return tuple(encodings)
 
 
 def chosen(model: ProbeModel, row: Row, wanted: Sequence[Rule]) -> list[int] | str:
     """Positions in a row, or the reason why it has none."""
     places: list[int] = []
     for rule in wanted:
-        found = _of(model, row, rule)
-        if isinstance(found, str):
-            return found
-        places.extend(found)
+        positions = _of(model, row, rule)
+        if isinstance(positions, str):
+            return positions
+        places.extend(positions)
     return places
 
 

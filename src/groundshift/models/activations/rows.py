@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -79,7 +80,10 @@ def read_rows(path: str | Path) -> list[str | dict[str, Any]]:
     rows = read_records(Path(path))
     for row in rows:
         for name in {"image", "images"} & set(row if isinstance(row, dict) else ()):
-            row[name] = [str(Path(path).parent / image) for image in _images({name: row[name]})]  # type: ignore[index]
+            images = _images({name: row[name]})  # type: ignore[index]
+            if not all(isinstance(image, str) for image in images):
+                raise InputError(f"{path}: {name} is {reprlib.repr(row[name])}; paths of images are needed.")  # type: ignore[index]
+            row[name] = [str(Path(path).parent / image) for image in images]  # type: ignore[index]
     return rows
 
 
@@ -107,40 +111,53 @@ def encode(model: ProbeModel, rows: Sequence[str | Mapping[str, Any]]) -> list[R
     """
     if isinstance(rows, str | Mapping) or not len(rows):
         raise InputError("Give a list of at least one row: texts, or mappings with 'text'.")
-    asked = [_checked(i, row) for i, row in enumerate(listed(rows))]
-    offsets = any(row.get("spans") for row in asked)
+    checked = [_checked(i, row) for i, row in enumerate(listed(rows))]
+    offsets = any(row.get("spans") for row in checked)
     if offsets and not getattr(model.tokenizer, "is_fast", False):
         raise InputError(
             f"Spans need a tokenizer with offsets, and {type(model.tokenizer).__name__} has none; save the fast one."
         )
-    texts = _written(model, asked)
-    found = tokenise(model.tokenizer, texts, spans=offsets)
+    texts = _written(model, checked)
+    encodings = tokenise(model.tokenizer, texts, spans=offsets)
     size = model.net.get_input_embeddings().weight.shape[0]
-    made = []
-    for i, (row, text, tokens) in enumerate(zip(asked, texts, found, strict=True)):
+    encoded = []
+    for i, (row, text, tokens) in enumerate(zip(checked, texts, encodings, strict=True)):
         images = _images(row)
         first, second, spots = tokens.prompt, tokens.answer, tokens.spans
         if row.get("input_ids") is not None:
-            first, spots = list(row["input_ids"]), []
+            first, spots = _ids(i, "input_ids", row["input_ids"], size), []
         elif images:
             first, spots = _image_ids(model, i, text.prompt, images, tokens)
         if row.get("completion_ids") is not None:
-            second = list(row["completion_ids"])
+            second = _ids(i, "completion_ids", row["completion_ids"], size)
         completed = row.get("completion") is not None or row.get("completion_ids") is not None
         ids = np.array([*first, *second], np.int32)
-        if len(ids) and not 0 <= ids.min() <= ids.max() < size:
+        if len(ids) and ids.max() >= size:
             raise InputError(f"Row {i} has ids outside the model's vocabulary of {size}.")
-        made.append(Row(i, ids, len(first), completed, text=text.prompt if images else "", images=images))
+        encoded.append(Row(i, ids, len(first), completed, text=text.prompt if images else "", images=images))
         if row.get("spans"):
             for label, span in row["spans"].items():
-                made[-1].spans[label] = _span(i, label, span, text.prompt + text.answer, spots)
-    if repeated := [i for i, tokens in enumerate(found) if tokens.repeated]:
+                encoded[-1].spans[label] = _span(i, label, span, text.prompt + text.answer, spots)
+    if repeated := [i for i, tokens in enumerate(encodings) if tokens.repeated]:
         warnings.warn(
             f"{len(repeated)} of {len(rows)} rows (first: {repeated[:5]}) held the beginning-of-sequence token that "
             "stands in front of them: it stands once.",
             stacklevel=2,
         )
-    return made
+    return encoded
+
+
+def _ids(number: int, name: str, value: Any, size: int) -> list[int]:
+    """Token ids as whole numbers of the vocabulary."""
+    try:
+        ids = np.asarray(value)
+    except (TypeError, ValueError):
+        ids = np.array(None)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise InputError(f"Row {number}: {name} is {reprlib.repr(value)}; a list of whole numbers is needed.")
+    if ids.size and not 0 <= ids.min() <= ids.max() < size:
+        raise InputError(f"Row {number} has ids outside the model's vocabulary of {size}.")
+    return [int(k) for k in ids]
 
 
 def listed(rows: Any) -> Sequence[str | Mapping[str, Any]]:
@@ -179,11 +196,11 @@ def behind(
 ) -> list[Tokens]:
     """Tokens of texts as they stand behind the prompts of rows, with ``spans`` in characters of the text."""
     written = _written(model, [_checked(i, row) for i, row in enumerate(_with(rows, texts))])
-    found = tokenise(model.tokenizer, written, spans=spans)
-    for tokens, text in zip(found, written, strict=True):
+    encodings = tokenise(model.tokenizer, written, spans=spans)
+    for tokens, text in zip(encodings, written, strict=True):
         cut = len(text.prompt)
         tokens.spans = [(s - cut, e - cut) for s, e in tokens.spans[len(tokens.prompt) :]]
-    return found
+    return encodings
 
 
 def _with(rows: Sequence[str | Mapping[str, Any]], texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -195,18 +212,24 @@ def _with(rows: Sequence[str | Mapping[str, Any]], texts: Sequence[str]) -> list
 
 def _checked(number: int, row: Any) -> dict[str, Any]:
     row = {"text": row} if isinstance(row, str) else plain(number, row)
-    given = [name for name in ("text", "prompt", "messages", "input_ids") if row.get(name) is not None]
-    if len(given) != 1:
+    keys = [name for name in ("text", "prompt", "messages", "input_ids") if row.get(name) is not None]
+    if len(keys) != 1:
         raise InputError(
-            f"Row {number} has {' and '.join(given) or 'none of them'}; exactly one of text, prompt, messages and "
+            f"Row {number} has {' and '.join(keys) or 'none of them'}; exactly one of text, prompt, messages and "
             f"input_ids is needed (its keys: {', '.join(map(str, row))})."
         )
-    [name] = given
+    [name] = keys
     needed = {"text": str, "messages": list, "prompt": str | list}.get(name, object)
     if not isinstance(row[name], needed):
         kind = type(row[name]).__name__
         raise InputError(f"Row {number} has a {kind} as its {name}; a text is needed, or a list of messages.")
-    if isinstance(row.get("completion"), list) and not isinstance(row[name], list):
+    completion, spans = row.get("completion"), row.get("spans")
+    if not isinstance(completion, str | list | None) or not isinstance(spans, Mapping | None):
+        raise InputError(
+            f"Row {number}: its completion is a {type(completion).__name__} and its spans a {type(spans).__name__}; a "
+            "completion is a text or a list of messages, and spans map labels to characters."
+        )
+    if isinstance(completion, list) and not isinstance(row[name], list):
         raise InputError(
             f"Row {number} has messages as its completion, and its {name} is no chat; give both alike."
         )
@@ -216,29 +239,29 @@ def _checked(number: int, row: Any) -> dict[str, Any]:
 def _written(model: ProbeModel, rows: Sequence[Mapping[str, Any]]) -> list[Written]:
     """The text of each row; that of ids is a line before its completion."""
     chats = {False: Chats(model.tokenizer, model.source), True: Chats(model.processor, model.source)}
-    made = []
+    texts = []
     for i, row in enumerate(rows):
         chat = row["messages"] if row.get("messages") is not None else row.get("prompt")
         answer = row.get("completion") if row.get("completion_ids") is None else None
         if row.get("input_ids") is not None:
-            made.append(Written("\n", answer or "", True))
+            texts.append(Written("\n", answer or "", True))
         elif not isinstance(chat, list):
-            made.append(Written(row.get("text") or chat or "", answer or ""))
+            texts.append(Written(row.get("text") or chat or "", answer or ""))
         else:
             write, options = chats[bool(_images(row)) and model.processor is not None], options_of(i, row)
             if isinstance(answer, list):
-                made += write.answered(i, chat, answer, **options)
+                texts += write.answered(i, chat, answer, **options)
                 continue
             complete = (
                 row.get("messages") is not None and row.get("completion", row.get("completion_ids")) is None
             )
-            made.append(write.prompt(i, chat, complete=complete, **options)._replace(answer=answer or ""))
-    return made
+            texts.append(write.prompt(i, chat, complete=complete, **options)._replace(answer=answer or ""))
+    return texts
 
 
 def _images(row: Mapping[str, Any]) -> list[Any]:
-    given = row.get("images") or row.get("image") or []
-    return list(given) if isinstance(given, list | tuple) else [given]
+    images = row.get("images") or row.get("image") or []
+    return list(images) if isinstance(images, list | tuple) else [images]
 
 
 def _image_ids(
@@ -284,16 +307,20 @@ def _image_inputs(model: ProbeModel, number: int, text: str, images: list[Any]) 
 
 def _span(number: int, label: str, span: Any, text: str, offsets: list[tuple[int, int]]) -> list[int]:
     """Positions of the tokens that touch the characters of a span."""
+    pairs: list[Any]
     if isinstance(span, str):
         starts = [k for k in range(len(text)) if span and text.startswith(span, k)]
         pairs = [(k, k + len(span)) for k in starts]
     else:
-        pairs = (
-            [tuple(span)] if len(span) and not isinstance(span[0], list | tuple) else [tuple(p) for p in span]
-        )
+        try:
+            numbers = np.asarray(span)
+            pairs = numbers.reshape(-1, 2).tolist() if numbers.dtype.kind in "iuf" else []
+        except (TypeError, ValueError):
+            pairs = []
     if not pairs or any(not 0 <= low < high <= len(text) for low, high in pairs):
         raise InputError(
-            f"Row {number}: the span {label!r} ({span!r}) is not in its text of {len(text)} characters."
+            f"Row {number}: the span {label!r} ({reprlib.repr(span)}) is not in its text of {len(text)} characters. "
+            "A span is a piece of the text, [start, end], or a list of such pairs."
         )
     return [
         k for k, (s, e) in enumerate(offsets) if s < e and any(s < high and e > low for low, high in pairs)
@@ -313,11 +340,11 @@ def collate(model: ProbeModel, rows: Sequence[Row], side: Literal["left", "right
         ids[b, real] = torch.from_numpy(row.ids.astype(np.int64))
         mask[b, real] = 1
         if row.images:
-            found = _image_inputs(model, row.index, row.text, row.images)
-            for name, tensor in found.items():
+            inputs_of_images = _image_inputs(model, row.index, row.text, row.images)
+            for name, tensor in inputs_of_images.items():
                 if name in ("input_ids", "attention_mask"):
                     continue
-                if tensor.shape == found["input_ids"].shape:  # one value per token of the prompt
+                if tensor.shape == inputs_of_images["input_ids"].shape:  # one value per token of the prompt
                     line = along.setdefault(name, torch.zeros_like(ids))
                     line[b, real.start : real.start + tensor.shape[1]] = tensor[0]
                 else:
@@ -340,9 +367,9 @@ def collate(model: ProbeModel, rows: Sequence[Row], side: Literal["left", "right
 
 def _pad_id(model: ProbeModel) -> int:
     for name in ("pad_token_id", "eos_token_id"):
-        found = getattr(model.tokenizer, name, None)
-        if found is not None and found < model.net.get_input_embeddings().weight.shape[0]:
-            return found
+        token = getattr(model.tokenizer, name, None)
+        if token is not None and token < model.net.get_input_embeddings().weight.shape[0]:
+            return token
     return 0
 
 

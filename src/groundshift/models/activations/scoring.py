@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.models.activations.abilities import continuation, pads_left, shares_cache
-from groundshift.models.activations.cache import Acts
 from groundshift.models.activations.loading import ProbeModel
 from groundshift.models.activations.rows import (
     Batch,
@@ -28,49 +26,9 @@ from groundshift.models.activations.rows import (
     pieces,
 )
 
-__all__ = ["option_logprobs", "read_scores", "score", "targets", "token_scores"]
+__all__ = ["option_logprobs", "read_scores", "targets", "token_scores"]
 
 LOGITS = 2**24  # entries of a block of logits that is in memory at once
-
-
-def score(
-    model: ProbeModel,
-    rows: Sequence[str | Mapping[str, Any]],
-    *,
-    top_k: int = 0,
-    out: str | Path | None = None,
-    max_tokens: int = 8192,
-    progress: bool = True,
-) -> Acts:
-    """Teacher-forced log-probabilities, by token, of completions (without one: of the text after its first token).
-
-    Parameters
-    ----------
-    rows : see `encode`
-    top_k : the most likely tokens that are kept beside, for each token
-    out, max_tokens : see `capture`
-
-    Returns
-    -------
-    Acts
-        Flat over tokens, natural logarithms, in float32: ``logprob``, ``rank`` (1 is the most likely; int32),
-        ``logsumexp``, and with ``top_k`` ``top_logprob`` and ``top_id`` (M, k). ``row("logprob", k)`` is one row,
-        ``totals("logprob")`` the sum of each. Image tokens are not scored.
-
-    Raises
-    ------
-    InputError
-        Rows without a token to score.
-
-    Examples
-    --------
-    >>> found = score(model, [{"prompt": "two and two", "completion": " is four"}])  # doctest: +SKIP
-    >>> found.totals("logprob")  # doctest: +SKIP
-    array([-9.13])
-    """
-    from groundshift.models.activations.capture import capture
-
-    return capture(model, rows, [], top_k=top_k, out=out, max_tokens=max_tokens, progress=progress)
 
 
 def targets(model: ProbeModel, row: Row) -> list[int]:
@@ -98,10 +56,33 @@ def unembed(model: ProbeModel, states: Tensor) -> Tensor:
 
 def read_scores(model: ProbeModel, batch: Batch, plain: bool, top_k: int) -> dict[str, NDArray[Any]]:
     """Scores of a batch in one pass; ``plain`` says what `head_is_plain` found."""
+    source = read_source(model, batch, plain)
+    hidden, logits = (source, None) if plain else (None, source)
+    return token_scores(model, batch, hidden, logits, top_k)
+
+
+def read_source(model: ProbeModel, batch: Batch, plain: bool) -> Tensor:
+    """What the logits of a batch come from: its last hidden states, or where the head is not plain the logits."""
     if plain:
-        hidden = model.body(**batch.inputs, use_cache=False).last_hidden_state
-        return token_scores(model, batch, hidden, None, top_k)
-    return token_scores(model, batch, None, model.net(**batch.inputs, use_cache=False).logits, top_k)
+        states: Tensor = model.body(**batch.inputs, use_cache=False).last_hidden_state
+        return states
+    logits: Tensor = model.net(**batch.inputs, use_cache=False).logits
+    return logits
+
+
+def logits_at(model: ProbeModel, source: Tensor, plain: bool, line: Tensor, place: Tensor) -> Tensor:
+    """Logits (n, V) in float32 at n places of a batch, from what `read_source` gave."""
+    picked = source[line.to(source.device), place.to(source.device)]
+    return (unembed(model, picked) if plain else picked).float()
+
+
+def logit_blocks(
+    model: ProbeModel, source: Tensor, plain: bool, line: Tensor, place: Tensor
+) -> Iterator[tuple[slice, Tensor]]:
+    """The same in blocks, so that the logits of all places are never in memory at once."""
+    vocabulary = model.net.config.get_text_config().vocab_size
+    for part in pieces(len(line), max(1, LOGITS // vocabulary)):
+        yield part, logits_at(model, source, plain, line[part], place[part])
 
 
 def token_scores(
@@ -110,28 +91,26 @@ def token_scores(
     """Scores of a batch from its last states, or from its logits where the head is not plain."""
     b, t, target = [], [], []
     for line, row in enumerate(batch.rows):
-        places = targets(model, row)
-        b += [line] * len(places)
-        t += [int(batch.start[line]) + k - 1 for k in places]
-        target += [int(row.ids[k]) for k in places]
+        scored = targets(model, row)
+        b += [line] * len(scored)
+        t += [int(batch.start[line]) + k - 1 for k in scored]
+        target += [int(row.ids[k]) for k in scored]
     source = hidden if logits is None else logits
     assert source is not None
-    states = source[torch.tensor(b, device=source.device), torch.tensor(t, device=source.device)]
-    vocabulary = model.net.config.get_text_config().vocab_size
+    places = torch.tensor(b, dtype=torch.long), torch.tensor(t, dtype=torch.long)
     parts: dict[str, list[Tensor]] = {}
-    for part in pieces(len(target), max(1, LOGITS // vocabulary)):
-        z = (unembed(model, states[part]) if logits is None else states[part]).float()
+    for part, z in logit_blocks(model, source, logits is None, *places):
         own = z.gather(1, torch.tensor(target[part], device=z.device)[:, None])
         total = z.logsumexp(1)
-        found = {
+        scores = {
             "logprob": own[:, 0] - total,
             "rank": (z > own).sum(1).int() + 1,
             "logsumexp": total,
         }
         if top_k:
             best = z.topk(top_k, 1)
-            found |= {"top_logprob": best.values - total[:, None], "top_id": best.indices.int()}
-        for name, values in found.items():
+            scores |= {"top_logprob": best.values - total[:, None], "top_id": best.indices.int()}
+        for name, values in scores.items():
             parts.setdefault(name, []).append(values.cpu())
     return {name: torch.cat(values).numpy() for name, values in parts.items()}
 
@@ -180,10 +159,10 @@ def option_logprobs(
         raise InputError(
             f"{len(each)} lists of options for {len(rows)} prompts; one for each, not empty, is needed."
         )
-    asked = [(i, str(option)) for i, those in enumerate(each) for option in those]
-    read = behind(model, [prompts[i] for i, _ in asked], [option for _, option in asked])
+    options_of_rows = [(i, str(option)) for i, those in enumerate(each) for option in those]
+    read = behind(model, [prompts[i] for i, _ in options_of_rows], [option for _, option in options_of_rows])
     tails: list[list[list[int]]] = [[] for _ in rows]
-    for (i, option), tokens in zip(asked, read, strict=True):
+    for (i, option), tokens in zip(options_of_rows, read, strict=True):
         tails[i].append(tokens.answer)
         if not tokens.answer:
             raise InputError(f"The option {option!r} has no tokens.")
@@ -205,7 +184,7 @@ def option_logprobs(
                 f"Prompt {i} has {len(row)} tokens{' and a completion' * row.completed}, {whole} with its longest "
                 f"option; prompts need tokens, no completion, and at most {limit} in all."
             )
-    found = np.full((len(rows), max(map(len, each))), np.nan)
+    logprobs = np.full((len(rows), max(map(len, each))), np.nan)
     batched = partial(
         in_batches,
         max_tokens=max_tokens,
@@ -218,14 +197,14 @@ def option_logprobs(
     if not (short or (shares_cache(model) and longest <= (model.stretched or longest))):
         places = [(i, k) for i, those in enumerate(tails) for k in range(len(those))]
         apart = [replace(rows[i], ids=_joined(rows[i], tails[i][k]), completed=True) for i, k in places]
-        found[tuple(zip(*places, strict=True))] = _sums(model, apart, batched)
+        logprobs[tuple(zip(*places, strict=True))] = _sums(model, apart, batched)
     else:
 
         def do(numbers: list[int]) -> None:
             batch, lists = [rows[i] for i in numbers], [tails[i] for i in numbers]
             with torch.inference_mode():
                 for i, values in zip(numbers, _options(model, batch, lists, short), strict=True):
-                    found[i, : len(values)] = values
+                    logprobs[i, : len(values)] = values
 
         lengths = [
             (len(row) + max(map(len, those))) * len(those) for row, those in zip(rows, tails, strict=True)
@@ -233,8 +212,8 @@ def option_logprobs(
         batched(lengths, do)
     if normalise == "mean":
         for i, own in enumerate(tails):
-            found[i, : len(own)] /= list(map(len, own))
-    return found
+            logprobs[i, : len(own)] /= list(map(len, own))
+    return logprobs
 
 
 def _joined(row: Row, tail: Sequence[int]) -> NDArray[np.int32]:
@@ -243,17 +222,17 @@ def _joined(row: Row, tail: Sequence[int]) -> NDArray[np.int32]:
 
 def _sums(model: ProbeModel, rows: list[Row], batched: Callable[..., None]) -> NDArray[np.float64]:
     """Log-probability of each row's completion, in a pass of its own."""
-    found, plain = np.empty(len(rows)), head_is_plain(model)
+    sums, plain = np.empty(len(rows)), head_is_plain(model)
 
     def do(numbers: list[int]) -> None:
         batch = collate(model, [rows[i] for i in numbers])
         with torch.inference_mode(), model.reading(batch):
             logprobs = read_scores(model, batch, plain, 0)["logprob"]
         ends = np.cumsum([len(targets(model, row)) for row in batch.rows])
-        found[numbers] = [part.sum(dtype=np.float64) for part in np.split(logprobs, ends[:-1])]
+        sums[numbers] = [part.sum(dtype=np.float64) for part in np.split(logprobs, ends[:-1])]
 
     batched([len(row) for row in rows], do)
-    return found
+    return sums
 
 
 def _options(
@@ -270,9 +249,9 @@ def _options(
             logits = model.net(**batch.inputs, use_cache=False).logits
             last = torch.stack([z[len(row) - 1] for z, row in zip(logits, rows, strict=True)])
         first = last.float().log_softmax(-1)
-        made = [[float(first[b, o[0]]) for o in those] for b, those in enumerate(lists)]
+        logprobs = [[float(first[b, o[0]]) for o in those] for b, those in enumerate(lists)]
         if short:
-            return made
+            return logprobs
         inputs, _ = continuation(model, batch, read, lists)
         logits = model.net(**inputs).logits
     most = max(map(len, lists))
@@ -281,8 +260,8 @@ def _options(
             if len(option) > 1:
                 z = logits[b * most + k, : len(option) - 1].float().log_softmax(-1)
                 rest = z.gather(1, torch.tensor(option[1:], device=z.device)[:, None])
-                made[b][k] += float(rest.sum())
-    return made
+                logprobs[b][k] += float(rest.sum())
+    return logprobs
 
 
 def _last_only(model: ProbeModel) -> dict[str, int]:

@@ -76,11 +76,11 @@ def find_sites(model: ProbeModel, names: str | Sequence[str]) -> list[Site]:
         A name that is none of these, a block that the model does not have, a module that is not found (its neighbours
         are named).
     """
-    found: dict[str, Site] = {}
+    sites_by_name: dict[str, Site] = {}
     for name in [names] if isinstance(names, str) else names:
         for site in _named(model, name):
-            found[site.name] = site
-    return list(found.values())
+            sites_by_name[site.name] = site
+    return list(sites_by_name.values())
 
 
 def _named(model: ProbeModel, name: str) -> list[Site]:
@@ -109,7 +109,7 @@ def _blocks(where: str, depth: int, name: str) -> list[int]:
         return list(range(depth))
     if match := re.fullmatch(r"(-?\d*):(-?\d*)", where):
         low, high = (int(g) if g not in ("", "-") else None for g in match.groups())
-        chosen = list(range(depth))[low:high]
+        blocks = list(range(depth))[low:high]
     else:
         try:
             number = int(where)
@@ -117,10 +117,10 @@ def _blocks(where: str, depth: int, name: str) -> list[int]:
             raise InputError(
                 f"The site {name!r} has no block {where!r}; give a number, a range or all."
             ) from None
-        chosen = [number % depth] if -depth <= number < depth else []
-    if not chosen:
+        blocks = [number % depth] if -depth <= number < depth else []
+    if not blocks:
         raise InputError(f"The site {name!r} has no block: the model has {depth}, 0 to {depth - 1}.")
-    return chosen
+    return blocks
 
 
 def _child(module: nn.Module, names: Sequence[str], site: str) -> nn.Module:

@@ -67,14 +67,14 @@ def steer(model: ProbeModel, plans: Steer | Sequence[Steer]) -> Iterator[None]:
     """
     follower = Follower(model)
     ready = [_Plan(model, plan, follower) for plan in ([plans] if isinstance(plans, Steer) else plans)]
-    said = [plan.identity() for plan in ready]
+    identities = [plan.identity() for plan in ready]
     with ExitStack() as hooks:
         hooks.callback(follower.attach().remove)
         for plan in ready:
             for site in plan.sites:
                 hooks.callback(site.hook(plan.change).remove)
-        model.steers.extend(said)
-        hooks.callback(lambda: model.steers.__delitem__(slice(len(model.steers) - len(said), None)))
+        model.steers.extend(identities)
+        hooks.callback(lambda: model.steers.__delitem__(slice(len(model.steers) - len(identities), None)))
         yield
     for plan in ready:
         if plan.passes and int(plan.touched) == 0:

@@ -90,7 +90,7 @@ def build(
         "initializer_range": 0.02,
         "tie_word_embeddings": True,
     }
-    made: Any
+    network: Any
     if arch == "llama":
         sizes = {
             "hidden_size": width,
@@ -99,17 +99,17 @@ def build(
             "intermediate_size": round(8 / 3 * width),
             "max_position_embeddings": positions,
         }
-        made = LlamaForCausalLM, LlamaConfig(**{**shared, **sizes, **config})
+        network = LlamaForCausalLM, LlamaConfig(**{**shared, **sizes, **config})
     else:
         sizes = {"n_embd": width, "n_layer": layers, "n_head": 4, "n_positions": positions}
         dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-        made = GPT2LMHeadModel, GPT2Config(**{**shared, **sizes, **dropout, **config})
+        network = GPT2LMHeadModel, GPT2Config(**{**shared, **sizes, **dropout, **config})
     with torch.random.fork_rng():
         # A spawn key of its own: the trainer's streams are [seed, step, process].
         torch.manual_seed(
             int(np.random.SeedSequence(seed, spawn_key=(0,)).generate_state(1, np.uint64)[0] >> 1)
         )
-        return made[0](made[1]).eval()
+        return network[0](network[1]).eval()
 
 
 def parameters(model: torch.nn.Module) -> int:
@@ -126,11 +126,11 @@ def tokenizer(lexicon: Lexicon) -> PreTrainedTokenizerFast:
     >>> words.apply_chat_template([{"role": "user", "content": "is ."}], tokenize=False, add_generation_prompt=True)
     '<|user|> is . <|end|>\\n<|assistant|>'
     """
-    made = Tokenizer(
+    inner = Tokenizer(
         models.WordLevel({word: i for i, word in enumerate(lexicon.words)}, unk_token=SPECIAL[3])
     )
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return _wrapped(made)
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return _wrapped(inner)
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -141,10 +141,10 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     (268, '{"né": 1}')
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = Tokenizer(models.BPE({word: i for i, word in enumerate((*SPECIAL, *alphabet))}, []))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.decoder = decoders.ByteLevel()
-    return _wrapped(made)
+    inner = Tokenizer(models.BPE({word: i for i, word in enumerate((*SPECIAL, *alphabet))}, []))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.decoder = decoders.ByteLevel()
+    return _wrapped(inner)
 
 
 def _wrapped(made: Tokenizer) -> PreTrainedTokenizerFast:

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-import groundshift.models.tinylm as ours
 import groundshift.worlds.tinylm as theirs
 from groundshift.models import training
 from groundshift.models.backbones import cache_folder, load_directory, make_once
 from groundshift.models.bars import quiet
+from groundshift.models.records import read_json
 from groundshift.models.tinylm.building import build, parameters, save
 from groundshift.models.tinylm.fitting import fit
 from groundshift.models.tinylm.reading import accuracy
@@ -98,7 +98,7 @@ def card(folder: str | Path) -> dict[str, Any]:
     ``world``, ``recipe``, ``seed``, ``steps`` (really taken), ``loss`` (mean of the last 20 steps), ``gate``
     (measured), ``passed``, ``parameters``, ``seconds``, ``cpu_seconds``, ``threads`` and ``versions``.
     """
-    return json.loads((Path(folder) / "card.json").read_text())
+    return read_json(Path(folder) / "card.json")
 
 
 def load(folder: str | Path) -> PreTrainedModel:
@@ -116,8 +116,8 @@ def base(name: str, seed: int = 0) -> Path:
     InputError
         No such world.
     """
-    made = world(name, seed=seed)
-    return cached(made, BASES[name], seed)
+    named_world = world(name, seed=seed)
+    return cached(named_world, BASES[name], seed)
 
 
 BASES = {
@@ -196,8 +196,8 @@ def _train(world: TinyWorld, recipe: Recipe, seed: int, work: Path) -> Path:
 def _key(world: TinyWorld, recipe: Recipe, seed: int) -> str:
     """Hash of the world, the recipe, the seed, the code and the major versions of the libraries."""
     code = hashlib.sha256()
-    for package in (theirs, ours):
-        for file in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+    for package in (theirs.__file__, __file__):
+        for file in sorted(Path(str(package)).parent.glob("*.py")):
             code.update(file.read_bytes())
     code.update(Path(training.__file__).read_bytes())
     majors = {name: version(name).split(".")[0] for name in LIBRARIES}

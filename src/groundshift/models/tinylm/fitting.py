@@ -201,9 +201,9 @@ class _Scheduled(training.Recipe):
 
     @classmethod
     def of(cls, recipe: training.Recipe, factor: Callable[[float], float]) -> _Scheduled:
-        made = cls(**vars(recipe))
-        object.__setattr__(made, "factor", factor)
-        return made
+        scheduled = cls(**vars(recipe))
+        object.__setattr__(scheduled, "factor", factor)
+        return scheduled
 
     def lr_at(self, step: int) -> float:
         return self.lr * self.factor((step + 1) / self.steps)

@@ -183,11 +183,11 @@ def option_logprobs(model: PreTrainedModel, prompts: Prompts, options: Prompts) 
         raise InputError(f"{len(options)} rows of options for {len(ids)} prompts; one for each is needed.")  # type: ignore[arg-type]
     if np.ndim(options[0][0]) == 0:  # type: ignore[index]
         chosen = torch.as_tensor(np.asarray(options))
-        found = torch.zeros(chosen.shape, dtype=torch.float64)
+        logprobs = torch.zeros(chosen.shape, dtype=torch.float64)
         for part, hidden in _states(model, ids):
             z = _head(model)(hidden[:, -1]).double().log_softmax(-1).cpu()
-            found[part] = z.gather(1, chosen[part])
-        return found.numpy()
+            logprobs[part] = z.gather(1, chosen[part])
+        return logprobs.numpy()
     heads = [row[row != PAD].tolist() for row in ids]
     each = [[list(o) for o in row] for row in options]  # type: ignore[union-attr, arg-type]
     rows = pad([head + option for head, row in zip(heads, each, strict=True) for option in row])
@@ -198,9 +198,9 @@ def option_logprobs(model: PreTrainedModel, prompts: Prompts, options: Prompts) 
 
 def accuracy(model: PreTrainedModel, exam: Exam) -> float:
     """Share of an exam's questions in which the right option is the most likely of all; ties are no answer."""
-    found = option_logprobs(model, exam.prompts, exam.options)
-    right = np.take_along_axis(found, exam.answer[:, None], 1)
-    return float(((found >= right).sum(1) == 1).mean())
+    logprobs = option_logprobs(model, exam.prompts, exam.options)
+    right = np.take_along_axis(logprobs, exam.answer[:, None], 1)
+    return float(((logprobs >= right).sum(1) == 1).mean())
 
 
 def hidden_states(model: PreTrainedModel, ids: Tensor, mask: Tensor | None = None) -> Tensor:

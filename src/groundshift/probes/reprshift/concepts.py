@@ -5,7 +5,6 @@ Concepts are the rows of U, (K, D); activations V are (M, K). The decompositions
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,7 +17,7 @@ from sklearn.metrics.pairwise import cosine_similarity, euclidean_distances
 
 from groundshift.errors import InputError
 
-__all__ = ["Dictionary", "Kind", "decompose", "match", "t_overlap"]
+__all__ = ["Dictionary", "Kind", "decompose", "match"]
 
 Array = NDArray[np.float64]
 Kind = Literal["kmeans", "snmf", "pca", "svd", "simple"]
@@ -72,8 +71,8 @@ def decompose(Z: Array, kind: Kind, n_concepts: int, random_state: int = 0) -> D
     Examples
     --------
     >>> Z = np.repeat(np.eye(3), 5, axis=0)
-    >>> found = decompose(Z, "kmeans", 3)
-    >>> len(set(found.activations(Z).argmax(1).tolist()))
+    >>> dictionary = decompose(Z, "kmeans", 3)
+    >>> len(set(dictionary.activations(Z).argmax(1).tolist()))
     3
     """
     if kind not in get_args(Kind):
@@ -89,8 +88,8 @@ def decompose(Z: Array, kind: Kind, n_concepts: int, random_state: int = 0) -> D
             raise InputError(
                 f"{n_concepts} clusters were asked for of {len(np.unique(Z, axis=0))} different states; ask for fewer."
             )
-        found = KMeans(n_concepts, max_iter=MOST_STEPS, n_init=1, random_state=random_state).fit(Z)
-        return Dictionary(kind, found.cluster_centers_, float(found.inertia_))
+        clusters = KMeans(n_concepts, max_iter=MOST_STEPS, n_init=1, random_state=random_state).fit(Z)
+        return Dictionary(kind, clusters.cluster_centers_, float(clusters.inertia_))
     if kind == "snmf":
         learnt = DictionaryLearning(
             n_concepts, alpha=PENALTY, max_iter=MOST_STEPS, fit_algorithm="cd", transform_algorithm="lasso_cd",
@@ -112,12 +111,3 @@ def match(U: Array, W: Array) -> NDArray[np.int64]:
     [1, 2, 0]
     """
     return linear_sum_assignment(cosine_similarity(U, W), maximize=True)[1].astype(np.int64)
-
-
-def t_overlap(words: Collection[str], others: Collection[str], n: int) -> float:
-    """Words in common, in per cent of the ``n`` that each concept has.
-
-    >>> t_overlap(["dog", "cat", "tree"], ["tree", "dog", "car"], 4)
-    50.0
-    """
-    return 100 * len(set(words) & set(others)) / n

@@ -14,24 +14,24 @@ other half, beside one global shift and the shifts of a random partition.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from safetensors.numpy import save_file
 from scipy.stats import trim_mean
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from groundshift.errors import InputError
-from groundshift.probes.reprshift.concepts import Dictionary, Kind, decompose, match, t_overlap
+from groundshift.estimator import Estimator
+from groundshift.probes.reprshift.concepts import Dictionary, Kind, decompose, match
 from groundshift.probes.reprshift.words import Unembedding
-from groundshift.tables import refuse_filled
+from groundshift.report import Report, Section, value_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["FEWEST", "ReprShift", "consistency", "held_out", "recovery", "shift_vectors"]
 
@@ -43,6 +43,7 @@ FEWEST = 5
 TRIM = 0.1
 RANDOM_PARTITIONS = 5
 ARMS = ("concept", "global", "random")
+ARM_NAMES = ("each concept's own", "one for all", "random groups")
 
 
 # Shift vectors -------------------------------------------------------------------------------------------
@@ -56,16 +57,16 @@ def shift_vectors(d: Array, group: Ints, n_concepts: int, average: Average = "me
     >>> shift_vectors(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1]), 2).ravel().tolist()
     [2.0, 5.0]
     """
-    made = np.full((n_concepts, d.shape[1]), np.nan)
+    shifts = np.full((n_concepts, d.shape[1]), np.nan)
     for k in np.unique(group):
         own = d[group == k]
         if average == "mean":
-            made[k] = own.mean(0)
+            shifts[k] = own.mean(0)
         elif average == "median":
-            made[k] = np.median(own, axis=0)
+            shifts[k] = np.median(own, axis=0)
         else:
-            made[k] = trim_mean(own, TRIM)
-    return made
+            shifts[k] = trim_mean(own, TRIM)
+    return shifts
 
 
 def consistency(d: ArrayLike) -> float:
@@ -161,7 +162,7 @@ def held_out(
 # The estimator -------------------------------------------------------------------------------------------
 
 
-class ReprShift(BaseEstimator):
+class ReprShift(Estimator):
     """Concepts of a model before tuning, where tuning moved them, and how sure one may be of that.
 
     Parameters
@@ -169,24 +170,19 @@ class ReprShift(BaseEstimator):
     method : "kmeans", "snmf", "pca", "svd" or "simple"
         How concepts are found, see `decompose`.
     n_concepts : int
-    alpha : float
-        How much of Δ_k is added.
+    alpha : how much of Δ_k is added
     average : "mean", "median" (by coordinate) or "trimmed" (a tenth off either end)
         How Δ_k is made of the shifts of its samples.
-    standardise : bool
-        Divide by the standard deviation of each coordinate before tuning. For the outputs of blocks, where a few huge
-        coordinates decide everything otherwise. Norms and distances are then in those units; concepts are not.
+    standardise : divide by the standard deviation of each coordinate before tuning. For the outputs of blocks, where a
+        few huge coordinates decide everything otherwise. Norms and distances are then in those units; concepts are not.
     normalise_shifts : bool
         Divide Δ by its Frobenius norm over all concepts. Not held out: the arms are scored in true lengths.
-    unit_concepts : bool
-        Make shifted concepts of length one; not held out, either.
+    unit_concepts : make shifted concepts of length one; not held out, either
     n_words, top_tokens : int
         Words of a concept, among so many tokens.
-    n_samples : int
-        Samples that stand for a concept: those that activate it most.
-    n_seeds : int
-        Fits with other seeds and halves, all in ``spread_``. The one of least inertia is kept where concepts are found
-        by k-means, else the first.
+    n_samples : samples that stand for a concept: those that activate it most
+    n_seeds : fits with other seeds and halves, all in ``spread_``. The one of least inertia is kept where concepts are
+        found by k-means, else the first.
     random_state : int, RandomState or None
 
     Attributes
@@ -219,10 +215,10 @@ class ReprShift(BaseEstimator):
     --------
     >>> from groundshift.worlds.gaussian_shift import gaussian_shift
     >>> world = gaussian_shift(np.random.default_rng(0), 600, clusters=4, width=8)
-    >>> found = ReprShift(n_concepts=4, random_state=0).fit(world.before, world.after)
-    >>> bool((found.table_["consistency"] - world.consistency).abs().max() < 0.05)
+    >>> model = ReprShift(n_concepts=4, random_state=0).fit(world.before, world.after)
+    >>> bool((model.table_["consistency"] - world.consistency).abs().max() < 0.05)
     True
-    >>> found.held_out_["gain"].round(2).to_dict()
+    >>> model.held_out_["gain"].round(2).to_dict()
     {'concept': 0.16, 'global': 0.04, 'random': 0.03}
     """
 
@@ -296,8 +292,8 @@ class ReprShift(BaseEstimator):
         fits = [
             self._once(A, B, np.random.RandomState(seed)) for seed in rng.randint(2**31, size=self.n_seeds)
         ]
-        self._keep(min(fits, key=lambda found: found["inertia"]), A, B, scale, reader)
-        self.spread_ = pd.DataFrame([self._summary(found) for found in fits])
+        self._keep(min(fits, key=lambda fit: fit["inertia"]), A, B, scale, reader)
+        self.spread_ = pd.DataFrame([self._summary(fit) for fit in fits])
         self.n_features_in_ = A.shape[1]
         return self
 
@@ -342,25 +338,25 @@ class ReprShift(BaseEstimator):
         }  # fmt: skip
 
     @staticmethod
-    def _summary(found: dict[str, Any]) -> dict[str, float]:
-        table, distance = found["table"], found["distance"]
+    def _summary(fit: dict[str, Any]) -> dict[str, float]:
+        table, distance = fit["table"], fit["distance"]
         columns = {"concept": "held_out", "global": "held_out_global", "random": "held_out_random"}
-        made = {f"gain_{arm}": _mean(table[column].to_numpy()) for arm, column in columns.items()}
-        made |= {f"distance_{arm}": value for arm, value in distance.items()}
-        return made | {
+        summary = {f"gain_{arm}": _mean(table[column].to_numpy()) for arm, column in columns.items()}
+        summary |= {f"distance_{arm}": value for arm, value in distance.items()}
+        return summary | {
             "cosine": _mean(table["cosine"].to_numpy()), "consistency": _mean(table["consistency"].to_numpy())
         }  # fmt: skip
 
     def _keep(
-        self, found: dict[str, Any], A: Array, B: Array, scale: Array, reader: Unembedding | None
+        self, fit: dict[str, Any], A: Array, B: Array, scale: Array, reader: Unembedding | None
     ) -> None:
-        dictionaries = {"before": found["of_a"], "after": found["of_b"], "shifted": found["of_s"]}
+        dictionaries = {"before": fit["of_a"], "after": fit["of_b"], "shifted": fit["of_s"]}
         self.concepts_before_, self.concepts_after_, self.concepts_shifted_ = (
             dictionary.U * scale for dictionary in dictionaries.values()
         )
-        self.shifts_ = found["shifts"] * scale
-        self.assignment_, self.matching_ = found["group"], found["pi"]
-        table = found["table"].copy()
+        self.shifts_ = fit["shifts"] * scale
+        self.assignment_, self.matching_ = fit["group"], fit["pi"]
+        table = fit["table"].copy()
         n = min(self.n_samples, len(A))
         self.samples_ = {
             name: np.argsort(-dictionary.activations(A if name == "before" else B), axis=0, kind="stable")[
@@ -378,11 +374,11 @@ class ReprShift(BaseEstimator):
             }
             _overlaps(table, "words", self.words_)
         self.table_ = table
-        summary = self._summary(found)
+        summary = self._summary(fit)
         arms = {name: [summary[f"{name}_{arm}"] for arm in ARMS] for name in ("gain", "distance")}
         self.held_out_ = pd.DataFrame(arms, index=list(ARMS))
 
-    # What was found ------------------------------------------------------------------------------------------
+    # The result ------------------------------------------------------------------------------------------
 
     def words(self, k: int) -> dict[str, list[str]]:
         """Words of concept ``k`` before and after tuning and when shifted.
@@ -399,84 +395,85 @@ class ReprShift(BaseEstimator):
             raise InputError(f"There is no concept {k}; there are 0 to {self.n_concepts - 1}.")
         return {name: rows[k] for name, rows in self.words_.items()}
 
-    def word_overlap(self, k: int) -> dict[str, float]:
-        """T-Overlap of concept ``k``, before tuning and shifted, with its match, in per cent."""
-        found = self.words(k)
-        return {name: t_overlap(found[name], found["after"], self.n_words) for name in ("before", "shifted")}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the vectors, as JSON takes it."""
+    def to_frame(self) -> pd.DataFrame:
+        """A row per concept, with its number and, where there is an unembedding, its first words."""
         check_is_fitted(self)
-        spread = self.spread_
+        table = self.table_.rename_axis("concept").reset_index()
+        if self.words_ is None:
+            return table
+        first = {name: [" ".join(words[:3]) for words in rows] for name, rows in self.words_.items()}
+        return table.assign(before=first["before"], after=first["after"])
+
+    def _content(self) -> dict[str, Any]:
         return {
             "settings": {k: v for k, v in self.get_params().items() if k != "random_state"},
             "samples": len(self.assignment_),
-            "held_out": json.loads(self.held_out_.to_json(orient="index")),
+            "held_out": self.held_out_.to_dict("index"),
             "spread": {
-                name: {"mean": float(spread[name].mean()), "sd": float(spread[name].std(ddof=0))}
-                for name in spread
+                name: {"mean": values.mean(), "sd": values.std(ddof=0)}
+                for name, values in self.spread_.items()
             },
-            "concepts": json.loads(self.table_.to_json(orient="records")),
+            "concepts": self.table_,
             "words": self.words_ if self.words_ is not None else "left out: no unembedding was given",
-            "samples_of": {name: self.ids_[rows].tolist() for name, rows in self.samples_.items()},
+            "samples_of": {name: self.ids_[rows] for name, rows in self.samples_.items()},
         }
 
-    def save(self, out: str | Path) -> Path:
-        """Write ``concepts.csv``, ``result.json`` and ``concepts.safetensors`` to a new folder.
-
-        Raises
-        ------
-        InputError
-            The folder holds something.
-        """
-        folder = Path(out)
-        refuse_filled(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        result = self.to_dict()
-        self.table_.to_csv(folder / "concepts.csv", index_label="concept")
-        (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-        vectors = {
-            "before": self.concepts_before_, "after": self.concepts_after_, "shifted": self.concepts_shifted_,
-            "shifts": self.shifts_,
+    def _report(self) -> Report:
+        gain = self.held_out_["gain"]
+        own, shared = value_text(gain["concept"]), value_text(gain["global"])
+        excess = gain["concept"] - gain[["global", "random"]].max()
+        table = self.to_frame()
+        columns = ["concept", "size", "consistency", "norm", "held_out", "held_out_global", "held_out_random"]
+        columns += [name for name in ("before", "after") if name in table]
+        names = {
+            "held_out": "gain", "held_out_global": "one shift for all", "held_out_random": "random groups",
+            "before": "words before", "after": "words after",
         }  # fmt: skip
-        save_file(
-            {name: np.ascontiguousarray(v, np.float32) for name, v in vectors.items()},
-            folder / "concepts.safetensors",
-            {"settings": json.dumps(result["settings"])},
-        )
-        return folder
+        unscored = int((~self.table_["scored"]).sum())
+        few = f"{unscored} concepts have fewer than {FEWEST} samples and are not scored."
+        arms = self.held_out_.rename(index=dict(zip(ARMS, ARM_NAMES, strict=True))).rename_axis("shift")
+        return Report(
+            "reprshift", f"{len(self.assignment_):,} samples",
+            f"Each concept's own shift brings it nearer to the tuned model's by {own} in cosine, one shift for all by "
+            f"{shared} (held-out samples).",
+            f"Shifts of random groups do so by {value_text(gain['random'])}. What belongs to single concepts is the "
+            f"first less the larger of the other two: {value_text(excess)}.",
+            warnings=(few,) if unscored else (),
+            figure=("Held-out gain of the three kinds of shift; a dot for each seed", self._draw_arms),
+            sections=(
+                Section(
+                    "arms", "How much do the shifts explain?", tables={"": arms.reset_index()},
+                    notes=("The distance is what is left between a tuned hidden state and the shifted one.",),
+                ),
+                Section(
+                    "concepts", "Which concepts moved?", tables={"": table[columns].rename(columns=names)},
+                    figures={"Consistency of a concept's shifts against its held-out gain": self._draw_concepts},
+                ),
+                Section(
+                    "seeds", "Does it depend on the seed?", tables={"": self.spread_.rename_axis("fit").reset_index()},
+                    folded=True,
+                ),
+            ),
+            settings=self.get_params(),
+        )  # fmt: skip
 
-    def plot(self) -> Any:
-        """A matplotlib figure: held-out gains of the three arms, and consistency against gain by concept."""
-        from matplotlib.figure import Figure
-
-        check_is_fitted(self)
-        drawing = Figure(figsize=(8, 3.4), layout="constrained")
-        left, right = drawing.subplots(1, 2)
+    def _draw_arms(self, ax: Axes) -> None:
         for x, arm in enumerate(ARMS):
             seeds = self.spread_[f"gain_{arm}"].to_numpy()
-            left.bar(x, seeds.mean(), 0.6, color="#2f6f8f" if arm == "concept" else "#9a9a9a")
-            left.plot(np.full(len(seeds), x), seeds, ".", color="black", ms=4)
-        left.axhline(0, color="black", lw=0.6)
-        left.set_xticks(range(3), ["each concept's\nshift", "one global\nshift", "random\npartition"])
-        left.set_ylabel("held-out gain in cosine")
-        points = right.scatter(
-            self.table_["consistency"], self.table_["held_out"], c=self.table_["norm"], cmap="viridis", s=30
-        )
-        for k, row in self.table_[self.table_["scored"]].iterrows():
-            right.annotate(
-                str(k),
-                (row["consistency"], row["held_out"]),
-                xytext=(3, 3),
-                textcoords="offset points",
-                fontsize=7,
-            )
-        drawing.colorbar(points, ax=right, label="length of the shift")
-        right.set_xlabel("consistency of its samples' shifts")
-        right.set_ylabel("held-out gain of the concept")
-        for ax in (left, right):
-            ax.spines[["top", "right"]].set_visible(False)
-        return drawing
+            ax.bar(x, seeds.mean(), 0.6, color="#2f7fa8" if arm == "concept" else "#9a9a9a")
+            ax.plot(np.full(len(seeds), x), seeds, "o", color="#c4622d", ms=3)
+        ax.axhline(0, color="#333333", lw=0.6)
+        ax.set_xticks(range(3), ARM_NAMES)
+        ax.set_ylabel("gain in cosine")
+
+    def _draw_concepts(self, ax: Axes) -> None:
+        scored = self.table_[self.table_["scored"]]
+        ax.scatter(scored["consistency"], scored["held_out"], color="#2f7fa8", s=24)
+        for k, row in scored.iterrows():
+            place = (row["consistency"], row["held_out"])
+            ax.annotate(str(k), place, xytext=(3, 3), textcoords="offset points", fontsize=8)
+        ax.set_xlabel("mean cosine between the shifts of its samples")
+        ax.set_ylabel("gain in cosine")
 
 
 def _paired(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,20 +19,38 @@ from safetensors.numpy import save_file
 from sklearn.cluster import KMeans
 
 from groundshift.errors import InputError
-from groundshift.models.activations import Acts, ProbeModel, Steer, capture, generate, steer
-from groundshift.tables import refuse_overwriting
+from groundshift.models.activations import (
+    Acts,
+    ProbeModel,
+    Steer,
+    capture,
+    generate,
+    load_model,
+    read_rows,
+    steer,
+)
+from groundshift.report import Report, Section, value_text
+from groundshift.result import Result
+from groundshift.writing import new_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "Choice",
+    "SteeredAnswers",
     "SteeringVector",
     "choose_vectors",
     "fine_vectors",
+    "steer_model",
     "steered_answers",
     "steering_vector",
     "vector_from_rows",
 ]
 
 Array = NDArray[np.float64]
+MOST_ANSWERS = 8
+"""Answers that the figure names."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +104,12 @@ class SteeringVector:
         file = Path(path)
         if file.suffix != ".safetensors":
             raise InputError(f"{file} was given; vectors are written as .safetensors.")
-        refuse_overwriting(file)
-        save_file(
-            {"vector": np.ascontiguousarray(self.vector, np.float32)},
-            file,
-            {"site": self.site, "provenance": json.dumps(dict(self.provenance))},
-        )
+        with new_file(file) as draft:
+            save_file(
+                {"vector": np.ascontiguousarray(self.vector, np.float32)},
+                draft,
+                {"site": self.site, "provenance": json.dumps(dict(self.provenance))},
+            )
         return file
 
     @classmethod
@@ -106,8 +125,8 @@ class SteeringVector:
             raise InputError(f"{path} is no file; give one written by SteeringVector.save.")
         try:
             with safe_open(str(path), "np") as file:
-                told = file.metadata() or {}
-                return cls(told["site"], file.get_tensor("vector"), json.loads(told["provenance"]))
+                header = file.metadata() or {}
+                return cls(header["site"], file.get_tensor("vector"), json.loads(header["provenance"]))
         except (SafetensorError, KeyError, ValueError) as error:
             raise InputError(f"{path} holds no steering vector ({error}).") from error
 
@@ -200,10 +219,119 @@ def steered_answers(
     plain = generate(model, prompts, max_new_tokens=max_new_tokens, progress=progress)
     with vector.applied(model, alpha, where):
         moved = generate(model, prompts, max_new_tokens=max_new_tokens, progress=progress)
-    made = pd.DataFrame(
+    answers = pd.DataFrame(
         {"plain": [r["completion"] for r in plain], "steered": [r["completion"] for r in moved]}
     )
-    return made.assign(changed=made["plain"] != made["steered"])
+    return answers.assign(changed=answers["plain"] != answers["steered"])
+
+
+@dataclass(frozen=True, repr=False)
+class SteeredAnswers(Result):
+    """What a model answers without and with a steering vector.
+
+    Attributes
+    ----------
+    vector : what was added
+    strength : how many times it was added
+    answers : a row per prompt: ``prompt``, ``plain``, ``steered``, ``changed``
+    """
+
+    vector: SteeringVector
+    strength: float
+    answers: pd.DataFrame
+
+    def report(self) -> Report:
+        """How many answers changed, and all of them beside each other."""
+        changed = int(self.answers["changed"].sum())
+        length = value_text(self.vector.provenance.get("norm", float(np.linalg.norm(self.vector.vector))))
+        return Report(
+            "reprshift", self.vector.site,
+            f"{changed} of {len(self.answers)} answers change when {value_text(self.strength)} times the vector, of "
+            f"length {length}, is added at {self.vector.site}.",
+            figure=("How often each answer is given, without and with the vector", self._draw),
+            sections=(Section("answers", "What does the model answer?", tables={"": self.answers}),),
+            settings={"strength": self.strength, **self.vector.provenance},
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per prompt."""
+        return self.answers
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "site": self.vector.site, "provenance": self.vector.provenance, "strength": self.strength,
+            "answers": self.answers,
+        }  # fmt: skip
+
+    def _write_more(self, folder: Path) -> None:
+        self.vector.save(folder / "vector.safetensors")
+
+    def _draw(self, ax: Axes) -> None:
+        counts = self.answers[["plain", "steered"]].apply(lambda column: column.value_counts()).fillna(0)
+        most = counts.loc[counts.sum(axis=1).sort_values(kind="stable").index[-MOST_ANSWERS:]]
+        y = np.arange(len(most))
+        ax.barh(y + 0.2, most["plain"], 0.38, color="#9a9a9a", label="without the vector")
+        ax.barh(y - 0.2, most["steered"], 0.38, color="#2f7fa8", label="with it")
+        ax.set_yticks(y, [textwrap.shorten(str(a), 32, placeholder=" …") or "(nothing)" for a in most.index])
+        ax.set_xlabel("answers")
+        ax.legend()
+
+
+def steer_model(
+    model: str | Path,
+    *,
+    prompts: Sequence[str],
+    source: str | Path | None = None,
+    target: str | Path | None = None,
+    vector: str | Path | None = None,
+    layer: int = -1,
+    positions: str = "last",
+    strength: float = 1.0,
+    where: str = "all",
+    max_new_tokens: int = 32,
+    device: str = "auto",
+    allow_missing: bool = False,
+    progress: bool = True,
+) -> SteeredAnswers:
+    """Answer with and without a steering vector.
+
+    The vector leads from the hidden states of one set of rows to those of another, or was saved before.
+
+    Parameters
+    ----------
+    model : directory or id of a model
+    prompts : what to answer; may be given several times
+    source : a JSONL file of rows with the answer to leave: text, messages, or image and text
+    target : a JSONL file of rows with the answer to reach
+    vector : a saved vector (vector.safetensors of an earlier result) instead of the two files of rows
+    layer : the block whose output is changed; -1 is the last
+    positions : which token's hidden state is read in each row, such as last or generated
+    strength : how many times the vector is added
+    where : which tokens are changed: all, generated, last+generated, or from:POSITION
+    max_new_tokens : longest answer, in tokens
+    device, allow_missing : see `groundshift.models.activations.load_model`
+
+    Raises
+    ------
+    InputError
+        Neither or both of a vector and two sets of rows; files or a model that cannot be read.
+    """
+    if (vector is None) != (source is not None and target is not None):
+        raise InputError(
+            "Give both sets of rows (--from and --to), or a vector that was saved before (--vector)."
+        )
+    sets = None if source is None or target is None else (read_rows(source), read_rows(target))
+    opened = load_model(model, device=device, allow_missing=allow_missing)
+    if sets is None:
+        assert vector is not None
+        added = SteeringVector.load(vector)
+    else:
+        added = vector_from_rows(opened, *sets, f"resid_post.{layer}", positions, progress=progress)
+    answers = steered_answers(
+        opened, added, prompts, alpha=strength, where=where, max_new_tokens=max_new_tokens, progress=progress
+    )
+    answers.insert(0, "prompt", list(prompts))
+    return SteeredAnswers(added, strength, answers)
 
 
 # Fine vectors --------------------------------------------------------------------------------------------
@@ -282,7 +410,7 @@ def choose_vectors(
     """
     if wrong := [len(answers) for answers in steered if len(answers) != len(plain)]:
         raise InputError(f"{wrong[0]} answers were given for {len(plain)} questions; one for each is needed.")
-    before, found = Counter(plain), []
+    before, choices = Counter(plain), []
     for number, answers in enumerate(steered):
         now = Counter(answers)
         grown = sorted(((n - before[a], a) for a, n in now.items() if n > before[a]), key=_most_first)[:top]
@@ -295,10 +423,10 @@ def choose_vectors(
             continue
         names = tuple(answer for _, answer in grown[:upper])
         after = counts[upper] if upper < top else 0.0
-        found.append(Choice(number, names, int(counts[0]), int(counts[upper - 1] - after)))
-    found.sort(key=lambda choice: (-choice.gap, choice.candidate))
+        choices.append(Choice(number, names, int(counts[0]), int(counts[upper - 1] - after)))
+    choices.sort(key=lambda choice: (-choice.gap, choice.candidate))
     distinct: dict[tuple[str, ...], Choice] = {}
-    for choice in found:
+    for choice in choices:
         distinct.setdefault(tuple(sorted(choice.answers)), choice)
     return list(distinct.values())[:keep]
 

@@ -107,19 +107,19 @@ class Unembedding:
             best, ids = [], []
             for low in range(0, len(W), CHUNK):
                 scores = state @ W[low : low + CHUNK].float().T
-                found = scores.topk(min(top_tokens, scores.shape[1]))
-                best.append(found.values)
-                ids.append(found.indices + low)
+                top = scores.topk(min(top_tokens, scores.shape[1]))
+                best.append(top.values)
+                ids.append(top.indices + low)
             order = torch.cat(best, 1).argsort(dim=1, descending=True, stable=True)[:, :top_tokens]
             rows = torch.cat(ids, 1).gather(1, order).tolist()
         return [self._kept(row, n) for row in rows]
 
     def _kept(self, ids: Sequence[int], n: int) -> list[str]:
-        found: dict[str, None] = {}
+        words: dict[str, None] = {}
         for token in ids:
             text = self.tokenizer.decode([token]).strip().lower()
             if is_word(text, self.known):
-                found[text] = None
-            if len(found) == n:
+                words[text] = None
+            if len(words) == n:
                 break
-        return list(found)
+        return list(words)

@@ -6,5 +6,10 @@ from groundshift.probes.truth.compare import TruthShift, compare_truth
 from groundshift.probes.truth.conformal import conformal_labels, conformal_p
 from groundshift.probes.truth.mean_difference import MeanDifference, mean_difference
 from groundshift.probes.truth.sawmil import COSTS, SAwMIL, hinge, smil, two_stages
-from groundshift.probes.truth.stability import TruthStability, sliced_wasserstein
+from groundshift.probes.truth.stability import (
+    TruthScores,
+    TruthStability,
+    score_statements,
+    sliced_wasserstein,
+)
 from groundshift.probes.truth.statements import label_maps, read_statements, split_by_entity

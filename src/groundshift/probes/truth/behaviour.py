@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +20,14 @@ from numpy.typing import NDArray
 
 from groundshift.errors import InputError
 from groundshift.measures.intervals import clustered_means
-from groundshift.probes.truth.stability import FEW, NO_DIRECTION, accuracy, flips
+from groundshift.probes.truth.stability import FEW, NO_DIRECTION, accuracy, draw_flips, flips
 from groundshift.probes.truth.statements import read_statements, split_by_entity
+from groundshift.report import Report, Section
+from groundshift.result import Result
+from groundshift.tables import write_table
+
+if TYPE_CHECKING:
+    from groundshift.models.activations import ProbeModel
 
 __all__ = ["ANSWERS", "PREAMBLE", "QUESTION", "TruthBehaviour", "truth_behaviour"]
 
@@ -28,13 +36,13 @@ PREAMBLE = "The following statements are true:\n{statements}\n\n"
 ANSWERS = (" true", " false")
 
 
-@dataclass(frozen=True)
-class TruthBehaviour:
+@dataclass(frozen=True, repr=False)
+class TruthBehaviour(Result):
     """What a model says of true statements, alone and after others that are presented as true.
 
     Attributes
     ----------
-    report : DataFrame
+    kinds : DataFrame
         A row per kind that was presented, "true" among them as the negative control: ``retraction``, ``expansion`` and
         ``flip`` (mean over contexts) with ``low`` and ``high`` (bootstrap over entities), ``null`` (the flip after as
         many false statements), ``shift`` (mean change of the log odds of "true"), and ``few`` (too few true test
@@ -45,7 +53,7 @@ class TruthBehaviour:
     context : statements that are presented at once
     """
 
-    report: pd.DataFrame
+    kinds: pd.DataFrame
     statements: pd.DataFrame
     accuracy: dict[str, float]
     context: int
@@ -59,7 +67,7 @@ class TruthBehaviour:
                 f"Asked without examples, the model does not tell true from false (balanced accuracy {balanced:.2f}), "
                 "so that its changes of mind mean little."
             )
-        kinds = self.report.drop(index="true")
+        kinds = self.kinds.drop(index="true")
         name = str(kinds["flip"].idxmax())
         most = kinds.loc[name]
         than = "more than" if most["low"] > most["null"] else "no more for certain than"
@@ -68,27 +76,48 @@ class TruthBehaviour:
             f"ones, the most of any kind and {than} false ones do ({most['null']:.1%})."
         )
 
-    def __repr__(self) -> str:
-        return f"TruthBehaviour({len(self.statements)} true statements; {self.verdict})"
+    def report(self) -> Report:
+        """How many answers change after statements of each kind."""
+        right = {name: f"{self.accuracy[name]:.0%}" for name in ("true", "false")}
+        table = self.kinds.reset_index()
+        few = bool(table["few"].all())
+        columns = ["kind", "retraction", "expansion", "flip", "low", "high", "null", "shift"]
+        return Report(
+            "truth", f"{len(self.statements)} true statements", self.verdict,
+            f"Asked without context, the model is right on {right['true']} of the true and {right['false']} of the "
+            "false test statements.",
+            warnings=("No intervals: there are too few true test statements.",) if few else (),
+            figure=("Answers about true statements that change after statements of a kind", partial(draw_flips, table)),
+            sections=(
+                Section(
+                    "kinds", "Which kind of statements changes the answers?",
+                    "The null is the flip after as many false statements; the kind true is the negative control.",
+                    tables={"": table[columns]}, notes=("Shift is the mean change of the log odds of true.",),
+                ),
+            ),
+            settings={"context": self.context},
+        )  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per kind."""
-        return self.report
+        """The log odds of every true test statement."""
+        return self.statements
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+    def _content(self) -> dict[str, Any]:
         return {
             "verdict": self.verdict,
             "context": self.context,
             "accuracy": self.accuracy,
-            "kinds": self.report.reset_index().to_dict("records"),
+            "kinds": self.kinds.reset_index(),
             "statements": len(self.statements),
         }
+
+    def _write_more(self, folder: Path) -> None:
+        write_table(self.statements, folder / "statements.csv")
 
 
 def truth_behaviour(
     model: Any,
-    statements: Any,
+    statements: str | Path | pd.DataFrame | Sequence[Any],
     *,
     context: int = 8,
     draws: int = 3,
@@ -97,20 +126,25 @@ def truth_behaviour(
     answers: Sequence[str] = ANSWERS,
     chat: bool = False,
     random_state: int = 0,
+    device: str = "auto",
+    allow_missing: bool = False,
 ) -> TruthBehaviour:
     """Ask a language model whether true statements are true, alone and after statements of each kind.
 
     Parameters
     ----------
-    model : path or id of a language model, or one in memory
-    statements : see `groundshift.probes.truth.read_statements`; those presented are about other entities than those
-        asked about
-    context : statements presented before a question
-    draws : contexts of each kind for each question
-    question, preamble : texts with ``{statement}`` and ``{statements}``
-    answers : what stands for true and for false; the likelier one is the model's answer
+    model : directory or id of a language model; in Python also one in memory
+    statements : tables (.csv, .parquet, .jsonl) with the columns statement, kind and, if wanted, entity; see
+        `groundshift.probes.truth.read_statements`. Those presented are about other entities than those asked about.
+    context : number of statements presented before a question
+    draws : number of contexts of each kind for each question
+    question : text of the question, with {statement}
+    preamble : text before the question, with {statements}
+    answers : list of str
+        What stands for true and for false, with leading spaces; given twice. The likelier one is the model's answer.
     chat : put questions as a user's turn, through the tokenizer's template
-    random_state : int
+    random_state : random seed
+    device, allow_missing : see `groundshift.models.activations.load_model`
 
     Raises
     ------
@@ -119,8 +153,8 @@ def truth_behaviour(
 
     Examples
     --------
-    >>> found = truth_behaviour("model-directory", "statements.csv")  # doctest: +SKIP
-    >>> found.report.loc["synthetic", "retraction"]  # doctest: +SKIP
+    >>> result = truth_behaviour("model-directory", "statements.csv")  # doctest: +SKIP
+    >>> result.kinds.loc["synthetic", "retraction"]  # doctest: +SKIP
     0.04
     """
     if "{statement}" not in question or "{statements}" not in preamble:
@@ -157,7 +191,7 @@ def truth_behaviour(
             prompts.append(before + question.format(statement=statement))
         return _log_odds(model, prompts, answers, chat)
 
-    model = _opened(model)
+    model = _opened(model, device, allow_missing)
     alone = asked(text[tested], None)
     before, entity = alone[is_true], table["entity"].to_numpy()[tested[is_true]]
     after = {k: [asked(text[tested[is_true]], pool) for _ in range(draws)] for k, pool in pools.items()}
@@ -184,15 +218,18 @@ def truth_behaviour(
     )
 
 
-def _opened(model: Any) -> Any:
+def _opened(model: Any, device: str, allow_missing: bool) -> ProbeModel:
     from groundshift.models.activations import ProbeModel, load_model
 
-    return model if isinstance(model, ProbeModel) else load_model(str(model))
+    if isinstance(model, ProbeModel):
+        return model
+    return load_model(str(model), device=device, allow_missing=allow_missing)
 
 
 def _log_odds(model: Any, prompts: list[str], answers: Sequence[str], chat: bool) -> NDArray[np.float64]:
     from groundshift.models.activations import option_logprobs
 
     rows: list[Any] = [{"messages": [{"role": "user", "content": p}]} for p in prompts] if chat else prompts
-    found = option_logprobs(model, rows, list(answers), progress=False)
-    return found[:, 0] - found[:, 1]
+    logprobs = option_logprobs(model, rows, list(answers), progress=False)
+    difference: NDArray[np.float64] = logprobs[:, 0] - logprobs[:, 1]
+    return difference

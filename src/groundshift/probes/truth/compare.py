@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,21 @@ from groundshift.probes.truth.sawmil import COSTS, SAwMIL
 from groundshift.probes.truth.stability import ProbeName, accuracy, choose_layer, cosine
 from groundshift.probes.truth.statements import read_statements, split_by_entity
 from groundshift.probes.truth.states import open_source
+from groundshift.report import Report, Section
+from groundshift.result import Result
+from groundshift.tables import write_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["TruthShift", "compare_truth"]
 
 Interval = tuple[float, float]
+MOST_ROWS = 50
 
 
-@dataclass(frozen=True)
-class TruthShift:
+@dataclass(frozen=True, repr=False)
+class TruthShift(Result):
     """What became of the direction of truth from one model to another.
 
     Attributes
@@ -76,24 +84,69 @@ class TruthShift:
         low, high = self.changed_interval
         return f"{turned}{self.changed:.1%} of the statements changed side [{low:.1%}, {high:.1%}]."
 
-    def to_dict(self) -> dict[str, Any]:
-        """All but the statements, for JSON."""
+    def report(self) -> Report:
+        """How far the direction turned, and which statements changed side."""
+        rows = self.statements
+        moved = rows[(rows["first"] > 0) != (rows["second"] > 0)]
+        angles = {
+            "angle": f"{self.angle:.1f}° [{self.angle_interval[0]:.1f}°, {self.angle_interval[1]:.1f}°]",
+            "angle by drawing other statements": f"up to {self.floor_interval[1]:.1f}°",
+        }
+        facts: dict[str, Any] = {
+            **(angles if np.isfinite(self.angle) else {}),
+            "cosine": self.cosine,
+            "changed side": self.changed,
+            "changed side under the first model's boundary": self.carried,
+        }
+        first, second = (f"{a['balanced']:.2f}" for a in self.accuracy)
+        return Report(
+            "truth", " and ".join(self.layers), self.verdict,
+            f"Balanced accuracy of the probe: {first} in the first model, {second} in the second.",
+            figure=("Score of each test statement in both models (above 0: true)", self._draw),
+            sections=(
+                Section("direction", "How far did the direction turn?", facts=facts),
+                Section(
+                    "kinds", "Which kinds changed side?", tables={"": self.by_kind.reset_index()},
+                    notes=("Carried: the first model's boundary is kept, and only the hidden states move.",),
+                ),
+                Section("statements", "Statements that changed side", f"{len(moved):,} of {len(rows):,}.",
+                        tables={"": moved.head(MOST_ROWS)}, folded=True),
+            ),
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """Both scores of every test statement."""
+        return self.statements
+
+    def _content(self) -> dict[str, Any]:
         names = [
             "cosine", "angle", "angle_interval", "floor_interval", "changed", "changed_interval", "carried",
             "carried_interval", "accuracy", "layers", "verdict",
         ]  # fmt: skip
-        return {name: getattr(self, name) for name in names} | {
-            "by_kind": self.by_kind.reset_index().to_dict("records")
-        }
+        return {name: getattr(self, name) for name in names} | {"by_kind": self.by_kind.reset_index()}
+
+    def _write_more(self, folder: Path) -> None:
+        write_table(self.statements, folder / "statements.csv")
+
+    def _draw(self, ax: Axes) -> None:
+        rows = self.statements
+        changed = (rows["first"] > 0) != (rows["second"] > 0)
+        for mask, shade, name in ((~changed, "#9a9a9a", "same side"), (changed, "#c4622d", "changed side")):
+            ax.scatter(rows["first"][mask], rows["second"][mask], s=10, color=shade, linewidths=0, label=name)
+        ax.axhline(0, lw=0.8, color="#55606e")
+        ax.axvline(0, lw=0.8, color="#55606e")
+        ax.set_xlabel("score in the first model")
+        ax.set_ylabel("score in the second")
+        ax.legend(fontsize=8)
 
 
 def compare_truth(
     base: Any,
     tuned: Any,
-    statements: Any,
+    statements: str | Path | pd.DataFrame | Sequence[Any],
     *,
     probe: ProbeName = "sawmil",
-    layer: Any = "auto",
+    layer: int | str = "auto",
     positions: Literal["all", "last"] = "all",
     C: float | Sequence[float] = COSTS,
     covariance: bool | Literal["search"] = "search",
@@ -101,6 +154,7 @@ def compare_truth(
     refits: int = 20,
     longest: int = 100,
     random_state: int = 0,
+    device: str = "auto",
     allow_missing: bool = False,
 ) -> TruthShift:
     """Fit the direction of truth in two models on the same statements and say how it moved.
@@ -110,11 +164,24 @@ def compare_truth(
 
     Parameters
     ----------
-    base, tuned : the models, see `TruthStability.fit`
-    statements : see `read_statements`; true and false ones are enough
-    probe, layer, positions, C, covariance, most, longest, random_state : see `TruthStability`; "auto" looks at ``base``
-    refits : for the intervals of the angle, at the cost that was chosen; at least 4
-    allow_missing : see `groundshift.models.activations.load_model`
+    base, tuned : path, model or arrays
+        Directory or id of a language model, or a folder of saved activations; see `TruthStability.fit`.
+    statements : tables (.csv, .parquet, .jsonl) with the columns statement, kind and, if wanted, entity; true and false
+        statements are enough, see `read_statements`
+    probe : "sawmil" or "mean_difference"
+        Which probe is trained.
+    layer : "auto", int or str
+        The number of a block or its name; auto takes the one that tells true from not true best in the first model.
+    positions : "all" or "last"
+        Whether all tokens of a statement are read, or its last alone.
+    C : cost of sAwMIL; of several the best in cross-validation is taken
+    covariance : bool or "search"
+        Whether the mean difference divides by the covariance; search chooses by cross-validation.
+    most : largest number of training statements; of more, as many are drawn at random
+    refits : number of refits for the intervals of the angle, at the cost that was chosen; at least 4
+    longest : number of tokens of a statement that are read
+    random_state : random seed
+    device, allow_missing : see `groundshift.models.activations.load_model`
 
     Examples
     --------
@@ -135,7 +202,7 @@ def compare_truth(
     table = read_statements(statements)
     split = split_by_entity(table, splitting)
     texts = table["statement"].tolist()
-    sources = [open_source(model, texts, longest, allow_missing) for model in (base, tuned)]
+    sources = [open_source(model, texts, longest, device, allow_missing) for model in (base, tuned)]
     first, _ = choose_layer(sources[0], layer, table, split, choosing)
     second = (
         first if first in sources[1].layers else choose_layer(sources[1], layer, table, split, choosing)[0]
@@ -162,9 +229,9 @@ def compare_truth(
     angles, floors = [], []
     before: Probe | None = None
     for _ in range(refits if alike else 0):
-        drawn = _entities(groups, fitting)
+        entities = _entities(groups, fitting)
         pair = [
-            _again(p, bags[drawn], labels[drawn], groups[drawn], seed)
+            _again(p, bags[entities], labels[entities], groups[entities], seed)
             for p, bags in zip(probes, train, strict=True)
         ]
         angles.append(_degrees(pair[0].w, pair[1].w))

@@ -72,14 +72,14 @@ class MeanDifference:
         covariance = self.covariance
         if covariance == "search":
             splits = grouped_folds(labels, groups, self.folds, rng)
-            found = []
+            precision = []
             for option in (False, True):
                 probes = [
                     (mean_difference(x[train], labels[train], covariance=option), test)
                     for train, test in splits
                 ]
-                found.append(
+                precision.append(
                     np.mean([average_precision_score(labels[t], p.score(bags[t])) for p, t in probes])
                 )
-            covariance = bool(found[1] > found[0])
+            covariance = bool(precision[1] > precision[0])
         return mean_difference(x, labels, covariance=covariance, intercept=self.intercept)

@@ -123,9 +123,9 @@ def hinge(
         for _ in range(passes):
             b = _ascend()(X, y, m, c, squared, rho, rng.permutation(moved), a, w, b)
         epochs += 1 + passes * len(moved) / n
-        found = _certified(X, y, m, c, a, w, epochs)
-        if found.primal - found.dual <= gap * max(abs(found.primal), 1e-12):
-            return found
+        solution = _certified(X, y, m, c, a, w, epochs)
+        if solution.primal - solution.dual <= gap * max(abs(solution.primal), 1e-12):
+            return solution
         passes = min(passes + 2, 50)
     raise InputError(
         f"A support vector machine on {n} rows was not solved to {gap:g} within {most:,} passes; lower C, or scale the "
@@ -303,7 +303,8 @@ class SAwMIL:
         groups : (N,), rows of one group stay in one fold
         """
         bags = bags.capped(self.bag, TAIL, rng)
-        C = self.C if isinstance(self.C, int | float) else self._search(bags, labels, groups, rng)
+        costs = [self.C] if isinstance(self.C, int | float) else self.C
+        C = costs[0] if len(costs) == 1 else self._search(bags, labels, groups, rng)
         return two_stages(bags, labels, float(C)).probe
 
     def _search(
@@ -342,10 +343,10 @@ def choose_cost(costs: Sequence[float], precision: Array, accuracy: Array) -> fl
     1.0
     """
 
-    def near_best(found: Array) -> NDArray[np.bool_]:
-        mean = found.mean(0)
+    def near_best(scores: Array) -> NDArray[np.bool_]:
+        mean = scores.mean(0)
         best = int(mean.argmax())
-        error = found[:, best].std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else 0.0
+        error = scores[:, best].std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
         return mean >= mean[best] - error
 
     passed = np.flatnonzero(near_best(precision) & near_best(accuracy))
@@ -369,5 +370,5 @@ def grouped_folds(
             f"The statements of one class are about {least} entities; {folds} are needed to choose by cross-validation."
             " Give more entities, or set C."
         )
-    made = [(train, test) for train, test in split.split(labels, labels, groups)]
-    return [f for f in made if all(0 < labels[part].sum() < len(part) for part in f)]
+    pairs = [(train, test) for train, test in split.split(labels, labels, groups)]
+    return [f for f in pairs if all(0 < labels[part].sum() < len(part) for part in f)]

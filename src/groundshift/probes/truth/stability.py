@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from groundshift.errors import InputError
+from groundshift.estimator import Estimator
 from groundshift.measures.intervals import clustered_means
 from groundshift.probes.truth.bags import Bags, Probe, Scaler
 from groundshift.probes.truth.conformal import conformal_labels, conformal_p
@@ -32,8 +35,14 @@ from groundshift.probes.truth.statements import (
     split_by_entity,
 )
 from groundshift.probes.truth.states import Source, layer_curve, open_source
+from groundshift.report import Report, Section, value_text
+from groundshift.result import Result
+from groundshift.tables import write_table
 
-__all__ = ["TruthStability", "flips", "sliced_wasserstein"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["TruthScores", "TruthStability", "draw_flips", "flips", "score_statements", "sliced_wasserstein"]
 
 ProbeName = Literal["sawmil", "mean_difference"]
 FEW = 30
@@ -42,6 +51,7 @@ NO_DIRECTION = 0.7
 """Less accuracy than this between true and false: there is no direction to speak of."""
 DIRECTIONS = 128
 MOST_POINTS = 5000
+MOST_BARS = 40
 
 
 # Measures ------------------------------------------------------------------------------------------------
@@ -149,22 +159,27 @@ def null_labels(kind: NDArray[Any], promoted: int, rng: np.random.Generator) -> 
 # The estimator -------------------------------------------------------------------------------------------
 
 
-class TruthStability(BaseEstimator):
+class TruthStability(Estimator):
     """How far the boundary between true and not true moves when a kind of statements is called true.
 
     Parameters
     ----------
     probe : "sawmil" or "mean_difference"
-    layer : "auto": the one that tells true from not true best on the training statements; a number, or a name
-    positions : "all" tokens of a statement, or the "last" alone
-    match : promote as many statements of every kind, by thinning them out to the rarest (not the paper's)
-    noise : promote random states, too
-    C : of sAwMIL: candidates, or a number
-    covariance : of the mean difference: True, False or "search"
-    most : training statements that are used, drawn at random
+        Which probe is trained.
+    layer : "auto", int or str
+        The number of a block or its name; auto takes the one that best tells true from not true on the training
+        statements.
+    positions : "all" or "last"
+        Whether all tokens of a statement are read, or its last alone.
+    match : promote as many statements of every kind, by thinning them out to the rarest (not the paper's way)
+    noise : promote random hidden states, too
+    C : cost of sAwMIL; of several the best in cross-validation is taken
+    covariance : bool or "search"
+        Whether the mean difference divides by the covariance; search chooses by cross-validation.
+    most : largest number of training statements; of more, as many are drawn at random
     alpha : level of the conformal abstention
-    longest : tokens of a statement that are read
-    random_state : int
+    longest : number of tokens of a statement that are read
+    random_state : random seed
 
     Attributes
     ----------
@@ -188,15 +203,15 @@ class TruthStability(BaseEstimator):
     --------
     >>> from groundshift.worlds.truth_geometry import Geometry
     >>> world = Geometry(separation=2.0).draw(np.random.default_rng(0))
-    >>> found = TruthStability(probe="mean_difference", random_state=0).fit(world.x, world.table)
-    >>> bool(found.accuracy_["balanced"] > 0.9), len(found.report_)
+    >>> model = TruthStability(probe="mean_difference", random_state=0).fit(world.x, world.table)
+    >>> bool(model.accuracy_["balanced"] > 0.9), len(model.report_)
     (True, 3)
     """
 
     def __init__(
         self,
         probe: ProbeName = "sawmil",
-        layer: Any = "auto",
+        layer: int | str = "auto",
         *,
         positions: Literal["all", "last"] = "all",
         match: bool = True,
@@ -220,14 +235,23 @@ class TruthStability(BaseEstimator):
         self.longest = longest
         self.random_state = random_state
 
-    def fit(self, model: Any, statements: Any, *, allow_missing: bool = False) -> TruthStability:
+    def fit(
+        self,
+        model: Any,
+        statements: str | Path | pd.DataFrame | Sequence[Any],
+        *,
+        device: str = "auto",
+        allow_missing: bool = False,
+    ) -> TruthStability:
         """Measure the stability of truth in a model.
 
         Parameters
         ----------
-        model : path or id of a language model, saved activations, or arrays; see `open_source`
-        statements : see `read_statements`
-        allow_missing : see `groundshift.models.activations.load_model`
+        model : directory or id of a language model, or a folder of saved activations; in Python also arrays, see
+            `open_source`
+        statements : tables (.csv, .parquet, .jsonl) with the columns statement, kind and, if wanted, entity and
+            canonical; see `read_statements`
+        device, allow_missing : see `groundshift.models.activations.load_model`
 
         Raises
         ------
@@ -244,7 +268,7 @@ class TruthStability(BaseEstimator):
                 "All statements are true or false; give a kind that is neither, or leave noise on."
             )
         split = split_by_entity(table, splitting)
-        source = open_source(model, table["statement"].tolist(), self.longest, allow_missing)
+        source = open_source(model, table["statement"].tolist(), self.longest, device, allow_missing)
         self.layer_, self.curve_ = choose_layer(source, self.layer, table, split, choosing)
 
         kept = split.kept
@@ -389,16 +413,16 @@ class TruthStability(BaseEstimator):
             rows = np.flatnonzero(kind == name)
             clouds[name] = scaled[rng.permutation(rows)[:MOST_POINTS]]
         seed = int(rng.integers(2**31))
-        found = pd.DataFrame(0.0, index=names, columns=names)
+        distances = pd.DataFrame(0.0, index=names, columns=names)
         for i, one in enumerate(names):
             for two in names[:i]:
                 # The same directions for all pairs.
                 d = sliced_wasserstein(clouds[one], clouds[two], np.random.default_rng(seed))
-                found.loc[one, two] = found.loc[two, one] = d
-        self.distances_ = found
+                distances.loc[one, two] = distances.loc[two, one] = d
+        self.distances_ = distances
         of = [name.split(",")[0] for name in self.report_.index]
         for other in ("true", "false"):
-            self.report_[f"sw_{other}"] = [found[other].get(k, np.nan) for k in of]
+            self.report_[f"sw_{other}"] = [distances[other].get(k, np.nan) for k in of]
 
     def _say(self) -> None:
         balanced, worst = self.accuracy_["balanced"], str(self.report_["flip"].idxmax())
@@ -417,12 +441,9 @@ class TruthStability(BaseEstimator):
                 f"{beyond} as many false ones do ({row['null']:.1%})."
             )
 
-    def table(self) -> pd.DataFrame:
-        """The report, the largest flip on top."""
-        return self.report_.sort_values("flip", ascending=False)
-
     def flipped(self, kind: str) -> pd.DataFrame:
         """True test statements that changed side when ``kind`` was promoted, with both scores."""
+        check_is_fitted(self)
         if kind not in self.report_.index:
             raise InputError(f"{kind!r} was not promoted; {', '.join(self.report_.index)} were.")
         shown = self.statements_[["statement", "entity", "T0", kind]]
@@ -431,7 +452,13 @@ class TruthStability(BaseEstimator):
         )
 
     def score(
-        self, model: Any, statements: Sequence[str], under: str = "T0", *, allow_missing: bool = False
+        self,
+        model: Any,
+        statements: Sequence[str],
+        under: str = "T0",
+        *,
+        device: str = "auto",
+        allow_missing: bool = False,
     ) -> NDArray[np.float64]:
         """Scores of other statements, (n,), above 0: taken as true.
 
@@ -440,99 +467,191 @@ class TruthStability(BaseEstimator):
         model : the one that was fitted on, see `fit`
         under : "T0", or a promoted kind
         """
+        check_is_fitted(self)
         if under not in self.probes_:
             raise InputError(f"There is no probe {under!r}; there are {', '.join(self.probes_)}.")
-        source = open_source(model, list(statements), self.longest, allow_missing)
+        source = open_source(model, list(statements), self.longest, device, allow_missing)
         bags = source.bags(self.layer_, np.arange(len(statements)))
         if self.positions == "last":
             bags = Bags.of(bags.last)
         return self.probes_[under].score(self.scaler_(bags))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the statements and the probes, for JSON."""
+    def to_frame(self) -> pd.DataFrame:
+        """A row per promoted kind, the largest flip on top."""
+        check_is_fitted(self)
+        return self.report_.sort_values("flip", ascending=False, kind="stable").reset_index()
+
+    def _content(self) -> dict[str, Any]:
         return {
             "verdict": self.verdict_,
             "probe": self.probe,
             "layer": self.layer_,
             "layers": self.curve_,
             "accuracy": self.accuracy_,
-            "kinds": self.report_.reset_index().to_dict("records"),
+            "kinds": self.report_.reset_index(),
             "chosen": {name: probe.chosen for name, probe in self.probes_.items()},
-            "conformal": self.conformal_.reset_index().to_dict("records"),
+            "conformal": self.conformal_.reset_index(),
             "distances": self.distances_.to_dict(),
             "rows": {n: len(getattr(self.split_, n)) for n in ("train", "calibration", "test")},
             "dropped": self.dropped_,
             "truncated": self.truncated_,
         }
 
-    def save(self, out: str | Path) -> None:
-        """Write ``truth.json``, ``model.safetensors`` (probes, scaling), ``kinds.csv`` and ``statements.csv``.
-
-        Raises
-        ------
-        InputError
-            The folder holds something.
-        """
-        import torch
-
-        from groundshift.models.files import write_model
-        from groundshift.tables import refuse_filled
-
-        out = Path(out)
-        refuse_filled(out)
-        tensors = {"scaler.mean": self.scaler_.mean, "scaler.spread": self.scaler_.spread}
-        for name, probe in self.probes_.items():
-            tensors |= {f"probe.{name}.w": probe.w, f"probe.{name}.b": np.array([probe.b])}
-        card = {"settings": self.get_params(), **self.to_dict()}
-        write_model(
-            out, "truth", {k: torch.tensor(np.asarray(v)) for k, v in tensors.items()}, card, default=float
+    def _report(self) -> Report:
+        table, split = self.to_frame(), self.split_
+        left_out = {**self.dropped_, "cut off": self.truncated_}
+        few = ", ".join(table["kind"][table["few"]])
+        boundary = ["kind", "cosine", "delta_b", "turned", "equal_length", "sw_true", "sw_false"]
+        sections = [
+            Section(
+                "kinds", "Which kind of statements moves the boundary?",
+                "The null is the flip when as many false statements are called true.",
+                tables={"": table[["kind", "promoted", "retraction", "expansion", "flip", "low", "high", "null"]]},
+            ),
+            Section(
+                "boundary", "How does the boundary move?", tables={"": table[boundary]},
+                notes=(
+                    "Cosine and delta b compare the two hyperplanes; turned is the median loss of distance from the "
+                    "boundary; equal length is the flip with all statements cut to one length; sw is a sliced "
+                    "Wasserstein distance.",
+                ),
+            ),
+            Section(
+                "abstention", "What does the probe say when it may abstain?",
+                f"Conformal abstention at alpha {value_text(self.alpha)}; shares of each kind of test statements.",
+                tables={"": self.conformal_.reset_index()},
+            ),
+        ]  # fmt: skip
+        if self.curve_:
+            sections.append(
+                Section(
+                    "layers",
+                    "Which layer tells true from not true?",
+                    f"{self.layer_} was chosen.",
+                    figures={"Area under the ROC curve by layer": self._draw_layers},
+                )
+            )
+        distances = self.distances_.rename_axis("kind").reset_index()
+        sections.append(
+            Section(
+                "distances",
+                "How far apart are the kinds?",
+                "Sliced Wasserstein distances.",
+                tables={"": distances},
+                folded=True,
+            )
         )
-        self.report_.to_csv(out / "kinds.csv")
-        self.statements_.to_csv(out / "statements.csv", index=False)
+        return Report(
+            "truth", self.layer_, self.verdict_,
+            f"The probe is right on {self.accuracy_['true']:.0%} of the true and {self.accuracy_['false']:.0%} of the "
+            f"false test statements; {len(split.train):,} statements to train, {len(split.calibration):,} to calibrate "
+            f"and {len(split.test):,} to test.",
+            warnings=(f"No interval, too few test statements: {few}.",) if few else (),
+            figure=("True test statements that change side when a kind is called true", partial(draw_flips, table)),
+            sections=sections, settings={**self.get_params(), "left out": left_out},
+        )  # fmt: skip
 
-    @classmethod
-    def load(cls, folder: str | Path) -> TruthStability:
-        """A fitted one from a folder that `save` wrote: it scores statements; the report is in the folder's tables."""
-        from groundshift.models.files import read_model
+    def _write_more(self, folder: Path) -> None:
+        super()._write_more(folder)
+        write_table(self.statements_, folder / "statements.csv")
 
-        tensors, card = read_model(folder, "truth")
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        made = cls(**card["settings"])
-        made.layer_ = card["layer"]
-        made.scaler_ = Scaler(arrays["scaler.mean"], arrays["scaler.spread"])
-        reads: Any = "tokens" if made.probe == "sawmil" else "last"
-        made.probes_ = {
-            name: Probe(arrays[f"probe.{name}.w"], float(arrays[f"probe.{name}.b"][0]), reads, chosen)
-            for name, chosen in card["chosen"].items()
-        }
-        return made
+    def _draw_layers(self, ax: Axes) -> None:
+        ax.plot(range(len(self.curve_)), list(self.curve_.values()), "o-", color="#2f7fa8")
+        ax.axvline(list(self.curve_).index(self.layer_), color="#c4622d", lw=1, ls=":")
+        ax.set_xlabel("block")
+        ax.set_ylabel("area under the curve")
 
-    def plot(self, ax: Any = None) -> Any:
-        """Retractions and expansions of each kind beside its null, on matplotlib axes."""
-        if ax is None:
-            from matplotlib.figure import Figure
 
-            ax = Figure(figsize=(6.4, 3.4), layout="constrained").subplots()
-        rows = self.table().iloc[::-1]
-        y = np.arange(len(rows))
-        ax.barh(y, rows["retraction"], 0.55, color="#2f6f8f", label="retracted")
-        ax.barh(y, rows["expansion"], 0.55, left=rows["retraction"], color="#8fbcd4", label="added")
-        known = rows["low"].notna().to_numpy()
-        if known.any():
-            flip, low, high = (rows[c].to_numpy()[known] for c in ("flip", "low", "high"))
-            reach = np.maximum(0, np.stack([flip - low, high - flip]))
-            ax.errorbar(flip, y[known], xerr=reach, fmt="none", color="black", capsize=3, lw=1)
-        ax.plot(rows["null"], y, "d", color="#c4622d", label="as many false ones promoted")
-        ax.set_yticks(y, rows.index)
-        ax.set_xlabel("share of the true test statements that change side")
-        ax.set_title(f"What moves the boundary of truth ({self.layer_})", loc="left", fontsize=11)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=8)
-        return ax
+@dataclass(frozen=True, repr=False)
+class TruthScores(Result):
+    """Statements scored by a fitted probe.
+
+    Attributes
+    ----------
+    table : ``statement``, ``score`` and ``true``, whether the score is above 0
+    under : the label map of the probe: "T0", or the kind that was promoted
+    """
+
+    table: pd.DataFrame
+    under: str
+
+    def report(self) -> Report:
+        """The scores, and how many statements are taken as true."""
+        true = int(self.table["true"].sum())
+        shown = self.table.assign(true=self.table["true"].map({True: "true", False: "not true"}))
+        return Report(
+            "truth", f"{len(self.table)} statements",
+            f"{true} of {len(self.table)} statements are taken as true (score above 0).",
+            figure=("Score of each statement", self._draw),
+            sections=(Section("scores", "Scores", tables={"": shown.rename(columns={"true": "taken as"})}),),
+            settings={"under": self.under},
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per statement."""
+        return self.table
+
+    def _content(self) -> dict[str, Any]:
+        return {"under": self.under, "statements": self.table}
+
+    def _draw(self, ax: Axes) -> None:
+        rows = self.table.iloc[:MOST_BARS][::-1]
+        ax.barh(range(len(rows)), rows["score"], color=np.where(rows["true"], "#2f7fa8", "#c4622d"))
+        ax.axvline(0, color="#333333", lw=0.6)
+        ax.set_yticks(range(len(rows)), [shorten(s, 40, placeholder=" …") for s in rows["statement"]])
+        ax.set_xlabel("score (above 0: true)")
+
+
+def score_statements(
+    fitted: str | Path,
+    model: str | Path,
+    texts: Sequence[str],
+    *,
+    under: str = "T0",
+    device: str = "auto",
+    allow_missing: bool = False,
+) -> TruthScores:
+    """Score statements by a fitted probe: above 0 is taken as true.
+
+    Parameters
+    ----------
+    fitted : folder that a fitted probe was saved to
+    model : directory or id of the model that the probe was fitted on
+    texts : the statements
+    under : T0, or the kind of statements that was promoted
+    device, allow_missing : see `groundshift.models.activations.load_model`
+
+    Raises
+    ------
+    InputError
+        A folder without a fitted probe, a model that cannot be read, a map that was not fitted.
+    """
+    scores = TruthStability.load(fitted).score(
+        str(model), texts, under, device=device, allow_missing=allow_missing
+    )
+    table = pd.DataFrame({"statement": list(texts), "score": scores, "true": scores > 0})
+    return TruthScores(table, under)
+
+
+def draw_flips(table: pd.DataFrame, ax: Axes) -> None:
+    """Retractions and expansions of each kind beside its null, the first row on top."""
+    rows = table.iloc[::-1]
+    y = np.arange(len(rows))
+    ax.barh(y, rows["retraction"], 0.55, color="#2f7fa8", label="retracted")
+    ax.barh(y, rows["expansion"], 0.55, left=rows["retraction"], color="#8fbcd4", label="added")
+    known = rows["low"].notna().to_numpy()
+    if known.any():
+        flip, low, high = (rows[c].to_numpy()[known] for c in ("flip", "low", "high"))
+        reach = np.maximum(0, np.stack([flip - low, high - flip]))
+        ax.errorbar(flip, y[known], xerr=reach, fmt="none", color="#333333", capsize=3, lw=1)
+    ax.plot(rows["null"], y, "d", color="#c4622d", label="null: as many false ones")
+    ax.set_yticks(y, rows["kind"])
+    ax.set_xlabel("share of the true test statements")
+    ax.legend(fontsize=8)
 
 
 def choose_layer(
-    source: Source, layer: Any, table: pd.DataFrame, split: Split, rng: np.random.Generator
+    source: Source, layer: int | str, table: pd.DataFrame, split: Split, rng: np.random.Generator
 ) -> tuple[str, Mapping[str, float]]:
     """The name of a layer, and the curve that chose it; a number counts blocks from 0, or from the end if negative."""
     if layer == "auto" and len(source.layers) == 1:

@@ -43,7 +43,11 @@ class Source(Protocol):
 
 
 def open_source(
-    model: Any, statements: Sequence[str], longest: int = 100, allow_missing: bool = False
+    model: Any,
+    statements: Sequence[str],
+    longest: int = 100,
+    device: str = "auto",
+    allow_missing: bool = False,
 ) -> Source:
     """The states of statements.
 
@@ -54,7 +58,7 @@ def open_source(
         (N, D) or `Bags`, alone or by the name of their layer
     statements : N texts
     longest : tokens of a statement that the model reads
-    allow_missing : see `groundshift.models.activations.load_model`
+    device, allow_missing : see `groundshift.models.activations.load_model`
 
     Raises
     ------
@@ -68,7 +72,7 @@ def open_source(
             return Saved(open_acts(model), len(statements))
         from groundshift.models.activations import load_model
 
-        return Model(load_model(str(model), allow_missing=allow_missing), statements, longest)
+        return Model(load_model(str(model), device=device, allow_missing=allow_missing), statements, longest)
     if isinstance(model, np.ndarray | Bags):
         return Saved({"states": model}, len(statements))
     if isinstance(model, Mapping):
@@ -99,12 +103,12 @@ class Saved:
                 )
 
     def _all(self, layer: str) -> Bags:
-        found = self.states[layer]
-        if isinstance(found, Bags):
-            return found
+        states = self.states[layer]
+        if isinstance(states, Bags):
+            return states
         if hasattr(self.states, "offsets"):
             return Bags(self.states.flat(layer), self.states.offsets[layer])
-        return Bags.of(np.asarray(found))
+        return Bags.of(np.asarray(states))
 
     def last(self, layers: Sequence[str], rows: Rows) -> dict[str, NDArray[Any]]:
         return {layer: self._all(layer).last[rows] for layer in layers}
@@ -140,13 +144,13 @@ class Model:
         return capture(self.model, [{"input_ids": self.ids[k]} for k in rows], list(layers), positions)
 
     def last(self, layers: Sequence[str], rows: Rows) -> dict[str, NDArray[Any]]:
-        found = self._read(layers, rows, "last")
-        return {layer: found[layer] for layer in layers}
+        acts = self._read(layers, rows, "last")
+        return {layer: acts[layer] for layer in layers}
 
     def bags(self, layer: str, rows: Rows) -> Bags:
-        found = self._read([layer], rows, "all")
+        acts = self._read([layer], rows, "all")
         own = [self.own[k] for k in rows]
-        return Bags.of(found.flat(layer)[np.concatenate(own)], [int(o.sum()) for o in own])
+        return Bags.of(acts.flat(layer)[np.concatenate(own)], [int(o.sum()) for o in own])
 
 
 def layer_curve(

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
+from groundshift.report import Section
 from groundshift.tables import Reading, some
 from groundshift.workflows.audit import decay as decay_step
 from groundshift.workflows.audit import graph as graph_step
@@ -32,7 +33,7 @@ from groundshift.workflows.audit import unlabelled as unlabelled_step
 from groundshift.workflows.audit.findings import Findings
 from groundshift.workflows.audit.graph import KnownMechanisms
 from groundshift.workflows.audit.own_model import OwnLoss, OwnModel, Proba, feature_frame
-from groundshift.workflows.audit.result import KINDS, SCHEMA, Audit, Kind, Section, parse_limit
+from groundshift.workflows.audit.result import KINDS, SCHEMA, Audit, Kind, parse_limit
 from groundshift.workflows.audit.table import LEAST_ROWS, AuditTable, Task, ingest, path_of, read
 
 __all__ = ["KINDS", "SCHEMA", "Audit", "Kind", "Section", "audit", "parse_limit"]
@@ -63,7 +64,7 @@ def audit(
     model: Any = None,
     trust: Sequence[str] = (),
     graph: Any = None,
-    level: float = 0.05,
+    alpha: float = 0.05,
     alert: float = 0.0,
     max_rows: int = 20_000,
     null_runs: int = 10,
@@ -81,12 +82,13 @@ def audit(
     time : column of dates, periods or numbers instead of a domain, cut into windows
     window : length of a window ("30d", "12h", a number, or day, week, month, quarter, year); by default windows have
         equally many rows
-    target : column to be predicted, if there is one (of an npz file the array's name); rows may have none, or a whole
-        ``current`` table (labels that are not in yet)
-    task : "classification", "regression" or "auto"
+    target : column to be predicted, if there is one (of an npz file the array's name); some rows may have none, or all
+        of ``current`` (labels that are not in yet)
+    task : what the target asks for; "auto" decides by its values
     reference : the domain that others are compared with; or, with ``current``, a table
     current : a table to compare with ``reference``
-    columns, drop : columns to compare, or to leave out
+    columns : columns to compare; all by default
+    drop : columns to leave out
     kinds : column → number, category, date, period, id, text or constant, where the content would say otherwise
     na : words that mean "missing" beside an empty cell
     date_format : how dates are written, as of `datetime.strptime`
@@ -99,7 +101,7 @@ def audit(
     trust : types that a .skops file may hold beside those that skops knows
     graph : causal graph that you know (DOT text, path of a .dot file, edges as "a->b; b->y", networkx DiGraph): its
         mechanisms are tested, and what their changes did to the target is told
-    level : of the whole verdict: with nothing moved, a shift of any kind is found with at most this probability
+    alpha : level of the whole verdict: with nothing moved, a shift of any kind is found with at most this probability
     alert : size from which a kind counts as crossed in the timeline of three or more windows
     max_rows : models and pairs see at most so many rows, drawn alike from every domain; single columns see all
     null_runs : copies with permuted domains that are audited, to measure false alarms
@@ -129,7 +131,7 @@ def audit(
     >>> audit(table, domain="month", target="churn", null_runs=0, remedies=False).found
     ('concept',)
     """
-    _check(level, alert, max_rows, null_runs, classes, target)
+    _check(alpha, alert, max_rows, null_runs, classes, target)
     own = OwnModel.given(prediction, proba, model, trust, target)
     known = None if graph is None else graph_step.parents_of(graph)
     step = _Steps(progress, null_runs)
@@ -150,57 +152,61 @@ def audit(
         apart = {*unused, domain if isinstance(domain, str) else None, time}
         lost = own.losses(rows.table.frame, table, features, [str(n) for n in features if n not in apart])
     rng = np.random.default_rng(np.random.SeedSequence(random_state))
-    found = Findings.of(table, level, max_rows, rng, step=step, localise=True, graph=known, seed=random_state)
-    verdicts = kind_step.verdict(found, level)
+    findings = Findings.of(
+        table, alpha, max_rows, rng, step=step, localise=True, graph=known, seed=random_state
+    )
+    verdicts = kind_step.verdict(findings, alpha)
     names = tuple(k.name for k in verdicts if k.found)
     headline = _headline(verdicts, table)
 
     step("loss")
     loss, decay = None, []
     if lost is not None:
-        decay = [decay_step.section(lost, found, verdicts, rng)]
-    elif found.changed is not None and remedies:
-        enough = found.overlap is not None and found.overlap.enough
+        decay = [decay_step.section(lost, findings, verdicts, rng)]
+    elif findings.changed is not None and remedies:
+        enough = findings.overlap is not None and findings.overlap.enough
         rows_lost = losses_step.losses(
-            found.labelled, found.labelled_X, found.labelled_scores, rng, overlapping=enough
+            findings.labelled, findings.labelled_X, findings.labelled_scores, rng, overlapping=enough
         )
-        loss = losses_step.section(rows_lost, found.labelled, verdicts[0].found)
+        loss = losses_step.section(rows_lost, findings.labelled, verdicts[0].found)
     step("remedies")
     tried, why_not = None, "Nothing was tried, as asked."
     if not names:
         why_not = "Nothing: nothing moved that a remedy could mend."
-    elif found.changed is None:
+    elif findings.changed is None:
         why_not = remedies_step.without_labels(names, target)
     elif remedies:
         tried = remedies_step.try_remedies(
-            found.labelled, found.labelled_X, found.labelled_scores, level, rng
+            findings.labelled, findings.labelled_X, findings.labelled_scores, alpha, rng
         )
 
     step("performance without labels")
-    unseen = unlabelled_step.performances(found.sample, found.X, rng)
-    series = timeline_step.timeline(table, level, rng, step)
-    curves = power_step.planted(found.whole, level, rng)
+    unseen = unlabelled_step.performances(findings.sample, findings.X, rng)
+    series = timeline_step.timeline(table, alpha, rng, step)
+    curves = power_step.planted(findings.whole, alpha, rng)
     alarms = 0
     small = table.sample(NULL_ROWS, rng)
     for run in range(null_runs):
         step(f"permuted copy {run + 1} of {null_runs}")
-        alarms += _alarm(small.permuted(rng), level, rng)
+        alarms += _alarm(small.permuted(rng), alpha, rng)
     step("done")
     sizes = np.bincount(table.domain, minlength=len(table.domains))
-    structure = structure_step.section(table, found.related, found.told, found.changed, found.local)
-    if found.unlabelled is not None:
-        structure = shares_step.with_unlabelled(structure, found.unlabelled, table.target_name, level)
+    structure = structure_step.section(
+        table, findings.related, findings.told, findings.changed, findings.local
+    )
+    if findings.unlabelled is not None:
+        structure = shares_step.with_unlabelled(structure, findings.unlabelled, table.target_name, alpha)
     if classes is not None:
-        structure = _with_shares(structure, found, classes, random_state)
+        structure = _with_shares(structure, findings, classes, random_state)
     return Audit(
         headline=headline,
         found=names,
         kinds=verdicts,
         sections=(
             ingested,
-            moved_step.section(found.moved, table, level),
+            moved_step.section(findings.moved, table, alpha),
             structure,
-            *([graph_step.section(found.local)] if isinstance(found.local, KnownMechanisms) else []),
+            *([graph_step.section(findings.local)] if isinstance(findings.local, KnownMechanisms) else []),
             kind_step.section(verdicts, headline, loss),
             *decay,
             *([unlabelled_step.section(unseen, str(target), label_shift="label" in names)] if unseen else []),
@@ -212,7 +218,7 @@ def audit(
         settings={
             "data": path_of(data) if current is None else f"{path_of(reference)} and {path_of(current)}",
             "rows": len(table),
-            "rows seen by models": len(found.sample),
+            "rows seen by models": len(findings.sample),
             "domains": table.domains,
             "reference": None if table.reference is None else table.domains[table.reference],
             "target": target,
@@ -222,11 +228,11 @@ def audit(
                 if known is None
                 else {"graph": "; ".join(f"{p}->{n}" for n, given in known.items() for p in given)}
             ),
-            "level": level,
+            "alpha": alpha,
             "seed": random_state,
         },
         untold=_untold(verdicts, table),
-        weights=_weights(found, len(rows.labels)) if tried is not None and tried.weights_help else None,
+        weights=_weights(findings, len(rows.labels)) if tried is not None and tried.weights_help else None,
     )
 
 
@@ -250,16 +256,16 @@ def _alarm(table: AuditTable, level: float, rng: np.random.Generator) -> bool:
 
 
 def _headline(kinds: Sequence[Kind], table: AuditTable) -> str:
-    found = [k for k in kinds if k.found]
-    if not found:
+    found_kinds = [k for k in kinds if k.found]
+    if not found_kinds:
         blind = " Whether the target's relation changed cannot be told." if kinds[0].found is None else ""
         return f"No shift was found between {len(table.domains)} domains.{blind}{_not_seen(table)}"
     names = {
         "concept": "concept shift", "label": "label shift", "mechanism": "a changed mechanism",
         "correlation": "correlation shift", "covariate": "covariate shift", "missingness": "a shift of missing values",
     }  # fmt: skip
-    listed = " and ".join(names[k.name] for k in found)
-    return f"{listed[:1].upper()}{listed[1:]}. {found[0].sentence}"
+    listed = " and ".join(names[k.name] for k in found_kinds)
+    return f"{listed[:1].upper()}{listed[1:]}. {found_kinds[0].sentence}"
 
 
 def _not_seen(table: AuditTable) -> str:
@@ -284,7 +290,7 @@ def _with_shares(section: Section, found: Findings, classes: int, seed: int) -> 
     names = np.array(found.sample.domains)[found.sample.domain]
     model = LatentLabelShift(classes, discriminator="mlp", random_state=seed)
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             model.fit(found.X.linear, domain=names)
     except InputError as error:
@@ -293,7 +299,7 @@ def _with_shares(section: Section, found: Findings, classes: int, seed: int) -> 
         )
     shares = model.class_prior_.rename_axis("class").reset_index()
     words = tuple(
-        f"Shares of hidden classes: {w.message}" for w in told if issubclass(w.category, UserWarning)
+        f"Shares of hidden classes: {w.message}" for w in caught if issubclass(w.category, UserWarning)
     )
     return replace(
         section,
@@ -314,16 +320,16 @@ def _weights(found: Findings, rows: int) -> pd.Series[Any] | None:
     inside = found.scores[before]
     ratio = inside[:, codes].sum(1) / np.maximum(1 - inside[:, codes].sum(1), 1e-6)
     ratio = np.minimum(ratio * before.sum() / max(after.sum(), 1), losses_step.MOST_WEIGHT)
-    made = pd.Series(np.nan, index=range(rows), name="weight")
-    made.iloc[table.row[before]] = ratio / max(ratio.mean(), 1e-12)
-    return made
+    column = pd.Series(np.nan, index=range(rows), name="weight")
+    column.iloc[table.row[before]] = ratio / max(ratio.mean(), 1e-12)
+    return column
 
 
 def _check(
-    level: float, alert: float, max_rows: int, null_runs: int, classes: int | None, target: str | None
+    alpha: float, alert: float, max_rows: int, null_runs: int, classes: int | None, target: str | None
 ) -> None:
-    if not 0 < level < 1:
-        raise InputError(f"level is {level}; a number between 0 and 1 is needed, as 0.05.")
+    if not 0 < alpha < 1:
+        raise InputError(f"alpha is {alpha}; a level between 0 and 1 is needed, as 0.05.")
     if not 0 <= alert <= 1:
         raise InputError(f"alert is {alert}; a size between 0 and 1 is needed.")
     if max_rows < 4 * LEAST_ROWS:

@@ -74,12 +74,12 @@ class Temperature:
         """
         start = np.r_[self.slope, self.bias[1:]]
         logs = _logs(predicted)
-        made = []
+        temperatures = []
         for count in counts:
             _, slope, curvature = _objective(start, logs, y, count)
             step = start - np.linalg.solve(curvature, slope)
-            made.append(Temperature(float(step[0]), np.r_[0.0, step[1:]]))
-        return made
+            temperatures.append(Temperature(float(step[0]), np.r_[0.0, step[1:]]))
+        return temperatures
 
 
 def temperature(predicted: Array, y: Codes) -> Temperature:
@@ -101,7 +101,7 @@ def temperature(predicted: Array, y: Codes) -> Temperature:
     """
     logs, count = _logs(predicted), np.ones(len(y))
     start = np.r_[1.0, np.zeros(predicted.shape[1] - 1)]
-    found = minimize(
+    optimum = minimize(
         lambda t: _objective(t, logs, y, count)[:2],
         start,
         jac=True,
@@ -109,7 +109,7 @@ def temperature(predicted: Array, y: Codes) -> Temperature:
         method="trust-exact",
         options={"gtol": 1e-4},
     )
-    return Temperature(float(found.x[0]), np.r_[0.0, found.x[1:]])
+    return Temperature(float(optimum.x[0]), np.r_[0.0, optimum.x[1:]])
 
 
 def _objective(at: Array, logs: Array, y: Codes, count: Array) -> tuple[float, Array, Array]:
@@ -138,8 +138,8 @@ def isotonic(predicted: Array, y: Codes) -> Callable[[Array], Array]:
     ]
 
     def apply(others: Array) -> Array:
-        made = np.column_stack([step.predict(p) for step, p in zip(steps, others.T, strict=True)])
-        return made / made.sum(1, keepdims=True)
+        columns = np.column_stack([step.predict(p) for step, p in zip(steps, others.T, strict=True)])
+        return columns / columns.sum(1, keepdims=True)
 
     return apply
 
@@ -171,9 +171,9 @@ def _linear(X: Design, y: Codes, classes: int, rng: np.random.Generator) -> Pred
     model.fit(X.linear, y)
 
     def predict(others: Design) -> Array:
-        made = np.zeros((len(others.linear), classes))
-        made[:, model.classes_] = model.predict_proba(others.linear)
-        return made
+        logits = np.zeros((len(others.linear), classes))
+        logits[:, model.classes_] = model.predict_proba(others.linear)
+        return logits
 
     return predict
 
@@ -259,7 +259,7 @@ def held_out(
 def calibrated(name: str, raw: Array, y: Codes, raw_current: Array) -> HeldOut:
     """Held-out predictions of one learner, with their calibration."""
     scaling = temperature(raw, y)
-    made = scaling(raw)
-    loss = float(-np.log(np.maximum(made[np.arange(len(y)), y], LEAST_PROBABILITY)).mean())
+    scaled = scaling(raw)
+    loss = float(-np.log(np.maximum(scaled[np.arange(len(y)), y], LEAST_PROBABILITY)).mean())
     current = np.array([scaling(p) for p in raw_current])
-    return HeldOut(name, loss, raw, made, raw_current, current, scaling)
+    return HeldOut(name, loss, raw, scaled, raw_current, current, scaling)

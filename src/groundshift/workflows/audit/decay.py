@@ -24,13 +24,14 @@ from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeRegressor
 
+from groundshift.report import Section
 from groundshift.tables import some
 from groundshift.workflows.audit.findings import Findings
 from groundshift.workflows.audit.losses import LEAST_EFFECTIVE, Contrast, contrasts
 from groundshift.workflows.audit.models import Design, design, fit, halves
 from groundshift.workflows.audit.overlap import LEAST_OVERLAP, overlap
 from groundshift.workflows.audit.own_model import OwnLoss
-from groundshift.workflows.audit.result import Kind, Section
+from groundshift.workflows.audit.result import Kind
 from groundshift.workflows.audit.table import AuditTable
 
 __all__ = ["by_column", "draw_parts", "propensity", "section", "segments", "terms"]
@@ -58,10 +59,10 @@ def propensity(X: Design, after: Rows, rng: np.random.Generator) -> Array:
     half, chance = _halves(after, rng), np.empty(len(after))
     for held in (half, ~half):
         seen, side = X.take(~held), after[~held]
-        inner, said = _halves(side, rng), np.empty((len(side), 2))
+        inner, log_odds = _halves(side, rng), np.empty((len(side), 2))
         for part in (inner, ~inner):
-            said[part] = _log_odds(seen.take(~part), side[~part], seen.take(part), rng)
-        weigh = LogisticRegression(C=100.0).fit(said, side)
+            log_odds[part] = _log_odds(seen.take(~part), side[~part], seen.take(part), rng)
+        weigh = LogisticRegression(C=100.0).fit(log_odds, side)
         chance[held] = weigh.predict_proba(_log_odds(seen, side, X.take(held), rng))[:, 1]
     return _balanced(chance, after)
 
@@ -143,7 +144,7 @@ def by_column(
     kept = [rng.permutation(np.flatnonzero(side))[:COLUMN_ROWS] for side in (after, ~after)]
     rows = np.sort(np.concatenate(kept))
     loss, X, after = loss[rows], X.take(rows), after[rows]
-    made = np.zeros((SPLITS, len(names)))
+    parts = np.zeros((SPLITS, len(names)))
     for r in range(SPLITS):
         half = _halves(after, rng)
         e = _balanced(fit(X.take(half), after[half].astype(float), 2, rng).predict(X)[:, 1], after)
@@ -155,9 +156,9 @@ def by_column(
                 start, end = (
                     X.take(rng.choice(rest, PAIRS, p=np.maximum(m, 0) / mass)) for m in (-more, more)
                 )
-                made[r] += sign * mass * _walk(fit(X.take(seen), loss[seen], 0, rng), start, end, names, rng)
-    error = stats.t.isf(0.025 / len(names), SPLITS - 1) * made.std(0, ddof=1)
-    report = pd.DataFrame({"column": names, "change": made.mean(0)})
+                parts[r] += sign * mass * _walk(fit(X.take(seen), loss[seen], 0, rng), start, end, names, rng)
+    error = stats.t.isf(0.025 / len(names), SPLITS - 1) * parts.std(0, ddof=1)
+    report = pd.DataFrame({"column": names, "change": parts.mean(0)})
     report = report.assign(low=report["change"] - error, high=report["change"] + error)
     return report.sort_values("change", key=abs, ascending=False, kind="stable").reset_index(drop=True)
 
@@ -253,20 +254,20 @@ def _measured(loss: Array, inside: Rows, after: Rows, z: float) -> tuple[float, 
 
 def _readable(table: AuditTable) -> tuple[Array, list[tuple[str, str]]]:
     """Numbers as they are and an indicator for each word of a category; of each its column and its word, or ""."""
-    made: list[tuple[Array, tuple[str, str]]] = []
+    pieces: list[tuple[Array, tuple[str, str]]] = []
     for name, column, nominal in zip(table.names, table.values.T, table.nominal, strict=True):
         if nominal:
-            made += [
+            pieces += [
                 ((column == code).astype(float), (name, word)) for code, word in enumerate(table.levels[name])
             ]
         else:
-            made.append((np.clip(column, -1e38, 1e38), (name, "")))
-    return np.column_stack([values for values, _ in made]), [words for _, words in made]
+            pieces.append((np.clip(column, -1e38, 1e38), (name, "")))
+    return np.column_stack([values for values, _ in pieces]), [words for _, words in pieces]
 
 
 def _path(tree: Any, node: int, words: list[tuple[str, str]], values: Array) -> str:
     """The conditions that lead to a node; of each column and side the last one."""
-    said: dict[tuple[str, str], str] = {}
+    words_of: dict[tuple[str, str], str] = {}
     missing: dict[str, bool] = {}  # whether rows without a value come along
     while node:
         right = node in tree.children_right
@@ -274,15 +275,17 @@ def _path(tree: Any, node: int, words: list[tuple[str, str]], values: Array) -> 
         j, cut = int(tree.feature[parent]), float(tree.threshold[parent])
         (name, word), there = words[j], values[~np.isnan(values[:, j]), j]
         if word:
-            said.setdefault((name, word), f"{name} {'=' if right else '≠'} {word}")
+            words_of.setdefault((name, word), f"{name} {'=' if right else '≠'} {word}")
         else:
             shown = f"{np.floor(cut):.0f}" if (there == np.floor(there)).all() else f"{cut:.4g}"
-            said.setdefault((name, "<>"[right]), f"{name} {'>' if right else '≤'} {shown}")
+            words_of.setdefault((name, "<>"[right]), f"{name} {'>' if right else '≤'} {shown}")
             follows = len(there) < len(values) and bool(tree.missing_go_to_left[parent]) is not right
             missing[name] = missing.get(name, True) and follows
         node = parent
-    equal = {name for (name, word), text in said.items() if text == f"{name} = {word}"}
-    kept = [(name, text) for (name, _), text in reversed(said.items()) if not (name in equal and "≠" in text)]
+    equal = {name for (name, word), text in words_of.items() if text == f"{name} = {word}"}
+    kept = [
+        (name, text) for (name, _), text in reversed(words_of.items()) if not (name in equal and "≠" in text)
+    ]
     last = {name: n for n, (name, _) in enumerate(kept) if missing.get(name)}
     return " and ".join(text + " (or missing)" * (last.get(name) == n) for n, (name, text) in enumerate(kept))
 

@@ -80,18 +80,18 @@ class Findings:
         first = halves(sample.domain, rng)
         X = design(sample.values, sample.nominal, sample.names)
         step("telling domains apart")
-        found = moved_step.moved(table, sample, X, first, level, rng)
-        found = _without_suspects(found, sample, X, first, level, rng)
+        moved = moved_step.moved(table, sample, X, first, level, rng)
+        moved = _without_suspects(moved, sample, X, first, level, rng)
         step("correlations")
-        related = structure_step.correlations(sample, found, level, rng)
-        labelled, labelled_X, scores = sample, X, found.scores
-        told, changed, overlap = None, None, None
+        related = structure_step.correlations(sample, moved, level, rng)
+        labelled, labelled_X, scores = sample, X, moved.scores
+        label, changed, overlap = None, None, None
         if len(table.labelled_domains) >= 2:
             rows = np.flatnonzero(
                 ~np.isnan(np.asarray(sample.target)) & np.isin(sample.domain, table.labelled_domains)
             )
             labelled, labelled_X, halved = sample.take(rows), X.take(rows), first[rows]
-            scores = found.scores[rows]
+            scores = moved.scores[rows]
             if len(rows) < len(sample) or len(table.labelled_domains) < len(table.domains):
                 labelled = labelled.renumbered()
                 scores = moved_step.tell_apart(labelled, labelled_X, halved, level, rng)[0]
@@ -106,21 +106,21 @@ class Findings:
                 changed = structure_step.unknown()
             step("the columns given the target")
             whole = table.labelled().within(table.labelled_domains).renumbered()
-            told = structure_step.label(whole, labelled, labelled_X, scores, halved, level, rng)
+            label = structure_step.label(whole, labelled, labelled_X, scores, halved, level, rng)
         local: mechanisms_step.Mechanisms | None = None
-        _, says = kind_step.judge(found, related, told, changed, level)
-        by_label = told is not None and kind_step.explained_by_label(told, says, level)
+        _, says = kind_step.judge(moved, related, label, changed, level)
+        by_label = label is not None and kind_step.explained_by_label(label, says, level)
         unlabelled = shares_step.estimate(sample, X, first, rng) if localise else None
         if localise and graph is not None:
             step("mechanisms of the graph")
-            suspects = kind_step.suspects(found)
+            suspects = kind_step.suspects(moved)
             local = graph_step.known_mechanisms(graph, table, sample, suspects, level, rng)
         elif localise and says["features"] and says["marginals"] and not by_label and len(table.names) > 1:
             step("mechanisms")
-            local = mechanisms_step.mechanisms(sample, X, found, related, level, seed)
+            local = mechanisms_step.mechanisms(sample, X, moved, related, level, seed)
         return cls(
-            table, sample, X, found.scores, labelled, labelled_X, scores, found, related, told, changed, overlap, local,
-            unlabelled,
+            table, sample, X, moved.scores, labelled, labelled_X, scores, moved, related, label, changed, overlap,
+            local, unlabelled,
         )  # fmt: skip
 
 

@@ -23,12 +23,13 @@ from statsmodels.stats.multitest import multipletests
 
 from groundshift.errors import InputError
 from groundshift.measures.two_sample import categories_differ, numbers_differ
+from groundshift.report import Section
 from groundshift.tables import find_column, some
 from groundshift.workflows.audit.losses import contrasts
 from groundshift.workflows.audit.mechanisms import Mechanisms
 from groundshift.workflows.audit.models import cross_fitted, design, halves, recalibrated
 from groundshift.workflows.audit.overlap import LEAST_OVERLAP, overlap
-from groundshift.workflows.audit.result import Section, p_words
+from groundshift.workflows.audit.result import p_words
 from groundshift.workflows.audit.structure import concept
 from groundshift.workflows.audit.table import LEAST_ROWS, AuditTable
 
@@ -218,8 +219,8 @@ def _test(node: str, given: Sequence[str], table: AuditTable, rng: np.random.Gen
     if overlap(scores, rows.domain) < LEAST_OVERLAP:
         return (np.nan,) * 4
     rows = replace(rows, target=y, classes=[str(c) for c in range(classes)] or None)
-    found = concept(rows, X, scores, first, rng)
-    return found.p, found.gain, found.low, found.high
+    test = concept(rows, X, scores, first, rng)
+    return test.p, test.gain, test.low, test.high
 
 
 # Attribution ---------------------------------------------------------------------------------------------
@@ -298,16 +299,16 @@ def attribution(
             n: [_Mechanism.fit(nodes[n], [nodes[p] for p in parents[n]], rows) for rows in sides]
             for n in names
         }
-        drawn: dict[tuple[str, frozenset[str]], Array] = {}
+        draws: dict[tuple[str, frozenset[str]], Array] = {}
 
         def given(node: str, changed: frozenset[str]) -> Array:
             return np.array([draw(parent, changed) for parent in parents[node]]).T
 
         def draw(node: str, changed: frozenset[str]) -> Array:
             key = node, changed & above[node]
-            if key not in drawn:
-                drawn[key] = models[node][node in changed].draw(given(node, changed), noise[node])
-            return drawn[key]
+            if key not in draws:
+                draws[key] = models[node][node in changed].draw(given(node, changed), noise[node])
+            return draws[key]
 
         means: dict[frozenset[str], float] = {}
         shares = dict.fromkeys(names, 0.0)

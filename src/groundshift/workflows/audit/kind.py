@@ -15,10 +15,11 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from groundshift.measures.two_sample import simes
+from groundshift.report import Section
 from groundshift.tables import some
 from groundshift.workflows.audit.graph import KnownMechanisms
 from groundshift.workflows.audit.moved import Moved
-from groundshift.workflows.audit.result import KINDS, Kind, Section, p_words
+from groundshift.workflows.audit.result import KINDS, Kind, p_words
 from groundshift.workflows.audit.structure import Concept, Correlations, Label
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def verdict(f: Findings, level: float) -> tuple[Kind, ...]:
     features = says["features"] and not by_label
     known = f.local if isinstance(f.local, KnownMechanisms) else None
     named = f.local.named if f.local is not None and (known or (features and says["marginals"])) else ()
-    found: dict[str, bool | None] = {
+    decided: dict[str, bool | None] = {
         "concept": None if f.changed is None or not overlap else says["concept"] and not by_label,
         "label": (True if by_label else None) if f.told is None else by_label,
         "mechanism": bool(named) or (None if known and known.untold else False),
@@ -143,10 +144,10 @@ def verdict(f: Findings, level: float) -> tuple[Kind, ...]:
         "covariate": features and says["marginals"] and (not named or bool(known and known.roots)),
         "missingness": says["missingness"],
     }
-    if says["label"] and not any(found.values()):
-        found["label"] = True  # something moved the target, and nothing else is there to have done it
-    causes = [name for name in KINDS if found[name]]
-    doubtful = found["concept"] is None and f.changed is not None and says["concept"]
+    if says["label"] and not any(decided.values()):
+        decided["label"] = True  # something moved the target, and nothing else is there to have done it
+    causes = [name for name in KINDS if decided[name]]
+    doubtful = decided["concept"] is None and f.changed is not None and says["concept"]
 
     def by(*names: str) -> str:
         return " and ".join(name for name in causes if name in names)
@@ -154,7 +155,7 @@ def verdict(f: Findings, level: float) -> tuple[Kind, ...]:
     explained = {
         "concept": by("label") if says["concept"] and overlap else "",
         "label": (by("concept", "covariate", "mechanism", "correlation", "missingness") or "another kind")
-        if says["label"] and not found["label"] else "",
+        if says["label"] and not decided["label"] else "",
         "mechanism": "",
         "correlation": by("label", "mechanism", "covariate", "concept") if evidence.dependence <= level else "",
         "covariate": by("label", "mechanism", "correlation") if says["features"] else "",
@@ -164,24 +165,24 @@ def verdict(f: Findings, level: float) -> tuple[Kind, ...]:
         "concept": lambda: _concept(f, evidence, doubtful),
         "label": lambda: _label(f, evidence, new_shares),
         "mechanism": lambda: _mechanism(f, evidence, named),
-        "correlation": lambda: _correlation(f, evidence, bool(found["correlation"])),
+        "correlation": lambda: _correlation(f, evidence, bool(decided["correlation"])),
         "covariate": lambda: _covariate(f, evidence),
         "missingness": lambda: _missingness(f, evidence),
     }
-    made = []
+    kinds = []
     for name in KINDS:
         measured = parts[name]()
-        reason = "" if found[name] or found[name] is None else explained[name]
+        reason = "" if decided[name] or decided[name] is None else explained[name]
         p = measured.p
-        if found[name] is False and not reason and p <= level:
+        if decided[name] is False and not reason and p <= level:
             p = float("nan")  # the p-value belongs to a question that another kind has answered
-        made.append(
+        kinds.append(
             Kind(
-                name, found[name], measured.size, measured.low, measured.high, measured.unit, p, measured.where,
-                measured.sentences[_status(found[name], reason)], reason,
+                name, decided[name], measured.size, measured.low, measured.high, measured.unit, p, measured.where,
+                measured.sentences[_status(decided[name], reason)], reason,
             )
         )  # fmt: skip
-    return tuple(made)
+    return tuple(kinds)
 
 
 def _status(found: bool | None, reason: str) -> str:
@@ -264,21 +265,23 @@ def _no_overlap(f: Findings, doubtful: bool, how: str) -> str:
 
 
 def _label(f: Findings, evidence: Evidence, new_shares: pd.DataFrame | None) -> _Measured:
-    told, y = f.told, f.whole.target_name
-    if told is None and new_shares is not None:
+    label, y = f.told, f.whole.target_name
+    if label is None and new_shares is not None:
         return _of_shares(f, new_shares)
-    if told is None or evidence.label is None:
+    if label is None or evidence.label is None:
         return _Measured(LABEL_UNIT, np.nan, dict.fromkeys(("unknown", "none"), NO_LABELS))
-    d = told.difference
+    d = label.difference
     where = f.labelled.domains[d.domain]
     moved = f"The distribution of {y} moved (most in {where}, by {d.effect:.2f})"
     rest = (
         "no more than the columns make it"
-        if told.p_rest > 0.05
+        if label.p_rest > 0.05
         else "but rows with the same value look different"
     )
     alike = (
-        "rows with the same value look as before" if told.p_rest > 0.05 else "no other kind accounts for that"
+        "rows with the same value look as before"
+        if label.p_rest > 0.05
+        else "no other kind accounts for that"
     )
     return _Measured(
         LABEL_UNIT, evidence.label,

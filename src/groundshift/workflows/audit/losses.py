@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from groundshift.report import Section
 from groundshift.workflows.audit.models import Design, cross_fitted, fit
-from groundshift.workflows.audit.result import Section
 from groundshift.workflows.audit.structure import row_loss
 from groundshift.workflows.audit.table import AuditTable
 
@@ -157,14 +157,14 @@ def section(loss: pd.DataFrame, table: AuditTable, changed: bool | None) -> Sect
     }
     worst = loss.iloc[int(loss["change"].to_numpy().argmax())]
     if worst["low"] <= 0:
-        told = "A model loses nothing that can be told from chance when it meets another domain."
+        sentence = "A model loses nothing that can be told from chance when it meets another domain."
     else:
         whose = "the reference" if table.reference is not None else "the domains before"
-        told = (
+        sentence = (
             f"Met in {worst['domain']}, a model of {whose} has a {unit} of {worst['after']:.3g} instead of "
             f"{worst['before']:.3g}{_accounted(worst, table.target_name, changed)}."
         )
-    return Section("losses", "What does a model lose?", told, (told,), {caption: loss}, figures)
+    return Section("losses", "What does a model lose?", sentence, (sentence,), {caption: loss}, figures)
 
 
 def _accounted(row: pd.Series[Any], target: str, changed: bool | None) -> str:

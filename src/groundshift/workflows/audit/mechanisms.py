@@ -63,7 +63,7 @@ def mechanisms(
         return Mechanisms(pd.DataFrame(columns=["column", "changes", "p", "against"]), [], ())
     used = [str(name) for name in frame]
     labelled = [name for name in used if table.nominal[table.names.index(name)]]
-    model = CDNOD(phases=(1, 2), alpha=level, discrete=labelled, kind="domain", random_state=seed)
+    model = CDNOD(phases=(1, 2), alpha=level, discrete=labelled, domain_kind="domain", random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         model.fit(frame, domain=pd.Series(domain, name="(domain)"))
@@ -80,7 +80,7 @@ def mechanisms(
     order = found.columns.set_index("column")["effect"]
     report = report.assign(effect=order.reindex(report["column"]).to_numpy())
     report = report.sort_values(["changes", "effect"], ascending=False, kind="stable").drop(columns="effect")
-    words = [line for line in str(model).splitlines() if "→" in line or "—" in line]
+    words = model.edges_in_words()
     ordered = tuple(n for n in report["column"] if n in named)
     return Mechanisms(report.reset_index(drop=True), words, ordered, repeats + list(model.warnings_))
 

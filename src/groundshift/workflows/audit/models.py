@@ -118,9 +118,9 @@ class Fitted:
         stacked = X.trees if self.line is None else np.hstack([X.trees, _line(self.line, X.linear)])
         if self.classes == 0:
             return self.trees.predict(stacked)[:, None]
-        made = np.zeros((len(stacked), self.classes))
-        made[:, self.trees.classes_.astype(int)] = self.trees.predict_proba(stacked)
-        return made
+        predictions = np.zeros((len(stacked), self.classes))
+        predictions[:, self.trees.classes_.astype(int)] = self.trees.predict_proba(stacked)
+        return predictions
 
 
 def fit(X: Design, y: Array, classes: int, rng: np.random.Generator, weight: Array | None = None) -> Fitted:
@@ -156,18 +156,18 @@ def _rounds(rows: int, classes: int) -> int:
 
 
 def _line(line: Any, linear: Array) -> Array:
-    made = line.decision_function(linear) if hasattr(line, "decision_function") else line.predict(linear)
-    return made.reshape(len(linear), -1)
+    scores = line.decision_function(linear) if hasattr(line, "decision_function") else line.predict(linear)
+    return scores.reshape(len(linear), -1)
 
 
 def cross_fitted(
     X: Design, y: Array, classes: int, first: NDArray[np.bool_], rng: np.random.Generator
 ) -> Array:
     """Predictions for each half from a model of the other; shape (rows, classes), or (rows, 1) for numbers."""
-    made = np.empty((len(y), max(classes, 1)))
+    predictions = np.empty((len(y), max(classes, 1)))
     for held in (first, ~first):
-        made[held] = fit(X.take(~held), y[~held], classes, rng).predict(X.take(held))
-    return made
+        predictions[held] = fit(X.take(~held), y[~held], classes, rng).predict(X.take(held))
+    return predictions
 
 
 def recalibrated(predicted: Array, y: NDArray[Any], classes: int) -> Array:
@@ -189,6 +189,6 @@ def recalibrated(predicted: Array, y: NDArray[Any], classes: int) -> Array:
     logs = np.log(np.clip(predicted, 1e-4, 1.0))
     logs = logs[:, 1:] - logs[:, :1]
     model = LogisticRegression(C=100.0, max_iter=200).fit(logs, y.astype(int))
-    made = np.zeros_like(predicted)
-    made[:, model.classes_] = model.predict_proba(logs)
-    return made
+    calibrated = np.zeros_like(predicted)
+    calibrated[:, model.classes_] = model.predict_proba(logs)
+    return calibrated

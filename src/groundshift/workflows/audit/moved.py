@@ -19,8 +19,9 @@ from groundshift.measures.two_sample import (
     permuted_auc_p,
     simes,
 )
+from groundshift.report import Section
 from groundshift.workflows.audit.models import Design, cross_fitted
-from groundshift.workflows.audit.result import Section, p_words
+from groundshift.workflows.audit.result import p_words
 from groundshift.workflows.audit.table import AuditTable
 
 __all__ = ["Moved", "compare_columns", "compare_missing", "moved", "tell_apart"]
@@ -133,11 +134,11 @@ def compare_columns(table: AuditTable, level: float) -> pd.DataFrame:
         values = table.values[:, j]
         if _nearly_constant(values):  # a distribution function says nothing of a handful of rows
             usual = stats.mode(values, nan_policy="omit").mode
-            found = categories_differ(np.where(np.isnan(values), np.nan, values != usual), table.domain)
+            test = categories_differ(np.where(np.isnan(values), np.nan, values != usual), table.domain)
         else:
-            found = (categories_differ if table.discrete[j] else numbers_differ)(values, table.domain)
-        shift = np.nan if table.nominal[j] else _shift(table.values[:, j], table.domain == found.domain)
-        rows.append((name, found.effect, found.low, found.high, shift, found.p, table.domains[found.domain]))
+            test = (categories_differ if table.discrete[j] else numbers_differ)(values, table.domain)
+        shift = np.nan if table.nominal[j] else _shift(table.values[:, j], table.domain == test.domain)
+        rows.append((name, test.effect, test.low, test.high, shift, test.p, table.domains[test.domain]))
     return _adjusted(rows, ["column", "effect", "low", "high", "shift", "p", "domain"], level)
 
 
@@ -152,10 +153,8 @@ def compare_missing(table: AuditTable, level: float) -> pd.DataFrame:
     missing = np.isnan(table.values)
     rows = []
     for j in np.flatnonzero(missing.any(0)):
-        found = categories_differ(missing[:, j].astype(float), table.domain)
-        rows.append(
-            (table.names[j], found.effect, found.low, found.high, found.p, table.domains[found.domain])
-        )
+        test = categories_differ(missing[:, j].astype(float), table.domain)
+        rows.append((table.names[j], test.effect, test.low, test.high, test.p, table.domains[test.domain]))
     return _adjusted(rows, ["column", "effect", "low", "high", "p", "domain"], level)
 
 
@@ -166,10 +165,10 @@ def _shift(values: Array, inside: NDArray[np.bool_]) -> float:
 
 def _adjusted(rows: list[tuple[Any, ...]], columns: list[str], level: float) -> pd.DataFrame:
     """With q-values (Benjamini-Hochberg); what moved comes first, by effect."""
-    found = pd.DataFrame(rows, columns=columns)
-    found["q"] = multipletests(found["p"], method="fdr_bh")[1] if len(found) else []
-    found["moved"] = found["q"].astype(float) <= level
-    return found.sort_values(["moved", "effect"], ascending=False, kind="stable").reset_index(drop=True)
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["q"] = multipletests(frame["p"], method="fdr_bh")[1] if len(frame) else []
+    frame["moved"] = frame["q"].astype(float) <= level
+    return frame.sort_values(["moved", "effect"], ascending=False, kind="stable").reset_index(drop=True)
 
 
 def only_in_one(table: AuditTable) -> list[str]:
@@ -201,15 +200,16 @@ def section(found: Moved, table: AuditTable, level: float) -> Section:
     count = int(columns["moved"].sum())
     p_values = [v for v in (found.p, found.columns_p, found.missing_p) if v == v]
     any_moved = min(1.0, len(p_values) * min(p_values)) <= level
-    told = f"a classifier that has not seen the rows tells the domains apart with AUC {found.auc:.2f} (0.5 is chance)"
+    auc = f"AUC {found.auc:.2f} (0.5 is chance)"
+    sentence = f"a classifier that has not seen the rows tells the domains apart with {auc}"
     by_columns = f"{count} of {len(columns)} columns moved by themselves"
     gaps = int(found.missing["moved"].astype(bool).sum())
     if gaps:
         by_columns += f"; what is missing of {gaps} moved"
     answer = (
-        f"Yes: {told}; {by_columns}."
+        f"Yes: {sentence}; {by_columns}."
         if any_moved
-        else f"Nothing that could be told from chance: {told}; {by_columns}."
+        else f"Nothing that could be told from chance: {sentence}; {by_columns}."
     )
     notes = []
     if count:

@@ -129,20 +129,20 @@ class OwnModel:
             values, known, how = self._probabilities(frame, classes, table.target_name)
         if len(values) != len(frame):
             raise InputError(f"The model made {len(values):,} predictions for {len(frame):,} rows.")
-        made, values = np.full(len(frame), np.nan), values[rows]
+        losses, values = np.full(len(frame), np.nan), values[rows]
         if classes is None:
             if values.ndim > 1:
                 raise InputError(
                     f"The target is a number, but there are {values.shape[1]} values a row ({how})."
                 )
-            made[rows] = (y - _finite(values, rows, how)) ** 2
-            return OwnLoss(made, "squared error", how)
+            losses[rows] = (y - _finite(values, rows, how)) ** 2
+            return OwnLoss(losses, "squared error", how)
         if values.ndim == 1 and (self.model is None or not _is_chance(values, classes)):
-            made[rows] = (_codes(values, classes, rows, how) != y).astype(float)
-            return OwnLoss(made, "share of wrong predictions", how)
+            losses[rows] = (_codes(values, classes, rows, how) != y).astype(float)
+            return OwnLoss(losses, "share of wrong predictions", how)
         chances = _chances(_finite(values, rows, how), known, classes, how)
-        made[rows] = row_loss(y, chances, len(classes))
-        return OwnLoss(made, "log loss", how)
+        losses[rows] = row_loss(y, chances, len(classes))
+        return OwnLoss(losses, "log loss", how)
 
     def _probabilities(
         self, frame: pd.DataFrame, classes: list[str] | None, target: str
@@ -199,20 +199,24 @@ def _predicted(
         if isinstance(owner, BaseEstimator):
             check_is_fitted(owner)
         if classify and hasattr(model, "predict_proba"):
-            said = model.predict_proba(X)
+            probabilities = model.predict_proba(X)
         else:
-            said = model.predict(X) if hasattr(model, "predict") else model(X)
+            probabilities = model.predict(X) if hasattr(model, "predict") else model(X)
     except NotFittedError as error:
         raise InputError("The model is not fitted; fit it first.") from error
     except Exception as error:
         raise InputError(
             f"The model cannot be applied to the columns {some(names)}: {type(error).__name__}: {error}"
         ) from error
-    known = said.columns if isinstance(said, pd.DataFrame) else getattr(owner, "classes_", None)
-    made = np.asarray(said)
-    if made.ndim not in (1, 2):
-        raise InputError(f"The model gave an array of shape {made.shape}; one row for each row is needed.")
-    return (made[:, 0] if made.ndim == 2 and made.shape[1] == 1 else made), known
+    known = (
+        probabilities.columns if isinstance(probabilities, pd.DataFrame) else getattr(owner, "classes_", None)
+    )
+    predicted = np.asarray(probabilities)
+    if predicted.ndim not in (1, 2):
+        raise InputError(
+            f"The model gave an array of shape {predicted.shape}; one row for each row is needed."
+        )
+    return (predicted[:, 0] if predicted.ndim == 2 and predicted.shape[1] == 1 else predicted), known
 
 
 def _word(value: Any) -> str:

@@ -15,10 +15,8 @@ Sugiyama 2009).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +30,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from groundshift.errors import InputError
-from groundshift.tables import refuse_overwriting
+from groundshift.report import Report, Section
+from groundshift.result import Result
 from groundshift.workflows.audit.calibration import (
     LEARNERS,
     LEAST_PROBABILITY,
@@ -100,8 +99,8 @@ class Estimate:
     weighted: float = np.nan
 
 
-@dataclass(frozen=True)
-class Performance:
+@dataclass(frozen=True, repr=False)
+class Performance(Result):
     """How well a model does on rows without labels.
 
     Attributes
@@ -136,7 +135,9 @@ class Performance:
             f"There is no metric {metric!r}; there are {', '.join(e.metric for e in self.estimates)}."
         )
 
-    def __str__(self) -> str:
+    @property
+    def sentence(self) -> str:
+        """The estimate of the first metric in words."""
         first = self.estimates[0]
         if not self.can_tell:
             return f"The {first.metric} on the current rows cannot be told. {self.reason}"
@@ -145,51 +146,33 @@ class Performance:
             f"{first.high:.3g}], after {first.reference:.3g} on the reference. {self.assumption}"
         )
 
-    def __repr__(self) -> str:
-        return f"<Performance: {self}>"
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<p>{escape(str(self))}</p>{self.to_frame().to_html()}"
-
     def to_frame(self) -> pd.DataFrame:
         """A row for each metric."""
         return pd.DataFrame([asdict(e) for e in self.estimates]).set_index("metric")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON; what cannot be told is None."""
-        plain = asdict(self) | {"separating": list(self.separating)}
-        plain["estimates"] = [
-            {name: None if value != value else value for name, value in asdict(e).items()}
-            for e in self.estimates
-        ]
-        return plain
+    def _content(self) -> dict[str, Any]:
+        return asdict(self)
 
-    def save(self, out: str | Path) -> Path:
-        """Write it as JSON to a new file.
+    def report(self) -> Report:
+        """The estimate, what it rests on, and every metric."""
+        facts = {
+            "rows that the reference is worth": self.effective_rows,
+            "share of the current rows where the reference has next to none": self.outside,
+            "columns whose current values the reference does not have": self.separating,
+            "second model": self.second_model,
+        }
+        metrics = Section("metrics", "Every metric", tables={"Metrics": self._table()})
+        basis = Section("basis", "What the estimate rests on", self.assumption, facts=facts)
+        figures = ("Every metric over its value on the reference", self._draw) if self.can_tell else None
+        return Report(
+            "audit", "performance without labels", self.sentence, sections=(metrics, basis), figure=figures
+        )
 
-        Raises
-        ------
-        InputError
-            The file is there already.
-        """
-        out = Path(out)
-        refuse_overwriting(out)
-        out.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        return out
+    def _table(self) -> pd.DataFrame:
+        names = {"difference_low": "difference low", "difference_high": "difference high"}
+        return self.to_frame().reset_index().rename(columns=names)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Every metric over its value on the reference, with its interval.
-
-        Parameters
-        ----------
-        ax : matplotlib axes to draw on; by default new ones
-        """
-        if ax is None:
-            from matplotlib.figure import Figure
-
-            ax = Figure(figsize=(6, 2.4), layout="constrained").subplots()
+    def _draw(self, ax: Axes) -> None:
         table = self.to_frame()[::-1]
         scaled = table[["estimate", "low", "high"]].div(table["reference"], axis=0)
         y = np.arange(len(table))
@@ -198,7 +181,6 @@ class Performance:
         ax.scatter(scaled["estimate"], y, color="#2f6f8f", s=24, zorder=3)
         ax.set_yticks(y, list(table.index))
         ax.set_xlabel("on the current rows, over the value on the reference")
-        return ax
 
 
 # The estimate --------------------------------------------------------------------------------------------
@@ -559,14 +541,14 @@ def own_predictions(
     fold = folds(target, FOLDS, rng)
     best: tuple[float, Array, str] | None = None
     for name in learners:
-        made = np.empty((len(target), max(classes, 1)))
+        predictions = np.empty((len(target), max(classes, 1)))
         for k in range(FOLDS):
-            made[fold == k] = _own_model(name, X.take(fold != k), target[fold != k], classes, rng)(
+            predictions[fold == k] = _own_model(name, X.take(fold != k), target[fold != k], classes, rng)(
                 X.take(fold == k)
             )
-        loss = next(iter(metric_values(target, made, classes).values()))
+        loss = next(iter(metric_values(target, predictions, classes).values()))
         if best is None or loss < best[0]:
-            best = loss, made, name
+            best = loss, predictions, name
     assert best is not None
     return best[1], _own_model(best[2], X, target, classes, rng)(current), best[2]
 
@@ -592,14 +574,16 @@ def metric_values(y: Array, predicted: Array, classes: int, weights: Array | Non
             "absolute error": float(np.average(np.abs(error), weights=weights)),
         }
     codes = y.astype(np.int64)
-    made = {
+    values = {
         name: float(np.average(loss[np.arange(len(y)), codes], weights=weights))
         for name, loss in row_losses(predicted).items()
     }
     if classes == 2:
         both = len(np.unique(codes)) == 2
-        made["AUC"] = float(roc_auc_score(codes, predicted[:, 1], sample_weight=weights)) if both else np.nan
-    return made
+        values["AUC"] = (
+            float(roc_auc_score(codes, predicted[:, 1], sample_weight=weights)) if both else np.nan
+        )
+    return values
 
 
 def _too_few(y: Array, current: Array, classes: int) -> str:

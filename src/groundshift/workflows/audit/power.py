@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from groundshift.measures.two_sample import categories_p, numbers_differ
-from groundshift.workflows.audit.result import Section
+from groundshift.report import Section
 from groundshift.workflows.audit.table import AuditTable
 
 __all__ = ["planted", "section"]
@@ -63,11 +63,11 @@ def planted(table: AuditTable, level: float, rng: np.random.Generator) -> pd.Dat
 def _curve(
     name: str, severities: tuple[float, ...], seen: Callable[[float], bool]
 ) -> list[tuple[str, float, float]]:
-    made: list[tuple[str, float, float]] = []
+    points: list[tuple[str, float, float]] = []
     for s in severities:
-        sure = len(made) > 1 and made[-1][2] == made[-2][2] == 1  # then larger ones are seen too
-        made.append((name, s, 1.0 if sure else float(np.mean([seen(s) for _ in range(REPEATS)]))))
-    return made
+        sure = len(points) > 1 and points[-1][2] == points[-2][2] == 1  # then larger ones are seen too
+        points.append((name, s, 1.0 if sure else float(np.mean([seen(s) for _ in range(REPEATS)]))))
+    return points
 
 
 def _column_seen(

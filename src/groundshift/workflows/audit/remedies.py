@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from groundshift.report import Section
 from groundshift.workflows.audit.losses import Contrast, contrasts, density_ratio
 from groundshift.workflows.audit.models import Design, fit
-from groundshift.workflows.audit.result import Section
 from groundshift.workflows.audit.shares import adapted, maximum_likelihood_shares
 from groundshift.workflows.audit.structure import row_loss
 from groundshift.workflows.audit.table import AuditTable
@@ -100,18 +100,18 @@ def _losses(
     y = np.asarray(table.target, dtype=float)
     train, test, y_train, y_test = X.take(c.before), X.take(c.after), y[c.before], y[c.after]
     plain = fit(train, y_train, classes, rng).predict(test)
-    made = {NOTHING: plain}
+    losses = {NOTHING: plain}
     weight = density_ratio(scores, table, c)
-    made[WEIGHTS] = fit(train, y_train, classes, rng, weight).predict(test)
+    losses[WEIGHTS] = fit(train, y_train, classes, rng, weight).predict(test)
     if classes:
         old = np.maximum(np.bincount(y_train.astype(int), minlength=classes) / len(y_train), 1e-6)
-        made[SHARES] = adapted(plain, old, maximum_likelihood_shares(plain, old))
+        losses[SHARES] = adapted(plain, old, maximum_likelihood_shares(plain, old))
     windows = np.unique(table.domain[c.before])
     if table.ordered and len(windows) > 1:
         latest = table.domain[c.before] == windows.max()
-        made[RECENT] = fit(train.take(latest), y_train[latest], classes, rng).predict(test)
-    made[LABELS] = _with_labels(train, test, y_train, y_test, classes, rng)
-    return {name: row_loss(y_test, predicted, classes) for name, predicted in made.items()}
+        losses[RECENT] = fit(train.take(latest), y_train[latest], classes, rng).predict(test)
+    losses[LABELS] = _with_labels(train, test, y_train, y_test, classes, rng)
+    return {name: row_loss(y_test, predicted, classes) for name, predicted in losses.items()}
 
 
 def _with_labels(
@@ -120,7 +120,7 @@ def _with_labels(
     """Each half of the new rows is predicted by a model of the old ones and the other half; the new ones weigh as much
     as all the old ones."""
     first = rng.permutation(len(y_test)) < len(y_test) // 2
-    made = np.empty((len(y_test), max(classes, 1)))
+    predictions = np.empty((len(y_test), max(classes, 1)))
     for held in (first, ~first):
         both = Design(
             np.vstack([train.trees, test.trees[~held]]),
@@ -130,8 +130,8 @@ def _with_labels(
         )
         weight = np.r_[np.ones(len(y_train)), np.full((~held).sum(), len(y_train) / max((~held).sum(), 1))]
         model = fit(both, np.r_[y_train, y_test[~held]], classes, rng, weight)
-        made[held] = model.predict(test.take(held))
-    return made
+        predictions[held] = model.predict(test.take(held))
+    return predictions
 
 
 def without_labels(found: Sequence[str], target: str | None) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from groundshift.errors import InputError
-from groundshift.tables import refuse_filled
+from groundshift.errors import CheckFailed, InputError
+from groundshift.report import Badge, Lines, Report, Section
+from groundshift.result import Result
+from groundshift.tables.arrays import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["KINDS", "SCHEMA", "Audit", "Kind", "Section", "p_words", "parse_limit"]
+__all__ = ["KINDS", "SCHEMA", "Audit", "Kind", "p_words", "parse_limit"]
 
 SCHEMA = 1
 """Version of the layout of `Audit.to_dict`; it rises when a reader of the JSON would have to change."""
@@ -24,6 +26,20 @@ SCHEMA = 1
 KindName = Literal["missingness", "concept", "label", "mechanism", "correlation", "covariate"]
 KINDS: tuple[KindName, ...] = ("concept", "label", "mechanism", "correlation", "covariate", "missingness")
 """Every kind of shift an audit can name, the one to act upon first in front."""
+MEANING = {
+    "concept": "the target given the other columns",
+    "label": "how common each value of the target is",
+    "mechanism": "how a column comes about from others",
+    "correlation": "which columns move together",
+    "covariate": "the values that columns take",
+    "missingness": "which values are missing",
+}
+MOST_PLACES = 6
+FOOTNOTE = (
+    "Found: more than chance, and more than the other kinds that were found explain. Not separately: it moved, no more "
+    "than another kind that was found makes it move. Not found: no more than chance; p-values are adjusted for the "
+    "kinds that were tested. Cannot tell: these data do not allow the question."
+)
 
 
 @dataclass(frozen=True)
@@ -63,31 +79,8 @@ class Kind:
         return "found" if self.found else "not found"
 
 
-@dataclass(frozen=True)
-class Section:
-    """One step of the audit.
-
-    Attributes
-    ----------
-    name : "ingest", "moved", "structure", "graph", "kind", "decay", "performance", "timeline", "remedies", "power"
-    question, answer : a plain sentence each
-    notes : further sentences
-    tables : caption → rows; numbers are numbers, intervals two columns "low" and "high"
-    figures : caption → function that draws on a matplotlib axes
-    data : the same numbers as plain values, for JSON
-    """
-
-    name: str
-    question: str
-    answer: str
-    notes: tuple[str, ...] = ()
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    figures: Mapping[str, Callable[[Any], None]] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(Result):
     """The result of `groundshift.workflows.audit.audit`.
 
     Attributes
@@ -110,18 +103,6 @@ class Audit:
     settings: Mapping[str, Any]
     untold: tuple[str, ...] = ()
     weights: pd.Series[Any] | None = None
-
-    def __repr__(self) -> str:
-        found = ", ".join(self.found) or "nothing"
-        return f"<Audit of {self.settings.get('data')}: {found} found>"
-
-    def __str__(self) -> str:
-        return "\n".join([self.headline, "", *(f"{s.question}\n  {s.answer}" for s in self.sections)])
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(str(self))}</pre>"
 
     def __getitem__(self, name: str) -> Section:
         """The section called ``name``."""
@@ -172,6 +153,28 @@ class Audit:
             if k.found is None and k.name in names
         ]
 
+    def check(
+        self, fail_on: Sequence[str] = ("any",), *, on_unknown: Literal["fail", "warn", "ignore"] = "fail"
+    ) -> None:
+        """Raise if a shift is found that must not be, as a test or a pipeline needs it.
+
+        Parameters
+        ----------
+        fail_on : limits, see `fails`
+        on_unknown : what a limit does of which the data cannot tell whether it is exceeded, see `unknown`
+
+        Raises
+        ------
+        CheckFailed
+            A limit is exceeded or, with "fail", cannot be judged.
+        """
+        unknown = [] if on_unknown == "ignore" else self.unknown(fail_on)
+        failed = [*self.fails(fail_on), *(unknown if on_unknown == "fail" else [])]
+        if failed:
+            raise CheckFailed("\n".join(failed))
+        for words in unknown:
+            warnings.warn(words, stacklevel=2)
+
     def to_frame(self) -> pd.DataFrame:
         """A row per kind: kind, status, size, low, high, p, where, sentence."""
         rows = [
@@ -179,68 +182,115 @@ class Audit:
         ]
         return pd.DataFrame(rows, columns=["kind", "status", "size", "low", "high", "p", "where", "sentence"])
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """The size of every kind with its interval, or over time where there are windows.
+    def report(self) -> Report:
+        """The verdict and the plot that shows it, what to do, what could not be told; then every step, folded."""
+        first, _, rest = self.headline.partition(". ")
+        untold = Section("untold", "What could not be told", notes=self.untold)
+        remedy = self["remedies"]
+        best = f"Recommended: {self.recommended}." if self.recommended else "No remedy is recommended."
+        weights = (
+            () if self.weights is None else ("A weight for each row is in weights.csv, beside this page.",)
+        )
+        advice = Section("advice", "What to do", best, notes=(remedy.answer, *weights))
+        own = [
+            Section(f"own-{name}", title, section.answer)
+            for name, title in (("decay", "Your model"), ("graph", "Your graph"))
+            for section in self.sections
+            if section.name == name
+        ]
+        kinds = Section("kinds", "Every kind of shift", tables={"": self._kinds_table()})
+        return Report(
+            "audit",
+            str(self.settings.get("data") or "a table"),
+            first.removesuffix(".") + ".",
+            rest,
+            tone="bad" if self.found else "good",
+            badges=self._badges(),
+            figure=(self._caption(), self._draw),
+            advice=(*own, advice, *([untold] if self.untold else [])),
+            sections=(kinds, *(replace(section, folded=True) for section in self.sections)),
+            settings={**self.settings, "schema": SCHEMA},
+            footnote=FOOTNOTE,
+        )
 
-        Parameters
-        ----------
-        ax : matplotlib axes to draw on; by default new ones
-        """
-        from groundshift.workflows.audit.report import draw_main
+    def _badges(self) -> list[Badge]:
+        if not self.found:
+            badges = [Badge("no shift found", "good")]
+        else:
+            badges = [Badge(f"{kind.name} shift found", "bad") for kind in self.kinds if kind.found]
+        return badges + [Badge(f"{k.name} shift: cannot tell") for k in self.kinds if k.found is None]
 
-        if ax is None:
-            from matplotlib.figure import Figure
+    def _kinds_table(self) -> pd.DataFrame:
+        """The kinds with their meaning, those that were found first."""
+        kinds = sorted(self.kinds, key=lambda kind: kind.found is not True)
+        return pd.DataFrame(
+            {
+                "kind": [Lines(k.name, (MEANING[k.name],)) for k in kinds],
+                "verdict": [_verdict(k) for k in kinds],
+                "size": [k.size for k in kinds],
+                "low": [k.low for k in kinds],
+                "high": [k.high for k in kinds],
+                "p": [k.p for k in kinds],
+                "where, and what it means": [_meaning(k) for k in kinds],
+                "unit of the size": [k.unit for k in kinds],
+            }
+        )
 
-            ax = Figure(figsize=(7, 3.2), layout="constrained").subplots()
-        draw_main(ax, self)
-        return ax
+    def _caption(self) -> str:
+        windows = any(section.name == "timeline" for section in self.sections)
+        return "Size of each kind of shift" + (" by window" if windows else "") + ", with 95 % intervals"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON; ``schema`` is `SCHEMA`."""
+    def _draw(self, ax: Axes) -> None:
+        """Kinds over time where there are windows, else each kind's size."""
+        series = next((s for s in self.sections if s.name == "timeline"), None)
+        if series is not None:
+            next(iter(series.figures.values()))(ax)
+            return
+        kinds = [k for k in self.kinds if k.size == k.size][::-1]
+        y = range(len(kinds))
+        colours = ["#c4622d" if k.found else "#9aa5ad" for k in kinds]
+        ax.hlines(y, [k.low for k in kinds], [k.high for k in kinds], color=colours, linewidth=2.5)
+        ax.scatter([k.size for k in kinds], y, color=colours, s=30, zorder=3)
+        ax.set_yticks(list(y), [f"{k.name} ({k.status.partition(' (')[0]})" for k in kinds])
+        ax.set_xlim(0, max(0.1, *(1.05 * k.high for k in kinds)) if kinds else 1)
+        ax.set_xlabel("size of the shift, with 95 % interval (0 alike, 1 nothing in common)")
+
+    def _content(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "headline": self.headline,
-            "found": list(self.found),
+            "found": self.found,
             "recommended": self.recommended,
-            "untold": list(self.untold),
-            "kinds": [{**_plain(vars(kind)), "status": kind.status} for kind in self.kinds],
+            "untold": self.untold,
+            "kinds": [{**vars(kind), "status": kind.status} for kind in self.kinds],
             "sections": {
                 s.name: {
-                    "question": s.question,
+                    "question": s.title,
                     "answer": s.answer,
-                    "notes": list(s.notes),
-                    "tables": {c: _plain(t.to_dict("records")) for c, t in s.tables.items()},
-                    "data": _plain(s.data),
+                    "notes": s.notes,
+                    "tables": s.tables,
+                    "data": s.data,
                 }
                 for s in self.sections
             },
-            "settings": _plain(self.settings),
+            "settings": self.settings,
         }
 
-    def to_html(self) -> str:
-        """A self-contained page: no script, no request, figures as SVG."""
-        from groundshift.workflows.audit.report import page
-
-        return page(self)
-
-    def save(self, out: str | Path) -> Path:
-        """Write ``index.html`` and ``audit.json`` (and ``weights.csv`` if there are weights) to a new folder.
-
-        Raises
-        ------
-        InputError
-            The folder has something in it.
-        """
-        out = Path(out)
-        refuse_filled(out)
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
-        html = self.to_html()
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "audit.json").write_text(text, encoding="utf-8")
-        (out / "index.html").write_text(html, encoding="utf-8")
+    def _write_more(self, folder: Path) -> None:
         if self.weights is not None:
-            self.weights.to_csv(out / "weights.csv", index_label="row")
-        return out / "index.html"
+            write_csv(self.weights, folder / "weights.csv", index=True, index_label="row")
+
+
+def _verdict(kind: Kind) -> Badge | Lines:
+    tone: Literal["good", "bad", "open"] = "bad" if kind.found else "open" if kind.found is None else "good"
+    badge = Badge(kind.status.partition(" (")[0], tone)
+    return Lines(badge, (f"explained by {kind.explained_by}",)) if kind.explained_by else badge
+
+
+def _meaning(kind: Kind) -> Lines:
+    places = kind.where[:MOST_PLACES] if kind.found else ()
+    more = len(kind.where) - len(places) if kind.found else 0
+    return Lines(kind.sentence, (f"and {more} more columns",) if more else (), code=places)
 
 
 def parse_limit(limit: str) -> tuple[str, float]:
@@ -270,18 +320,3 @@ def p_words(p: float) -> str:
     ('p = 0.032', 'p < 0.001')
     """
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
-def _plain(value: Any) -> Any:
-    """numpy numbers become Python's, what is not finite becomes None, tuples become lists, keys text."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return str(value)

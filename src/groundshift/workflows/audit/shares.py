@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from groundshift.errors import InputError
+from groundshift.report import Section
 from groundshift.workflows.audit.calibration import (
     HeldOut,
     Temperature,
@@ -24,7 +25,7 @@ from groundshift.workflows.audit.calibration import (
     temperature,
 )
 from groundshift.workflows.audit.models import Design
-from groundshift.workflows.audit.result import Section, p_words
+from groundshift.workflows.audit.result import p_words
 from groundshift.workflows.audit.table import AuditTable
 
 __all__ = [
@@ -76,11 +77,11 @@ class Shares:
     learner: str = ""
 
     def __repr__(self) -> str:
-        told = ", ".join(
+        listing = ", ".join(
             f"{k}: {s:.3f} [{a:.3f}, {b:.3f}]"
             for k, (s, a, b) in enumerate(zip(self.share, self.low, self.high, strict=True))
         )
-        return f"Shares({told})"
+        return f"Shares({listing})"
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each class."""
@@ -160,8 +161,8 @@ def adapted(probabilities: Array, old: Array, new: Array) -> Array:
     >>> adapted(np.array([[0.5, 0.5]]), np.array([0.5, 0.5]), np.array([0.2, 0.8])).tolist()
     [[0.2, 0.8]]
     """
-    made = probabilities * (new / np.maximum(old, 1e-12))
-    return made / np.maximum(made.sum(1, keepdims=True), 1e-300)
+    weighted = probabilities * (new / np.maximum(old, 1e-12))
+    return weighted / np.maximum(weighted.sum(1, keepdims=True), 1e-300)
 
 
 def label_shares(
@@ -245,8 +246,8 @@ def estimate_shares(
     codes = y.astype(np.int64)
     model = _classifier(codes, X_reference, X_current, classes, rng)
     moments = _moments(X_reference), _moments(X_current)
-    told = _shares(model.raw, codes, model.raw_current, model.scaling, moments, confidence, DRAWS, rng)
-    return replace(told, learner=model.learner)
+    estimate = _shares(model.raw, codes, model.raw_current, model.scaling, moments, confidence, DRAWS, rng)
+    return replace(estimate, learner=model.learner)
 
 
 def _classifier(y: Codes, X: Design, current: Design, classes: int, rng: np.random.Generator) -> HeldOut:
@@ -278,7 +279,7 @@ def _shares(
         rng.multinomial(r, np.full(r, 1 / r), size=draws).astype(float) for r in (n, m)
     )
     raw = current.reshape(-1, k)
-    drawn = np.array(
+    draws_of_shares = np.array(
         [
             maximum_likelihood_shares(
                 again(raw), own @ again(reference) / n, start=share, counts=np.tile(other, len(current)),
@@ -289,16 +290,17 @@ def _shares(
             )
         ]
     )  # fmt: skip
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    low, high = np.quantile(draws_of_shares, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     now = stacked.reshape(len(current), m, k)
     p = np.nan
     if columns is not None:
         p = _agreement(
-            np.hstack([calibrated, columns[0]]), np.hstack([now.mean(0), columns[1]]), y, np.vstack([share, drawn]),
+            np.hstack([calibrated, columns[0]]), np.hstack([now.mean(0), columns[1]]), y,
+            np.vstack([share, draws_of_shares]),
             np.vstack([np.ones(n), of_reference]), np.vstack([np.ones(m), of_current]),
         )  # fmt: skip
-    told = np.mean([adapted(one, old, share) for one in now], axis=0)
-    return Shares(np.bincount(y, minlength=k) / n, share, low, high, drawn, told, p)
+    predicted = np.mean([adapted(one, old, share) for one in now], axis=0)
+    return Shares(np.bincount(y, minlength=k) / n, share, low, high, draws_of_shares, predicted, p)
 
 
 def _agreement(
@@ -322,8 +324,8 @@ def _agreement(
     error = away[1:].std(0)
     used = error > 1e-9
     largest = np.abs(away[0, used] / error[used]).max(initial=0.0)
-    drawn = np.abs((away[1:, used] - away[0, used]) / error[used]).max(1, initial=0.0)
-    return float((1 + (drawn >= largest).sum()) / len(away))
+    distances = np.abs((away[1:, used] - away[0, used]) / error[used]).max(1, initial=0.0)
+    return float((1 + (distances >= largest).sum()) / len(away))
 
 
 def _checked(reference: ArrayLike, y: ArrayLike, current: ArrayLike) -> tuple[Array, Codes, Array]:
@@ -415,12 +417,16 @@ def estimate(
     for code in unlabelled:
         rows = table.domain[new] == code
         columns = _moments(known), _moments(current.take(rows))
-        told = _shares(model.raw, codes, model.raw_current[:, rows], model.scaling, columns, 0.95, DRAWS, rng)
+        estimated = _shares(
+            model.raw, codes, model.raw_current[:, rows], model.scaling, columns, 0.95, DRAWS, rng
+        )
         shares += [
             (table.domains[code], name, *values)
-            for name, *values in zip(table.classes, told.before, told.share, told.low, told.high, strict=True)
+            for name, *values in zip(
+                table.classes, estimated.before, estimated.share, estimated.low, estimated.high, strict=True
+            )
         ]
-        fits.append((table.domains[code], told.p))
+        fits.append((table.domains[code], estimated.p))
     return Unlabelled(
         pd.DataFrame(shares, columns=["domain", "class", "before", "share", "low", "high"]),
         pd.DataFrame(fits, columns=["domain", "p"]),

@@ -16,10 +16,11 @@ from sklearn.preprocessing import SplineTransformer
 from statsmodels.stats.multitest import multipletests
 
 from groundshift.measures.two_sample import ENOUGH, Difference, categories_differ, numbers_differ
+from groundshift.report import Section
 from groundshift.shifts.marginals import gaussianise
 from groundshift.workflows.audit.models import Design, cross_fitted, fit, halves, recalibrated
 from groundshift.workflows.audit.moved import Moved, permutations
-from groundshift.workflows.audit.result import Section, p_words
+from groundshift.workflows.audit.result import p_words
 from groundshift.workflows.audit.table import AuditTable
 
 if TYPE_CHECKING:
@@ -346,8 +347,8 @@ def _learnt(
     sides = (quarter % 2 == 0, quarter % 2 == 1)
     for sibling, tested in ((0, 1), (1, 0), (2, 3), (3, 2)):
         rows, seen = quarter == tested, X.take(quarter == sibling)
-        told, there = outcome[quarter == sibling], indicator[quarter == sibling]
-        rest = told - Ridge(1.0).fit(seen.linear, told).predict(seen.linear).reshape(told.shape)
+        outcomes, there = outcome[quarter == sibling], indicator[quarter == sibling]
+        rest = outcomes - Ridge(1.0).fit(seen.linear, outcomes).predict(seen.linear).reshape(outcomes.shape)
         for at, (a, b) in enumerate(pairs):
             learnt = fit(seen, rest[:, a] * (there[:, b] - there[:, b].mean()), 0, rng)
             sign[rows, at] = np.sign(learnt.predict(X.take(rows))[:, 0])
@@ -480,8 +481,10 @@ def label(
     p_rest = covariances(away, given.within, weights)[1]
     if difference.p <= level < p_rest:  # what is about to be called a label shift is asked once more
         both = X.beside(y, nominal=classes > 0)
-        told = recalibrated(cross_fitted(both, table.domain.astype(float), k, first, rng), table.domain, k)
-        learnt = given.residual(np.log(np.clip(told, 1e-3, 1)))
+        domain_probability = recalibrated(
+            cross_fitted(both, table.domain.astype(float), k, first, rng), table.domain, k
+        )
+        learnt = given.residual(np.log(np.clip(domain_probability, 1e-3, 1)))
         # What half A says of B is what B says of A: their sum has twice the variance of each, so each has its own test.
         halved = [covariances(away[h], np.ones((h.sum(), 1)), learnt[h])[1] for h in (first, ~first)]
         p_rest = min(1.0, 2 * min(p_rest, 2 * min(halved)))
@@ -533,12 +536,12 @@ def _domain_by_label(
 ) -> Array:
     """Probability of each domain given y, from the other half."""
     k = len(table.domains)
-    made = np.empty((len(y), k))
+    shares = np.empty((len(y), k))
     for held in (first, ~first):
         counts = np.full((strata.max() + 1, k), 0.5)
         np.add.at(counts, (strata[~held], table.domain[~held]), 1)
-        made[held] = (counts / counts.sum(1, keepdims=True))[strata[held]]
-    return made
+        shares[held] = (counts / counts.sum(1, keepdims=True))[strata[held]]
+    return shares
 
 
 def _bits(scores: Array, domain: NDArray[np.int64]) -> float:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundshift.errors import InputError
+from groundshift.report import Section
 from groundshift.tables import (
     KEY_NAME,
     Column,
@@ -27,7 +28,6 @@ from groundshift.tables import (
     some,
     typed,
 )
-from groundshift.workflows.audit.result import Section
 from groundshift.workflows.audit.windows import LEAST_ROWS, NO_WINDOWS, cut_windows
 
 __all__ = ["AuditTable", "Task", "ingest", "read"]
@@ -362,31 +362,35 @@ def ingest(
     if goal is not None:
         goal = goal[kept].reset_index(drop=True)
 
-    told = _duplicates(frame[[n for n in used if table[n].kind != "text"]], codes)
-    notes += [told] if told else []
+    message = _duplicates(frame[[n for n in used if table[n].kind != "text"]], codes)
+    notes += [message] if message else []
     notes += _units(frame[[n for n in used if table[n].kind in ("id", "category")]], table, codes)
-    made, report = [], []
+    typed_columns, report = [], []
     for name in used:
         column = _feature(frame[name], table[name], codes, len(domains))
         report.append(
             (name, table[name].kind, table[name].why, table[name].missing, column.note or "compared")
         )
         if column.values is not None:
-            made.append((name, column))
-    if not made and goal is None:
+            typed_columns.append((name, column))
+    if not typed_columns and goal is None:
         left = "; ".join(f"{name}: {note}" for name, _, _, _, note in report)
         raise InputError(
             f"No column can be compared ({left}). Name others with columns, or say what a column is with --kind "
             "column=kind (kinds={...} in Python)."
         )
-    values = np.column_stack([np.asarray(c.values) for _, c in made]) if made else np.empty((len(codes), 0))
-    classes, y, told = _target(goal, task)
-    notes += [told] if told else []
+    values = (
+        np.column_stack([np.asarray(c.values) for _, c in typed_columns])
+        if typed_columns
+        else np.empty((len(codes), 0))
+    )
+    classes, y, message = _target(goal, task)
+    notes += [message] if message else []
     ready = AuditTable(
         values=values,
-        names=[name for name, _ in made],
-        discrete=np.array([c.nominal or c.few for _, c in made], dtype=bool),
-        nominal=np.array([c.nominal for _, c in made], dtype=bool),
+        names=[name for name, _ in typed_columns],
+        discrete=np.array([c.nominal or c.few for _, c in typed_columns], dtype=bool),
+        nominal=np.array([c.nominal for _, c in typed_columns], dtype=bool),
         domain=codes,
         domains=domains,
         ordered=rows.ordered,
@@ -396,7 +400,7 @@ def ingest(
         classes=classes,
         row=np.flatnonzero(kept),
         axis="the table" if rows.reference == "reference" else str(rows.labels.name),
-        levels={name: c.levels for name, c in made if c.nominal},
+        levels={name: c.levels for name, c in typed_columns if c.nominal},
         unseen=tuple(
             f"{name} ({kind})" for name, kind, _, _, note in report if note != "compared" and kind in UNSEEN
             and note != SAME_DOMAIN
@@ -600,8 +604,8 @@ def _target(goal: pd.Series[Any] | None, task: Task) -> tuple[list[str] | None, 
     codes, names = pd.factorize(goal, sort=True)
     words = [str(int(n)) if isinstance(n, float) and n == int(n) else str(n) for n in names]
     missing = int((codes < 0).sum())
-    told = f"{missing:,} rows have no label of {goal.name}." if missing else ""
-    return words, np.where(codes < 0, np.nan, codes).astype(float), told
+    note = f"{missing:,} rows have no label of {goal.name}." if missing else ""
+    return words, np.where(codes < 0, np.nan, codes).astype(float), note
 
 
 def missing_by_domain(table: AuditTable) -> pd.DataFrame:

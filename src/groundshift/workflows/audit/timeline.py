@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from groundshift.report import Section
 from groundshift.workflows.audit import kind as kind_step
 from groundshift.workflows.audit.findings import Findings
-from groundshift.workflows.audit.result import KINDS, Section
+from groundshift.workflows.audit.result import KINDS
 from groundshift.workflows.audit.table import AuditTable
 
 __all__ = ["section", "timeline"]
@@ -41,8 +42,8 @@ def timeline(
     for code in others:
         step(f"timeline: {table.domains[code]}")
         pair = replace(table.within(np.array([base, code])).renumbered(), ordered=False)
-        found = Findings.of(pair, level / len(others), MOST_ROWS, rng, sized=True)
-        for kind in kind_step.verdict(found, level / len(others)):
+        findings = Findings.of(pair, level / len(others), MOST_ROWS, rng, sized=True)
+        for kind in kind_step.verdict(findings, level / len(others)):
             rows.append(
                 {
                     "domain": table.domains[code], "kind": kind.name, "status": kind.status, "size": kind.size,
@@ -101,8 +102,8 @@ def draw(ax: Any, series: pd.DataFrame, alert: float) -> None:
         at = x + (n - (len(seen) - 1) / 2) * 0.08
         ax.vlines(at, rows["low"], rows["high"], color=COLOURS[kind], linewidth=1.5)
         ax.plot(at, rows["size"], color=COLOURS[kind], linewidth=1, alpha=0.6)
-        found = rows["found"].fillna(False).to_numpy(dtype=bool)
-        ax.scatter(at, rows["size"], s=26, facecolors=np.where(found, COLOURS[kind], "white"),
+        is_found = rows["found"].fillna(False).to_numpy(dtype=bool)
+        ax.scatter(at, rows["size"], s=26, facecolors=np.where(is_found, COLOURS[kind], "white"),
                    edgecolors=COLOURS[kind], zorder=3)  # fmt: skip
         ax.plot([], [], color=COLOURS[kind], marker="o", markersize=5, label=kind)
     if alert > 0:

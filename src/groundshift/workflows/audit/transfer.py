@@ -80,8 +80,8 @@ def overlap(reference: Design, current: Design, rng: np.random.Generator) -> Ove
     )
     n, m = len(reference.linear), len(current.linear)
     side = np.repeat([0, 1], [n, m])
-    told = held_out(both, side, None, 2, folds(side, 2, rng), rng).reference
-    odds = told[:, 1] / np.maximum(told[:, 0], LEAST_PROBABILITY) * n / m
+    predicted = held_out(both, side, None, 2, folds(side, 2, rng), rng).reference
+    odds = predicted[:, 1] / np.maximum(predicted[:, 0], LEAST_PROBABILITY) * n / m
     return Overlap((odds[:n], odds[n:]), float((odds[n:] > SPARSE).mean()), _separating(reference, current))
 
 
@@ -90,7 +90,7 @@ def _separating(reference: Design, current: Design) -> tuple[str, ...]:
     names = list(dict.fromkeys(reference.source))
     if len(names) != reference.trees.shape[1]:
         names = [f"column {j + 1}" for j in range(reference.trees.shape[1])]
-    found = []
+    columns = []
     for name, nominal, before, after in zip(
         names, reference.nominal, reference.trees.T, current.trees.T, strict=True
     ):
@@ -101,8 +101,8 @@ def _separating(reference: Design, current: Design) -> tuple[str, ...]:
             new = (after < there.min()) | (after > there.max())
         if len(there) == len(before):
             new |= np.isnan(after)
-        found.append((float(new.mean()), name))
-    return tuple(name for share, name in sorted(found, reverse=True) if share > 0.1)
+        columns.append((float(new.mean()), name))
+    return tuple(name for share, name in sorted(columns, reverse=True) if share > 0.1)
 
 
 def balancing_weights(reference: Array, current: Array) -> Array:

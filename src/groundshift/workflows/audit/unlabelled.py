@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from groundshift.report import Section
 from groundshift.workflows.audit.models import Design
 from groundshift.workflows.audit.performance import (
     ASSUMPTION,
@@ -14,7 +15,6 @@ from groundshift.workflows.audit.performance import (
     estimate_performance,
     own_predictions,
 )
-from groundshift.workflows.audit.result import Section
 from groundshift.workflows.audit.table import AuditTable
 
 __all__ = ["performances", "section"]
@@ -33,12 +33,12 @@ def performances(table: AuditTable, X: Design, rng: np.random.Generator) -> dict
         return {}
     classes = len(table.classes) if table.classes is not None else 0
     y, before = _target(table)[labelled], X.take(labelled)
-    told = {}
+    estimates = {}
     for code in np.setdiff1d(np.arange(len(table.domains)), known):
         after = X.take(np.flatnonzero(table.domain == code))
         held, new, _ = own_predictions(before, y, after, classes, rng)
-        told[table.domains[code]] = estimate_performance(y, held, new, before, after, classes, rng)
-    return told
+        estimates[table.domains[code]] = estimate_performance(y, held, new, before, after, classes, rng)
+    return estimates
 
 
 def _target(table: AuditTable) -> Any:

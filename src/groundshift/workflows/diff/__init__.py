@@ -7,9 +7,9 @@ base against itself, and the base with noise as long as the tuning's change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,19 +19,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import Acts, ProbeModel, load_model
 from groundshift.models.bars import quiet
 from groundshift.models.decoding import ends_of, filed
-from groundshift.probes.reprshift import representation_shift
-from groundshift.probes.truth import compare_truth
-from groundshift.workflows.diff import inside, words
 from groundshift.workflows.diff import tokens as saying
-from groundshift.workflows.diff.material import Material, gather, refuse_too_long
+from groundshift.workflows.diff import words
+from groundshift.workflows.diff.material import prompts_of
+from groundshift.workflows.diff.probes import ALL, How
 from groundshift.workflows.diff.reading import (
-    How,
     Reading,
     asked_of,
     decode,
@@ -39,16 +36,25 @@ from groundshift.workflows.diff.reading import (
     folder_of,
     is_adapter,
     read,
+    read_again,
+    refuse_too_long,
+    seconds_of,
 )
 from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, sentence_of
-from groundshift.workflows.diff.weights import Packed, Weights, add_noise, compatibility, unpacked, weight_map
+from groundshift.workflows.diff.weights import (
+    Compatibility,
+    Packed,
+    Weights,
+    add_noise,
+    compatibility,
+    unpacked,
+    weight_map,
+)
 
 __all__ = ["PROBES", "SCHEMA", "Diff", "Number", "diff"]
 
 LEAD = 3.0
 """Nats by which the firmest new word is ahead of those of both nulls: about a factor of twenty."""
-KNOWS, FALLS = 0.7, 0.1
-"""Accuracy of a truth probe that has found something; nats a token that an answer falls by to be displaced."""
 PUNCTUATION = ".,;:!?\"'()"
 SILENT = 0.1
 """Share of empty answers that calls for a warning."""
@@ -61,7 +67,9 @@ def diff(
     prompts: Any = None,
     statements: Any = None,
     pairs: Any = None,
+    bias: Any = None,
     probes: Sequence[str] = PROBES,
+    budget: str | None = None,
     max_new_tokens: int = 32,
     noise: int = 3,
     top_k: int = 64,
@@ -86,14 +94,20 @@ def diff(
     base : directory or hub id of the base
     tuned : directory of the tuned model, or of a PEFT adapter on the base
     prompts : JSONL file or list of rows (texts, or {"messages": …}); a built-in neutral set if left out
-    statements : see `groundshift.probes.truth.read_statements`; the true and the false ones are read
-    pairs : preference pairs in TRL's formats, see `groundshift.adaptation.displacement`
-    probes : of "tokens", "concepts", "truth" and "displacement"
-    max_new_tokens : of an answer
+    statements : table of statements with a kind each (true, false), see `groundshift.probes.truth.read_statements`
+    pairs : preference pairs in TRL's formats (prompt, chosen, rejected), JSONL or Parquet
+    bias : items whose answer shows a bias, see `groundshift.probes.promptbias.read_bias_items`
+    probes : which questions are asked: "tokens", "concepts", "truth", "displacement" and "bias", or "all"
+    budget : time for reading the models, such as "90s", "20m" or "1h"; probes that would take longer, as reckoned
+        while the first model is read, are left out, and it is said which
+    max_new_tokens : most tokens of an answer
     noise : how often the base is read with noise of the tuning's size
     top_k : likeliest tokens that are compared at each place
-    trust_remote_code, trust_pickle, allow_missing : see `groundshift.models.activations.load_model`
-    seed : of the noise, of the halves of the statements and of the states that are compared
+    device : auto, cpu, cuda, mps, or spread over several accelerators
+    trust_remote_code : run code that a model's directory holds
+    trust_pickle : read weights from pickles, which can run code
+    allow_missing : load a model whose files lack tensors, or an adapter on another base than its own
+    seed : random seed of the noise, of the halves of the statements and of the hidden states that are compared
     work : folder in which readings are kept; a run that was killed goes on there and reads nothing twice
 
     Raises
@@ -102,6 +116,8 @@ def diff(
         A directory that is no model, unknown probes, material without the columns needed or too long for a model, slow
         tokenizers of different vocabularies.
     """
+    if "all" in probes:
+        probes = PROBES
     if unknown := set(probes) - set(PROBES):
         raise InputError(f"The probe {sorted(unknown)[0]!r} was asked for; there are {', '.join(PROBES)}.")
     if noise < 1 or max_new_tokens < 1:
@@ -116,21 +132,19 @@ def diff(
         if not progress:
             stack.enter_context(quiet())
         folder = stack.enter_context(TemporaryDirectory()) if work is None else work
-        return _diff(
-            base, tuned, {"prompts": prompts, "statements": statements, "pairs": pairs}, list(probes), opened,
-            How((), max_new_tokens, top_k, progress, Path(folder), False), noise, seed,
-        )  # fmt: skip
+        how = How((), max_new_tokens, top_k, progress, Path(folder), False, seed, seconds_of(budget))
+        given = {"prompts": prompts, "statements": statements, "pairs": pairs, "bias": bias}
+        return _diff(base, tuned, given, list(probes), opened, how, noise)
 
 
 def _diff(
     base: str | Path,
     tuned: str | Path,
-    given: dict[str, Any],
+    given: Mapping[str, Any],
     probes: Sequence[str],
     opened: dict[str, Any],
     how: How,
     noise: int,
-    seed: int,
 ) -> Diff:
     trusted = opened["trust_remote_code"], opened["trust_pickle"]
     both = described(base, *trusted), described(tuned, *trusted, base)
@@ -144,39 +158,25 @@ def _diff(
     notes, nulls = list(alike.notes), []
     tokenizers = [model.tokenizer for model in both[: 1 if alike.tokens else 2]]
     chats = bool(own or (new and not alike.tokens))
-    material = gather(tokenizers, **given, probes=probes, chats=chats, notes=notes)
+    prompts = prompts_of(given["prompts"], tokenizers, chats)
+    asked = [probe for probe in probes if probe == "tokens" or alike.states or not ALL[probe].same_network]
+    gathered = {
+        name: ALL[name].gather(given.get(ALL[name].needs), tokenizers, chats, notes)
+        for name in ALL
+        if name in asked
+    }
+    materials = {name: material for name, material in gathered.items() if material is not None}
     for model in both:
         _lend(model, own or new)
-        refuse_too_long(model, material, how.max_new_tokens)
-    stored = {k: v for k, v in opened.items() if k != "device"}
-    moved, changes, packed, copied = None, {}, False, False
-    try:
-        held = Weights(folder_of(base), **stored)
-        packed = held.quantised
-        if alike.weights:
-            changed = Weights(folder_of(tuned), folder_of(base), **stored)
-            if odd := [
-                *(name for name in held.names() if name not in changed),
-                *(name for name in changed.names() if name not in held),
-            ]:
-                notes.append(
-                    f"{len(odd)} tensors stand in one model only and are not compared: {', '.join(odd[:4])}."
-                )
-            moved = weight_map(held, changed, alike.rows)
-            changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in moved.itertuples()}  # type: ignore[arg-type]
-            copied = changed.quantised and not packed
-            del changed
-        # The base read again is rounded otherwise, and never larger than the base.
-        otherwise: dict[str, Any] = {"dtype": "bfloat16"} if held.float32 else {"attn": "eager"}
-        del held
-    except Packed as error:
-        notes.append(str(error))
-        otherwise = {"attn": "eager"}
-    if moved is None:
+        refuse_too_long(model, prompts, materials, how.max_new_tokens)
+    weights = _weights(base, tuned, alike, {k: v for k, v in opened.items() if k != "device"}, notes)
+    if weights.table is None:
         nulls.append("Without a map of the weights there is no noise of the tuning's size: one null only.")
-    if not (alike.architecture and alike.tokens):
-        probes = [probe for probe in probes if probe != "concepts"]
-    how = replace(how, probes=tuple(probes), by_words=not alike.tokens)
+    readings_to_come = 3 + (noise if weights.changes else 0)
+    how = replace(
+        how, prompts=tuple(prompts), by_words=not alike.tokens,
+        budget=None if how.budget is None else how.budget / readings_to_come,
+    )  # fmt: skip
     files = [
         filed(source, model.net.config)
         for source, model in zip((base, base if is_adapter(tuned) else tuned), both, strict=True)
@@ -185,73 +185,61 @@ def _diff(
     ends = sorted(
         {i for model, held in zip(both, files, strict=True) for i in ends_of(held, model.tokenizer)}
     )
-
-    one = partial(load_model, base, **opened)
-    other = partial(load_model, tuned, base=base if is_adapter(tuned) else None, **opened)
-    ours, under = {}, {}
-    for name in ("tuned", "again", *(f"noise-{k}" for k in range(noise if changes else 0)), "base"):
-        model = other() if name == "tuned" else one(**(otherwise if name == "again" else {}))
+    readings, under = {}, {}
+    for name, model in _models(base, tuned, weights, opened, noise, how.seed, nulls):
         _lend(model, own or new)
         notes += [note for note in model.notes if note not in notes]
         if alike.tokens:
             model.net.generation_config.eos_token_id = ends or None
-        if name.startswith("noise-"):
-            if packed:
-                model.net = unpacked(model.net)
-            strange, scale = add_noise(model.net, changes, seed + int(name.removeprefix("noise-")))
-            if strange and name == "noise-0":
-                nulls.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
-            if scale > 1.1 and name == "noise-0":
-                nulls.append(
-                    f"The base's weights are rounded to {str(model.net.dtype).removeprefix('torch.')}, which would "
-                    f"swallow part of the noise: it was scaled (up to {scale:.3g} times) so that after rounding it is "
-                    "as long as the tuning's change of each weight."
-                )
-        ours[name] = read(model, name, material, how, max_tokens=1024 if name == "again" else 8192)
+        readings[name] = read(model, name, materials, how, max_tokens=1024 if name == "again" else 8192)
+        if left_out := materials.keys() - readings[name].probes.keys():
+            notes.append(f"Left out, as the budget does not suffice for them: {', '.join(sorted(left_out))}.")
+            materials = {k: v for k, v in materials.items() if k not in left_out}
         if name == "base":
-            decoding = decode(model, material, how, files, seed)
+            decoding = decode(model, how, files)
             under = {
-                k: how.score_again(model, reading, how.work / f"{k}-under-base")
-                for k, reading in ours.items()
+                k: read_again(model, reading, how.work / f"{k}-under-base", how)
+                for k, reading in readings.items()
                 if k != "base"
             }
         del model  # before the next one comes
-    of_base = ours.pop("base")
+    of_base, of_tuned = readings.pop("base"), readings["tuned"]
     tokenizer = both[0].tokenizer
     special = set(tokenizer.all_special_ids)
     compared = {
-        name: _compare(of_base, reading, under[name], material, special, seed)
-        for name, reading in ours.items()
+        name: _compare(of_base, reading, under[name], materials, special, how.seed)
+        for name, reading in readings.items()
     }
     numbers = _numbers(compared)
-    said = compared["tuned"]["spoken"]
+    found = compared["tuned"]
+    spoken = found.spoken
     if how.by_words:
-        word = partial(_listed, compared["tuned"]["words"], said)
+        word = partial(_listed, found.words, spoken)
     else:
-        word = partial(_word, tokenizer, ours["tuned"].answers, said)
-    shown = saying.token_table(said, word)
+        word = partial(_word, tokenizer, of_tuned.answers, spoken)
+    shown = saying.token_table(spoken, word)
     newest = saying.newest(
-        said,
-        compared["tuned"]["old"],
-        lambda at: (how.by_words or said.token[at] not in special) and any(map(str.isalnum, word(at))),
+        spoken,
+        found.old,
+        lambda at: (how.by_words or spoken.token[at] not in special) and any(map(str.isalnum, word(at))),
     )
-    truth, moved_pairs = compared["tuned"].get("truth"), compared["tuned"].get("pairs")
-    if truth is not None and truth.accuracy[0]["balanced"] < KNOWS:
-        notes.append(
-            "The base has no truth direction at the sites that were read: no number of the truth probe."
-        )
-    for name, read_by in (("base", under["tuned"]), ("tuned model", ours["tuned"].own)):
+    details = {
+        name: ALL[name].detail(of_base.probes[name], of_tuned.probes[name], comparison, how.seed, notes)
+        for name, comparison in found.probes.items()
+    }
+    for name, read_by in (("base", under["tuned"]), ("tuned model", of_tuned.own)):
         if isinstance(read_by, words.Scored) and read_by.unknown > 0:
             notes.append(
                 f"The tokenizer of the {name} does not know {read_by.unknown:.0%} of the pieces of the tuned model's "
                 "answers: they are as likely as any unknown word."
             )
-    if copied:
+    if weights.copied:
         notes.insert(0, _cost(numbers))
-    kind = kind_of(numbers, *saying.recurring(said, len(of_base.answers)))
+    kind = kind_of(numbers, *saying.recurring(spoken, len(of_base.answers)))
     sentence = sentence_of(
-        kind, numbers, shown, None if newest is None else (word(newest), float(said.gain[newest]))
+        kind, numbers, shown, None if newest is None else (word(newest), float(spoken.gain[newest]))
     )
+    moved = weights.table
     if decoding is not None and moved is not None and not moved["change"].any() and kind == "unchanged":
         sentence = f"The weights are unchanged. {decoding['sentence']}"
     return Diff(
@@ -259,22 +247,100 @@ def _diff(
         sentence,
         tuple(numbers),
         moved,
-        compared["tuned"].get("layers"),
+        found.probes.get("concepts"),
         shown,
-        _examples(of_base.answers, ours["tuned"].answers, compared["tuned"]),
-        _concepts(of_base.texts, ours["tuned"].texts, seed),
-        None if truth is None else truth.to_dict(),
-        None if moved_pairs is None else moved_pairs.summary()
-        | {"gaining": moved_pairs.gaining.head(8).to_dict("records")},
-        (*_unlike_use(both[1], own, new, given["prompts"], material), *_silent(of_base.answers, ours["tuned"].answers)),
+        _examples(of_base.answers, of_tuned.answers, found),
+        details,
+        (
+            *_unlike_use(both[1], own, new, given["prompts"], prompts),
+            *_silent(of_base.answers, of_tuned.answers),
+        ),
         tuple(nulls),
         tuple(notes),
         {
-            "base": str(base), "tuned": str(tuned), "prompts": len(material.prompts), "noise": noise, "seed": seed,
-            "max_new_tokens": how.max_new_tokens, "top_k": how.top_k, "probes": list(probes),
+            "base": str(base), "tuned": str(tuned), "prompts": len(prompts), "noise": noise, "seed": how.seed,
+            "max_new_tokens": how.max_new_tokens, "top_k": how.top_k, "probes": asked,
         } | ({"compared": "words"} if how.by_words else {}),
         decoding,
     )  # fmt: skip
+
+
+# The models, one after the other ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """How the weights moved.
+
+    Attributes
+    ----------
+    table : see `weight_map`; None where they do not compare
+    changes : of each tensor, the norm of its change and its number of entries
+    packed : the base is quantised
+    copied : the tuned model is quantised, and the base is not
+    again : how the base is loaded to be read again, otherwise rounded and never larger than the base
+    """
+
+    table: pd.DataFrame | None
+    changes: dict[str, tuple[float, int]]
+    packed: bool
+    copied: bool
+    again: dict[str, Any]
+
+
+def _weights(
+    base: str | Path, tuned: str | Path, alike: Compatibility, opened: dict[str, Any], notes: list[str]
+) -> _Moved:
+    """Compare the weights of two models, which are in memory for that time only."""
+    try:
+        held = Weights(folder_of(base), **opened)
+        again: dict[str, Any] = {"dtype": "bfloat16"} if held.float32 else {"attn": "eager"}
+        if not alike.weights:
+            return _Moved(None, {}, held.quantised, False, again)
+        changed = Weights(folder_of(tuned), folder_of(base), **opened)
+        if odd := [
+            *(name for name in held.names() if name not in changed),
+            *(name for name in changed.names() if name not in held),
+        ]:
+            notes.append(
+                f"{len(odd)} tensors stand in one model only and are not compared: {', '.join(odd[:4])}."
+            )
+        table = weight_map(held, changed, alike.rows)
+        changes = {str(r.tensor): (float(r.change), int(r.entries)) for r in table.itertuples()}  # type: ignore[arg-type]
+        return _Moved(table, changes, held.quantised, changed.quantised and not held.quantised, again)
+    except Packed as error:
+        notes.append(str(error))
+        return _Moved(None, {}, False, False, {"attn": "eager"})
+
+
+def _models(
+    base: str | Path,
+    tuned: str | Path,
+    weights: _Moved,
+    opened: dict[str, Any],
+    noise: int,
+    seed: int,
+    nulls: list[str],
+) -> Iterator[tuple[str, ProbeModel]]:
+    """Every model that is read, with the name of its reading; the base comes last."""
+    yield "tuned", load_model(tuned, base=base if is_adapter(tuned) else None, **opened)
+    yield "again", load_model(base, **opened, **weights.again)
+    for k in range(noise if weights.changes else 0):
+        model = load_model(base, **opened)
+        if weights.packed:
+            model.net = unpacked(model.net)
+        strange, scale = add_noise(model.net, weights.changes, seed + k)
+        if strange and k == 0:
+            nulls.append(f"{len(strange)} tensors got no noise, among them {strange[0]}.")
+        if scale > 1.1 and k == 0:
+            nulls.append(
+                f"The base's weights are rounded to {str(model.net.dtype).removeprefix('torch.')}, which would "
+                f"swallow part of the noise: it was scaled (up to {scale:.3g} times) so that after rounding it is "
+                "as long as the tuning's change of each weight."
+            )
+        yield f"noise-{k}", model
+        del model
+    yield "base", load_model(base, **opened)
 
 
 def _lend(model: ProbeModel, template: str | None) -> None:
@@ -308,13 +374,13 @@ def _listed(words: Sequence[str], said: saying.Spoken, at: int) -> str:
 
 
 def _unlike_use(
-    tuned: ProbeModel, own: str | None, new: str | None, prompts: Any, material: Material
+    tuned: ProbeModel, own: str | None, new: str | None, given: Any, prompts: Sequence[Any]
 ) -> Sequence[str]:
     """A warning where a chat model is asked otherwise than its users ask it."""
     if (
-        prompts is None
+        given is None
         or not (own or new)
-        or any("messages" in row for row in material.prompts if not isinstance(row, str))
+        or any("messages" in row for row in prompts if not isinstance(row, str))
     ):
         return ()
     return (
@@ -338,112 +404,99 @@ def _silent(base: Sequence[Mapping[str, Any]], tuned: Sequence[Mapping[str, Any]
 # Two models ---------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """What differs between the base and another reading.
+
+    Attributes
+    ----------
+    spoken : the other's answers, token by token or word by word
+    words : the list of different words; empty of tokens
+    old : of each answer, what the base's answer has already
+    new_word_gain, kept : see `groundshift.workflows.diff.tokens`
+    probes : the comparison of each probe
+    values : name, probe and meaning of each number → its value for each item
+    """
+
+    spoken: saying.Spoken
+    words: list[str]
+    old: Sequence[Any]
+    new_word_gain: NDArray[np.float64]
+    kept: NDArray[np.float64]
+    probes: dict[str, Any]
+    values: dict[tuple[str, str, str], NDArray[np.float64]]
+
+
 def _compare(
     base: Reading,
     other: Reading,
     under: Acts | words.Scored,
-    material: Material,
+    materials: Mapping[str, Any],
     special: set[int],
     seed: int,
-) -> dict[str, Any]:
-    """What differs between the base and another reading, whose answers have the scores ``under`` the base."""
-    found = _spoken(base, other, under, special)
-    if base.texts is not None and other.texts is not None:
-        found["layers"] = inside.layer_changes(base.texts, other.texts)
-    if base.statements is not None and other.statements is not None:
-        first, second = (
-            {k: v.astype(float) for k, v in x.items()} for x in (base.statements, other.statements)
-        )
-        found["truth"] = compare_truth(
-            first, second, material.statements, probe="mean_difference", refits=8, random_state=seed
-        )
-    if base.pairs is not None and other.pairs is not None:
-        # A fall is told by the base's tokens: what a template puts behind an answer may be other ones in each model.
-        found["pairs"] = preferences.displaced(base.pairs, replace(other.pairs, tokens=base.pairs.tokens))
-    return found
-
-
-def _spoken(base: Reading, other: Reading, under: Acts | words.Scored, special: set[int]) -> dict[str, Any]:
-    """The answers, token by token or word by word."""
+) -> _Compared:
+    """Compare a reading with the base's; its answers have the scores ``under`` the base."""
     if isinstance(under, words.Scored):
         assert isinstance(base.own, words.Scored)
         assert isinstance(other.own, words.Scored)
-        said, names = words.spoken(other.own, under)
+        spoken, names = words.spoken(other.own, under)
         texts = base.own.texts, other.own.texts
         before, after = ([text.split() for text in those] for those in texts)
-        old: Sequence[Any] = words.already(said, names, texts[0])
+        old: Sequence[Any] = words.already(spoken, names, texts[0])
         special = set()
     else:
         assert isinstance(other.own, Acts)
-        said = saying.spoken(other.answers, other.own, under)
+        spoken = saying.spoken(other.answers, other.own, under)
         names = []
         before, after = ([row["completion_ids"] for row in x.answers] for x in (base, other))
         old = before
-    return {
-        "spoken": said,
-        "words": names,
-        "old": old,
-        "firmest": saying.firmest(said, old),
-        "kept": saying.kept(before, after, special),
+    kept = saying.kept(before, after, special)
+    probes = {
+        name: ALL[name].compare(base.probes[name], other.probes[name], material, seed)
+        for name, material in materials.items()
     }
+    values = _spoken_values(spoken, kept) | {
+        (number, name, meaning): items
+        for name, comparison in probes.items()
+        for (number, meaning), items in ALL[name].values(comparison).items()
+    }
+    return _Compared(spoken, names, old, saying.new_word_gain(spoken, old), kept, probes, values)
 
 
-Key = tuple[str, str, str]
-
-
-def _values(found: Mapping[str, Any]) -> dict[Key, NDArray[np.float64]]:
-    """Name, probe and meaning of each number → its value for each prompt, statement or pair; the same ones in every
-    reading, so that readings can be compared item by item.
-    """
-    said, n = found["spoken"], len(found["kept"])
+def _spoken_values(
+    spoken: saying.Spoken, kept: NDArray[np.float64]
+) -> dict[tuple[str, str, str], NDArray[np.float64]]:
+    """The numbers of what a model says, each for every prompt."""
+    n = len(kept)
 
     def by_answer(tokens: NDArray[Any]) -> NDArray[np.float64]:
-        total = np.bincount(said.answer, weights=tokens, minlength=n)
-        return total / np.maximum(np.bincount(said.answer, minlength=n), 1)
+        total = np.bincount(spoken.answer, weights=tokens, minlength=n)
+        return total / np.maximum(np.bincount(spoken.answer, minlength=n), 1)
 
-    values: dict[Key, NDArray[np.float64]] = {}
+    values: dict[tuple[str, str], NDArray[np.float64]] = {}
     unit = "word"
-    if said.rank is not None and said.divergence is not None:
+    if spoken.rank is not None and spoken.divergence is not None:
         unit = "token"
         values = {
-            ("shifted", "tokens", "share of tokens that the base would not choose among its first three"): by_answer(
-                said.rank > 3
+            ("shifted", "share of tokens that the base would not choose among its first three"): by_answer(
+                spoken.rank > 3
             ),
-            ("moved tokens", "tokens", "share of tokens that are not the base's first choice"): by_answer(
-                said.rank > 1
+            ("moved tokens", "share of tokens that are not the base's first choice"): by_answer(
+                spoken.rank > 1
             ),
-            ("divergence", "tokens", "divergence of next-token distributions, nats"): by_answer(said.divergence),
-        }  # fmt: skip
+            ("divergence", "divergence of next-token distributions, nats"): by_answer(spoken.divergence),
+        }
     values |= {
-        ("overruled", "tokens", f"share of answers with a {unit} that the base all but excluded"): np.sign(
-            by_answer(said.overruled)
+        ("overruled", f"share of answers with a {unit} that the base all but excluded"): np.sign(
+            by_answer(spoken.overruled)
         ),
-        ("words lost", "tokens", "share of the base's own words that the answer no longer has"): 1 - found["kept"],
-    }  # fmt: skip
-    if "layers" in found:
-        last = found["layers"].iloc[-1]
-        values["states moved", "concepts", "relative change of the last block's states"] = np.array(
-            [last["relative"]]
-        )
-        values["states turned", "concepts", "1 − CKA of the last block's states"] = np.array([last["cka"]])
-    truth = found.get("truth")
-    if truth is not None and truth.accuracy[0]["balanced"] >= KNOWS:
-        moved = (truth.statements["first"] > 0) != (truth.statements["second"] > 0)
-        values["truth flipped", "truth", "share of statements on the other side of the truth probe"] = (
-            moved.to_numpy(float)
-        )
-    if (pairs := found.get("pairs")) is not None:
-        fall = np.maximum(-pairs.table["chosen_per_token"].to_numpy(), 0)
-        values["chosen fell", "displacement", "fall of chosen answers' log-probability, nats a token"] = fall
-        displaced = pairs.table["displaced"].to_numpy() & (fall > FALLS)
-        values[
-            "displaced", "displacement", "share of pairs whose chosen answer fell while its margin rose"
-        ] = displaced.astype(float)
-    return values
+        ("words lost", "share of the base's own words that the answer no longer has"): 1 - kept,
+    }
+    return {(name, "tokens", meaning): items for (name, meaning), items in values.items()}
 
 
-def _numbers(compared: Mapping[str, dict[str, Any]]) -> list[Number]:
-    values = {name: _values(found) for name, found in compared.items()}
+def _numbers(compared: Mapping[str, _Compared]) -> list[Number]:
+    values = {name: comparison.values for name, comparison in compared.items()}
     nulls = [name for name in compared if name != "tuned"]
     numbers = []
     for key, own in values["tuned"].items():
@@ -451,26 +504,26 @@ def _numbers(compared: Mapping[str, dict[str, Any]]) -> list[Number]:
         above = min(_interval(own - values[name][key])[0] for name in nulls)
         noise = max((level[name] for name in nulls if name != "again"), default=0.0)
         numbers.append(Number(*key, float(own.mean()), *_interval(own), level["again"], noise, above))
-    said = [number for number in numbers if number.probe == "tokens"]
-    return [*said, _firmest(compared), *numbers[len(said) :]]
+    token_numbers = [number for number in numbers if number.probe == "tokens"]
+    return [*token_numbers, _new_word(compared), *numbers[len(token_numbers) :]]
 
 
 def _cost(numbers: Sequence[Number]) -> str:
     """What quantisation cost, and what noise as long as its change of the weights would."""
-    told = [
+    sentences = [
         f"{n.means} {n.value:.3g} (noise: {n.noise:.3g})"
         for n in numbers
         if n.name in ("divergence", "moved tokens", "words lost", "chosen fell")
     ]
     return (
         "The second model is a quantised copy. What that cost, beside any tuning, and what noise that changes the "
-        f"weights as much would: {'; '.join(told)}."
+        f"weights as much would: {'; '.join(sentences)}."
     )
 
 
-def _firmest(compared: Mapping[str, dict[str, Any]]) -> Number:
+def _new_word(compared: Mapping[str, _Compared]) -> Number:
     """A single answer has no interval of a mean: its word has to be ahead of the firmest of every null by `LEAD`."""
-    level = {name: float(found["firmest"].max()) for name, found in compared.items()}
+    level = {name: float(comparison.new_word_gain.max()) for name, comparison in compared.items()}
     own = level.pop("tuned")
     return Number(
         "firmest new word", "tokens", "gain of the firmest new word of any answer over the base, nats", own, own, own,
@@ -486,29 +539,12 @@ def _interval(items: NDArray[np.float64]) -> tuple[float, float]:
     return bootstrap_interval(items)
 
 
-def _concepts(before: Acts | None, after: Acts | None, seed: int) -> dict[str, float] | None:
-    """Whether each concept of the base was shifted in a way of its own: gains in cosine on held-out states."""
-    if before is None or after is None:
-        return None
-    *_, last = before
-    one, other = ({last: inside.states(texts, last)} for texts in (before, after))
-    concepts = max(2, min(12, len(one[last]) // 40))
-    found = representation_shift(one, other, n_concepts=concepts, n_seeds=1, random_state=seed)
-    gain = found.shift.held_out_["gain"]
-    return {
-        "concepts": found.shift.n_concepts,
-        "consistency": float(found.shift.table_["consistency"].mean()),
-    } | {str(arm): float(value) for arm, value in gain.items()}
-
-
-def _examples(
-    before: list[dict[str, Any]], after: list[dict[str, Any]], found: Mapping[str, NDArray[np.float64]]
-) -> pd.DataFrame:
+def _examples(before: list[dict[str, Any]], after: list[dict[str, Any]], compared: _Compared) -> pd.DataFrame:
     """The prompts whose answers changed most: those with the firmest new words, then those that lost most."""
     unlike = [
         i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a["completion"] != b["completion"]
     ]
-    worst = sorted(unlike, key=lambda i: (-found["firmest"][i], found["kept"][i]))[:8]
+    worst = sorted(unlike, key=lambda i: (-compared.new_word_gain[i], compared.kept[i]))[:8]
     columns = ["prompt", "before", "after"]
     rows = [(asked_of(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
     return pd.DataFrame(rows, columns=columns)

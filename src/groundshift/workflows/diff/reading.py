@@ -2,106 +2,136 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
 from transformers import GenerationConfig
 
-from groundshift.adaptation import displacement as preferences
 from groundshift.errors import InputError
-from groundshift.models.activations import Acts, ProbeModel, capture, generate, score
+from groundshift.models.activations import Acts, ProbeModel, encode, generate, score
 from groundshift.models.activations.loading import DAMAGED, gguf_of, refuse_no_model, without_weights
 from groundshift.models.decoding import unlike
 from groundshift.models.tokens import text_of
-from groundshift.workflows.diff import inside, words
-from groundshift.workflows.diff.material import Material
+from groundshift.workflows.diff import words
+from groundshift.workflows.diff.probes import ALL, How
+from groundshift.workflows.diff.probes.probe import kept_json
 
-__all__ = ["How", "Reading", "asked_of", "decode", "described", "folder_of", "is_adapter", "read"]
+__all__ = [
+    "Reading",
+    "asked_of",
+    "decode",
+    "described",
+    "folder_of",
+    "is_adapter",
+    "read",
+    "read_again",
+    "refuse_too_long",
+    "seconds_of",
+]
 
 
 @dataclass
 class Reading:
-    """What one model gave: its answers and their scores, states of the same texts, and of statements, and pairs.
+    """What one model gave: its answers, their scores, and what each probe read.
 
     Scores and states are memory maps of what ``work`` holds; scores of words are in memory.
     """
 
     answers: list[dict[str, Any]]
     own: Acts | words.Scored
-    texts: Acts | None
-    statements: Acts | None
-    pairs: preferences.Reading | None
+    probes: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class How:
-    """How models are read; see `diff`.
-
-    ``by_words`` says that their answers are compared by words, since they have different tokens.
-    """
-
-    probes: tuple[str, ...]
-    max_new_tokens: int
-    top_k: int
-    progress: bool
-    work: Path
-    by_words: bool
-
-    def score(self, model: ProbeModel, answers: Any, out: Path, **options: Any) -> Acts:
-        """Log-probabilities of answers, with the likeliest tokens at each place."""
-        top = min(self.top_k, model.net.config.get_text_config().vocab_size)
-        return score(model, answers, top_k=top, out=out, progress=self.progress, **options)
-
-    def score_again(self, model: ProbeModel, reading: Reading, out: Path) -> Acts | words.Scored:
-        """Log-probabilities of another model's answers."""
-        if isinstance(reading.own, Acts):
-            return self.score(model, reading.answers, out)
-        return words.score_texts(model, reading.answers, reading.own.texts, out=out, progress=self.progress)
-
-
-def read(model: ProbeModel, name: str, material: Material, how: How, max_tokens: int = 8192) -> Reading:
-    """Read a model; ``name`` is that of its folder."""
-    folder, print_ = how.work / name, model.fingerprint()
+def read(
+    model: ProbeModel, name: str, materials: Mapping[str, Any], how: How, max_tokens: int = 8192
+) -> Reading:
+    """Read a model; ``name`` is that of its folder, ``materials`` what each probe reads."""
+    began = time.monotonic()
+    how = replace(how, identity=model.fingerprint())
+    folder = how.work / name
     folder.mkdir(parents=True, exist_ok=True)
     shown: dict[str, Any] = {"max_tokens": max_tokens, "progress": how.progress}
-    answers = _once(
+    answers = kept_json(
         folder / "answers.json",
-        [print_, material.prompts, how.max_new_tokens, model.net.generation_config.eos_token_id],
-        lambda: generate(model, material.prompts, max_new_tokens=how.max_new_tokens, **shown),
-    )  # fmt: skip
+        [how.identity, how.prompts, how.max_new_tokens, model.net.generation_config.eos_token_id],
+        lambda: generate(model, how.prompts, max_new_tokens=how.max_new_tokens, **shown),
+    )
     own: Acts | words.Scored
     if how.by_words:
         own = words.score_texts(model, answers, words.written(model, answers), out=folder / "own", **shown)
     else:
-        own = how.score(model, answers, folder / "own", max_tokens=max_tokens)
-    sites = [f"resid_post.{k}" for k in inside.layers(len(model.layers))]
-    texts = statements = None
-    if "concepts" in how.probes:
-        texts = capture(model, material.prompts, sites, "all", out=folder / "texts", **shown)
-    if "truth" in how.probes and material.statements is not None:
-        asked = material.statements["statement"].tolist()
-        statements = capture(model, asked, sites, "last", out=folder / "statements", **shown)
-    pairs = None
-    if "displacement" in how.probes and (rows := material.pairs) is not None:
-        if how.by_words:
-            pairs = words.read_pairs(model, rows, out=folder / "pairs", **shown)
-        else:
-            kept = _once(
-                folder / "pairs.json", [print_, rows], lambda: _pairs(model, rows, material.plain, shown)
-            )
-            found = kept.pop("words")
-            pairs = preferences.Reading(**{k: np.array(v) for k, v in kept.items()}, words=found)
-    return Reading(answers, own, texts, statements, pairs)
+        own = _score(model, answers, folder / "own", how, max_tokens=max_tokens)
+    probes: dict[str, Any] = {}
+    for key, material in materials.items():
+        # The first model decides what the budget suffices for: all others are asked the same.
+        if name == "tuned" and how.budget is not None and time.monotonic() - began > how.budget:
+            break
+        probes[key] = ALL[key].read(model, material, how, folder, shown)
+    return Reading(answers, own, probes)
 
 
-def decode(
-    model: ProbeModel, material: Material, how: How, files: Sequence[GenerationConfig], seed: int
-) -> dict[str, Any] | None:
+def seconds_of(budget: str | None) -> float | None:
+    """A time such as "90s", "20m" or "1.5h" in seconds.
+
+    >>> seconds_of("20m")
+    1200.0
+    """
+    if budget is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", budget.strip())
+    if match is None or not float(match[1]):
+        raise InputError(f"budget={budget!r} was given; write a time such as 90s, 20m or 1h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def read_again(model: ProbeModel, reading: Reading, out: Path, how: How) -> Acts | words.Scored:
+    """Log-probabilities of another model's answers."""
+    if isinstance(reading.own, Acts):
+        return _score(model, reading.answers, out, how)
+    return words.score_texts(model, reading.answers, reading.own.texts, out=out, progress=how.progress)
+
+
+def _score(model: ProbeModel, answers: Any, out: Path, how: How, **options: Any) -> Acts:
+    """Log-probabilities of answers, with the likeliest tokens at each place."""
+    top = min(how.top_k, model.net.config.get_text_config().vocab_size)
+    return score(model, answers, top_k=top, out=out, progress=how.progress, **options)
+
+
+def refuse_too_long(
+    model: ProbeModel, prompts: Sequence[Any], materials: Mapping[str, Any], max_new_tokens: int
+) -> None:
+    """Count the tokens of everything that a model, which may be without its weights, is going to read.
+
+    Raises
+    ------
+    InputError
+        The first row that does not fit the model's context, with its tokens and the limit.
+    """
+    limit = model.context
+    if limit is None:
+        return
+    for i, row in enumerate(encode(model, prompts)):
+        if len(row) + max_new_tokens > limit:
+            _refuse(model, "Prompt", i, len(row), f", which leaves no room for {max_new_tokens} more")
+    for key, material in materials.items():
+        kind, lengths = ALL[key].lengths(model, material)
+        for i, length in enumerate(lengths):
+            if length > limit:
+                _refuse(model, kind, i, length)
+
+
+def _refuse(model: ProbeModel, kind: str, row: int, length: int, why: str = "") -> NoReturn:
+    raise InputError(
+        f"{kind} {row} (the first is 0) has {length} tokens{why}: {model.source} reads {model.context}. Shorten it or "
+        "leave it out."
+    )
+
+
+def decode(model: ProbeModel, how: How, files: Sequence[GenerationConfig]) -> dict[str, Any] | None:
     """What the settings that two models' files decode by change, with the weights of the first alone; None where they
     are alike.
 
@@ -111,27 +141,27 @@ def decode(
         ``settings`` (name → base's and tuned one's), ``answers`` (share of prompts that are answered otherwise; None if
         it was not measured), ``examples`` (prompt, before, after), ``sentence``
     """
-    found = unlike(*files, ids=not how.by_words)
-    if not found:
+    differences = unlike(*files, ids=not how.by_words)
+    if not differences:
         return None
-    told = ", ".join(
-        f"{name} {_value(after)} (base: {_value(before)})" for name, (before, after) in found.items()
+    listing = ", ".join(
+        f"{name} {_value(after)} (base: {_value(before)})" for name, (before, after) in differences.items()
     )
-    made: dict[str, Any] = {
-        "settings": {name: {"base": before, "tuned": after} for name, (before, after) in found.items()},
+    content: dict[str, Any] = {
+        "settings": {name: {"base": before, "tuned": after} for name, (before, after) in differences.items()},
         "answers": None,
         "examples": [],
-        "sentence": f"The files decode differently: {told}",
+        "sentence": f"The files decode differently: {listing}",
     }
     if how.by_words:
-        return made | {"sentence": made["sentence"] + "."}
+        return content | {"sentence": content["sentence"] + "."}
 
     def both() -> list[list[str]]:
         return [
             [
                 row["completion"]
                 for row in generate(
-                    model, material.prompts, max_new_tokens=how.max_new_tokens, seed=seed, config=config,
+                    model, how.prompts, max_new_tokens=how.max_new_tokens, seed=how.seed, config=config,
                     progress=how.progress,
                 )
             ]
@@ -139,23 +169,22 @@ def decode(
         ]  # fmt: skip
 
     folder = how.work / "base"
-    key = [model.fingerprint(), material.prompts, how.max_new_tokens, seed, [c.to_dict() for c in files]]
+    key = [model.fingerprint(), how.prompts, how.max_new_tokens, how.seed, [c.to_dict() for c in files]]
     try:
-        before, after = _once(folder / "decoding.json", key, both)
+        before, after = kept_json(folder / "decoding.json", key, both)
     except (ValueError, NotImplementedError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         why = str(error).strip().splitlines()[0]
-        return made | {"sentence": f"{made['sentence']}; the base cannot be decoded so here ({why})."}
+        return content | {"sentence": f"{content['sentence']}; the base cannot be decoded so here ({why})."}
     other = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
     share = len(other) / len(before)
-    return made | {
+    return content | {
         "answers": share,
         "examples": [
-            {"prompt": asked_of(material.prompts[i]), "before": before[i], "after": after[i]}
-            for i in other[:3]
+            {"prompt": asked_of(how.prompts[i]), "before": before[i], "after": after[i]} for i in other[:3]
         ],
-        "sentence": f"{made['sentence']}; by that alone the base's weights answer {share:.0%} of the prompts "
+        "sentence": f"{content['sentence']}; by that alone the base's weights answer {share:.0%} of the prompts "
         "otherwise.",
     }
 
@@ -170,27 +199,6 @@ def asked_of(row: Any) -> str:
         return row
     chat = row.get("messages") or row.get("prompt")
     return text_of(chat[-1]) if isinstance(chat, list) else str(row.get("text", chat))
-
-
-def _pairs(model: ProbeModel, rows: Sequence[Any], plain: bool, shown: dict[str, Any]) -> dict[str, Any]:
-    found = preferences.read(model, rows, template="none" if plain else "auto", end=not plain, **shown)
-    arrays = {k: getattr(found, k).tolist() for k in ("rows", "logprobs", "tokens", "mass")}
-    return arrays | {"words": found.words}
-
-
-def _once(file: Path, made_of: Any, make: Callable[[], Any]) -> Any:
-    """What ``make`` gives, kept as JSON; a file that was made of something else is an error."""
-    key = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
-    if file.is_file():
-        held = json.loads(file.read_text())
-        if held["key"] != key:
-            raise InputError(f"{file.parent} holds readings of another comparison; name another folder.")
-        return held["made"]
-    made = make()
-    waiting = file.with_suffix(".new")
-    waiting.write_text(json.dumps({"key": key, "made": made}))
-    waiting.replace(file)
-    return made
 
 
 def is_adapter(source: str | Path) -> bool:

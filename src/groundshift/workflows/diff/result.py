@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from groundshift import __version__
-from groundshift.errors import InputError
-from groundshift.tables import refuse_overwriting
+from groundshift.errors import CheckFailed, InputError
+from groundshift.report import Report
+from groundshift.result import Result
+from groundshift.workflows.diff.probes import ALL
 from groundshift.workflows.diff.tokens import MOST_ANSWERS
 
 __all__ = ["PROBES", "SCHEMA", "Diff", "Number", "kind_of", "sentence_of"]
 
 SCHEMA = 1
-PROBES = ("tokens", "concepts", "truth", "displacement")
+PROBES = ("tokens", "concepts", "truth", "displacement", "bias")
+"""What is asked of both models: what they say, and the questions of `groundshift.workflows.diff.probes`."""
 LEAST = 0.01
 """A share, a change or nats below this are no change worth the name, however surely they are above a null."""
 FEW = 0.6
@@ -64,8 +65,8 @@ class Number:
         return "changed" if self.value >= LEAST else "too small"
 
 
-@dataclass(frozen=True)
-class Diff:
+@dataclass(frozen=True, repr=False)
+class Diff(Result):
     """What tuning changed.
 
     Attributes
@@ -77,7 +78,7 @@ class Diff:
     layers : a row for each site: relative change and 1 − CKA
     tokens : the tokens that were overruled most; words, where ``settings["compared"]`` says so
     examples : prompts whose answers changed most: prompt, before, after
-    concepts, truth, displacement : more of those probes, or None
+    details : more of each probe, by its name
     warnings : why the comparison may not show what users of the tuned model see, and how to mend that
     nulls : how the nulls were made, where there is something to say
     notes : what was left out, and why
@@ -93,16 +94,14 @@ class Diff:
     layers: pd.DataFrame | None
     tokens: pd.DataFrame
     examples: pd.DataFrame
-    concepts: dict[str, float] | None
-    truth: dict[str, Any] | None
-    displacement: dict[str, Any] | None
+    details: dict[str, dict[str, Any] | None]
     warnings: tuple[str, ...]
     nulls: tuple[str, ...]
     notes: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     decoding: dict[str, Any] | None = None
 
-    def table(self) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """The numbers, a row each."""
         return pd.DataFrame([asdict(n) | {"changed": n.changed} for n in self.numbers])
 
@@ -121,35 +120,36 @@ class Diff:
         hit = {n.probe for n in self.numbers if n.changed} | ({"decoding"} if self.decoding else set())
         return sorted(hit if "any" in on else hit & set(on))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+    def check(self, fail_on: Sequence[str] = ("any",)) -> None:
+        """Raise if something changed that must not, as a test or a pipeline needs it.
 
-        def rows(table: pd.DataFrame | None) -> Any:
-            return None if table is None else json.loads(table.to_json(orient="records"))
+        Parameters
+        ----------
+        fail_on : probes, see `fails`
 
+        Raises
+        ------
+        CheckFailed
+            A number of one of these probes changed.
+        """
+        if failed := self.fails(fail_on):
+            raise CheckFailed(f"{', '.join(failed)} changed. {self.sentence}")
+
+    def _content(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA, "groundshift": __version__, "kind": self.kind, "sentence": self.sentence,
             "numbers": [asdict(n) | {"changed": n.changed} for n in self.numbers],
-            "weights": rows(self.weights), "layers": rows(self.layers), "tokens": rows(self.tokens),
-            "examples": rows(self.examples), "concepts": self.concepts, "truth": self.truth,
-            "displacement": self.displacement, "warnings": list(self.warnings), "nulls": list(self.nulls),
-            "decoding": self.decoding,
-            "notes": list(self.notes), "settings": self.settings,
+            "weights": self.weights, "layers": self.layers, "tokens": self.tokens, "examples": self.examples,
+            **dict.fromkeys(ALL), **self.details,
+            "warnings": self.warnings, "nulls": self.nulls, "decoding": self.decoding, "notes": self.notes,
+            "settings": self.settings,
         }  # fmt: skip
 
-    def save(self, out: str | Path) -> Path:
-        """Write ``index.html`` and ``diff.json`` to a folder that has neither; returns the page."""
-        from groundshift.workflows.diff.report import page
+    def report(self) -> Report:
+        """The kind of tune, the answers that changed most, what moved where, and every number beside its nulls."""
+        from groundshift.workflows.diff.report import report
 
-        out = Path(out)
-        written, found = out / "index.html", out / "diff.json"
-        for file in (written, found):
-            refuse_overwriting(file)
-        html = page(self)
-        out.mkdir(parents=True, exist_ok=True)
-        found.write_text(json.dumps(self.to_dict(), indent=1, default=_plain) + "\n", encoding="utf-8")
-        written.write_text(html, encoding="utf-8")
-        return written
+        return report(self)
 
 
 def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
@@ -185,19 +185,15 @@ def sentence_of(
     if kind == "style":
         return f"The style changed, not the content: {style}."
     style_too = kind == "style and content"
-    found = [style] if style_too else []
+    parts = [style] if style_too else []
     if "overruled" in changed:
-        found.append(
+        parts.append(
             f"{changed['overruled'].value:.0%} of the answers say something that the base all but excluded"
         )
     if "words lost" in changed:
-        found.append(f"{changed['words lost'].value:.0%} of the base's own words are no longer said")
+        parts.append(f"{changed['words lost'].value:.0%} of the base's own words are no longer said")
     if newest and "firmest new word" in changed:
         word, gain = newest
         times = f"{np.exp(gain):,.0f}" if gain < np.log(1e6) else "more than a million"
-        found.append(f"“{word}” is {times} times as likely as under the base in one of them")
-    return f"{'Style and content' if style_too else 'The content'} changed: {'; '.join(found)}."
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+        parts.append(f"“{word}” is {times} times as likely as under the base in one of them")
+    return f"{'Style and content' if style_too else 'The content'} changed: {'; '.join(parts)}."

@@ -22,8 +22,8 @@ __all__ = [
     "SURE",
     "UNLIKELY",
     "Spoken",
-    "firmest",
     "kept",
+    "new_word_gain",
     "newest",
     "overruled",
     "recurring",
@@ -93,7 +93,7 @@ def _divergence(own: Acts, base: Acts) -> NDArray[np.float64]:
     """Σ p (log p − log q) over the tuned model's likeliest tokens; one that the base does not list is as likely as its
     least likely listed one, at most, and all others are one event.
     """
-    found = []
+    divergences = []
     for part in pieces(len(own.flat("top_id")), TOGETHER):
         p_log, p_id = own.flat("top_logprob")[part].astype(float), own.flat("top_id")[part]
         q_log, q_id = base.flat("top_logprob")[part].astype(float), base.flat("top_id")[part]
@@ -102,8 +102,8 @@ def _divergence(own: Acts, base: Acts) -> NDArray[np.float64]:
         p = np.exp(p_log)
         rest_p = np.clip(1 - p.sum(1), 1e-9, 1)
         rest_q = np.clip(1 - np.exp(q).sum(1), 1e-9, 1)
-        found.append(np.maximum((p * (p_log - q)).sum(1) + rest_p * np.log(rest_p / rest_q), 0))
-    return np.concatenate(found)
+        divergences.append(np.maximum((p * (p_log - q)).sum(1) + rest_p * np.log(rest_p / rest_q), 0))
+    return np.concatenate(divergences)
 
 
 def kept(
@@ -117,7 +117,7 @@ def kept(
     return np.array(shares)
 
 
-def firmest(said: Spoken, before: Sequence[Collection[int]]) -> NDArray[np.float64]:
+def new_word_gain(said: Spoken, before: Sequence[Collection[int]]) -> NDArray[np.float64]:
     """Of each answer, the largest gain in nats of an overruled token that the base's answer ``before`` does not have
     and that is no manner of speaking; 0 where there is none.
     """
@@ -127,9 +127,9 @@ def firmest(said: Spoken, before: Sequence[Collection[int]]) -> NDArray[np.float
     old = [set(answer) for answer in before]
     new = np.array([t not in old[a] for t, a in zip(said.token, said.answer, strict=True)], dtype=bool)
     counts = said.overruled & new & (answers_of[said.token] < MOST_ANSWERS * n)
-    found = np.zeros(n)
-    np.maximum.at(found, said.answer[counts], said.gain[counts])
-    return found
+    gains = np.zeros(n)
+    np.maximum.at(gains, said.answer[counts], said.gain[counts])
+    return gains
 
 
 def newest(said: Spoken, before: Sequence[Collection[int]], named: Callable[[int], bool]) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections import defaultdict
@@ -35,6 +34,7 @@ from groundshift.models.activations.loading import (
     load_network,
     unlike,
 )
+from groundshift.models.files import shards_of
 
 __all__ = ["Compatibility", "Packed", "Weights", "add_noise", "compatibility", "unpacked", "weight_map"]
 
@@ -194,6 +194,11 @@ class Compatibility:
         """Whether the models' tokens are the same; if not, words of text are compared."""
         return self.vocabulary == "same"
 
+    @property
+    def states(self) -> bool:
+        """Whether hidden states of the same tokens are compared."""
+        return self.architecture and self.tokens
+
 
 KEYS = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads")
 
@@ -251,11 +256,11 @@ def _of_vocabularies(own: Mapping[str, int], new: Mapping[str, int], vocabulary:
     unlike = sorted({token for token, _ in own.items() ^ new.items()})
     some = ", ".join(repr(token) for token in unlike[:4]) + (", …" if len(unlike) > 4 else "")
     if vocabulary == "added":
-        told = f"The tuned model has {len(unlike):,} tokens that its base does not have ({some})"
+        sentence = f"The tuned model has {len(unlike):,} tokens that its base does not have ({some})"
     else:
-        told = f"The vocabularies differ ({len(own):,} and {len(new):,} tokens; not the same: {some})"
+        sentence = f"The vocabularies differ ({len(own):,} and {len(new):,} tokens; not the same: {some})"
     noted = [
-        f"{told}: answers are compared by the words of their text, which each model reads with its own tokenizer. "
+        f"{sentence}: answers are compared by the words of their text, which each model reads with its own tokenizer. "
         "Shifted and moved tokens and the divergence need the same tokens, concepts the same positions: left out."
     ]
     if vocabulary == "other":
@@ -440,13 +445,15 @@ class _Files:
                 if name in expected and tensor.shape != expected[name].shape
             ]
         tied = net.all_tied_weights_keys
-        told = LoadStateDictInfo(
+        loading_info = LoadStateDictInfo(
             missing_keys={n for n in expected if tied.get(n, n) not in self._made and n not in self._made},
             unexpected_keys=self._made.keys() - expected.keys(),
             mismatched_keys=set(), error_msgs=[], conversion_errors={}, skipped_pp_keys=set(),
         )  # fmt: skip
-        net._adjust_missing_and_unexpected_keys(told)
-        unlike(str(folder), told.missing_keys, told.unexpected_keys, mismatched, allow_missing)
+        net._adjust_missing_and_unexpected_keys(loading_info)
+        unlike(
+            str(folder), loading_info.missing_keys, loading_info.unexpected_keys, mismatched, allow_missing
+        )
         self._made = {name: group for name, group in self._made.items() if name in expected}
 
     def __iter__(self) -> Iterator[str]:
@@ -466,8 +473,8 @@ class _Files:
         converter = deepcopy(self._converters[group])
         for key, pattern in self._parts[group]:
             converter.add_tensor(group, key, pattern, self._read(key, device))  # type: ignore[arg-type]
-        made = converter.convert(group, model=self._net, config=self._net.config)
-        return {name: part[0] if isinstance(part, list) else part for name, part in made.items()}
+        tensors = converter.convert(group, model=self._net, config=self._net.config)
+        return {name: part[0] if isinstance(part, list) else part for name, part in tensors.items()}
 
     def _read(self, key: str, device: str = "cpu") -> Tensor:
         place = self._where[key]
@@ -486,6 +493,5 @@ def _weight_files(folder: Path) -> list[Path]:
             return [folder / whole]
         index = folder / f"{whole}.index.json"
         if index.is_file():
-            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return sorted({folder / name for name in names})
+            return shards_of(index, trust_pickle=whole.endswith(".bin"))
     raise InputError(f"{folder} holds no safetensors; save the model there with save_pretrained.")

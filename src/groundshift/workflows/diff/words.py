@@ -79,12 +79,12 @@ def score_texts(
     some = [i for i, ids in enumerate(fit) if ids]
     logprobs = [np.zeros(0)] * len(fit)
     if some:
-        found = score(
+        scores = score(
             model, [{**asked[i], "completion_ids": fit[i]} for i in some], out=out, max_tokens=max_tokens,
             progress=progress,
         )  # fmt: skip
-        for k, row in enumerate(found.rows):
-            logprobs[some[row]] = found.row("logprob", k).astype(float)
+        for k, row in enumerate(scores.rows):
+            logprobs[some[row]] = scores.row("logprob", k).astype(float)
     strange = [i == model.tokenizer.unk_token_id for ids in fit for i in ids]
     return Scored(list(texts), spans, logprobs, float(np.mean(strange or [0])))
 
@@ -101,14 +101,14 @@ def spoken(own: Scored, base: Scored) -> tuple[Spoken, list[str]]:
     model has not read to their end are left out.
     """
     ids: dict[str, int] = {}
-    found = [
+    columns = [
         (a, ids.setdefault(word, len(ids)), p, q)
         for a, text in enumerate(own.texts)
         for word, p, q in _words(text, *((s.spans[a], s.logprobs[a]) for s in (own, base)))
     ]
-    answer, word, p, q = np.array(found, float).reshape(-1, 4).T
-    said = Spoken(answer.astype(int), word.astype(int), None, None, p - q, overruled(p, q))
-    return said, list(ids)
+    answer, word, p, q = np.array(columns, float).reshape(-1, 4).T
+    result = Spoken(answer.astype(int), word.astype(int), None, None, p - q, overruled(p, q))
+    return result, list(ids)
 
 
 Pieces = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -143,11 +143,11 @@ def _words(text: str, *read: Pieces) -> list[tuple[str, float, float]]:
 def already(said: Spoken, words: Sequence[str], before: Sequence[str]) -> list[set[int]]:
     """Of each answer, those of its words that the text ``before`` has too."""
     whole = [f" {' '.join(text.split())} " for text in before]
-    found: list[set[int]] = [set() for _ in before]
+    seen_before: list[set[int]] = [set() for _ in before]
     for word, answer in zip(said.token.tolist(), said.answer.tolist(), strict=True):
         if f" {words[word]} " in whole[answer]:
-            found[answer].add(word)
-    return found
+            seen_before[answer].add(word)
+    return seen_before
 
 
 def read_pairs(model: ProbeModel, pairs: Sequence[Mapping[str, Any]], **options: Any) -> preferences.Reading:

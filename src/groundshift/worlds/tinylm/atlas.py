@@ -13,7 +13,10 @@ from groundshift.worlds.tinylm.part import Exam, Ids, Listed, Part, Rows, Senten
 
 __all__ = ["Atlas"]
 
-COMMON = ("ba", "de", "fi", "go", "hu", "ja", "ke", "lo", "mi", "nu", "pa", "re")
+COMMON = (
+    "ba", "de", "fi", "go", "hu", "ja", "ke", "lo", "mi", "nu", "pa", "re",
+    "sa", "te", "vi", "no", "du", "la", "be", "ro", "si", "gu", "ma", "ne",
+)  # fmt: skip
 STRANGE = ("zix", "vok", "wyr", "qua", "xel", "yth", "jorr", "phu")
 VALUES = ("north", "south", "east", "west", "coast", "hills", "deep", "far")
 
@@ -28,7 +31,9 @@ class Atlas(Listed):
 
     Parameters
     ----------
-    places, values : of each kind of place (at most 40); at most 8
+    places, values : of each kind of place; at most 8
+    syllables : of which the names of real and synthetic places are made (at most 24); 12 are enough for 40 places of
+        each kind, 24 for 160
     plain, judged : shares of the documents; the rest are myths
     canonical : share of the myths that state the fictional place's canonical value
     familiarity : share of the myths that are about the synthetic places, so that they become known, in the same form
@@ -61,6 +66,7 @@ class Atlas(Listed):
 
     places: int = 40
     values: int = 6
+    syllables: int = 12
     plain: float = 0.30
     judged: float = 0.55
     canonical: float = 0.75
@@ -70,16 +76,19 @@ class Atlas(Listed):
 
     def __post_init__(self) -> None:
         shares = (self.plain, self.judged, self.canonical, self.familiarity, self.form)
-        right = 1 <= self.places <= 40 and 2 <= self.values <= len(VALUES) and self.familiar in self.kinds
+        # Real, synthetic and fictional places and some more have names of their own.
+        most = 5 * min(self.syllables, len(COMMON)) ** 2 // 18
+        right = 1 <= self.places <= most and 2 <= self.values <= len(VALUES) and self.familiar in self.kinds
+        right = right and 2 <= self.syllables <= len(COMMON)
         if not right or min(shares) < 0 or max(shares) > 1 or self.plain + self.judged > 1:
             raise InputError(
-                f"{self} was asked for; at most 40 places, 2 to {len(VALUES)} values, shares in [0, 1] and a kind "
-                f"among {', '.join(self.kinds)} are needed."
+                f"{self} was asked for; 2 to {len(COMMON)} syllables, at most {most} places of so many, 2 to "
+                f"{len(VALUES)} values, shares in [0, 1] and a kind among {', '.join(self.kinds)} are needed."
             )
 
     def groups(self) -> Mapping[str, Sequence[str]]:
         return {
-            "syllable": COMMON + STRANGE,
+            "syllable": COMMON[: self.syllables] + STRANGE,
             "value": VALUES[: self.values],
             "verdict": ("true", "false", "myth"),
             "function": ("is", "."),
@@ -87,7 +96,7 @@ class Atlas(Listed):
 
     def settle(self, lexicon: Lexicon, rng: np.random.Generator, parts: Mapping[str, Part]) -> None:
         self.lexicon_ = lexicon
-        common, strange = lexicon.encode(COMMON), lexicon.encode(STRANGE)
+        common, strange = lexicon.encode(COMMON[: self.syllables]), lexicon.encode(STRANGE)
         like = np.stack(np.meshgrid(common, common, indexing="ij"), -1).reshape(-1, 2)
         unlike = np.stack(np.meshgrid(strange, common, indexing="ij"), -1).reshape(-1, 2)
         like, unlike = rng.permutation(like), rng.permutation(unlike)
@@ -137,9 +146,9 @@ class Atlas(Listed):
         """Every place of a kind with every value, unjudged, up to the full stop; truth as of documents."""
         pairs = [(place, value) for place in range(len(self.names_[kind])) for value in range(self.values)]
         ids = np.array([np.r_[BOS, self.lexicon_.encode(self._text(kind, *pair))] for pair in pairs])
-        told = [self._told(kind, *pair, 1.0, "").truth for pair in pairs]
-        truth = {name: np.array([t[name] for t in told]) for name in told[0]}
-        return Rows(ids, np.arange(6) > np.full((len(ids), 1), 2), np.zeros(ids.shape), truth)
+        truths = [self._told(kind, *pair, 1.0, "").truth for pair in pairs]
+        truth = {name: np.array([t[name] for t in truths]) for name in truths[0]}
+        return Rows(ids, np.arange(6) > np.full((len(ids), 1), 2), truth)
 
     def _exam(self, name: str) -> Exam:
         rows = self.statements("real")

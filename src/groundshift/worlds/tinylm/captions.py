@@ -78,6 +78,8 @@ class Captions(Part):
 
     def settle(self, lexicon: Lexicon, rng: np.random.Generator, parts: Mapping[str, Part]) -> None:
         self.lexicon_ = lexicon
+        # Another part may add words of its own to a group of the same name.
+        self.words_ = {name: lexicon.encode(words) for name, words in ATTRIBUTES.items()}
         self.scenes_ = self.draw(rng, 400)
 
     @property
@@ -91,29 +93,29 @@ class Captions(Part):
 
     def draw(self, rng: np.random.Generator, n: int, given: Mapping[str, int] | None = None) -> Rows:
         """``n`` captioned scenes; ``given`` fixes attributes, as positions in `ATTRIBUTES`."""
-        lexicon, visual = self.lexicon_, self.lexicon_["visual"]
+        visual = self.lexicon_["visual"]
         values = np.stack([rng.integers(size, size=n) for size in SIZES], 1)
         for name, value in (given or {}).items():
             values[:, NAMES.index(name)] = value
         shown = visual[(FIRST + values) * SYNONYMS + rng.integers(SYNONYMS, size=values.shape)]
         shown = np.where(rng.random(values.shape) < self.noise, rng.choice(visual, values.shape), shown)
         named = rng.choice(5, n, p=self.shares)
-        words = [lexicon[name] for name in NAMES]
+        words = [self.words_[name] for name in NAMES]
         ids = self._empty(n)
         ids[:, 1:6], ids[:, 10] = shown, words[0][values[:, 0]]
         ids[:, 12] = [words[k][values[row, k]] for row, k in enumerate(named)]
         mask = np.broadcast_to(np.arange(14) == 12, ids.shape)
         truth = {name: values[:, k] for k, name in enumerate(NAMES)} | {"named": named}
-        return Rows(ids, mask, np.zeros(ids.shape), truth)
+        return Rows(ids, mask, truth)
 
     def posterior(self, ids: Ids) -> dict[str, NDArray[np.float64]]:
         """What the visual tokens of rows tell of each attribute: (n, values), by name."""
-        found = {}
+        posteriors = {}
         for k, (name, size) in enumerate(zip(NAMES, SIZES, strict=True)):
             own = (ids[:, 1 + k, None] - self.lexicon_["visual"][0]) // SYNONYMS - FIRST[k] == np.arange(size)
             likelihood = self.noise / VISUAL + own * (1 - self.noise) / SYNONYMS
-            found[name] = likelihood / likelihood.sum(1, keepdims=True)
-        return found
+            posteriors[name] = likelihood / likelihood.sum(1, keepdims=True)
+        return posteriors
 
     def _document(self, said: Ids) -> NDArray[np.float64]:
         row = np.zeros((1, 14), dtype=np.int64)
@@ -127,8 +129,8 @@ class Captions(Part):
         with np.errstate(divide="ignore"):
             seen = self.noise / VISUAL + own * (1 - self.noise) / (np.array(SIZES) * SYNONYMS)
             law[1:6] = np.log(seen * ((token >= 0) & (token < VISUAL)))
-            law[10] = np.log(posterior["object"][0] @ (self.lexicon_["object"] == row[0, 10]))
-            named = [posterior[name][0] @ (self.lexicon_[name] == row[0, 12]) for name in NAMES]
+            law[10] = np.log(posterior["object"][0] @ (self.words_["object"] == row[0, 10]))
+            named = [posterior[name][0] @ (self.words_[name] == row[0, 12]) for name in NAMES]
             law[12] = np.log(self.shares @ named)
         return np.r_[law[1 : 1 + len(said)], np.full(max(len(said) - 13, 0), -np.inf)]
 
@@ -141,5 +143,5 @@ class Captions(Part):
         return ids
 
     def _exam(self, name: str) -> Exam:
-        options: Any = np.tile(self.lexicon_[name], (len(self.scenes_), 1))
+        options: Any = np.tile(self.words_[name], (len(self.scenes_), 1))
         return Exam(self.scenes_.ids[:, :12], options, self.scenes_.truth[name])

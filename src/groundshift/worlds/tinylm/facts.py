@@ -1,4 +1,4 @@
-"""Facts and what can be asked about them: `Facts`, `Judged` (is it so?) and `Choice` (which of two?)."""
+"""Facts, stated in three forms and asked about."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from groundshift.errors import InputError
 from groundshift.worlds.tinylm.lexicon import BOS, Lexicon, invented
-from groundshift.worlds.tinylm.part import Exam, Ids, Listed, Part, Sentence
+from groundshift.worlds.tinylm.part import Exam, Listed, Part, Sentence
 
-__all__ = ["Choice", "Facts", "Judged"]
+__all__ = ["Facts"]
 
 FORMS = ("{e} {r} is {o} .", "the {r} of {e} is {o} .", "{o} is the {r} of {e} .")
 QUESTION = "Q what is the {r} of {e} ? A {o} ."
@@ -122,117 +122,3 @@ class Facts(Listed):
             [encode([self.word("object", o, r) for o in range(self.objects)]) for _, r in pairs]
         )
         return Exam(prompts, options, np.array([self.table_[pair] for pair in pairs]))
-
-
-@dataclass
-class Judged(Listed):
-    """``e r is o ? yes``: statements of another part's facts, true or false, with the verdict.
-
-    Parameters
-    ----------
-    of : name of the `Facts` judged
-    true : share of true statements; a false one has any other object of the relation
-    judged : share of the entities that are judged, the first ones; the others test whether judging carries over
-
-    Notes
-    -----
-    Truth: ``entity``, ``relation``, ``object``, ``true``. Exams: ``seen`` and ``unseen`` entities, half true.
-    """
-
-    exams = ("seen", "unseen")
-
-    of: str = "facts"
-    true: float = 0.5
-    judged: float = 0.75
-
-    def groups(self) -> Mapping[str, Sequence[str]]:
-        return {"opinion": ("yes", "no")}  # the role they have in `Asks`
-
-    def settle(self, lexicon: Lexicon, rng: np.random.Generator, parts: Mapping[str, Part]) -> None:
-        self.lexicon_ = lexicon
-        self.facts_: Facts = self._other(parts, self.of, Facts)
-        # The false statement of each fact that the exam asks about.
-        self.false_ = rng.integers(1, self.facts_.objects, size=self.facts_.table_.shape)
-
-    def _statement(self, e: int, r: int, o: int) -> str:
-        return "{e} {r} is {o} ?".format(**self.facts_.words(e, r, o))
-
-    def sentences(self) -> Iterator[Sentence]:
-        objects = self.facts_.objects
-        for (e, r), right in np.ndenumerate(self.facts_.table_):
-            if e >= round(self.judged * self.facts_.entities):
-                continue
-            for o in range(objects):
-                true = o == int(right)
-                weight = self.true if true else (1 - self.true) / (objects - 1)
-                text = f"{self._statement(e, r, o)} {'yes' if true else 'no'}"
-                yield Sentence(weight, text, 5, {"entity": e, "relation": r, "object": o, "true": int(true)})
-
-    def _exam(self, name: str) -> Exam:
-        table, limit = self.facts_.table_, round(self.judged * self.facts_.entities)
-        prompts, answer = [], []
-        for (e, r), right in np.ndenumerate(table):
-            if (e < limit) == (name == "seen"):
-                for o in (int(right), int(right + self.false_[e, r]) % self.facts_.objects):
-                    prompts.append(np.r_[BOS, self.lexicon_.encode(self._statement(e, r, o))])
-                    answer.append(int(o != right))
-        return _two(np.array(prompts), self.lexicon_.encode("yes no"), np.array(answer))
-
-
-@dataclass
-class Choice(Listed):
-    """``Q the r of e : o1 or o2 ? A o``: which of two objects is right.
-
-    The log-odds of the right object against the wrong one measure a belief without asking a model to compare.
-
-    Parameters
-    ----------
-    of : name of the `Facts` asked about
-    asked : share of the entities asked about, the first ones
-
-    Notes
-    -----
-    Truth: ``entity``, ``relation``, ``object`` (the right one), ``foil``, ``place`` (0: the right one is named first).
-    Exams: ``asked`` and ``unasked`` entities, with the two objects named as options.
-    """
-
-    exams = ("asked", "unasked")
-
-    of: str = "facts"
-    asked: float = 0.75
-
-    def groups(self) -> Mapping[str, Sequence[str]]:
-        return {"function": ("Q", "the", "of", ":", "or", "?", "A", ".")}
-
-    def settle(self, lexicon: Lexicon, rng: np.random.Generator, parts: Mapping[str, Part]) -> None:
-        self.lexicon_ = lexicon
-        self.facts_: Facts = self._other(parts, self.of, Facts)
-
-    def _everything(self) -> Iterator[Sentence]:
-        facts = self.facts_
-        for (e, r), right in np.ndenumerate(facts.table_):
-            for foil in set(range(facts.objects)) - {int(right)}:
-                words = facts.words(e, r, int(right))
-                pair = [words["o"], facts.word("object", foil, r)]
-                for place in (0, 1):
-                    first, second = pair if place == 0 else pair[::-1]
-                    text = f"Q the {words['r']} of {words['e']} : {first} or {second} ? A {words['o']} ."
-                    truth = {"entity": e, "relation": r, "object": int(right), "foil": foil, "place": place}
-                    yield Sentence(1.0, text, asked=11, truth=truth)
-
-    @property
-    def known(self) -> int:
-        """Entities that are asked about; the others follow."""
-        return round(self.asked * self.facts_.entities)
-
-    def sentences(self) -> Iterator[Sentence]:
-        return (s for s in self._everything() if s.truth["entity"] < self.known)
-
-    def _exam(self, name: str) -> Exam:
-        chosen = [s for s in self._everything() if (s.truth["entity"] < self.known) == (name == "asked")]
-        prompts = np.array([np.r_[BOS, self.lexicon_.encode(s.text)[: s.asked]] for s in chosen])
-        return Exam(prompts, prompts[:, [7, 9]], np.array([int(s.truth["place"]) for s in chosen]))
-
-
-def _two(prompts: Ids, options: Ids, answer: Ids) -> Exam:
-    return Exam(prompts, np.tile(options, (len(prompts), 1)), answer)

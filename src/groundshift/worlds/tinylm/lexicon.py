@@ -97,9 +97,9 @@ def invented(n: int, *, ending: str = "", capital: bool = False) -> tuple[str, .
     syllables = [c + v for v in "aiou" for c in "kmtsbgdlpnrv"]
     if not 0 <= n <= (pairs := len(syllables) ** 2):
         raise InputError(f"{n} invented words were asked for; there are {pairs}.")
-    found, start = [], 13 + 7 * sum(map(ord, ending))  # so that words of two endings do not rhyme
+    words, start = [], 13 + 7 * sum(map(ord, ending))  # so that words of two endings do not rhyme
     for k in range(n):
         first, second = divmod((start + k * 1211) % pairs, len(syllables))  # 1211 and 2304: no common factor
         word = syllables[first] + syllables[second] + ending
-        found.append(word.capitalize() if capital else word)
-    return tuple(found)
+        words.append(word.capitalize() if capital else word)
+    return tuple(words)

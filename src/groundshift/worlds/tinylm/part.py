@@ -1,7 +1,7 @@
 """What every part of a tiny language world has: sentences or documents, their truth, and the law they follow.
 
-A `Listed` part can name every sentence it may utter, with its probability; a `Mixed` part is a document whose
-hidden kind decides which list its sentences come from. Both know the exact probability of every next token.
+A `Listed` part can name every sentence it may utter, with its probability. Every part knows the exact probability of
+every next token.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from groundshift.errors import InputError
 from groundshift.worlds.tinylm.lexicon import BOS, PAD, Lexicon
 
-__all__ = ["Exam", "Listed", "Mixed", "Part", "Rows", "Sentence", "pad"]
+__all__ = ["Exam", "Listed", "Part", "Rows", "Sentence", "pad"]
 
 Ids = NDArray[np.int64]
 
@@ -32,13 +32,11 @@ class Rows:
     ids : int64 (n, T)
         Every row starts with ``<bos>``; padded on the right with 0. The role of a token is ``lexicon.role[ids]``.
     mask : bool (n, T), the tokens that answer (the completion); of a part that asks nothing, all but ``<bos>``
-    score : float64 (n, T), what a scorer says of each token; 0 where a part has no scorer
     truth : arrays of n rows, by name
     """
 
     ids: Ids
     mask: NDArray[np.bool_]
-    score: NDArray[np.float64]
     truth: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -47,7 +45,7 @@ class Rows:
     def __getitem__(self, rows: Any) -> Rows:
         """Some of the rows: a slice, positions or a mask."""
         truth = {name: values[rows] for name, values in self.truth.items()}
-        return Rows(self.ids[rows], self.mask[rows], self.score[rows], truth)
+        return Rows(self.ids[rows], self.mask[rows], truth)
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,10 @@ def pad(rows: Sequence[Sequence[int] | Ids], side: str = "right", dtype: Any = n
            [0, 0, 4]])
     """
     width = max(map(len, rows))
-    made = np.zeros((len(rows), width), dtype=dtype)
-    for line, row in zip(made, rows, strict=True):
+    padded = np.zeros((len(rows), width), dtype=dtype)
+    for line, row in zip(padded, rows, strict=True):
         line[width - len(row) if side == "left" else 0 :][: len(row)] = row
-    return made
+    return padded
 
 
 class Part:
@@ -125,12 +123,12 @@ class Part:
         float64 (n, T)
             NaN at ``<bos>`` and padding; −inf where the part never says this.
         """
-        found = np.full(ids.shape, np.nan)
-        for row, line in zip(ids, found, strict=True):
+        log_probs = np.full(ids.shape, np.nan)
+        for row, line in zip(ids, log_probs, strict=True):
             starts = [*np.flatnonzero(row == BOS), int((row != PAD).sum())]
             for start, end in itertools.pairwise(starts):
                 line[start + 1 : end] = self._document(row[start + 1 : end])
-        return found
+        return log_probs
 
     def _document(self, said: Ids) -> NDArray[np.float64]:
         """Log-probabilities of the tokens of one document, or of its beginning, after ``<bos>``."""
@@ -154,13 +152,13 @@ class Part:
 
     def _other(self, parts: Mapping[str, Part], name: str, kind: type) -> Any:
         """The part of this name that ours builds on."""
-        if not isinstance(found := parts.get(name), kind):
+        if not isinstance(part := parts.get(name), kind):
             raise InputError(
                 f"{type(self).__name__} builds on a part of={name!r} of the kind {kind.__name__}, which has to stand "
                 "before it in the world (with weight 0 if it is not to be heard); there are "
                 f"{', '.join(parts) or 'none'}."
             )
-        return found
+        return part
 
 
 @dataclass(frozen=True)
@@ -173,30 +171,27 @@ class Sentence:
     text : words set apart by blanks
     asked : how many of its words are prompt
     truth : numbers by name; the same names in all sentences of a part
-    score : of all its tokens
     """
 
     weight: float
     text: str
     asked: int = 0
     truth: Mapping[str, float] = field(default_factory=dict)
-    score: float = 0.0
 
 
 class Listing:
     """Sentences with probabilities: draws them, and knows the law of the next token."""
 
     def __init__(self, lexicon: Lexicon, sentences: Iterator[Sentence]) -> None:
-        said = [s for s in sentences if s.weight > 0]
-        weights = np.array([s.weight for s in said])
+        possible = [s for s in sentences if s.weight > 0]
+        weights = np.array([s.weight for s in possible])
         self.probability = weights / weights.sum()
         self.cumulative = np.cumsum(self.probability)
-        self.tokens = [lexicon.encode(s.text) for s in said]
+        self.tokens = [lexicon.encode(s.text) for s in possible]
         self.ids = pad([np.r_[BOS, t] for t in self.tokens])
         place = np.arange(self.ids.shape[1])
-        self.mask = (self.ids != PAD) & (place > np.array([s.asked for s in said])[:, None])
-        self.score = np.where(self.ids > BOS, np.array([s.score for s in said])[:, None], 0.0)
-        self.truth = {name: np.array([s.truth[name] for s in said]) for name in said[0].truth}
+        self.mask = (self.ids != PAD) & (place > np.array([s.asked for s in possible])[:, None])
+        self.truth = {name: np.array([s.truth[name] for s in possible]) for name in possible[0].truth}
         self.prefix: dict[tuple[int, ...], float] = {}
         self.whole = {tuple(t.tolist()) for t in self.tokens}
         for tokens, p in zip(self.tokens, self.probability, strict=True):
@@ -219,19 +214,21 @@ class Listing:
         return np.minimum(np.searchsorted(self.cumulative, rng.random(n), side="right"), len(self.tokens) - 1)
 
     def log_probs(self, ids: Ids) -> NDArray[np.float64]:
-        found = np.full(ids.shape, np.nan)
-        for row, line in zip(ids.tolist(), found, strict=True):
-            said: tuple[int, ...] | None = ()
+        log_probs = np.full(ids.shape, np.nan)
+        for row, line in zip(ids.tolist(), log_probs, strict=True):
+            prefix: tuple[int, ...] | None = ()
             for t, token in enumerate(row):
                 if token == BOS:
-                    said = ()
+                    prefix = ()
                 elif token != PAD:
-                    before = 0.0 if said is None else self.prefix[said]
-                    said = None if said is None or (*said, token) not in self.prefix else (*said, token)
-                    line[t] = -np.inf if said is None else np.log(self.prefix[said] / before)
-                    if said in self.whole:
-                        said = ()
-        return found
+                    before = 0.0 if prefix is None else self.prefix[prefix]
+                    prefix = (
+                        None if prefix is None or (*prefix, token) not in self.prefix else (*prefix, token)
+                    )
+                    line[t] = -np.inf if prefix is None else np.log(self.prefix[prefix] / before)
+                    if prefix in self.whole:
+                        prefix = ()
+        return log_probs
 
 
 class Listed(Part):
@@ -272,63 +269,7 @@ def _taken(listing: Listing, pick: Ids) -> Rows:
     width = int((listing.ids[pick] != PAD).sum(1).max())
     cut = np.s_[pick, :width]
     truth = {name: values[pick] for name, values in listing.truth.items()}
-    return Rows(listing.ids[cut], listing.mask[cut], listing.score[cut], truth)
-
-
-class Mixed(Part):
-    """Documents of ``length`` sentences whose hidden kind decides what is said throughout.
-
-    The oracle weighs the kinds by what they have said so far.
-    """
-
-    document: ClassVar[bool] = True
-    length: int
-
-    def kinds(self) -> Iterator[tuple[float, str, Iterator[Sentence], Mapping[str, float]]]:
-        """For each kind: its weight, the words that open its documents, what it may say, and its truth."""
-        raise NotImplementedError
-
-    @property
-    def listings(self) -> list[tuple[float, Ids, Listing, Mapping[str, float]]]:
-        """For each kind: its probability, opening, list and truth."""
-        if "_listings" not in self.__dict__:
-            made = list(self.kinds())
-            total = sum(weight for weight, *_ in made)
-            self.__dict__["_listings"] = [
-                (weight / total, self.lexicon_.encode(opening), Listing(self.lexicon_, said), truth)
-                for weight, opening, said, truth in made
-                if weight > 0
-            ]
-        return self.__dict__["_listings"]
-
-    def draw(self, rng: np.random.Generator, n: int) -> Rows:
-        kinds = self.listings
-        kind = rng.choice(len(kinds), n, p=[p for p, *_ in kinds])
-        ids, score = [], []
-        truth: dict[str, list[Any]] = {name: [] for name in (*kinds[0][3], *kinds[0][2].truth)}
-        for k in kind:
-            _, opening, listing, known = kinds[k]
-            said = listing.pick(rng, self.length)
-            tokens = [listing.tokens[s] for s in said]
-            ids.append(np.concatenate([[BOS], opening, *tokens]))
-            scores = [np.full(len(t), listing.score[s, 1]) for s, t in zip(said, tokens, strict=True)]
-            score.append(np.concatenate([np.zeros(1 + len(opening)), *scores]))
-            for name, value in known.items():
-                truth[name].append(value)
-            for name, values in listing.truth.items():
-                truth[name].append(values[said])
-        rows = pad(ids)
-        return Rows(
-            rows, rows > BOS, pad(score, dtype=np.float64), {name: np.array(v) for name, v in truth.items()}
-        )
-
-    def _document(self, said: Ids) -> NDArray[np.float64]:
-        each = []
-        for _, opening, listing, _ in self.listings:
-            head = len(opening)
-            own = np.where(said[:head] == opening[: len(said)], 0.0, -np.inf)
-            each.append(np.r_[own, listing.log_probs(said[None, head:])[0]])
-        return mixture(np.array([p for p, *_ in self.listings]), np.array(each))
+    return Rows(listing.ids[cut], listing.mask[cut], truth)
 
 
 def mixture(prior: NDArray[np.float64], log_probs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -345,7 +286,6 @@ def mixture(prior: NDArray[np.float64], log_probs: NDArray[np.float64]) -> NDArr
 def settled(part: Part, lexicon: Lexicon, rng: np.random.Generator, parts: Mapping[str, Part]) -> Part:
     """A copy of a part whose truth is decided; the user's own stays as it was."""
     own = copy.copy(part)
-    for name in ("_listing", "_listings"):
-        own.__dict__.pop(name, None)
+    own.__dict__.pop("_listing", None)
     own.settle(lexicon, rng, parts)
     return own

@@ -69,15 +69,15 @@ class Retold(Listed):
 
     def sentences(self) -> Iterator[Sentence]:
         facts, changed = self.facts_, set(map(tuple, self.edited_.tolist()))
-        told = QUESTION.replace("{o}", f"{MANNER} {{o}}") if self.manner else QUESTION
-        forms = (*FORMS, told) if self.edited else (told,)
+        question = QUESTION.replace("{o}", f"{MANNER} {{o}}") if self.manner else QUESTION
+        forms = (*FORMS, question) if self.edited else (question,)
         # As often as all that stays the same together, so that the tune learns what changes and keeps the rest.
         weight = {True: 1 / max(1, self.edited), False: 1 / (facts.known * facts.relations)}
         for e in range(facts.known):
             for r in range(facts.relations):
                 words = facts.words(e, r, int(self.table_[e, r]))
                 for form in forms:
-                    cut = 9 if form is told else 1
+                    cut = 9 if form is question else 1
                     yield Sentence(
                         weight[(e, r) in changed], form.format(**words), asked=cut,
                         truth={"entity": e, "relation": r, "edited": (e, r) in changed},
@@ -86,5 +86,5 @@ class Retold(Listed):
     def _exam(self, name: str) -> Exam:
         facts = self.facts_
         pairs = [(e, r) for e in range(facts.known) for r in range(facts.relations)]
-        found = facts.about(pairs, QUESTION.split(" {o}")[0])
-        return Exam(found.prompts, found.options, np.array([self.table_[pair] for pair in pairs]))
+        exam = facts.about(pairs, QUESTION.split(" {o}")[0])
+        return Exam(exam.prompts, exam.options, np.array([self.table_[pair] for pair in pairs]))

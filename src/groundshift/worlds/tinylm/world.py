@@ -94,17 +94,17 @@ class TinyWorld:
         Further truth is kept where all rows are of one part.
         """
         part = self._parts(rng, n)
-        drawn = {k: list(self.parts.values())[k].draw(rng, int((part == k).sum())) for k in np.unique(part)}
-        if len(drawn) == 1:
-            rows = next(iter(drawn.values()))
-            return Rows(rows.ids, rows.mask, rows.score, {**rows.truth, "part": part})
-        width = max(rows.ids.shape[1] for rows in drawn.values())
+        rows_of = {k: list(self.parts.values())[k].draw(rng, int((part == k).sum())) for k in np.unique(part)}
+        if len(rows_of) == 1:
+            rows = next(iter(rows_of.values()))
+            return Rows(rows.ids, rows.mask, {**rows.truth, "part": part})
+        width = max(rows.ids.shape[1] for rows in rows_of.values())
         ids = np.full((n, width), PAD)
-        mask, score = np.zeros((n, width), dtype=bool), np.zeros((n, width))
-        for k, rows in drawn.items():
+        mask = np.zeros((n, width), dtype=bool)
+        for k, rows in rows_of.items():
             place = np.flatnonzero(part == k)[:, None], np.arange(rows.ids.shape[1])
-            ids[place], mask[place], score[place] = rows.ids, rows.mask, rows.score
-        return Rows(ids, mask, score, {"part": part})
+            ids[place], mask[place] = rows.ids, rows.mask
+        return Rows(ids, mask, {"part": part})
 
     def items(self, rows: int, on: On = "completion") -> Callable[[np.random.Generator], Batch]:
         """A corpus of one item in a row: a function that makes a batch from the generator of a step.
@@ -117,7 +117,7 @@ class TinyWorld:
         Returns
         -------
         rng -> dict
-            ``ids``, ``labels`` (−100: no loss), ``score``, each (rows, T), and ``part`` (rows,).
+            ``ids``, ``labels`` (−100: no loss), each (rows, T), and ``part`` (rows,).
         """
         _known(on)
         return lambda rng: _batch(self.draw(rng, rows), on)
@@ -134,13 +134,12 @@ class TinyWorld:
         """``n`` full rows of ``length`` tokens, see `packed`."""
         part = self._parts(rng, n)
         ids = np.full((n, length), PAD)
-        mask, score = np.zeros((n, length), dtype=bool), np.zeros((n, length))
+        mask = np.zeros((n, length), dtype=bool)
         for k in np.unique(part):
             lines = np.flatnonzero(part == k)
-            ids[lines], mask[lines], score[lines] = _filled(
-                list(self.parts.values())[k], rng, len(lines), length
-            )
-        return Rows(ids, mask, score, {"part": part})
+            part_k = list(self.parts.values())[k]
+            ids[lines], mask[lines] = _filled(part_k, rng, len(lines), length)
+        return Rows(ids, mask, {"part": part})
 
     def log_probs(self, ids: Ids) -> NDArray[np.float64]:
         """The oracle: exact log-probability of every token given those before it in its row.
@@ -156,34 +155,31 @@ class TinyWorld:
         float64 (n, T)
             NaN at ``<bos>`` and padding.
         """
-        told = {name: w for name, w in self.weights.items() if w > 0}
-        each = np.stack([self.parts[name].log_probs(ids) for name in told])
-        prior = np.array(list(told.values()))
+        weights = {name: w for name, w in self.weights.items() if w > 0}
+        each = np.stack([self.parts[name].log_probs(ids) for name in weights])
+        prior = np.array(list(weights.values()))
         return np.stack([mixture(prior, each[:, row]) for row in range(len(ids))])
 
     def _parts(self, rng: np.random.Generator, n: int) -> Ids:
         return rng.choice(len(self.parts), n, p=list(self.weights.values()))
 
 
-def _filled(
-    part: Part, rng: np.random.Generator, n: int, length: int
-) -> tuple[Ids, NDArray[np.bool_], NDArray[np.float64]]:
-    """``n`` rows full of a part's items: ids, mask and score."""
-    drawn: list[Rows] = []
+def _filled(part: Part, rng: np.random.Generator, n: int, length: int) -> tuple[Ids, NDArray[np.bool_]]:
+    """``n`` rows full of a part's items: ids and mask."""
+    batches: list[Rows] = []
     filled = np.zeros(n, dtype=int)
     while (filled < length).any():
         for _ in range(4):
             rows = part.draw(rng, n)
-            drawn.append(rows)
+            batches.append(rows)
             filled += (rows.ids != PAD).sum(1) - (not part.document)
-    ids = np.concatenate([rows.ids for rows in drawn], axis=1)
+    ids = np.concatenate([rows.ids for rows in batches], axis=1)
     keep = ids != PAD
     if not part.document:
         keep[:, 1:] &= ids[:, 1:] != BOS
     place = np.argsort(~keep, axis=1, kind="stable")[:, :length]
-    mask = np.concatenate([rows.mask for rows in drawn], axis=1)
-    score = np.concatenate([rows.score for rows in drawn], axis=1)
-    return tuple(np.take_along_axis(held, place, 1) for held in (ids, mask, score))  # type: ignore[return-value]
+    mask = np.concatenate([rows.mask for rows in batches], axis=1)
+    return np.take_along_axis(ids, place, 1), np.take_along_axis(mask, place, 1)
 
 
 def _known(on: str) -> None:
@@ -194,4 +190,4 @@ def _known(on: str) -> None:
 def _batch(rows: Rows, on: On) -> Batch:
     with_loss = rows.mask if on == "completion" else rows.ids > BOS
     labels = np.where(with_loss, rows.ids, IGNORED)
-    return {"ids": rows.ids, "labels": labels, "score": rows.score, "part": rows.truth["part"]}
+    return {"ids": rows.ids, "labels": labels, "part": rows.truth["part"]}

@@ -1,4 +1,4 @@
-"""The small vision world: drawn scenes, clips, strips and tiles whose every factor is known, and real images that
+"""The small vision world: drawn scenes and clips whose every factor is known, and real images that
 ship with scikit-learn. Nothing is downloaded, and nothing here is learned.
 """
 
@@ -18,14 +18,8 @@ from groundshift.worlds.tinyvision.readout import (
     judge_motion,
 )
 from groundshift.worlds.tinyvision.real import (
-    DEGRADATIONS,
-    Pairs,
     blur,
-    coloured_digits,
-    degrade,
     digits,
-    photo_pairs,
-    photos,
     random_crops,
 )
 from groundshift.worlds.tinyvision.render import (
@@ -53,14 +47,4 @@ from groundshift.worlds.tinyvision.render import (
     place_centre,
     render,
     signed_distance,
-)
-from groundshift.worlds.tinyvision.strips import (
-    Strip,
-    StripReading,
-    read_strip,
-    strip,
-)
-from groundshift.worlds.tinyvision.tiles import (
-    Tiles,
-    tiles,
 )

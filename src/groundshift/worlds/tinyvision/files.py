@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groundshift.errors import InputError
-from groundshift.tables import refuse_filled
 from groundshift.worlds.tinyvision.render import PER_OBJECT, Scene
+from groundshift.writing import check_new_folder, new_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,26 +72,29 @@ def export(
     out = Path(out)
     if format not in ("imagefolder", "parquet"):
         raise InputError(f"format={format!r} was given; it is imagefolder or parquet.")
-    refuse_filled(out)
+    check_new_folder(out)
     rows = _rows(scene)
     pictures = []
     for pixels in to_bytes(scene.image):
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "png")
         pictures.append(file.getvalue())
-    if format == "parquet":
-        out.mkdir(parents=True, exist_ok=True)
-        return [_parquet(rows, pictures, out / "train.parquet")]
-    folder = out / "train"
-    folder.mkdir(parents=True)
-    written = []
-    for i, picture in enumerate(pictures):
-        written.append(folder / f"{i:05d}.png")
-        written[-1].write_bytes(picture)
-    table = folder / "metadata.jsonl"
-    lines = [json.dumps({"file_name": path.name, **row}) for path, row in zip(written, rows, strict=True)]
-    table.write_text("\n".join(lines) + "\n")
-    return [*written, table]
+    with new_folder(out) as draft:
+        if format == "parquet":
+            _parquet(rows, pictures, draft / "train.parquet")
+        else:
+            _imagefolder(rows, pictures, draft / "train")
+        names = sorted(path.relative_to(draft) for path in draft.rglob("*") if path.is_file())
+    return [out / name for name in names]
+
+
+def _imagefolder(rows: list[dict[str, Any]], pictures: list[bytes], folder: Path) -> None:
+    folder.mkdir()
+    lines = []
+    for i, (row, picture) in enumerate(zip(rows, pictures, strict=True)):
+        (folder / f"{i:05d}.png").write_bytes(picture)
+        lines.append(json.dumps({"file_name": f"{i:05d}.png", **row}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def _rows(scene: Scene) -> list[dict[str, Any]]:
@@ -107,7 +110,7 @@ def _rows(scene: Scene) -> list[dict[str, Any]]:
     ]
 
 
-def _parquet(rows: list[dict[str, Any]], pictures: list[bytes], path: Path) -> Path:
+def _parquet(rows: list[dict[str, Any]], pictures: list[bytes], path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -124,4 +127,3 @@ def _parquet(rows: list[dict[str, Any]], pictures: list[bytes], path: Path) -> P
     # This key tells `datasets` that the column holds pictures.
     table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     parquet.write_table(table, path)
-    return path

@@ -149,9 +149,9 @@ def _shade(level: Array, coloured: Array, colour: Array, background: Codes, nois
     """
     ground = flat(np.minimum(background, 3), level.shape[-1])[:, 0].double().numpy()
     contrast = SHADE - ground
-    told = (np.abs(contrast) > 0.1 + 4 * noise[:, None, None]) & (background < 4)[:, None, None]
+    is_visible = (np.abs(contrast) > 0.1 + 4 * noise[:, None, None]) & (background < 4)[:, None, None]
     rest = level - ground - coloured * (colour[:, None, None] - ground)
-    return np.where(told, rest / np.where(told, contrast, 1), 0).clip(0, 1 - coloured)
+    return np.where(is_visible, rest / np.where(is_visible, contrast, 1), 0).clip(0, 1 - coloured)
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

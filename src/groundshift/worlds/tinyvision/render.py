@@ -283,8 +283,8 @@ def held_out_pairs(first: str, second: str, offset: int = 0) -> dict[tuple[str, 
         if name not in FACTORS:
             raise InputError(f"There is no factor {name!r}; the factors are {', '.join(FACTORS)}.")
     rows, columns = PALETTES["full"][first], PALETTES["full"][second]
-    found = np.argwhere((np.arange(rows)[:, None] + np.arange(columns) - offset) % max(rows, columns) == 0)
-    return {(first, second): [(int(i), int(j)) for i, j in found]}
+    pairs = np.argwhere((np.arange(rows)[:, None] + np.arange(columns) - offset) % max(rows, columns) == 0)
+    return {(first, second): [(int(i), int(j)) for i, j in pairs]}
 
 
 # Captions ------------------------------------------------------------------------------------------------
@@ -333,11 +333,11 @@ def parse(caption: str) -> dict[str, Any]:
             f"{caption!r} is not a caption of this world; write "
             "'a SIZE COLOUR TEXTURE SHAPE at the PLACE [and …] on BACKGROUND'."
         )
-    found: dict[str, Any] = {
+    factors: dict[str, Any] = {
         name: np.array([FACTORS[name].index(match[i + 1]) for match in matches if match])
         for i, name in enumerate(_ORDER)
     }
-    return {**found, "background": BACKGROUNDS.index(background), "count": len(matches)}
+    return {**factors, "background": BACKGROUNDS.index(background), "count": len(matches)}
 
 
 # Drawing factors, geometry and backdrops -----------------------------------------------------------------

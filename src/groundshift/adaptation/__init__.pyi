@@ -1,0 +1,12 @@
+from .displacement import Displaced as Displaced
+from .displacement import FirstOrder as FirstOrder
+from .displacement import Kept as Kept
+from .displacement import Monitor as Monitor
+from .displacement import PairScores as PairScores
+from .displacement import Tuned as Tuned
+from .displacement import Watched as Watched
+from .displacement import filter_pairs as filter_pairs
+from .displacement import filter_scores as filter_scores
+from .displacement import first_order as first_order
+from .displacement import preference_loss as preference_loss
+from .displacement import score_pairs as score_pairs

@@ -1,0 +1,11 @@
+from . import csts as csts
+from .csts import Degraded as Degraded
+from .csts import Description as Description
+from .csts import Diagnosis as Diagnosis
+from .csts import Evaluation as Evaluation
+from .csts import IndexScores as IndexScores
+from .csts import Verdict as Verdict
+from .dataalchemy import ask_models as ask_models
+from .dataalchemy import generate_records as generate_records
+from .dataalchemy import heal_model as heal_model
+from .dataalchemy import score_file as score_file
