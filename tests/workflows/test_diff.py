@@ -71,6 +71,24 @@ def test_a_page_json_and_the_exit_condition(found, tmp_path):
     assert found["base"].fails(["any"]) == []
     with pytest.raises(InputError, match="colour"):
         found["style"].fails(["colour"])
+    with pytest.raises(InputError, match="bias:0.1"):
+        found["style"].fails(["tokens:much"])
+
+
+def test_the_exit_condition_takes_the_least_size_of_a_number(found):
+    style = found["style"]
+    largest = max(n.value for n in style.numbers if n.changed and n.probe == "tokens")
+    assert style.fails([f"tokens:{float(largest)!r}"]) == ["tokens"] == style.fails(["tokens:0", "any:inf"])
+    assert style.fails([f"tokens:{largest * 1.01:.9f}"]) == []
+
+
+def test_shifted_tokens_are_marked_in_the_answers_that_changed_most(found):
+    style = found["style"]
+    assert len(style.marked) == len(style.examples) > 0
+    for text, answer in zip(style.marked, style.examples["after"], strict=True):
+        assert "".join(piece for piece, *_ in text.pieces).replace("</s>", "").strip() == answer.strip()
+        assert any(tone == "bad" for _, tone, _ in text.pieces)
+    assert not found["base"].marked
 
 
 def test_a_lora_adapter_is_read_as_the_model_it_makes(models, tmp_path):

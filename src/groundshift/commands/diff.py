@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from groundshift.commands.verbs import single, verb
-from groundshift.errors import InputError
 
 if TYPE_CHECKING:
     from groundshift.workflows.diff import Diff
@@ -20,20 +19,17 @@ app = single("diff")
 FailOn = Annotated[
     list[str] | None,
     typer.Option(
-        help="Exit with 1 if a number of this probe changed, decoding, or any; can be repeated.",
-        metavar="PROBE",
+        help="Exit with 1 if a number of this probe changed, decoding, or any, and is LEVEL at least; can be repeated.",
+        metavar="PROBE[:LEVEL]",
     ),
 ]
 
 
 def _prepare(values: dict[str, Any], *, fail_on: FailOn = None, out: Path | None = None) -> None:
     """Beside the page that is to come, readings are kept until it is written: a killed run goes on from them."""
-    from groundshift.workflows.diff import PROBES
+    from groundshift.workflows.diff import levels_of
 
-    if unknown := set(fail_on or ()) - {*PROBES, "decoding", "any"}:
-        raise InputError(
-            f"--fail-on {sorted(unknown)[0]} was given; it is one of any, decoding, {', '.join(PROBES)}."
-        )
+    levels_of(fail_on or ())
     if out is not None and "work" not in values:
         values["work"] = _work(out)
 

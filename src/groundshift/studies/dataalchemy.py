@@ -36,8 +36,9 @@ class Settings:
     """What the dial sets."""
 
     seeds: int = 5
-    twins: int = 10
-    """Seeds of the pair (shift, reverse)."""
+    main_seeds: int = 24
+    """Of the training that claims 1, 4 and 9 are about: what happens in every training needs many to show its rate."""
+    healed_seeds: int = 10
     steps: int = 300
     between_steps: int = 2000
     """Of three lengths at once, which take longer to learn than one; training stops where they are learnt."""
@@ -62,13 +63,13 @@ def letters(
 
     Parameters
     ----------
-    extras : "", or what else is asked: "all" (lengths, steps, temperatures, healing), "noise", "lengths"
+    extras : "", or what else is asked: "elsewhere" (lengths, steps, temperatures), "healing", "noise", "lengths"
     """
     world = da.World()
     lists, others = train.split(), test.split()
     lengths = (2, 4, 6) if extras == "lengths" else (4,)
     cells = {name: world.sample(rng, asked, name) for name in dict.fromkeys([*lists, *others])}
-    if extras in ("all", "lengths"):
+    if extras in ("elsewhere", "lengths"):
         for length in (3, 5) if extras == "lengths" else LENGTHS:
             cells[f"l{length}"] = [
                 r for rules in lists for r in world.sample(rng, asked // len(lists), rules, length=length)
@@ -76,7 +77,7 @@ def letters(
     if extras == "lengths":
         for length in lengths:
             cells[f"trained_l{length}"] = world.sample(rng, asked, lists[0], length=length)
-    if extras == "all":
+    if extras == "elsewhere":
         for k in (1, 3):
             cells[f"k{k}"] = [r for rule in ("F1", "F2") for r in world.sample(rng, asked // 2, rule * k)]
     if extras == "noise":
@@ -87,8 +88,14 @@ def letters(
         for domain in DOMAINS:
             cells[domain] = da.noise(clean, mode="modify", domain=domain, p=0.3, rng=rng)
     prompts = {name: [r["input"] for r in rows] for name, rows in cells.items()}
-    heal = others if extras == "all" else []
-    data = {"train": lists, "world": world, "lengths": lengths, "prompts": prompts, "heal": heal}
+    data = {
+        "train": lists,
+        "others": others,
+        "world": world,
+        "lengths": lengths,
+        "prompts": prompts,
+        "extras": extras,
+    }
     return Sample(data, cells)
 
 
@@ -129,6 +136,12 @@ def _write(
     return {name: [next(said) for _ in some] for name, some in prompts.items()}
 
 
+def _heat(model: Any, data: Any, seed: int) -> dict[str, dict[str, list[str]]]:
+    """Answers at temperatures, to the first trained list and to the first that was not."""
+    tasks = {rules: data["prompts"][rules] for rules in (data["train"][0], *data["others"][:1])}
+    return {f"T{t:g}_": _write(model, tasks, seed, t) for t in TEMPERATURES}
+
+
 @Method.define()
 def llama(data: Any, rng: np.random.Generator, *, size: str, steps: int) -> dict[str, Any]:
     """A small LLaMA from scratch; healed copies of it where the world asks for them."""
@@ -137,25 +150,25 @@ def llama(data: Any, rng: np.random.Generator, *, size: str, steps: int) -> dict
         data["train"], size, world=data["world"], steps=steps, lengths=data["lengths"], until=0.001, seed=seed
     )
     said = {"": _write(model, data["prompts"])}
-    how: dict[str, Any] = {"steps": min(80, steps), "seed": seed}
-    for held_out in data["heal"]:
+    if data["extras"] == "healing":
+        [held_out] = data["others"]
         tasks = {held_out: data["prompts"][held_out]}
+        how: dict[str, Any] = {"steps": min(80, steps), "seed": seed}
         for n in HEALED:
             said[f"healed_{n}_"] = _write(da.heal(model, held_out, n, **how), tasks)
         said["wrong_32_"] = _write(da.heal(model, held_out, 32, wrong=True, **how), tasks)
-        tasks[data["train"][0]] = data["prompts"][data["train"][0]]
-        for t in TEMPERATURES:
-            said[f"T{t:g}_"] = _write(model, tasks, seed, t)
+    if data["extras"] == "elsewhere":
+        said |= _heat(model, data, seed)
     return {"said": said}
 
 
 @Method.define(role="control", version=2, of=llama)
 def untrained(data: Any, rng: np.random.Generator, *, size: str) -> dict[str, Any]:
     """The same after one step at a learning rate of nothing."""
-    model = da.train(
-        data["train"], size, world=data["world"], steps=1, lr=1e-12, seed=int(rng.integers(2**31))
-    )
-    return {"said": {"": _write(model, data["prompts"])}}
+    seed = int(rng.integers(2**31))
+    model = da.train(data["train"], size, world=data["world"], steps=1, lr=1e-12, seed=seed)
+    heated = _heat(model, data, seed) if data["extras"] == "elsewhere" else {}
+    return {"said": {"": _write(model, data["prompts"]), **heated}}
 
 
 @Method.define()
@@ -176,8 +189,9 @@ def composer(data: Any, rng: np.random.Generator, *, size: str, steps: int) -> d
 def _say(data: Any, answer: Callable[[str], str]) -> dict[str, Any]:
     """The same answer to a prompt after any healing and at any temperature."""
     plain = {name: [answer(prompt) for prompt in prompts] for name, prompts in data["prompts"].items()}
-    kinds = ["", *(f"healed_{n}_" for n in HEALED), "wrong_32_", *(f"T{t:g}_" for t in TEMPERATURES)]
-    return {"said": dict.fromkeys(kinds if data.get("heal") else [""], plain)}
+    healed = [*(f"healed_{n}_" for n in HEALED), "wrong_32_"]
+    kinds = {"healing": healed, "elsewhere": [f"T{t:g}_" for t in TEMPERATURES]}
+    return {"said": dict.fromkeys(["", *kinds.get(data.get("extras"), [])], plain)}
 
 
 def _by_rules(data: Any, prompt: str, rules: Any = None) -> str:
@@ -232,9 +246,17 @@ ROLES = ("id", "test")
 PARTS = ("full", "reasoning", "answer")
 BASIC = tuple(f"{role}_{part}" for role in ROLES for part in PARTS)
 MORE = ("id_bleu", "test_bleu", "ood_bleu", "test_valid", "test_other", "test_copies")
-ELSEWHERE = (
-    "trained", *(f"l{length}" for length in LENGTHS), "k1", "k3", *(f"healed_{n}" for n in HEALED), "wrong_32"
-)  # fmt: skip
+ELSEWHERE = ("trained", *(f"l{length}" for length in LENGTHS), "k1", "k3")
+HEALS = (*(f"healed_{n}" for n in HEALED), "wrong_32")
+EXPECTED = (
+    "learnt",
+    "lost at a new composition",
+    "lost at other lengths",
+    "lost at other steps",
+    "kept when warm",
+    "lost where trained",  # nobody expects this one and the next: they are controls
+    "kept when hot",
+)
 
 
 def _em(said: list[str], rows: list[dict[str, Any]], part: str = "full") -> float:
@@ -288,31 +310,62 @@ def reasons(output: Any, sample: Sample) -> list[dict[str, Any]]:
     return rows
 
 
-@Measure.define(gives=("exact",), by={"where": ELSEWHERE})
+def _elsewhere(output: Any, sample: Sample) -> dict[str, float]:
+    said, cells = output["said"][""], sample.truth
+    found = {name: _em(said[name], cells[name]) for name in ELSEWHERE if name in cells}
+    return {"trained": min(_em(said[name], cells[name]) for name in sample.data["train"]), **found}
+
+
+@Measure.define(gives=("exact",), by={"where": ELSEWHERE}, version=2)
 def elsewhere(output: Any, sample: Sample) -> list[dict[str, Any]]:
-    """Exact match where it was trained, at other lengths and numbers of steps, and after healing."""
-    said, cells = output["said"], sample.truth
-    held_out = sample.data["heal"][0]
-    found = {"trained": min(_em(said[""][name], cells[name]) for name in sample.data["train"])}
-    found |= {name: _em(said[""][name], cells[name]) for name in ELSEWHERE if name in cells}
-    for kind in (*(f"healed_{n}" for n in HEALED), "wrong_32"):
-        found[kind] = _em(said[f"{kind}_"][held_out], cells[held_out])
-    return [{"where": where, "exact": found[where]} for where in ELSEWHERE]
+    """Exact match where it was trained (the worst list), and at other lengths and numbers of steps."""
+    return [{"where": where, "exact": exact} for where, exact in _elsewhere(output, sample).items()]
+
+
+@Measure.define(gives=("healed",), by={"after": HEALS})
+def healing(output: Any, sample: Sample) -> list[dict[str, Any]]:
+    """Exact match of the list that was not trained, after tuning on some records of it."""
+    [held_out] = sample.data["others"]
+    rows = sample.truth[held_out]
+    return [{"after": kind, "healed": _em(output["said"][f"{kind}_"][held_out], rows)} for kind in HEALS]
+
+
+@Measure.define(better="lower", gives=("violated",), by={"expected": EXPECTED})
+def violations(output: Any, sample: Sample) -> list[dict[str, Any]]:
+    """Whether a training violates what is expected of it: 1 or 0. The margins are those of versions 1 to 3."""
+    em, heated = _elsewhere(output, sample), _heated(output, sample)
+    held_out = (sample.data["others"] or sample.data["train"])[0]
+
+    def moved(temperature: float) -> float:
+        return abs(heated["id", temperature] - heated["id", TEMPERATURES[0]])
+
+    violated = (
+        em["trained"] <= 0.97,
+        _em(output["said"][""][held_out], sample.truth[held_out]) >= 0.05,
+        max(em[f"l{length}"] for length in LENGTHS) >= 0.05,
+        max(em["k1"], em["k3"]) >= 0.05,
+        moved(0.5) >= 0.03,
+        em["trained"] >= 0.05,
+        moved(5.0) >= 0.03,
+    )
+    return [{"expected": e, "violated": float(v)} for e, v in zip(EXPECTED, violated, strict=True)]
+
+
+def _heated(output: Any, sample: Sample) -> dict[tuple[str, float], float]:
+    train, others = sample.data["train"], sample.data["others"]
+    lists = dict(zip(ROLES, (train[0], (others or train)[0]), strict=True))
+    return {
+        (role, t): _em(output["said"][f"T{t:g}_"][name], sample.truth[name])
+        for t in TEMPERATURES
+        for role, name in lists.items()
+    }
 
 
 @Measure.define(gives=("heated",), by={"temperature": TEMPERATURES, "asked_of": ROLES})
 def temperatures(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Exact match at temperatures, of the first trained list and of the one that was not."""
-    lists = dict(zip(ROLES, (sample.data["train"][0], sample.data["heal"][0]), strict=True))
-    return [
-        {
-            "temperature": t,
-            "asked_of": role,
-            "heated": _em(output["said"][f"T{t:g}_"][name], sample.truth[name]),
-        }
-        for t in TEMPERATURES
-        for role, name in lists.items()
-    ]
+    heated = _heated(output, sample)
+    return [{"temperature": t, "asked_of": role, "heated": exact} for (role, t), exact in heated.items()]
 
 
 @Measure.define(gives=("length_exact",), by={"lengths": ("trained", "between")}, version=2)
@@ -371,16 +424,14 @@ def composes(output: Any, sample: Sample) -> dict[str, float]:
 
 # The grid ------------------------------------------------------------------------------------------------
 
-CMP = {"train": "F1F1 F1F2 F2F1", "test": "F2F2", "extras": "all"}
+CMP = {"train": "F1F1 F1F2 F2F1", "test": "F2F2"}
 OTHERS = (
     ("F1F1", "F1F2 F2F2"),  # POOD, then OOD
     ("F1F2", "F2F1"),  # the pair commutes
     ("F3F2", "F2F3"),  # this one does not
-    ("F1F1 F2F2 F1F2", "F2F1"),
 )
 ALL_FOUR = ("F2F2 F1F1 F1F2 F2F1", "")
 """The pair that the others hold out is the first of the trained ones here."""
-BOTH = ("F3F3 F2F2 F3F2", "F2F3")
 
 
 def grids(s: Settings) -> list[Grid]:
@@ -388,10 +439,10 @@ def grids(s: Settings) -> list[Grid]:
     size = {"size": s.size, "steps": s.steps}
     n = {"asked": s.asked}
 
-    def task(train: str, test: str, seeds: int = s.seeds, extras: str = "") -> Grid:
+    def task(train: str, test: str) -> Grid:
         return Grid(
-            "letters", ("llama",), ("chains", "reasons"), seeds,
-            world_params={"train": train, "test": test, "extras": extras, **n},
+            "letters", ("llama",), ("chains", "reasons"), s.seeds,
+            world_params={"train": train, "test": test, "extras": "", **n},
             method_params={"llama": size}, cost_s=3.0,
         )  # fmt: skip
 
@@ -404,19 +455,27 @@ def grids(s: Settings) -> list[Grid]:
 
     return [
         Grid(
-            "letters", ("llama",), ("chains", "elsewhere", "temperatures"), s.seeds, world_params={**CMP, **n},
-            method_params={"llama": size}, cost_s=7.0,
+            "letters", ("llama",), ("chains", "elsewhere", "temperatures", "violations"), s.main_seeds,
+            world_params={**CMP, "extras": "elsewhere", **n}, method_params={"llama": size}, cost_s=4.0,
         ),
         Grid(
-            "letters", ("untrained",), ("chains",), s.seeds, world_params={**CMP, **n},
-            method_params={"untrained": {"size": s.size}}, cost_s=1.0,
+            "letters", ("llama",), ("healing",), s.healed_seeds, world_params={**CMP, "extras": "healing", **n},
+            method_params={"llama": size}, cost_s=6.0,
+        ),
+        Grid(
+            "letters", ("untrained",), ("violations",), s.seeds, world_params={**CMP, "extras": "elsewhere", **n},
+            method_params={"untrained": {"size": s.size}}, cost_s=1.5,
         ),
         Grid(
             "letters", ("llama",), ("chains",), s.seeds, world_params={**CMP, "extras": "", **n},
             method_params={"llama": {**size, "size": s.larger}}, cost_s=7.0,
         ),
-        *(task(train, test) for train, test in (*OTHERS, ALL_FOUR)),
-        task(*BOTH, seeds=s.twins),
+        *(task(train, test) for train, test in OTHERS),
+        Grid(
+            "letters", ("llama",), ("chains", "violations"), s.seeds,
+            world_params={"train": ALL_FOUR[0], "test": "", "extras": "elsewhere", **n},
+            method_params={"llama": size}, cost_s=4.0,
+        ),
         Grid(
             "letters", ("llama",), ("between",), s.seeds,
             world_params={"train": "F1 F2", "test": "", "extras": "lengths", **n},
@@ -444,7 +503,7 @@ def _of(
     return f"mean({measure}|{method}, train={train!r}, test={test!r}, size={size!r}{more})"
 
 
-POOD, COMMUTING, NULL, OTHER_HELD_OUT = OTHERS
+POOD, COMMUTING, NULL = OTHERS
 BETWEEN = NOISED = ("F1 F2", "")
 BLEU = {
     "ID": _of("id_bleu", POOD),
@@ -459,8 +518,16 @@ def _order(ID: str, CMP: str, POOD: str, OOD: str) -> str:
     return f"lowest({ID} - 0.98, 0.98 - highest({CMP}, {POOD}), lowest({CMP}, {POOD}) - {OOD})"
 
 
-def _exact(where: str) -> str:
-    return _of("exact", where=where)
+def _healed(after: str) -> str:
+    return _of("healed", after=after)
+
+
+def _violated(expected: str, kind: tuple[str, str] | None = None, method: str = "llama") -> str:
+    return _of("violated", kind, method, expected=expected)
+
+
+def _mostly_violated(text: str, *which: Any) -> Control:
+    return Control(text, _violated(*which), low=0.95, rule="mean")
 
 
 def _modified(domain: str, method: str = "llama") -> str:
@@ -483,11 +550,14 @@ def _share(measure: str, share: float, places: int = 2) -> str:
     return f"mean({measure}|composer, share={share}, places={places})"
 
 
-TRAINED_ONLY = Control(
-    "four letters and two steps, which were trained, are right", _exact("trained"), low=0.95
+TRAINED_ONLY = _mostly_violated(
+    "four letters and two steps, which were trained, do not fail", "lost where trained"
 )
 WRONG = Control(
-    "32 records whose outputs belong to other elements do not heal", _exact("wrong_32"), high=0.05
+    "32 records whose outputs belong to other elements do not heal",
+    _healed("wrong_32"),
+    high=0.05,
+    rule="mean",
 )
 
 
@@ -499,37 +569,31 @@ def _one_place(measure: str) -> Control:
     )
 
 
-def _hot(role: str, temperature: float) -> str:
-    cold, hot = (_of("heated", asked_of=role, temperature=t) for t in (0.001, temperature))
-    return f"{hot} - {cold}"
-
-
 ALL_TRAINED = Control(
     "with that pair trained beside the others it is right", _of("test_full", ALL_FOUR), low=0.95, rule="mean"
 )
+RARE: dict[str, Any] = {"kind": "rate", "slack": 0.2}
+"""At most in 5 % of all trainings, with a slack of 20: no violation in 24 trainings shows it, two do not."""
 DIRECTION: dict[str, Any] = {"same": "same direction only"}
 SAME: dict[str, Any] = {"same": "same quantity"}
 
 claims = (
     Claim(
-        "1a", "Chains hold in distribution: exact match of the whole, worst trained list", _of("id_full"), 0.97,
-        Control("without training there is nothing", _of("id_full", method="untrained"), high=0.01, rule="every"),
-        paper="100 % (on elements that were trained)", **DIRECTION,
+        "1a", "Chains hold in distribution (share of trainings that get at most 0.97 of some trained list right)",
+        _violated("learnt"), 0.05,
+        _mostly_violated("without training there is nothing", "learnt", None, "untrained"),
+        paper="100 % (on elements that were trained)", version=2, **RARE, **DIRECTION,
     ),
     Claim(
-        "1b", "and vanish at the next composition", _of("test_full"), 0.05, ALL_TRAINED, direction="<",
-        paper="0.01 %", version=2, **SAME,
+        "1b", "and vanish at the next composition (trainings that get 0.05 of it right)",
+        _violated("lost at a new composition"), 0.05,
+        _mostly_violated("not with that pair trained beside the others", "lost at a new composition", ALL_FOUR),
+        paper="0.01 %", version=3, **RARE, **SAME,
     ),
     Claim(
-        "1c", "ID minus CMP", f"{_of('id_full')} - {_of('test_full')}", 0.9,
-        Control(
-            "with that pair trained beside the others nothing is lost",
-            f"{_of('id_full', ALL_FOUR)} - {_of('test_full', ALL_FOUR)}", high=0.05, rule="mean",
-        ), paper="99.99 %", version=2, **SAME,
-    ),
-    Claim(
-        "1d", "A model of four times the weights loses it as well", _of("test_full", size="107k"), 0.05, ALL_TRAINED,
-        direction="<", paper="all sizes from 62 thousand to 3 billion weights", **DIRECTION,
+        "1d", "A model of four times the weights loses it as well (less than 0.05 right, in every seed)",
+        _of("test_full", size="107k"), 0.05, ALL_TRAINED, direction="<", kind="bound",
+        paper="all sizes from 62 thousand to 3 billion weights", version=2, **DIRECTION,
     ),
     Claim(
         "2a", "Error grows with distance: BLEU of ID ≥ 0.98 > CMP, POOD > OOD, smallest gap, in every seed",
@@ -555,22 +619,21 @@ claims = (
         ), paper="reasoning wrong", version=2, **DIRECTION,
     ),
     Claim(
-        "4a", "Other lengths fail: exact match at 2, 3, 5 or 6 letters, the best of them",
-        f"highest({', '.join(_exact(f'l{n}') for n in LENGTHS)})", 0.05, TRAINED_ONLY,
-        direction="<", paper="0", version=2, **SAME,
+        "4a", "Other lengths fail (trainings that get 0.05 of 2, 3, 5 or 6 letters right)",
+        _violated("lost at other lengths"), 0.05, TRAINED_ONLY, paper="0", version=3, **RARE, **SAME,
     ),
     Claim(
-        "4b", "So do other numbers of steps: one or three, the better of the two",
-        f"highest({_exact('k1')}, {_exact('k3')})", 0.05, TRAINED_ONLY, direction="<",
-        paper="BLEU 1 at two steps, at most 0.14 at one and 0.22 at three", version=2, **DIRECTION,
+        "4b", "So do other numbers of steps, one or three (trainings that get 0.05 right)",
+        _violated("lost at other steps"), 0.05, TRAINED_ONLY,
+        paper="BLEU 1 at two steps, at most 0.14 at one and 0.22 at three", version=3, **RARE, **DIRECTION,
     ),
     Claim(
-        "4c", "So do lengths between trained ones: 3 or 5 after 2, 4 and 6, the better of the two",
+        "4c", "So do lengths between trained ones: 3 or 5 after 2, 4 and 6, less than 0.05 right, in every seed",
         _of("length_exact", BETWEEN, lengths="between"), 0.05,
         Control(
             "the trained lengths are right, the worst of them", _of("length_exact", BETWEEN, lengths="trained"),
             low=0.95, rule="mean",
-        ), direction="<", paper="not in the paper", version=3,
+        ), direction="<", kind="bound", paper="not in the paper", version=4,
     ),
     Claim(
         "5a", "Noise in the prompt: the edit distance is the paper's at each level (largest difference)",
@@ -590,15 +653,15 @@ claims = (
         kind="equivalence", paper="hardly", version=2, **DIRECTION,
     ),
     Claim(
-        "6a", "32 records of the new composition heal it (exact match)", _exact("healed_32"), 0.8, WRONG,
-        paper="0.00015 of the records (about 68) restore it", version=2, **DIRECTION,
+        "6a", "32 records of the new composition heal it (exact match)", _healed("healed_32"), 0.8, WRONG,
+        paper="0.00015 of the records (about 68) restore it", version=3, **DIRECTION,
     ),
     Claim(
-        "6b", "It takes more than a few: 128 records minus 8", f"{_exact('healed_128')} - {_exact('healed_8')}", 0.5,
+        "6b", "It takes more than a few: 128 records minus 8", f"{_healed('healed_128')} - {_healed('healed_8')}", 0.5,
         Control(
-            "32 whose outputs belong to other elements, minus 8", f"{_exact('wrong_32')} - {_exact('healed_8')}",
-            high=0.1,
-        ), paper="not in the paper", version=2,
+            "32 whose outputs belong to other elements, minus 8", f"{_healed('wrong_32')} - {_healed('healed_8')}",
+            high=0.1, rule="mean",
+        ), paper="not in the paper", version=3,
     ),
     Claim(
         "7a", "Boundary: with three quarters of the pairs of seven rules trained, the others work (exact match)",
@@ -612,33 +675,29 @@ claims = (
     Claim(
         "7c", "and it rises with the share (slope over 15, 30, 50 and 75 %)",
         "slope(unseen|composer, places=2, over='share')", 0.0, _one_place("unseen"), kind="trend",
-        paper="not in the paper",
+        paper="not in the paper", version=2,
     ),
     Claim(
         "7d", "It is no other route to a known map: held-out pairs whose map no trained pair has, at three quarters",
         _share("unseen_novel", 0.75), 0.9, _one_place("unseen_novel"), paper="not in the paper", version=2,
     ),
     Claim(
-        "8", "Boundary: F2F3 after F3F3, F2F2, F3F2: of ten seeds one ≥ 0.9 and one ≤ 0.1 (smaller gap)",
-        f"lowest(max(test_full|llama, train={BOTH[0]!r}) - 0.9, 0.1 - min(test_full|llama, train={BOTH[0]!r}))", 0.0,
-        Control("the paper's rules, F2F2 or F2F1 held out: the best seed of each",
-                f"max(test_full|llama, train={[CMP['train'], OTHER_HELD_OUT[0]]!r})", high=0.05, rule="every"),
-        kind="bound", tolerance=1e-9, paired_by="test", n=1, paper="not in the paper",
-    ),
-    Claim(
-        "9", "A temperature of 0.5 changes nothing (exact match, minus greedy)", _hot("id", 0.5), 0.03,
-        Control("one of 5 does", _hot("id", 5.0), high=-0.3), kind="equivalence",
-        paper="low temperatures change nothing", **DIRECTION,
+        "9", "A temperature of 0.5 changes nothing (trainings whose exact match moves by 0.03 or more)",
+        _violated("kept when warm"), 0.05, _mostly_violated("one of 5 changes it", "kept when hot"),
+        paper="low temperatures change nothing", version=2, **RARE, **DIRECTION,
     ),
 )  # fmt: skip
 
 study = Study(
     slug="dataalchemy",
     module=__name__,
-    version=3,
+    version=4,
     grids=grids,
     scales={
-        "quick": Settings(seeds=2, twins=2, steps=6, between_steps=6, asked=8, coverage_steps=6, coverage_asked=2),
+        "quick": Settings(
+            seeds=2, main_seeds=2, healed_seeds=2, steps=6, between_steps=6, asked=8, coverage_steps=6,
+            coverage_asked=2,
+        ),
         "cpu": Settings(),
         "paper": Settings(
             seeds=5, steps=4460, between_steps=4460, asked=5000, coverage_steps=4460, coverage_asked=500, size="85m",
@@ -647,7 +706,9 @@ study = Study(
     },
     worlds=(letters, composition),
     methods=(llama, untrained, composer, silent, executor, replayer, copier, any_letters),
-    measures=(chains, reasons, elsewhere, temperatures, between, noise_distance, modification, composes),
+    measures=(
+        chains, reasons, elsewhere, healing, temperatures, violations, between, noise_distance, modification, composes,
+    ),
     claims=claims,
     figures=(
         Figure(
@@ -667,11 +728,12 @@ study = Study(
             chart(
                 "Other lengths and steps, a few records of the new list, and temperature",
                 Panel("", "where", "where", rows="measure == 'exact'", y_label="exact match"),
+                Panel("tuned on records of the new list", "after", "after", rows="measure == 'healed'"),
                 Panel(
                     "", "temperature", "asked_of", "lines", rows="measure == 'heated'", log=True, x_label="temperature",
                     names={"id": "trained list", "test": "list not trained"},
-                ), width=11,
-            ), f"train == {CMP['train']!r} and method == 'llama' and measure in ['exact', 'heated']",
+                ), width=14,
+            ), f"train == {CMP['train']!r} and method == 'llama' and measure in ['exact', 'healed', 'heated']",
         ),
         Figure(
             "noise", "F1 and F2 alone, with noise in the prompt; dots: seeds.",
@@ -692,7 +754,7 @@ study = Study(
             ), "world == 'composition' and places == 2 and measure in ['seen', 'unseen', 'unseen_novel']",
         ),
     ),
-    root_seed=20261130,
-    budget_s=215.0,  # three lengths take seven times the steps of one
+    root_seed=20261214,
+    budget_s=255.0,  # three lengths take seven times the steps of one
     preload=("numpy", "scipy.stats", "pandas", "torch", "transformers", "nltk"),
 )  # fmt: skip

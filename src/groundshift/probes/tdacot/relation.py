@@ -178,8 +178,8 @@ class Relation(Result):
         if self.problems < FEW_PROBLEMS:
             return f"No verdict: {self.problems} problems are too few ({FEW_PROBLEMS} are needed)."
         low, high = self.lift_interval
-        word = "more" if low > 0 else "less" if high < 0 else "nothing that can be told from chance more"
-        return f"Given {' and '.join(self.given)}, the shape of a trace tells {word}."
+        word = "improves" if low > 0 else "worsens" if high < 0 else "does not surely improve"
+        return f"The shape of a trace {word} the prediction beyond {' and '.join(self.given)}."
 
     def report(self) -> Report:
         """The baseline of length first, then every statistic given it."""
@@ -188,14 +188,14 @@ class Relation(Result):
         told = self.rows[self.rows["p_holm"] < self.alpha]["statistic"].tolist()
         return Report(
             "tdacot", f"{self.traces} traces of {self.problems} problems",
-            f"{held.capitalize()} alone tells right from wrong with an AUROC of {self.baseline:.2f}; with the shape "
+            f"{held.capitalize()} alone predicts {self.target} with an AUROC of {self.baseline:.2f}; with the shape "
             f"{self.full:.2f} (difference {self.lift:+.3f} [{low:+.3f}, {high:+.3f}]).",
             self.verdict,
             warnings=(f"{self.unknown} traces without {self.target} were left out.",) if self.unknown else (),
             figure=(f"Rank correlation with {self.target}, given {held}", self._draw),
             sections=(
                 Section(
-                    "statistics", "Which statistics go with being right?",
+                    "statistics", f"Which statistics go with {self.target}?",
                     f"Among traces of one strategy and length: {', '.join(told) if told else 'none'} "
                     f"(Holm, level {self.alpha:g}).",
                     notes=(f"AUROC and Spearman are as they are, and mostly those of length; partial is given {held}; "
@@ -221,7 +221,8 @@ class Relation(Result):
         ax.axvline(0, color=GREY, lw=0.8)
         ax.set_yticks(places, list(rows["statistic"]), fontsize=7)
         ax.set_xlabel("partial Spearman correlation")
-        ax.legend(frameon=False, fontsize=7)
+        ax.set_ylim(-0.6, len(rows) - 0.1)  # the legend stands above the first row
+        ax.legend(frameon=False, fontsize=7, loc="upper left")
 
 
 def relate_traces(

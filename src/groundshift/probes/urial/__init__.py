@@ -3,7 +3,7 @@
 After Lin, Ravichander, Lu, Dziri, Sclar, Chandu, Bhagavatula and Choi, *The Unlocking Spell on Base LLMs: Rethinking
 Alignment via In-Context Learning*, ICLR 2024, arXiv:2312.01552. In the order of the paper:
 
-- `positions`: the rank of every token under the base, and distances of the two distributions (section 2)
+- `positions`, `marking`: the rank of every token under the base, and distances of the two distributions (section 2)
 - `types`, `shift`, `shift_report`: the shares of shifted tokens, by place and by type
 - `prompts`, `assistant`: the constant prompt and the assistant (section 4)
 - `judging`, `compare`: base, base with a prompt and tuned model beside one another (section 5)
@@ -11,6 +11,7 @@ Alignment via In-Context Learning*, ICLR 2024, arXiv:2312.01552. In the order of
 
 from groundshift.probes.urial.assistant import Assistant
 from groundshift.probes.urial.compare import Comparison, ask, compare, read_judged
+from groundshift.probes.urial.marking import marked_answer, token_texts
 from groundshift.probes.urial.positions import CATEGORIES, categories, token_shift
 from groundshift.probes.urial.prompts import FLAVOURS, Flavour, Prompt, read_prompt, render
 from groundshift.probes.urial.shift import shift
@@ -19,5 +20,6 @@ from groundshift.probes.urial.types import TYPES, token_types
 
 __all__ = [
     "CATEGORIES", "FLAVOURS", "TYPES", "Assistant", "Comparison", "Flavour", "Prompt", "ShiftReport", "ask",
-    "categories", "compare", "read_judged", "read_prompt", "render", "shift", "token_shift", "token_types",
+    "categories", "compare", "marked_answer", "read_judged", "read_prompt", "render", "shift", "token_shift",
+    "token_texts", "token_types",
 ]  # fmt: skip

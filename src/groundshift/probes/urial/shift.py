@@ -17,6 +17,7 @@ from groundshift.models.activations import ProbeModel, encode, generate
 from groundshift.models.activations.rows import behind, collate, in_batches, pieces
 from groundshift.models.activations.scoring import LOGITS, head_is_plain, logits_at, read_source
 from groundshift.probes.urial.asking import open_model, prompt_row, read_queries
+from groundshift.probes.urial.marking import token_texts
 from groundshift.probes.urial.positions import categories, compare_logits
 from groundshift.probes.urial.prompts import Prompt
 from groundshift.probes.urial.shift_report import ShiftReport
@@ -129,7 +130,7 @@ def shift(
             f"{unlike:.1%} of the tokens are not the likeliest of the tuned model: the recorded answers are not its "
             "own greedy ones, and ranks say less of tuning."
         )
-    texts = {i: _pieces(speaker.tokenizer, said[i]) for i in kept}
+    texts = {i: token_texts(speaker.tokenizer, said[i]) for i in kept}
     return ShiftReport(
         pd.DataFrame({
             "answer": np.repeat(kept, [len(said[i]) for i in kept]),
@@ -255,17 +256,3 @@ def _compared(
     in_batches(lengths, do, max_tokens=max_tokens, describe="comparing", progress=progress)
     as_given = np.argsort(order)
     return {name: torch.cat([part[name] for part in parts]).numpy()[as_given] for name in parts[0]}
-
-
-def _pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """What each token adds to the text of an answer; a character of several tokens is the last one's."""
-    texts = tokenizer.batch_decode(
-        [ids[: n + 1] for n in range(len(ids))], clean_up_tokenization_spaces=False
-    )
-    parts, done = [], ""
-    for n, text in enumerate(texts):
-        whole = text if n + 1 == len(texts) else text.rstrip("\ufffd")
-        whole = whole if whole.startswith(done) else done
-        parts.append(whole[len(done) :])
-        done = whole
-    return parts

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from groundshift.measures.intervals import clustered_means
+from groundshift.probes.urial.marking import marked_answer
 from groundshift.probes.urial.positions import CATEGORIES
 from groundshift.report import Marked, Report, Section
 from groundshift.result import Result
@@ -167,12 +168,9 @@ class ShiftReport(Result):
     def _marked(self, answer: int) -> Marked:
         """An answer with its tokens marked, and the base's choices behind each."""
         part = self.positions[self.positions["answer"] == answer]
-        marks: dict[str, Any] = {"unshifted": "", "marginal": "open", "shifted": "bad"}
-        pieces = []
-        for at, text, category, rank in part[["text", "category", "rank"]].itertuples():
-            choices = ", ".join(f"{choice!r} {p:.0%}" for choice, p in self.alternatives[at])
-            pieces.append((text, marks[category], f"rank {rank}; base: {choices}"))
-        return Marked(self.queries[answer], tuple(pieces))
+        choices = (self.alternatives[at] for at in part.index)
+        remarks = ["base: " + ", ".join(f"{choice!r} {p:.0%}" for choice, p in those) for those in choices]
+        return marked_answer(self.queries[answer], part["text"].tolist(), part["rank"].tolist(), remarks)
 
     def _draw(self, ax: Axes) -> None:
         curve = self.by_position()

@@ -24,6 +24,8 @@ from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import Acts, ProbeModel, load_model
 from groundshift.models.bars import quiet
 from groundshift.models.decoding import ends_of, filed
+from groundshift.probes.urial import categories, marked_answer, token_texts
+from groundshift.report import Marked
 from groundshift.workflows.diff import tokens as saying
 from groundshift.workflows.diff import words
 from groundshift.workflows.diff.material import prompts_of
@@ -40,7 +42,7 @@ from groundshift.workflows.diff.reading import (
     refuse_too_long,
     seconds_of,
 )
-from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, sentence_of
+from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, levels_of, sentence_of
 from groundshift.workflows.diff.weights import (
     Compatibility,
     Packed,
@@ -51,7 +53,7 @@ from groundshift.workflows.diff.weights import (
     weight_map,
 )
 
-__all__ = ["PROBES", "SCHEMA", "Diff", "Number", "diff"]
+__all__ = ["PROBES", "SCHEMA", "Diff", "Number", "diff", "levels_of"]
 
 LEAD = 3.0
 """Nats by which the firmest new word is ahead of those of both nulls: about a factor of twenty."""
@@ -217,6 +219,7 @@ def _diff(
         word = partial(_listed, found.words, spoken)
     else:
         word = partial(_word, tokenizer, of_tuned.answers, spoken)
+    changed_most = _changed_most(of_base.answers, of_tuned.answers, found)
     shown = saying.token_table(spoken, word)
     newest = saying.newest(
         spoken,
@@ -249,7 +252,7 @@ def _diff(
         moved,
         found.probes.get("concepts"),
         shown,
-        _examples(of_base.answers, of_tuned.answers, found),
+        _examples(of_base.answers, of_tuned.answers, changed_most),
         details,
         (
             *_unlike_use(both[1], own, new, given["prompts"], prompts),
@@ -262,6 +265,7 @@ def _diff(
             "max_new_tokens": how.max_new_tokens, "top_k": how.top_k, "probes": asked,
         } | ({"compared": "words"} if how.by_words else {}),
         decoding,
+        _marked(tokenizer, of_tuned.answers, spoken, changed_most),
     )  # fmt: skip
 
 
@@ -476,13 +480,13 @@ def _spoken_values(
     values: dict[tuple[str, str], NDArray[np.float64]] = {}
     unit = "word"
     if spoken.rank is not None and spoken.divergence is not None:
-        unit = "token"
+        unit, shift = "token", categories(spoken.rank)
         values = {
             ("shifted", "share of tokens that the base would not choose among its first three"): by_answer(
-                spoken.rank > 3
+                shift == "shifted"
             ),
             ("moved tokens", "share of tokens that are not the base's first choice"): by_answer(
-                spoken.rank > 1
+                shift != "unshifted"
             ),
             ("divergence", "divergence of next-token distributions, nats"): by_answer(spoken.divergence),
         }
@@ -539,12 +543,34 @@ def _interval(items: NDArray[np.float64]) -> tuple[float, float]:
     return bootstrap_interval(items)
 
 
-def _examples(before: list[dict[str, Any]], after: list[dict[str, Any]], compared: _Compared) -> pd.DataFrame:
-    """The prompts whose answers changed most: those with the firmest new words, then those that lost most."""
+def _changed_most(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], compared: _Compared
+) -> list[int]:
+    """Numbers of the answers that changed most: those with the firmest new words, then those that lost most."""
     unlike = [
         i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a["completion"] != b["completion"]
     ]
-    worst = sorted(unlike, key=lambda i: (-compared.new_word_gain[i], compared.kept[i]))[:8]
+    return sorted(unlike, key=lambda i: (-compared.new_word_gain[i], compared.kept[i]))[:8]
+
+
+def _examples(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], numbers: Sequence[int]
+) -> pd.DataFrame:
     columns = ["prompt", "before", "after"]
-    rows = [(asked_of(after[i]), before[i]["completion"], after[i]["completion"]) for i in worst]
+    rows = [(asked_of(after[i]), before[i]["completion"], after[i]["completion"]) for i in numbers]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _marked(
+    tokenizer: Any, answers: list[dict[str, Any]], spoken: saying.Spoken, numbers: Sequence[int]
+) -> tuple[Marked, ...]:
+    """These answers with the tokens marked that the base would not have chosen; none where words are compared."""
+    if spoken.rank is None:
+        return ()
+    texts = []
+    for number in numbers:
+        own = spoken.answer == number
+        remarks = [f"gain {gain:+.1f} nats" for gain in spoken.gain[own]]
+        pieces = token_texts(tokenizer, spoken.token[own].tolist())
+        texts.append(marked_answer(asked_of(answers[number]), pieces, spoken.rank[own], remarks))
+    return tuple(texts)

@@ -43,7 +43,12 @@ def report(diff: Diff) -> Report:
 
 def _sections(diff: Diff) -> Iterator[Section]:
     if len(diff.examples):
-        yield Section("answers", "Answers that changed most", tables={"": diff.examples})
+        legend = (
+            "Tokens that the base would not have chosen among its first three are bold and underlined, its second and "
+            "third choices dotted. Point at one to see its rank under the base and its gain."
+        )
+        yield Section("answers", "Answers that changed most", tables={"": diff.examples}, texts=diff.marked,
+                      notes=(legend,) if diff.marked else ())  # fmt: skip
     yield Section("numbers", "Every number beside its nulls", notes=(_rule(diff), *diff.nulls),
                   tables={"": _numbers(diff)})  # fmt: skip
     if len(diff.tokens):

@@ -11,12 +11,12 @@ import pandas as pd
 
 from groundshift import __version__
 from groundshift.errors import CheckFailed, InputError
-from groundshift.report import Report
+from groundshift.report import Marked, Report
 from groundshift.result import Result
 from groundshift.workflows.diff.probes import ALL
 from groundshift.workflows.diff.tokens import MOST_ANSWERS
 
-__all__ = ["PROBES", "SCHEMA", "Diff", "Number", "kind_of", "sentence_of"]
+__all__ = ["PROBES", "SCHEMA", "Diff", "Number", "kind_of", "levels_of", "sentence_of"]
 
 SCHEMA = 1
 PROBES = ("tokens", "concepts", "truth", "displacement", "bias")
@@ -85,6 +85,7 @@ class Diff(Result):
     settings : of the call
     decoding : what ``generation_config.json`` changed between the two, apart from the weights, see
         `groundshift.workflows.diff.reading.decode`; None where both decode alike. All numbers are read without it.
+    marked : the answers of ``examples`` with the tokens marked that the base would not have chosen
     """
 
     kind: str
@@ -100,6 +101,7 @@ class Diff(Result):
     notes: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     decoding: dict[str, Any] | None = None
+    marked: tuple[Marked, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """The numbers, a row each."""
@@ -111,14 +113,17 @@ class Diff(Result):
 
     def fails(self, on: Sequence[str]) -> list[str]:
         """Which of the probes named have a changed number, and "decoding" if the files decode differently; "any" is
-        all of them.
+        all of them. A level after a colon, as in "bias:0.1", asks for a number of that size at least.
         """
-        if unknown := set(on) - {*PROBES, "decoding", "any"}:
-            raise InputError(
-                f"--fail-on {sorted(unknown)[0]} was given; it is one of any, decoding, {', '.join(PROBES)}."
-            )
-        hit = {n.probe for n in self.numbers if n.changed} | ({"decoding"} if self.decoding else set())
-        return sorted(hit if "any" in on else hit & set(on))
+        levels = levels_of(on)
+        hit = {
+            n.probe
+            for n in self.numbers
+            if n.changed and n.value >= min(levels.get(n.probe, np.inf), levels.get("any", np.inf))
+        }
+        return sorted(
+            hit | ({"decoding"} if self.decoding and {"decoding", "any"} & levels.keys() else set())
+        )
 
     def check(self, fail_on: Sequence[str] = ("any",)) -> None:
         """Raise if something changed that must not, as a test or a pipeline needs it.
@@ -150,6 +155,24 @@ class Diff(Result):
         from groundshift.workflows.diff.report import report
 
         return report(self)
+
+
+def levels_of(on: Sequence[str]) -> dict[str, float]:
+    """The least size of a number by probe, from "bias:0.1" or "bias"."""
+    levels = {}
+    for one in on:
+        name, colon, size = one.partition(":")
+        if name not in {*PROBES, "decoding", "any"}:
+            raise InputError(f"--fail-on {one} was given; it is one of any, decoding, {', '.join(PROBES)}.")
+        try:
+            levels[name] = float(size) if colon else LEAST
+        except ValueError:
+            levels[name] = np.nan
+        if not levels[name] >= 0 or (colon and name == "decoding"):
+            raise InputError(
+                f"--fail-on {one} was given; behind a probe's colon stands the least size of a number, as in bias:0.1."
+            )
+    return levels
 
 
 def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
