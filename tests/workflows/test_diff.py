@@ -71,7 +71,7 @@ def test_a_page_json_and_the_exit_condition(found, tmp_path):
     assert found["base"].fails(["any"]) == []
     with pytest.raises(InputError, match="colour"):
         found["style"].fails(["colour"])
-    with pytest.raises(InputError, match="bias:0.1"):
+    with pytest.raises(InputError, match=r"bias:0\.1"):
         found["style"].fails(["tokens:much"])
 
 
