@@ -40,7 +40,7 @@ class Settings:
     seeds: int = 5
     occupations: int = 12
     preset: str = "micro"
-    steps: int = 800
+    steps: int = 1000
     """Of each model, 64 documents each."""
     shots: tuple[int, ...] = (1, 2)
 
