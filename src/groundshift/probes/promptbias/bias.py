@@ -295,8 +295,9 @@ class BiasTransfer(Result):
             )
         ]
         if len(prompted):
-            verdicts: Any = [
-                Badge(v, "bad" if "kept, size kept" in v else "open") for v in prompted["verdict"]
+            verdicts: Any = [  # their numbers are columns of the table
+                Badge(v.partition(" (rho")[0], "bad" if "kept, size kept" in v else "open")
+                for v in prompted["verdict"]
             ]
             columns = [
                 "prompt",
