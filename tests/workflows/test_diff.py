@@ -3,6 +3,7 @@
 import json
 import shutil
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from groundshift.models import tinylm
 from groundshift.workflows import diff as workflow
 from groundshift.workflows.diff import diff, tokens
 from groundshift.workflows.diff.probes import ALL
-from groundshift.workflows.diff.result import PROBES, Number, kind_of
+from groundshift.workflows.diff.result import PROBES, Number, kind_of, sentence_of
 from groundshift.workflows.diff.weights import Weights, _effective_rank, add_noise, weight_map
 from groundshift.worlds.tinylm import Retold
 from tests.workflows.conftest import statements, world
@@ -420,6 +421,20 @@ def number(name, low, null, probe="tokens"):
 )
 def test_the_kind_follows_from_the_numbers(numbers, recurring, answers, kind):
     assert kind_of(numbers, recurring, answers) == kind
+
+
+@pytest.mark.parametrize(
+    ("lost", "begins"), [(0.0, "The answers are as they were"), (0.9, "The answers changed no more")]
+)
+def test_a_change_of_degree_does_not_deny_that_answers_changed(lost, begins):
+    numbers = [number("words lost", lost, lost), number("divergence", 0.2, 0.1)]
+    sentence = sentence_of("degree", numbers, pd.DataFrame({"token": []}))
+    assert sentence.startswith(begins)
+
+
+def test_an_answer_that_became_empty_is_on_the_page(found):
+    silent = replace(found["style"], examples=found["style"].examples.assign(after=""))
+    assert "(nothing)" in silent.report().html()
 
 
 def test_a_verdict_takes_size_and_certainty():

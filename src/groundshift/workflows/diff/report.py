@@ -47,7 +47,8 @@ def _sections(diff: Diff) -> Iterator[Section]:
             "Tokens that the base would not have chosen among its first three are bold and underlined, its second and "
             "third choices dotted. Point at one to see its rank under the base and its gain."
         )
-        yield Section("answers", "Answers that changed most", tables={"": diff.examples}, texts=diff.marked,
+        examples = diff.examples.mask(diff.examples == "", "(nothing)")
+        yield Section("answers", "Answers that changed most", tables={"": examples}, texts=diff.marked,
                       notes=(legend,) if diff.marked else ())  # fmt: skip
     yield Section("numbers", "Every number beside its nulls", notes=(_rule(diff), *diff.nulls),
                   tables={"": _numbers(diff)})  # fmt: skip
@@ -79,8 +80,9 @@ def _rule(diff: Diff) -> str:
     )
     if diff.weights is None:
         return f"{start}; the weights cannot be compared, so there is no null of noise."
+    draws = diff.settings["noise"]
     noise = (
-        f"{diff.settings['noise']} draws of Gaussian noise as long as the tuning's own change of each weight"
+        f"{draws} draw{'s' * (draws > 1)} of Gaussian noise as long as the tuning's own change of each weight"
     )
     return f"{start}, and the base with {noise}."
 

@@ -202,6 +202,8 @@ def sentence_of(
     changed = {n.name: n for n in numbers if n.changed}
     if kind == "degree":
         means = ", ".join(n.means for n in changed.values() if n.probe != "concepts")
+        if any(n.name == "words lost" and n.value >= LEAST for n in numbers):
+            return f"The answers changed no more than by noise of the same size, but how sure they are did: {means}."
         return f"The answers are as they were, but not how sure they are: {means}."
     few = ", ".join(f"“{t}”" for t in tokens["token"].head(3))
     style = f"where the base would not, its answers often have {few}"
