@@ -48,12 +48,12 @@ def test_the_edited_facts_stand_first_among_the_examples(found, name, n):
 
 
 def test_the_firmest_new_word_is_new_sure_and_no_manner_of_speaking():
-    said = tokens.Spoken(
+    answer_tokens = tokens.AnswerTokens(
         answer=np.array([0, 0, 1, 1, 2, 2]), token=np.array([9, 4, 9, 5, 9, 6]), rank=np.ones(6, int),
         divergence=np.zeros(6), gain=np.array([20.0, 7, 20, 8, 20, 9]),
         overruled=np.array([True, True, True, True, True, False]),
     )  # fmt: skip
-    assert tokens.new_word_gain(said, [[1], [5], [2]]).tolist() == [7, 0, 0]
+    assert tokens.new_word_gain(answer_tokens, [[1], [5], [2]]).tolist() == [7, 0, 0]
 
 
 def test_a_page_json_and_the_exit_condition(found, tmp_path):

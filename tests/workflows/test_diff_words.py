@@ -30,8 +30,8 @@ def scored(text, *pieces):
 
 
 def values(own, base):
-    said, names = words.spoken(own, base)
-    return dict(zip((names[k] for k in said.token), said.gain.round(9).tolist(), strict=True))
+    answer_words, names = words.answer_words(own, base)
+    return dict(zip((names[k] for k in answer_words.token), answer_words.gain.round(9).tolist(), strict=True))
 
 
 def test_pieces_add_up_to_words():
@@ -60,12 +60,12 @@ def test_words_that_were_not_read_to_their_end_are_left_out():
 
 
 def test_words_of_the_base_are_not_new():
-    said, names = words.spoken(
+    answer_words, names = words.answer_words(
         scored("a b c", (0, 3, 0.0), (3, 5, 0.0)), scored("a b c", (0, 3, 0.0), (3, 5, 0.0))
     )
     assert names == ["a b", "c"]
-    assert words.already(said, names, ["b a  b"]) == [{0}]
-    assert words.already(said, names, ["b a cc"]) == [set()]
+    assert words.already(answer_words, names, ["b a  b"]) == [{0}]
+    assert words.already(answer_words, names, ["b a cc"]) == [set()]
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +176,10 @@ def test_the_same_model_under_other_ids_is_unchanged(models, others):
     answers = generate(first, prompts, max_new_tokens=6, progress=False)
     texts = words.written(first, answers)
     one, two = (words.score_texts(model, answers, texts, progress=False) for model in (first, second))
-    said, _ = words.spoken(one, two)
-    assert len(said.token) == sum(len(text.split()) for text in texts)
+    answer_words, _ = words.answer_words(one, two)
+    assert len(answer_words.token) == sum(len(text.split()) for text in texts)
     assert np.abs(np.concatenate(one.logprobs)).max() > 1e-4
-    assert np.abs(said.gain).max() < 1e-4
+    assert np.abs(answer_words.gain).max() < 1e-4
 
 
 def test_a_tune_under_other_ids_is_named_and_its_page_stands_without_weights(models, others, tmp_path):
