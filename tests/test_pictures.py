@@ -95,7 +95,7 @@ def test_every_door_reads_alike(tmp_path):
 
 def test_columns_of_pictures_in_a_flow(tmp_path):
     datasets = pytest.importorskip("datasets")
-    from groundshift.generation.wcfm.reading import read_rows
+    from groundshift.generation.wcfm.rows import read_rows
 
     for name in ("L.png", "I16.png"):
         RAMPS[name]().save(tmp_path / name)
