@@ -105,7 +105,7 @@ def test_a_vector_valued_variable():
 def test_questions_do_not_depend_on_order_and_are_kept():
     ask = independence_test("kci", mediated(100))
     assert ask(2, 0, (3, 1)) == ask(0, 2, [1, 3])
-    assert list(ask.asked) == [(0, 2, (1, 3))]
+    assert list(ask.p_values) == [(0, 2, (1, 3))]
 
 
 def test_a_factor_of_a_kernel_stops_when_it_is_good_enough():
