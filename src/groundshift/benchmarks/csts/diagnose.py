@@ -212,13 +212,13 @@ def diagnose(
     return Diagnosis(*_conclude(conditions), conditions)
 
 
-def _mean(found: list[Evaluation]) -> Evaluation:
+def _mean(evaluations: list[Evaluation]) -> Evaluation:
     """One evaluation with the mean of what blame depends on."""
 
     def mean(name: str) -> float:
-        return float(np.mean([getattr(one, name) for one in found]))
+        return float(np.mean([getattr(one, name) for one in evaluations]))
 
-    return replace(found[0], swc=mean("swc"), truth_swc=mean("truth_swc"), jaccard=mean("jaccard"))
+    return replace(evaluations[0], swc=mean("swc"), truth_swc=mean("truth_swc"), jaccard=mean("jaccard"))
 
 
 def _conclude(conditions: pd.DataFrame) -> tuple[str, Blame, str | None]:

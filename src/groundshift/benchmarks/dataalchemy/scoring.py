@@ -186,9 +186,9 @@ def follow(
         valid.append(now is not None and right is not None and np.array_equal(now, right))
         printed.append(() if now is None else tuple(now.tolist()))
         before, stated = now, next((w for w in words if w.startswith("[")), "")
-    asked = tuple(rule.token for rule in rules)
+    rule_tokens = tuple(rule.token for rule in rules)
     followed = []
-    for tokens in dict.fromkeys([asked, *map(tuple, others)]):
+    for tokens in dict.fromkeys([rule_tokens, *map(tuple, others)]):
         steps = chain(element[None], world.find(tokens), world.size)[0]
         if [tuple(h.tolist()) for h in (steps if thinks else steps[-1:])] == printed:
             followed.append("".join(tokens))
