@@ -83,10 +83,10 @@ def _states(
     """Hidden states of both at the tokens behind each row's first, or at those among its ``first``."""
 
     def read(model: ProbeModel) -> NDArray[Any]:
-        found: Acts = capture(model, list(rows), [site], "all", progress=False)
+        acts: Acts = capture(model, list(rows), [site], "all", progress=False)
         if first is None:
-            return states(found, site)
-        flat, offsets = found.flat(site), found.offsets[site]
+            return states(acts, site)
+        flat, offsets = acts.flat(site), acts.offsets[site]
         some = [i for a, b in itertools.pairwise(offsets) for i in range(a + 1, min(a + first, b))]
         return np.asarray(flat[some], float)
 
