@@ -90,8 +90,8 @@ def tokenise(tokenizer: Any, texts: Sequence[Written], *, spans: bool = False) -
     Examples
     --------
     >>> from groundshift.models.tinylm import byte_tokenizer
-    >>> [found] = tokenise(byte_tokenizer(), [Written("two", " four")])
-    >>> len(found.prompt), len(found.answer), found.merged
+    >>> [tokenised] = tokenise(byte_tokenizer(), [Written("two", " four")])
+    >>> len(tokenised.prompt), len(tokenised.answer), tokenised.merged
     (3, 5, False)
     """
     for i, text in enumerate(texts):

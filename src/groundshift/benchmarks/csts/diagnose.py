@@ -183,9 +183,9 @@ def diagnose(
     Examples
     --------
     >>> from groundshift.discovery.clusterers import RollingCorrelation
-    >>> found = diagnose(RollingCorrelation(6, random_state=0), subjects=1, segments=12, lengths=[200],
+    >>> diagnosis = diagnose(RollingCorrelation(6, random_state=0), subjects=1, segments=12, lengths=[200],
     ...                  patterns=[0, 2, 5, 13, 17, 25], keeps=[1.0])
-    >>> bool(found.conditions["Jaccard"].min() > 0.9)
+    >>> bool(diagnosis.conditions["Jaccard"].min() > 0.9)
     True
     """
     if not callable(algorithm) and not hasattr(algorithm, "fit_predict") and not hasattr(algorithm, "fit"):

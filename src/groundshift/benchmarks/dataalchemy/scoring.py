@@ -83,8 +83,8 @@ def score(predict: str | Sequence[str], label: str | Sequence[str], *, split: bo
 
     Examples
     --------
-    >>> found = score("N O [F2] <answer> O O", "N O [F2] <answer> O N")
-    >>> found[["em_full", "em_reasoning", "em_answer"]].iloc[0].tolist()
+    >>> scores = score("N O [F2] <answer> O O", "N O [F2] <answer> O N")
+    >>> scores[["em_full", "em_reasoning", "em_answer"]].iloc[0].tolist()
     [0.0, 1.0, 0.0]
     """
     predicts, labels = ([x] if isinstance(x, str) else list(x) for x in (predict, label))

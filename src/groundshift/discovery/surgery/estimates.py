@@ -284,8 +284,8 @@ def interventional(
     Examples
     --------
     >>> from groundshift.worlds.causal_networks import smoking_table
-    >>> found = interventional("S->T; T->C; S<->C", smoking_table(), "S", "C")
-    >>> found.table[found.table["C"] == 1].round(3)
+    >>> distribution = interventional("S->T; T->C; S<->C", smoking_table(), "S", "C")
+    >>> distribution.table[distribution.table["C"] == 1].round(3)
        S  C      p  naive
     1  0  1  0.458  0.324
     3  1  1  0.747  0.810
@@ -691,8 +691,8 @@ def effect(
     Examples
     --------
     >>> from groundshift.worlds.causal_networks import smoking_table
-    >>> found = effect("S->T; T->C; S<->C", smoking_table(), {"S": 1}, "C", versus={"S": 0})
-    >>> found.table.round(3)
+    >>> difference = effect("S->T; T->C; S<->C", smoking_table(), {"S": 1}, "C", versus={"S": 0})
+    >>> difference.table.round(3)
        C     do  versus  difference  naive
     0  0  0.253   0.542      -0.289 -0.485
     1  1  0.747   0.458       0.289  0.485

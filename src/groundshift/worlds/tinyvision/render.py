@@ -322,8 +322,8 @@ def parse(caption: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> found = parse("a large red striped circle at the top left and a small blue solid square at the right on dark")
-    >>> found["colour"].tolist(), found["place"].tolist(), found["background"]
+    >>> factors = parse("a large red striped circle at the top left and a small blue solid square at the right on dark")
+    >>> factors["colour"].tolist(), factors["place"].tolist(), factors["background"]
     ([0, 4], [0, 5], 0)
     """
     objects, _, background = caption.rpartition(" on ")
