@@ -76,8 +76,8 @@ def test_g_test_equals_scipy_and_adds_over_strata():
     for level in range(3):
         table = np.zeros((3, 3))
         np.add.at(table, (x[z == level], y[z == level]), 1)
-        found = chi2_contingency(table, correction=False, lambda_="log-likelihood")
-        g, freedom = g + found.statistic, freedom + found.dof
+        test = chi2_contingency(table, correction=False, lambda_="log-likelihood")
+        g, freedom = g + test.statistic, freedom + test.dof
     ours = g_test(x, y, z)
     assert ours[0] == pytest.approx(g)
     assert ours[2] == freedom

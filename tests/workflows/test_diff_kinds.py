@@ -35,8 +35,8 @@ CHANGED = [number("overruled", 1.0), number("words lost", 0.0, -1.0), number("fi
     ],
 )
 def test_a_style_is_made_of_tokens_that_each_recur_in_many_answers(answers, kind):
-    found = kind_of(CHANGED, *recurring(tokens_of(answers), len(answers)))
-    assert found == kind
+    verdict = kind_of(CHANGED, *recurring(tokens_of(answers), len(answers)))
+    assert verdict == kind
 
 
 def test_nothing_recurs_where_nothing_is_overruled():

@@ -121,8 +121,8 @@ def test_asks_match_their_dials():
     against = (truth["wording"] >= 3) == liked
     assert fits(np.bincount(against[opinions].astype(int)), [0.9, 0.1])
     thing = requests & (truth["refused"] == 1) & (truth["object"] == 0)
-    told = np.bincount(truth["wording"][thing].astype(int), minlength=27) / thing.sum()
-    assert np.abs(told - asks.wordings_[0]).max() < 0.06
+    shares = np.bincount(truth["wording"][thing].astype(int), minlength=27) / thing.sum()
+    assert np.abs(shares - asks.wordings_[0]).max() < 0.06
 
 
 def test_an_atlas_matches_its_dials():
@@ -149,8 +149,8 @@ def test_the_names_of_an_atlas_do_not_move_with_its_dials():
     for kind in ("real", "synthetic"):
         assert np.array_equal(plain.names_[kind], other.names_[kind])
         assert np.array_equal(plain.value_[kind], other.value_[kind])
-    said = plain.everything().truth["kind"]
-    assert plain.kinds.index("synthetic") not in said
+    kinds = plain.everything().truth["kind"]
+    assert plain.kinds.index("synthetic") not in kinds
 
 
 def test_captions_match_their_dials():
@@ -248,9 +248,9 @@ def test_a_document_keeps_its_style_and_the_dials_are_its_shares():
     rows = part.draw(np.random.default_rng(0), 3000)
     assert fits(np.bincount(rows.truth["style"] % 4, minlength=4), [0.0, 0.1, 0.4, 0.5])
     assert fits(np.bincount(rows.truth["items"])[1:], np.full(4, 0.25))
-    told = {style: set(part.words_[style].tolist()) for style in range(3)}
+    words_of_style = {style: set(part.words_[style].tolist()) for style in range(3)}
     for ids, style in zip(rows.ids, rows.truth["style"], strict=True):
-        assert {k for k, words in told.items() if words & set(ids.tolist())} <= {style}
+        assert {k for k, words in words_of_style.items() if words & set(ids.tolist())} <= {style}
     assert not np.isin(rows.ids, part.words_[0]).any()  # known to the lexicon, and never said
     assert rows.mask[rows.ids == EOS].sum() == 0
     with pytest.raises(InputError, match="leave some documents"):
