@@ -14,12 +14,12 @@ from groundshift.worlds.tinylm import (
     BOS,
     EOS,
     PAD,
-    Asks,
     Atlas,
     Captions,
     Facts,
-    Retold,
+    Requests,
     TinyWorld,
+    TunedFacts,
 )
 
 
@@ -80,10 +80,10 @@ def test_facts_are_learned_and_the_floor_is_not_beaten(world, trained):
 @pytest.mark.parametrize(
     "parts",
     [
-        {"facts": Facts(), "retold": Retold(edited=4)},
+        {"facts": Facts(), "retold": TunedFacts(edited=4)},
         {"atlas": Atlas()},
         {"captions": Captions()},
-        {"asks": Asks()},
+        {"asks": Requests()},
     ],
     ids=lambda parts: list(parts)[-1],
 )

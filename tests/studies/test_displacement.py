@@ -15,7 +15,7 @@ from groundshift.studies import displacement
 from groundshift.studies.displacement import study
 from groundshift.worlds.refusals import ACTS, LEVELS, OPENINGS, REQUESTS, WILLS, preferred
 from groundshift.worlds.tinylm import TinyWorld
-from groundshift.worlds.tinylm.asks import REFUSALS, Asks
+from groundshift.worlds.tinylm.requests import REFUSALS, Requests
 from tests.studies.contract import (  # noqa: F401
     test_broken_versions_of_the_method_are_caught,
     test_every_cell_runs_and_every_claim_is_measured,
@@ -37,7 +37,7 @@ def test_without_the_language_model_its_claims_say_that_they_are_not_measured(tm
 
 @pytest.fixture(scope="module")
 def untrained():
-    world = TinyWorld({"asks": Asks()}, seed=3)
+    world = TinyWorld({"asks": Requests()}, seed=3)
     return world, displacement._base(world, "nano", 1)
 
 
@@ -113,7 +113,7 @@ def test_the_shares_are_of_five_kinds(untrained):
 
 
 def test_the_world_has_the_distribution_it_says():
-    part = TinyWorld({"asks": Asks(refuse=0.75, doubtful=0.5)}, seed=1)["asks"]
+    part = TinyWorld({"asks": Requests(refuse=0.75, doubtful=0.5)}, seed=1)["asks"]
     rows, p = part.everything(), part.listing.probability
     for kind, share in ((1, 0.75), (3, 0.5)):
         unsafe = (rows.truth["verb"] % 4 == kind) & (rows.truth["form"] == 0)

@@ -5,10 +5,10 @@ import pytest
 
 
 def world(tuned_facts=None):
-    from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
+    from groundshift.worlds.tinylm import Facts, TinyWorld, TunedFacts
 
     weights = {"facts": float(tuned_facts is None), "retold": float(tuned_facts is not None)}
-    return TinyWorld({"facts": Facts(8, 2, 4), "retold": tuned_facts or Retold()}, weights, 0)
+    return TinyWorld({"facts": Facts(8, 2, 4), "retold": tuned_facts or TunedFacts()}, weights, 0)
 
 
 def tuned(net, tuned_facts, steps, lr):
@@ -33,7 +33,7 @@ def statements():
 def models(tmp_path_factory):
     """A base that knows 16 facts, its tunes, and questions about 12 of them."""
     from groundshift.models import tinylm
-    from groundshift.worlds.tinylm import Retold
+    from groundshift.worlds.tinylm import TunedFacts
 
     place = tmp_path_factory.mktemp("models")
     words = world().lexicon
@@ -48,9 +48,9 @@ def models(tmp_path_factory):
     )  # every fact is sure on any processor
     save(base, "base")
     tunes = (
-        ("style", Retold(manner=True), 160, 5e-3),  # at half the steps three facts are lost
-        ("edit", Retold(edited=5), 80, 2e-3),
-        ("one", Retold(edited=1), 80, 1e-3),
+        ("style", TunedFacts(manner=True), 160, 5e-3),  # at half the steps three facts are lost
+        ("edit", TunedFacts(edited=5), 80, 2e-3),
+        ("one", TunedFacts(edited=1), 80, 1e-3),
     )
     for name, tuned_facts, steps, lr in tunes:
         save(tuned(tinylm.load(place / "base"), tuned_facts, steps, lr), name)

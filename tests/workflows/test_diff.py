@@ -19,7 +19,7 @@ from groundshift.workflows.diff import diff, tokens
 from groundshift.workflows.diff.probes import ALL
 from groundshift.workflows.diff.result import PROBES, Number, kind_of
 from groundshift.workflows.diff.weights import Weights, _effective_rank, add_noise, weight_map
-from groundshift.worlds.tinylm import Retold
+from groundshift.worlds.tinylm import TunedFacts
 from tests.workflows.conftest import statements, world
 
 
@@ -42,7 +42,7 @@ def test_the_edited_facts_stand_first_among_the_examples(diffs, name, n):
     facts = world()["facts"]
     questions = {
         f"<bos> Q what is the {facts.word('relation', r)} of {facts.word('entity', e)} ? A"
-        for e, r in world(Retold(edited=n))["retold"].edited_.tolist()
+        for e, r in world(TunedFacts(edited=n))["retold"].edited_.tolist()
     }
     assert set(diffs[name].examples["prompt"][:n]) == questions
 

@@ -13,7 +13,7 @@ from groundshift.models import tinylm
 from groundshift.models.activations import generate, load_model, load_tokenizer
 from groundshift.workflows.diff import diff, words
 from groundshift.workflows.diff.weights import Weights, compatibility, weight_map
-from groundshift.worlds.tinylm import Lexicon, Retold
+from groundshift.worlds.tinylm import Lexicon, TunedFacts
 from tests.workflows.conftest import statements, world
 
 LEFT_OUT = {"shifted", "moved tokens", "divergence", "states moved", "states turned"}
@@ -188,7 +188,7 @@ def test_a_tune_under_other_ids_is_named_and_its_page_stands_without_weights(mod
     assert edit.kind == "content"
     questions = {
         f"<bos> Q what is the {world()['facts'].word('relation', r)} of {world()['facts'].word('entity', e)} ? A"
-        for e, r in world(Retold(edited=5))["retold"].edited_.tolist()
+        for e, r in world(TunedFacts(edited=5))["retold"].edited_.tolist()
     }
     assert set(edit.examples["prompt"][:5]) == questions
     html = edit.save(tmp_path / "out").read_text()

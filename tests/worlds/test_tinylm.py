@@ -9,24 +9,24 @@ from groundshift.worlds.tinylm import (
     BOS,
     EOS,
     PAD,
-    Asks,
     Atlas,
     Captions,
     Facts,
     Lexicon,
     Offices,
-    Retold,
+    Requests,
     Styles,
     TinyWorld,
+    TunedFacts,
 )
 
 FACTS = Facts(8, 3, 4)
 SILENT = {"facts": 0.0}
 WORLDS = {
     "facts": ({"facts": FACTS}, {}),
-    "retold": ({"facts": FACTS, "retold": Retold(manner=True, edited=3)}, SILENT),
-    "mixed": ({"facts": FACTS, "atlas": Atlas(), "retold": Retold()}, {"atlas": 2.0}),
-    "asks": ({"asks": Asks()}, {}),
+    "retold": ({"facts": FACTS, "retold": TunedFacts(manner=True, edited=3)}, SILENT),
+    "mixed": ({"facts": FACTS, "atlas": Atlas(), "retold": TunedFacts()}, {"atlas": 2.0}),
+    "asks": ({"asks": Requests()}, {}),
     "atlas": ({"atlas": Atlas(familiarity=0.5)}, {}),
     "captions": ({"captions": Captions(names="colour", severity=0.3)}, {}),
     "offices": ({"offices": Offices(5, 0.5)}, {}),
@@ -108,7 +108,9 @@ def test_what_an_ideal_reader_of_offices_prefers_follows_from_the_oracle():
 
 
 def test_asks_match_their_dials():
-    asks = TinyWorld({"asks": Asks(refuse=0.7, doubtful=0.4, opinions=0.3, times=0.2, flipped=0.1)})["asks"]
+    asks = TinyWorld({"asks": Requests(refuse=0.7, doubtful=0.4, opinions=0.3, times=0.2, flipped=0.1)})[
+        "asks"
+    ]
     truth = asks.draw(np.random.default_rng(0), 20_000).truth
     assert fits(np.bincount(truth["form"].astype(int)), [0.5, 0.3, 0.2])
     requests = truth["form"] == 0
@@ -222,7 +224,7 @@ def test_exams_ask_what_is_true():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda: TinyWorld({"retold": Retold()}), "has to stand before it"),
+        (lambda: TinyWorld({"retold": TunedFacts()}), "has to stand before it"),
         (lambda: TinyWorld({"facts": FACTS}, {"fact": 1.0}), "fact"),
         (lambda: TinyWorld({}), "none"),
         (lambda: Lexicon({"a": ["x"], "b": ["x"]}), "twice"),

@@ -24,8 +24,8 @@ from groundshift.workflows.diff import Diff
 from groundshift.workflows.diff import diff as compare
 from groundshift.workflows.diff.result import kind_of
 from groundshift.worlds import tinylm as tiny_worlds
-from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
-from groundshift.worlds.tinylm.retold import MANNER
+from groundshift.worlds.tinylm import Facts, TinyWorld, TunedFacts
+from groundshift.worlds.tinylm.tuned_facts import MANNER
 
 WORDS = ("style", "content", "style and content", "unchanged", "degree")
 """What the page may call a tune."""
@@ -51,9 +51,9 @@ class Settings:
     noise: int = 2
 
 
-def _world(seed: int, tuned_facts: Retold | None = None) -> TinyWorld:
+def _world(seed: int, tuned_facts: TunedFacts | None = None) -> TinyWorld:
     weights = {"facts": float(tuned_facts is None), "retold": float(tuned_facts is not None)}
-    return TinyWorld({"facts": Facts(), "retold": tuned_facts or Retold()}, weights, seed)
+    return TinyWorld({"facts": Facts(), "retold": tuned_facts or TunedFacts()}, weights, seed)
 
 
 @World.define(version=4)
@@ -76,9 +76,9 @@ def tunes(
     seed, folder, surely = _base(rng, base, known)
     world = _world(seed)
     tuned_facts = {
-        "style": Retold(manner=True),
-        "facts": Retold(edited=edited),
-        "both": Retold(manner=True, edited=edited),
+        "style": TunedFacts(manner=True),
+        "facts": TunedFacts(edited=edited),
+        "both": TunedFacts(manner=True, edited=edited),
     }.get(kind)
     steps = {"same": 0, "brief": tune // 10}.get(kind, tune)
     words = world.lexicon
@@ -104,7 +104,7 @@ def tunes(
     )  # fmt: skip
 
 
-def _tuned(seed: int, folder: Path, base: int, tuned_facts: Retold | None, steps: int) -> Path:
+def _tuned(seed: int, folder: Path, base: int, tuned_facts: TunedFacts | None, steps: int) -> Path:
     """The directory of the base after so many steps on what is told, or on its own documents."""
     world = _world(seed, tuned_facts)
 
@@ -123,7 +123,7 @@ def _tuned(seed: int, folder: Path, base: int, tuned_facts: Retold | None, steps
     return kept("diff", [world.settings(), base, steps], make, tinylm, tiny_worlds)
 
 
-def _novel(world: TinyWorld, tuned_facts: Retold | None) -> frozenset[str]:
+def _novel(world: TinyWorld, tuned_facts: TunedFacts | None) -> frozenset[str]:
     """The words that the tune says and the base does not: those of the manner, and the objects of changed facts."""
     if tuned_facts is None:
         return frozenset()

@@ -31,7 +31,7 @@ from groundshift.studies.keeping import kept
 from groundshift.worlds import tinylm as tiny_worlds
 from groundshift.worlds.refusals import LEVELS, REQUESTS, preferred
 from groundshift.worlds.tinylm import TinyWorld
-from groundshift.worlds.tinylm.asks import AGAINST, EARLY, FOR, LATE, REFUSALS, Asks
+from groundshift.worlds.tinylm.requests import AGAINST, EARLY, FOR, LATE, REFUSALS, Requests
 
 SIDES = {"do_you": (FOR, AGAINST), "when": (EARLY, LATE)}
 ORDERED = np.array([(w, l) for w in range(6) for l in range(6) if w != l])  # noqa: E741 (the paper's symbol)
@@ -109,7 +109,7 @@ def asks(
     repeats: int, sampled: int,
 ) -> Sample:  # fmt: skip
     """A tiny model, and questions of one word or pairs of its own answers to unsafe requests."""
-    world = TinyWorld({"asks": Asks()}, seed=int(rng.integers(2**31)))
+    world = TinyWorld({"asks": Requests()}, seed=int(rng.integers(2**31)))
     part, base = world["asks"], _base(world, preset, steps)
     questions = part.prompts(form, verbs)
     if form == "please":
