@@ -28,7 +28,6 @@ TEMPERATURES = (0.001, 0.5, 1.0, 2.0, 5.0)
 DOMAINS = ("element", "transformation", "instruction")
 HELD_OUT = 10
 """One element in so many is never trained in the coverage world, and only those are asked about."""
-QUIET: dict[str, Any] = {"progress": False}
 
 
 @dataclass(frozen=True)

@@ -446,7 +446,7 @@ def _category_of(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
 def _words(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
     """Words, read as numbers, dates or periods where they are that; else a category, an id or text."""
     if values.dtype == object:
-        column = _objects(values, name, form)
+        column = _objects(values, name)
         if column is not None:
             return column
         values = values.map(_word, na_action="ignore")
@@ -609,7 +609,7 @@ def _seconds(words: list[str]) -> np.ndarray | None:
         return None
 
 
-def _objects(values: pd.Series[Any], name: str, form: DateForm) -> Decided | None:
+def _objects(values: pd.Series[Any], name: str) -> Decided | None:
     """A column of Python objects that are no words: numbers, dates, times, lists; None if it is one of words."""
     values = values.where(values.notna(), np.nan)  # of all the ways to be missing one
     present = values.dropna()

@@ -81,7 +81,7 @@ class Findings:
         X = design(sample.values, sample.nominal, sample.names)
         step("telling domains apart")
         moved = moved_step.moved(table, sample, X, first, level, rng)
-        moved = _without_suspects(moved, sample, X, first, level, rng)
+        moved = _without_suspects(moved, sample, first, level, rng)
         step("correlations")
         related = structure_step.correlations(sample, moved, level, rng)
         labelled, labelled_X, scores = sample, X, moved.scores
@@ -127,7 +127,6 @@ class Findings:
 def _without_suspects(
     moved: moved_step.Moved,
     table: AuditTable,
-    X: Design,
     first: NDArray[np.bool_],
     level: float,
     rng: np.random.Generator,

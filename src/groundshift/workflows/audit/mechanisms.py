@@ -49,7 +49,7 @@ def mechanisms(
     from groundshift.discovery.cdnod import CDNOD
 
     rng = np.random.default_rng(seed)
-    chosen = _chosen(table, moved, related)
+    chosen = _chosen(moved, related)
     two = _against_the_others(table, moved)
     rows = [rng.permutation(np.flatnonzero(two.domain == code))[: LOCALISE_ROWS // 2] for code in (0, 1)]
     some = two.take(np.sort(np.concatenate(rows)))
@@ -107,7 +107,7 @@ def _against_the_others(table: AuditTable, moved: Moved) -> AuditTable:
     return replace(table, domain=inside, domains=["the others", table.domains[code]], reference=None)
 
 
-def _chosen(table: AuditTable, moved: Moved, related: Correlations) -> list[str]:
+def _chosen(moved: Moved, related: Correlations) -> list[str]:
     """The columns that moved most, and for each the one most correlated with it."""
     order = moved.columns["column"].tolist()
     if len(order) <= LOCALISE_COLUMNS:

@@ -489,7 +489,7 @@ def label(
         halved = [covariances(away[h], np.ones((h.sum(), 1)), learnt[h])[1] for h in (first, ~first)]
         p_rest = min(1.0, 2 * min(p_rest, 2 * min(halved)))
     bits_x = _bits(scores, table.domain)
-    bits_y = _bits(_domain_by_label(table, y, strata, first, rng), table.domain)
+    bits_y = _bits(_domain_by_label(table, y, strata, first), table.domain)
     return Label(difference, p_rest, shares, bits_y, bits_x)
 
 
@@ -532,7 +532,7 @@ class _Given:
 
 
 def _domain_by_label(
-    table: AuditTable, y: Array, strata: NDArray[np.int64], first: NDArray[np.bool_], rng: np.random.Generator
+    table: AuditTable, y: Array, strata: NDArray[np.int64], first: NDArray[np.bool_]
 ) -> Array:
     """Probability of each domain given y, from the other half."""
     k = len(table.domains)
