@@ -68,15 +68,15 @@ def mechanisms(
         warnings.simplefilter("ignore", UserWarning)
         model.fit(frame, domain=pd.Series(domain, name="(domain)"))
     changing = model.changing_
-    rows: list[tuple[str, bool, float, str]] = []
+    report_rows: list[tuple[str, bool, float, str]] = []
     named: list[str] = []
     for name in used:
         changes = bool(changing["changing"][name])
         still = _against(name, model, two, X, moved, level, rng) if changes else ""
-        rows.append((name, changes, float(changing["p_value"][name]), still))
+        report_rows.append((name, changes, float(changing["p_value"][name]), still))
         if still:
             named.append(str(name))
-    report = pd.DataFrame(rows, columns=["column", "changes", "p", "against"])
+    report = pd.DataFrame(report_rows, columns=["column", "changes", "p", "against"])
     order = moved.columns.set_index("column")["effect"]
     report = report.assign(effect=order.reindex(report["column"]).to_numpy())
     report = report.sort_values(["changes", "effect"], ascending=False, kind="stable").drop(columns="effect")
