@@ -81,4 +81,4 @@ SECTION = re.compile(r"((?:Parameters|Attributes)\n-+\n)(.*?)(?=\n\n\S[^\n]*\n-{
 def with_text_below(docstring):
     """The docstring with the text of each parameter and attribute below its name."""
     entry = re.compile(r"^([*\w][\w*, `]*?) : (.+)$", re.M)
-    return SECTION.sub(lambda found: found[1] + entry.sub(r"\1\n    \2", found[2]), docstring)
+    return SECTION.sub(lambda match: match[1] + entry.sub(r"\1\n    \2", match[2]), docstring)

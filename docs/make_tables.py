@@ -145,8 +145,8 @@ def margin_of(claim):
 
 def filled(path, name, table):
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = path.read_text(encoding="utf-8").partition(begin)
-    if not found:
+    before, text, rest = path.read_text(encoding="utf-8").partition(begin)
+    if not text:
         return before
     return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
 

@@ -69,29 +69,29 @@ def main() -> None:
     net, prompts, options = model(64, 3), texts(64, 100, 100), ["w101 w102", "w103 w104 w105", "w106"]
 
     def one_by_one():
-        found = np.empty((len(prompts), len(options)))
+        logprobs = np.empty((len(prompts), len(options)))
         with torch.inference_mode():
             for i, prompt in enumerate(prompts):
                 for j, option in enumerate(options):
                     ids = net.tokenizer(f"{prompt} {option}", return_tensors="pt")["input_ids"]
                     n = len(option.split())
                     z = net.net(ids).logits[0, -n - 1 : -1].log_softmax(-1)
-                    found[i, j] = z.gather(1, ids[0, -n:, None]).sum()
-        return found
+                    logprobs[i, j] = z.gather(1, ids[0, -n:, None]).sum()
+        return logprobs
 
     slow, expected = timed(one_by_one)
-    fast, found = timed(lambda: option_logprobs(net, prompts, options, progress=False))
+    fast, logprobs = timed(lambda: option_logprobs(net, prompts, options, progress=False))
     print(
         f"options: ours {fast:.3f} s, one by one {slow:.3f} s, {slow / fast:.1f}x; "
-        f"largest difference {np.abs(found - expected).max():.1e}"
+        f"largest difference {np.abs(logprobs - expected).max():.1e}"
     )
 
-    asked = [{"prompt": p, "completion": c} for p, c in zip(texts(32, 20, 20), texts(32, 8, 8), strict=True)]
+    pairs = [{"prompt": p, "completion": c} for p, c in zip(texts(32, 20, 20), texts(32, 8, 8), strict=True)]
     embeds_of = net.net.get_input_embeddings()
 
     def retained():
         every = []
-        for row in asked:
+        for row in pairs:
             ids = net.tokenizer(f"{row['prompt']} {row['completion']}", return_tensors="pt")["input_ids"]
             embeds = embeds_of(ids).detach().requires_grad_(True)
             p = net.net(inputs_embeds=embeds).logits[0].softmax(-1)
@@ -101,10 +101,10 @@ def main() -> None:
         return torch.stack(every).numpy()
 
     slow, expected = timed(retained)
-    fast, found = timed(lambda: np.concatenate(token_gradients(net, asked, progress=False)))
+    fast, gradients = timed(lambda: np.concatenate(token_gradients(net, pairs, progress=False)))
     print(
-        f"gradients of {len(found)} tokens: ours {len(found) / fast:,.0f} tokens/s, loop with retained graph "
-        f"{len(found) / slow:,.0f}, {slow / fast:.1f}x; largest difference {np.abs(found - expected).max():.1e}"
+        f"gradients of {len(gradients)} tokens: ours {len(gradients) / fast:,.0f} tokens/s, loop with retained graph "
+        f"{len(gradients) / slow:,.0f}, {slow / fast:.1f}x; largest difference {np.abs(gradients - expected).max():.1e}"
     )
 
 

@@ -43,9 +43,9 @@ def table(domains: int) -> pd.DataFrame:
 
 def seconds_of_audit(frame: pd.DataFrame, **options) -> float:
     began = time.perf_counter()
-    found = audit(frame, domain="domain", target="y", **options)
+    result = audit(frame, domain="domain", target="y", **options)
     taken = time.perf_counter() - began
-    print(f"  audit {options or '(all steps)'}: {taken:.1f} s, found {', '.join(found.found)}")
+    print(f"  audit {options or '(all steps)'}: {taken:.1f} s, found {', '.join(result.found)}")
     return taken
 
 

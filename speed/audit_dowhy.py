@@ -26,10 +26,10 @@ EDGES = (("a", "b"), ("b", "c"), ("a", "d"), ("c", "y"), ("d", "y"))
 
 def named_by_audit(frame: pd.DataFrame, seed: int) -> str:
     """The column whose mechanism the first verdict speaks of."""
-    found = audit(frame, domain="domain", target="y", null_runs=0, remedies=False, random_state=seed)
-    if not found.found:
+    result = audit(frame, domain="domain", target="y", null_runs=0, remedies=False, random_state=seed)
+    if not result.found:
         return "none"
-    kind = found.kind(found.found[0])
+    kind = result.kind(result.found[0])
     return "y" if kind.name == "concept" else kind.where[0] if kind.name == "mechanism" else kind.name
 
 

@@ -28,12 +28,12 @@ def main() -> None:
 
     def dense():
         log_p = posterior(noise, log_x0, z_s, s)
-        found = []
+        outputs = []
         for j in range(M):
             known = torch.full((B, L, K), -70.0, dtype=torch.float64).scatter(-1, n[:, j, :, None], 0.0)
             log_q = posterior(noise, known, z_s, s)
-            found.append((log_q.exp() * (log_q - log_p)).sum())
-        return torch.stack(found)
+            outputs.append((log_q.exp() * (log_q - log_p)).sum())
+        return torch.stack(outputs)
 
     apart = float((ours() - dense()).detach().abs().max() / dense().detach().abs().max())
     for name, call in (("loss", lambda f: f()), ("loss and gradient", lambda f: f().sum().backward())):

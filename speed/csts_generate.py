@@ -27,9 +27,9 @@ def costs(segments: int) -> dict[str, float]:
 
     def timed(name, function):
         began = time.perf_counter()
-        made = function()
+        result = function()
         steps[name] = time.perf_counter() - began
-        return made
+        return result
 
     subject = timed("draw 3 stages", lambda: draw_subject(np.random.default_rng(0), segments=segments))
     steps["rows"] = subject.segments.rows

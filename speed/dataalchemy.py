@@ -26,9 +26,9 @@ def seconds(function):
     for _ in range(3):
         da.bleu.cache_clear()
         began = time.perf_counter()
-        made = function()
+        result = function()
         best = min(best, time.perf_counter() - began)
-    return best, made
+    return best, result
 
 
 def letter_by_letter(elements, tokenizer):

@@ -99,13 +99,13 @@ def measured(what: str, place: Path) -> tuple[float, float, float]:
         [sys.executable, __file__, what, str(place)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    said = process.stdout.read()
+    printed = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{what}: exit status {process.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    return used.ru_maxrss * unit / 1e9, float(said or 0) / 1e9, time.perf_counter() - began
+    return used.ru_maxrss * unit / 1e9, float(printed or 0) / 1e9, time.perf_counter() - began
 
 
 def report() -> None:

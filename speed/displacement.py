@@ -41,15 +41,15 @@ def draw(model, prompt, answer, n=PAIRS):
 
 
 def plain(model, pairs):
-    found = []
+    scores = []
     for x, y, z in zip(pairs.prompt, pairs.chosen, pairs.rejected, strict=True):
         sums = []
         for answer in (y, z):
             with torch.no_grad():
                 states = model.net(torch.tensor([x + answer]), output_hidden_states=True).hidden_states[-1][0]
             sums.append(states[len(x) - 1 : -1].double().sum(0))
-        found.append(float(sums[0] @ sums[1] - sums[0] @ sums[0]))
-    return np.array(found)
+        scores.append(float(sums[0] @ sums[1] - sums[0] @ sums[0]))
+    return np.array(scores)
 
 
 def compare(name, model, pairs):

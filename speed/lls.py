@@ -50,11 +50,11 @@ def main() -> None:
     theirs, lda = timed(lambda: LatentDirichletAllocation(4, max_iter=200, random_state=0).fit(counts), 1)
     theirs_l1 = matched_l1(Q, lda.transform(counts).T)
     for name in ("nmf", "anchors"):
-        ours, found = timed(
+        ours, factorisation = timed(
             lambda n=name: factorise(world.X[:, 0], world.domain, 4, factoriser=n, random_state=0), 1
         )
         print(
-            f"60,000 words: {name} {ours:.3f} s, L1 {matched_l1(Q, found.class_prior):.3f}; "
+            f"60,000 words: {name} {ours:.3f} s, L1 {matched_l1(Q, factorisation.class_prior):.3f}; "
             f"topic model {theirs:.3f} s, L1 {theirs_l1:.3f}; {theirs / ours:.1f}x"
         )
 

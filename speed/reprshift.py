@@ -34,12 +34,12 @@ def capturing() -> None:
         return capture(model, rows, "final_norm", "last", max_tokens=32 * 12, progress=False)["final_norm"]
 
     def one_by_one():
-        found = []
+        vectors = []
         with torch.no_grad():
             for row in prompts:
                 states = net(torch.as_tensor(row)[None], output_hidden_states=True).hidden_states
-                found.append([state[0, -1].numpy() for state in states][-1])
-        return np.array(found)
+                vectors.append([state[0, -1].numpy() for state in states][-1])
+        return np.array(vectors)
 
     (batched, a), (single, b) = timed(ours, clock=process_time), timed(one_by_one, clock=process_time)
     assert np.allclose(a, b, atol=1e-4)
@@ -78,11 +78,11 @@ def grounding() -> None:
     reader = Unembedding(W, Tokens(), known=set(known))
 
     def sorting():
-        found = []
+        words = []
         for u in U.astype(np.float32):
             order = np.argsort(-(W @ u), kind="stable")[:200]
-            found.append([t for t in (texts[i] for i in order) if t in known][:15])
-        return found
+            words.append([t for t in (texts[i] for i in order) if t in known][:15])
+        return words
 
     (top, a), (whole, b) = timed(lambda: reader.words(U), clock=process_time), timed(sorting, 1, process_time)
     same = np.mean([len(set(x) & set(y)) / 15 for x, y in zip(a, b, strict=True)])

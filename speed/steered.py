@@ -42,7 +42,7 @@ def main() -> None:
     def ours(conditions, **options):
         return lambda: Sampler(STEPS, **options)(generator, IMAGES, conditions)
 
-    asked = {
+    samplers = {
         "no condition": ours([]),
         "steered, linear": ours([hole]),
         "steered, linear, 3 rounds": ours([hole], rounds=3),
@@ -55,9 +55,9 @@ def main() -> None:
     except ImportError as error:
         print(f"deepinv cannot be imported ({error}): its DPS is skipped")
     else:
-        asked[f"DPS (deepinv {deepinv.__version__})"] = _of_deepinv(deepinv, unet, mask)
-    calls = {name: _calls(unet, function) for name, function in asked.items()}
-    taken = seconds(asked)
+        samplers[f"DPS (deepinv {deepinv.__version__})"] = _of_deepinv(deepinv, unet, mask)
+    calls = {name: _calls(unet, function) for name, function in samplers.items()}
+    taken = seconds(samplers)
     for name, value in taken.items():
         print(
             f"{name:32s} {calls[name]:3d} network calls, {value:.3f} s an image, "

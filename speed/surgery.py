@@ -32,15 +32,17 @@ def arrays_of(diagram, F):
 
 def by_kronecker(diagram, arrays, F):
     """Each layer as one dense matrix: identity ⊗ box ⊗ identity; then a product of matrices."""
-    made = np.eye(1)
+    matrix_product = np.eye(1)
     scan = diagram.dom
     for box, at, array in zip(diagram.boxes, diagram.offsets, arrays, strict=True):
         left, right = scan[:at], scan[at + len(box.dom) :]
         sizes = [int(np.prod([F.sizes[str(x)] for x in side])) for side in (left, right, box.dom, box.cod)]
         matrix = array.reshape(sizes[2], sizes[3])
-        made = made @ functools.reduce(np.kron, (np.eye(sizes[0]), matrix, np.eye(sizes[1])))
+        matrix_product = matrix_product @ functools.reduce(
+            np.kron, (np.eye(sizes[0]), matrix, np.eye(sizes[1]))
+        )
         scan = left @ box.cod @ right
-    return made
+    return matrix_product
 
 
 def main() -> None:
@@ -76,9 +78,9 @@ def main() -> None:
         )
 
     joint = front_door(np.random.default_rng(1)).joint()
-    found = surgery.identify(FRONT_DOOR, "S", "C")
-    counts = read_counts(joint, found.columns, ("S", "T", "C"))
-    ours = seconds(lambda: Tables(counts).product(found.terms, ("S", "C")))
+    identification = surgery.identify(FRONT_DOOR, "S", "C")
+    counts = read_counts(joint, identification.columns, ("S", "T", "C"))
+    ours = seconds(lambda: Tables(counts).product(identification.terms, ("S", "C")))
     try:
         from y0.algorithm.identify import identify_outcomes
         from y0.dsl import Variable
@@ -99,16 +101,16 @@ def main() -> None:
         print(f"evaluating it on a joint table: {1e3 * ours:.3f} ms")
 
     table = np.random.default_rng(2).multinomial(10_000, joint.ravel()).reshape(joint.shape)
-    counts = read_counts(table, found.columns, ("S", "T", "C"))
+    counts = read_counts(table, identification.columns, ("S", "T", "C"))
     weights = (
         np.random.default_rng(3)
         .multinomial(10_000, counts.weights / counts.weights.sum(), size=10_000)
         .astype(float)
     )
-    batched = seconds(lambda: Tables(counts, 1.0, weights).product(found.terms, ("S", "C")))
+    batched = seconds(lambda: Tables(counts, 1.0, weights).product(identification.terms, ("S", "C")))
     began = time.perf_counter()
     for row in weights[:500]:
-        Tables(counts, 1.0, row[None]).product(found.terms, ("S", "C"))
+        Tables(counts, 1.0, row[None]).product(identification.terms, ("S", "C"))
     single = (time.perf_counter() - began) * 20
     print(
         f"10,000 bootstrap tables: one batch {batched:.3f} s, one by one {single:.2f} s ({single / batched:.0f}x)"

@@ -34,10 +34,10 @@ def measured(reader: str, path: str) -> tuple[float, float, float]:
         "print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,"
         " frame.memory_usage(deep=True).sum() / 2**20)"
     )
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     ).stdout
-    return tuple(map(float, said.split()))  # type: ignore[return-value]
+    return tuple(map(float, printed.split()))  # type: ignore[return-value]
 
 
 parser = argparse.ArgumentParser()

@@ -56,10 +56,10 @@ def main() -> None:
     except ImportError:
         print("ripser.py is not installed")
     for name, call in theirs.items():
-        taken, found = timed(lambda call=call: [call(d) for d in distances], clock=clock)
+        taken, persistence = timed(lambda call=call: [call(d) for d in distances], clock=clock)
         off = max(
             np.abs(np.sort(mine.bars[1].sum(1)) - np.sort(other[1].sum(1))).max(initial=0.0)
-            for mine, other in zip(ours_found, found, strict=True)
+            for mine, other in zip(ours_found, persistence, strict=True)
             if len(other[1]) == len(mine.bars[1])
         )
         print(

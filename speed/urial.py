@@ -46,9 +46,9 @@ def per_token(base, tuned, row):
 
 def main(base, tuned, answers):
     for length in answers:
-        said = np.random.default_rng(0).integers(100, 1000, length).tolist()
-        query = {"query": "w5 w6 w7", "completion_ids": said}
-        row = encode(base, [{"text": query["query"], "completion_ids": said}])[0]
+        ids = np.random.default_rng(0).integers(100, 1000, length).tolist()
+        query = {"query": "w5 w6 w7", "completion_ids": ids}
+        row = encode(base, [{"text": query["query"], "completion_ids": ids}])[0]
         how = {"base_template": "query", "tuned_template": "{query}", "progress": False}
         shift(base, tuned, [query], **how)
         fast, ours = timed(lambda q=query, how=how: shift(base, tuned, [q], **how), clock=process_time)

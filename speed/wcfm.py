@@ -89,11 +89,11 @@ def quality() -> None:
                 for k in range(n):
                     paths.append(paths[-1] + net(torch.tensor(k / n), paths[-1]) / n)
             away[n] = wasserstein2(paths[-1], held)
-        made = torch.stack(paths).numpy()
+        points = torch.stack(paths).numpy()
         reached[name] = away
         print(
             f"{name}: W2 at 4 steps {away[4]:.2f}, 8 steps {away[8]:.2f}, 100 steps {away[100]:.2f}; "
-            f"path energy {energy_excess(made, apart):+.2f}, straightness {straightness(made):.2f}"
+            f"path energy {energy_excess(points, apart):+.2f}, straightness {straightness(points):.2f}"
         )
     aim = 1.1 * max(min(away.values()) for away in reached.values())
     fewest = {name: next(n for n in STEPS if away[n] <= aim) for name, away in reached.items()}

@@ -84,11 +84,11 @@ def _cut(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _flipped(data: bytes, rng: np.random.Generator) -> bytes:
-    made = bytearray(data)
+    damaged = bytearray(data)
     for _ in range(rng.integers(1, 5)):
-        if made:
-            made[min(_place(data, rng), len(made) - 1)] = int(rng.integers(256))
-    return bytes(made)
+        if damaged:
+            damaged[min(_place(data, rng), len(damaged) - 1)] = int(rng.integers(256))
+    return bytes(damaged)
 
 
 def _inserted(data: bytes, rng: np.random.Generator) -> bytes:
@@ -153,13 +153,13 @@ def _columns(data: bytes, rng: np.random.Generator) -> bytes:
     first = int(rng.integers(len(values))) if rng.random() < 0.5 else 0
     if odd is not None:
         frame[name] = pd.Series([*values[:first], *[odd for _ in values[first:]]], dtype=object)
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     try:
-        frame.to_parquet(made)
+        frame.to_parquet(buffer)
     except (ValueError, TypeError, OverflowError):  # values of two types, which no Parquet file can hold
         frame[name] = frame[name].map(repr)
-        frame.to_parquet(made)
-    return made.getvalue()
+        frame.to_parquet(buffer)
+    return buffer.getvalue()
 
 
 def _array(data: bytes, rng: np.random.Generator) -> bytes:
@@ -176,8 +176,8 @@ def _header(data: bytes, rng: np.random.Generator) -> bytes:
     """A header of safetensors that says something else, or lies about its length."""
     (size,) = struct.unpack("<Q", data[:8])
     header = _json(data[8 : 8 + size], rng)
-    told = [len(header), len(header), 0, 2**40, 2**63][rng.integers(5)]
-    return struct.pack("<Q", told) + header + data[8 + size :]
+    length = [len(header), len(header), 0, 2**40, 2**63][rng.integers(5)]
+    return struct.pack("<Q", length) + header + data[8 + size :]
 
 
 def _member(data: bytes, rng: np.random.Generator) -> bytes:
@@ -187,11 +187,11 @@ def _member(data: bytes, rng: np.random.Generator) -> bytes:
     names = sorted(files)
     name = names[rng.integers(len(names))]
     files[name] = damaged(files[name], name, rng)
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, held in files.items():
             archive.writestr(name, held)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 # Tables --------------------------------------------------------------------------------------------------

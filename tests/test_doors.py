@@ -138,8 +138,8 @@ def test_a_line_in_latin_1_is_named(tmp_path):
 def test_an_array_that_says_it_is_larger_than_its_file(file, header, tmp_path):
     array = io.BytesIO()
     np.save(array, np.arange(3.0))
-    told = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {header}, }}".ljust(117) + "\n"
-    data = array.getvalue()[:10] + told.encode() + array.getvalue()[128:]
+    header_text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {header}, }}".ljust(117) + "\n"
+    data = array.getvalue()[:10] + header_text.encode() + array.getvalue()[128:]
     if file == "a.npz":
         np.savez(tmp_path / file, x=np.arange(3.0))
         with zipfile.ZipFile(tmp_path / file, "w") as archive:
@@ -158,10 +158,10 @@ def test_another_kind_of_file_under_the_name(ending, number, tmp_path):
     arrays = lambda file: open_arrays(file, None)  # noqa: E731
     reader = {".csv": typed, ".parquet": typed, ".npy": arrays, ".npz": arrays}.get(ending, read_records)
     try:
-        told = reader(file) and ""
+        message = reader(file) and ""
     except InputError as error:
-        told = str(error)
-    assert not told or any(word in told for word in (file.name, "The table", "Row "))
+        message = str(error)
+    assert not message or any(word in message for word in (file.name, "The table", "Row "))
 
 
 def test_a_folder_of_images_that_is_not_there(tmp_path):

@@ -63,9 +63,9 @@ def test_one_ramp_from_every_mode(name, tmp_path):
     image.save(tmp_path / name, **options)
     for source in (tmp_path / name, image):
         for mode in ("L", "RGB"):
-            found = read_picture(source, mode)
-            assert found.mode == mode
-            assert np.abs(np.asarray(found).reshape(8, 8, -1).mean(2) - EIGHT).max() <= 1.5
+            picture = read_picture(source, mode)
+            assert picture.mode == mode
+            assert np.abs(np.asarray(picture).reshape(8, 8, -1).mean(2) - EIGHT).max() <= 1.5
     grey = name.startswith(("L", "I", "F", "lying"))
     assert read_picture(tmp_path / name, "auto").mode == ("L" if grey else "RGB")
 
@@ -95,7 +95,7 @@ def test_every_door_reads_alike(tmp_path):
 
 def test_columns_of_pictures_in_a_flow(tmp_path):
     datasets = pytest.importorskip("datasets")
-    from groundshift.generation.wcfm.reading import read_rows
+    from groundshift.generation.wcfm.rows import read_rows
 
     for name in ("L.png", "I16.png"):
         RAMPS[name]().save(tmp_path / name)

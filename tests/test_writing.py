@@ -48,11 +48,11 @@ except InputError as error:
     for run in runs:
         assert run.stdout.readline() == "ready\n"
     gate.touch()
-    said = [run.communicate(timeout=60)[0] for run in runs]
+    outputs = [run.communicate(timeout=60)[0] for run in runs]
     assert sorted(run.returncode for run in runs) == [0, 2, 2, 2]
     winner = next(run for run in runs if run.returncode == 0)
     assert (out if kind == "file" else out / "a").read_text() == str(winner.pid)
-    assert sum("kept" in text for text in said) == 3
+    assert sum("kept" in text for text in outputs) == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == ["gate", "result"]
 
 

@@ -80,7 +80,7 @@ def svg(figure: Any, salt: str, caption: str) -> Markup:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     ids = re.compile(r'(\bid="|"#|url\(#)')
-    text = _in_tags(text, lambda tag: ids.sub(lambda found: f"{found[1]}{salt}-", tag))
+    text = _in_tags(text, lambda tag: ids.sub(lambda match: f"{match[1]}{salt}-", tag))
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1))
 
 
@@ -108,7 +108,7 @@ def themed(figure: Callable[[], Any], salt: str, caption: str) -> Markup:
     with matplotlib.rc_context(THEME):
         picture = svg(figure(), salt, caption)
     colours = re.compile("|".join(INKS))
-    return Markup(_in_tags(picture, lambda tag: colours.sub(lambda found: INKS[found[0]], tag)))
+    return Markup(_in_tags(picture, lambda tag: colours.sub(lambda match: INKS[match[0]], tag)))
 
 
 def _set_rows(figure: Any, axes: Any) -> None:

@@ -30,27 +30,27 @@ END = 2
 
 def by_hand(model, row):
     """Sums and last states of both answers by whole forwards, one by one, as the definition says."""
-    made = []
+    scores = []
     for which in ("chosen", "rejected"):
         x = model.tokenizer(row["prompt"])["input_ids"]
         y = [*model.tokenizer(row[which], add_special_tokens=False)["input_ids"], END]
         with torch.no_grad():
             states = model.net(torch.tensor([x + y]), output_hidden_states=True).hidden_states[-1][0]
         predicting = states[len(x) - 1 : len(x) + len(y) - 1]
-        made.append((predicting.sum(0).numpy(), predicting[-1].numpy(), len(y)))
-    return made
+        scores.append((predicting.sum(0).numpy(), predicting[-1].numpy(), len(y)))
+    return scores
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "gemma2"])
 def test_scores_are_those_of_the_definition(name):
     model = build(name)
     table = dp.score(model, DATA, max_tokens=40)
-    for row, found in zip(DIFFERENT, table.itertuples(), strict=False):
+    for row, score in zip(DIFFERENT, table.itertuples(), strict=False):
         (s, a, n), (t, b, m) = by_hand(model, row)
-        assert found.ches == pytest.approx(s @ t - s @ s, rel=1e-3, abs=1e-3)
-        assert found.ln_ches == pytest.approx(s @ t / (n * m) - s @ s / n**2, rel=1e-3, abs=1e-3)
-        assert found.last_inner == pytest.approx(a @ b, rel=1e-3, abs=1e-3)
-        assert (found.chosen_tokens, found.rejected_tokens) == (n, m)
+        assert score.ches == pytest.approx(s @ t - s @ s, rel=1e-3, abs=1e-3)
+        assert score.ln_ches == pytest.approx(s @ t / (n * m) - s @ s / n**2, rel=1e-3, abs=1e-3)
+        assert score.last_inner == pytest.approx(a @ b, rel=1e-3, abs=1e-3)
+        assert (score.chosen_tokens, score.rejected_tokens) == (n, m)
     assert table["identical"].tolist() == [False] * 4 + [True]
     assert table["ches"].iloc[4] == table["ln_ches"].iloc[4] == 0
 
@@ -128,20 +128,20 @@ def test_the_formula_is_a_gradient_step_with_h_and_W_free(cap):
 @pytest.mark.parametrize("name", ["llama", "gemma2"])
 def test_first_order_reads_the_models_own_h_and_W(name):
     model = build(name)
-    found = dp.first_order(model, "the dog sees", "yes", "no", beta=0.2, top=5)
+    explanation = dp.first_order(model, "the dog sees", "yes", "no", beta=0.2, top=5)
     h, logits = last_state(model, "the dog sees")
     p = logits.softmax(-1)
     yes, no = (model.tokenizer.convert_tokens_to_ids(t) for t in ("yes", "no"))
-    assert (found.chosen, found.rejected) == pytest.approx((float(p[yes]), float(p[no])))
+    assert (explanation.chosen, explanation.rejected) == pytest.approx((float(p[yes]), float(p[no])))
     if name == "llama":  # the formula as printed, term by term
         W = model.net.get_output_embeddings().weight.detach()
-        assert found.w_part == pytest.approx(0.1 * float((1 - p[yes] + p[no]) * (h @ h)), rel=1e-4)
-        assert found.h_part == pytest.approx(
+        assert explanation.w_part == pytest.approx(0.1 * float((1 - p[yes] + p[no]) * (h @ h)), rel=1e-4)
+        assert explanation.h_part == pytest.approx(
             0.1 * float((W[yes] - p @ W) @ (W[yes] - W[no])), rel=1e-4, abs=1e-6
         )
-    assert found.total == found.w_part + found.h_part
-    assert found.tokens["mass"].is_monotonic_decreasing
-    assert abs(found.tokens["mass"].iloc[0]) > 0
+    assert explanation.total == explanation.w_part + explanation.h_part
+    assert explanation.tokens["mass"].is_monotonic_decreasing
+    assert abs(explanation.tokens["mass"].iloc[0]) > 0
 
 
 def test_first_order_refuses_what_it_cannot_say():
@@ -280,21 +280,21 @@ def moved(tmp_path_factory):
 
 def test_where_the_mass_went(moved):
     base, tuned = (dp.read(moved / name, DIFFERENT, progress=False) for name in ("base", "tuned"))
-    found = dp.displaced(base, tuned, top=100)
+    displaced = dp.displaced(base, tuned, top=100)
     # By whole forwards, one by one: probabilities where the first token of the chosen answer stands.
     change = 0
     for name, sign in (("base", -1), ("tuned", 1)):
         model = load_model(moved / name)
         for row in DIFFERENT:
             change = change + sign * last_state(model, row["prompt"])[1].softmax(-1).numpy() / len(DIFFERENT)
-    first = found.gaining[found.gaining["place"] == "1"].set_index("token")["gain"]
+    first = displaced.gaining[displaced.gaining["place"] == "1"].set_index("token")["gain"]
     known = {base.words[z]: change[z] for z in np.flatnonzero(change > 1e-6)}
     assert first[list(known)].to_numpy() == pytest.approx(list(known.values()), abs=1e-5)
-    both = pd.concat([found.gaining, found.losing]).groupby("place")["gain"].sum()
+    both = pd.concat([displaced.gaining, displaced.losing]).groupby("place")["gain"].sum()
     assert np.abs(both).max() < 1e-4  # what some gain, others lose
-    table = found.table
-    assert found.rate == ((table["chosen"] < 0) & (table["margin"] > 0)).mean()
-    assert found.summary()["margin"] > 0
+    table = displaced.table
+    assert displaced.rate == ((table["chosen"] < 0) & (table["margin"] > 0)).mean()
+    assert displaced.summary()["margin"] > 0
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2"])
@@ -309,9 +309,9 @@ def test_reading_gives_what_whole_forwards_give_one_by_one(name, monkeypatch):
                 logp = model.net(torch.tensor([x + y])).logits[0].log_softmax(-1)
             logprobs[i, k] = sum(float(logp[len(x) - 1 + j, token]) for j, token in enumerate(y))
         first.append(logp[len(x) - 1].exp().numpy())  # of both answers: it stands before them
-    found = dp.read(model, DATA, progress=False)
-    np.testing.assert_allclose(found.logprobs, logprobs, atol=1e-4)
-    np.testing.assert_allclose(found.mass[0], np.mean(first, 0), atol=1e-6)
+    scores = dp.read(model, DATA, progress=False)
+    np.testing.assert_allclose(scores.logprobs, logprobs, atol=1e-4)
+    np.testing.assert_allclose(scores.mass[0], np.mean(first, 0), atol=1e-6)
 
     failed = []
 
@@ -325,8 +325,8 @@ def test_reading_gives_what_whole_forwards_give_one_by_one(name, monkeypatch):
     monkeypatch.setattr(scoring, "pieces", pieces)
     again = dp.read(model, DATA, progress=False)
     assert failed
-    np.testing.assert_allclose(again.logprobs, found.logprobs, atol=1e-4)
-    np.testing.assert_allclose(again.mass, found.mass, atol=1e-6)
+    np.testing.assert_allclose(again.logprobs, scores.logprobs, atol=1e-4)
+    np.testing.assert_allclose(again.mass, scores.mass, atol=1e-6)
 
 
 def test_the_report_has_classes_and_is_escaped(moved, tmp_path):
@@ -453,8 +453,12 @@ def test_all_forms_of_preference_data_are_one(tmp_path):
         tmp_path / "p.jsonl", str(tmp_path / "p.parquet"), tmp_path / "folder", Dataset.from_list(DIFFERENT),
         pd.DataFrame(DIFFERENT), implicit,
     ):  # fmt: skip
-        found = dp.encode_pairs(model, source)
-        assert (found.prompt, found.chosen, found.rejected) == (known.prompt, known.chosen, known.rejected)
+        encoded = dp.encode_pairs(model, source)
+        assert (encoded.prompt, encoded.chosen, encoded.rejected) == (
+            known.prompt,
+            known.chosen,
+            known.rejected,
+        )
 
 
 def test_chats_end_with_what_the_template_writes(tmp_path):
@@ -464,17 +468,17 @@ def test_chats_end_with_what_the_template_writes(tmp_path):
     explicit = {"prompt": user, "chosen": yes, "rejected": no}
     implicit = {"chosen": user + yes, "rejected": user + no}
     plain = {"prompt": "is Riga in Latvia", "chosen": "yes .", "rejected": "no ."}
-    found = [
+    encoded = [
         dp.encode_pairs(model, [explicit]),
         dp.encode_pairs(model, [implicit]),
         dp.encode_pairs(model, [plain], template="chat"),
     ]
-    for pairs in found:
+    for pairs in encoded:
         assert model.tokenizer.decode(pairs.prompt[0]) == "two is Riga in Latvia <eos> three"
         assert model.tokenizer.decode(pairs.chosen[0]) == "yes . <eos>"
         assert pairs.notes == []  # the template ends answers itself
     assert pd.DataFrame([explicit]).to_parquet(tmp_path / "chat.parquet") is None
-    assert dp.encode_pairs(model, tmp_path / "chat.parquet").chosen == found[0].chosen
+    assert dp.encode_pairs(model, tmp_path / "chat.parquet").chosen == encoded[0].chosen
     with pytest.raises(InputError, match="template='chat'"):
         dp.encode_pairs(model, [plain])
     assert (

@@ -179,18 +179,18 @@ def _bleu(p, g):
 
 def test_the_last_answer_mark_splits():
     assert da.split_chain("A <answer> B <answer> C") == ("A <answer> B ", " C")
-    found = da.score(["X [F2] <answer> B", "A [F2] <answer> C", " <answer> B"], ["A [F2] <answer> B"] * 3)
-    assert found["em_reasoning"].tolist() == [0, 1, 0]
-    assert found["em_answer"].tolist() == [1, 0, 1]
-    assert da.faithfulness(found).loc["wrong", "right"] == pytest.approx(2 / 3)
+    scores = da.score(["X [F2] <answer> B", "A [F2] <answer> C", " <answer> B"], ["A [F2] <answer> B"] * 3)
+    assert scores["em_reasoning"].tolist() == [0, 1, 0]
+    assert scores["em_answer"].tolist() == [1, 0, 1]
+    assert da.faithfulness(scores).loc["wrong", "right"] == pytest.approx(2 / 3)
 
 
 def test_steps_are_checked_against_what_was_printed():
     prompt, world = "A B C D [F1] [F2] <think>", da.World()
     # The first step is wrong, and the second follows from it.
-    said = da.follow(prompt, "B C D A [F2] <answer> C D A B", world, [("[F2]", "[F2]")])
-    assert said.valid == (False, True)
-    assert said.follows == ("[F2][F2]",)
+    chain = da.follow(prompt, "B C D A [F2] <answer> C D A B", world, [("[F2]", "[F2]")])
+    assert chain.valid == (False, True)
+    assert chain.follows == ("[F2][F2]",)
     assert da.follow("A B C D [F1] [F1] <think>", "N O P Q [F1] <answer> A B C D", world).copies
     assert da.follow(prompt, "O P Q N", world, cot=False).valid == (True,)
     assert da.follow(prompt, "nothing", world).valid == (False,)
@@ -200,19 +200,19 @@ def test_steps_are_checked_against_what_was_printed():
 
 
 def test_both_definitions_of_the_distances():
-    asked = {
+    test_lists = {
         (style, name): da.scenario(name, "F1F2", "F3", style=style).test
         for style in ("paper", "code")
         for name in ("ID", "CMP", "POOD", "OOD")
     }
     f1, f2, f3 = "[F1]", "[F2]", "[F3]"
-    assert asked == {
+    assert test_lists == {
         ("paper", "ID"): (f1, f1), ("paper", "CMP"): (f3, f3), ("paper", "POOD"): (f1, f3), ("paper", "OOD"): (f3, f3),
         ("code", "ID"): (f1, f2), ("code", "CMP"): (f2, f1), ("code", "POOD"): (f1, f3), ("code", "OOD"): (f3, f3),
     }  # fmt: skip
-    made = da.scenario("CMP", "F1", "F2", style="paper")
-    assert made.train == ((f1, f1), (f1, f2), (f2, f1))
-    assert da.distance(made.test, made.train) == "CMP"
+    scenario = da.scenario("CMP", "F1", "F2", style="paper")
+    assert scenario.train == ((f1, f1), (f1, f2), (f2, f1))
+    assert da.distance(scenario.test, scenario.train) == "CMP"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -244,10 +244,10 @@ def test_discrepancy_of_laws_that_are_known():
 def test_discrepancy_counts_letters_by_place():
     """Against every element over a small alphabet, written out."""
     world = da.World(["[F1]"], length=2, alphabet="ABCDE")
-    trained, asked = ("AB", "BC"), ("BCD", "ABC")
-    laws = [set(itertools.product(*pools)) for pools in (trained, asked)]
+    trained, tested = ("AB", "BC"), ("BCD", "ABC")
+    laws = [set(itertools.product(*pools)) for pools in (trained, tested)]
     far = da.discrepancy(
-        world, ["F1"], "F1", np.random.default_rng(0), letters=asked, trained=trained, drawn=100
+        world, ["F1"], "F1", np.random.default_rng(0), letters=tested, trained=trained, drawn=100
     )
     assert far["tv"] == pytest.approx(1 - len(laws[0] & laws[1]) / len(laws[1]))
     assert far["atoms"] == pytest.approx((1 / 3 + 2 / 3) / 2)
@@ -334,31 +334,31 @@ def test_axes_and_identities(model):
 def test_the_element_axis_asks_new_places_and_new_letters(tmp_path):
     world = da.World(PAIR, length=2, alphabet="ABCDEFGH")
     pools = ("BD", "AC")
-    made = da.train(["F1F1"], world=world, letters=pools, steps=1)
-    made.save(tmp_path / "m")
-    made = da.open_model(tmp_path / "m")  # the letters are on its card
-    found = da.evaluate(made, "element", n=50, progress=False)
+    model = da.train(["F1F1"], world=world, letters=pools, steps=1)
+    model.save(tmp_path / "m")
+    model = da.open_model(tmp_path / "m")  # the letters are on its card
+    evaluation = da.evaluate(model, "element", n=50, progress=False)
     letters = {
         where: [{*column} for column in zip(*(row.split()[:2] for row in rows), strict=True)]
-        for where, rows in found.items.groupby("distance")["input"]
+        for where, rows in evaluation.items.groupby("distance")["input"]
     }
     assert letters == {"ID": [{*"BD"}, {*"AC"}], "CMP": [{*"AC"}, {*"BD"}], "OOD": [{*"EFGH"}] * 2}
-    far = found.far.set_index("distance")
+    far = evaluation.far.set_index("distance")
     assert far["atoms"].to_dict() == {"ID": 1, "CMP": 0, "OOD": 0}
     assert far["tv"].to_dict() == {"ID": 0, "CMP": 1, "OOD": 1}
     # Other axes ask for trained letters, and so does healing.
-    task = da.evaluate(made, "task", n=50, test=[], progress=False).items
+    task = da.evaluate(model, "task", n=50, test=[], progress=False).items
     assert all(row[0] in "BD" and row[2] in "AC" for row in task["input"])
     with pytest.raises(InputError, match="no element is new"):
-        da.evaluate(made, "element", letters=(), progress=False)
-    said = da.evaluate(made, "element", letters="ABCD", n=5, progress=False)
-    assert {*said.items["distance"]} == {"ID", "OOD"}
+        da.evaluate(model, "element", letters=(), progress=False)
+    by_letters = da.evaluate(model, "element", letters="ABCD", n=5, progress=False)
+    assert {*by_letters.items["distance"]} == {"ID", "OOD"}
 
 
 def test_letters_are_learnt_where_they_were_trained():
     world = da.World(PAIR, length=2, alphabet="ABCDE", rot_n=2)
-    made = da.train(["F2"], world=world, letters="ABC", steps=120, seed=1, until=0.002)
-    by = da.evaluate(made, "element", n=25, progress=False).items.groupby("distance")["em_full"].mean()
+    model = da.train(["F2"], world=world, letters="ABC", steps=120, seed=1, until=0.002)
+    by = da.evaluate(model, "element", n=25, progress=False).items.groupby("distance")["em_full"].mean()
     assert by["ID"] == 1
     assert by["OOD"] < 0.5
 
@@ -374,8 +374,8 @@ def test_mixed_lines_are_those_of_each_list():
 
 def test_healing_learns_and_wrong_labels_do_not(model):
     def healed(**how):
-        made = da.heal(model, "F2F2", 25, seed=0, **how)
-        rows = da.evaluate(made, train=model.train, test=["F2F2"], n=25, progress=False).items
+        copy = da.heal(model, "F2F2", 25, seed=0, **how)
+        rows = da.evaluate(copy, train=model.train, test=["F2F2"], n=25, progress=False).items
         return rows.loc[rows["rules"] == "F2F2", "em_full"].mean()
 
     assert healed() > healed(wrong=True) + 0.3
@@ -392,37 +392,37 @@ def test_a_model_that_never_learned_is_said_to(model):
 
 
 def test_a_temperature_at_which_training_fails_has_no_verdict(model):
-    found = da.evaluate(
+    evaluation = da.evaluate(
         model, "temperature", n=20, levels=[1e-5, 10.0], test=["F2F2"], progress=False
     ).table()
-    assert found["verdict"].tolist() == ["", "", "", "inconclusive"]
+    assert evaluation["verdict"].tolist() == ["", "", "", "inconclusive"]
 
 
 def test_one_bad_model_of_several_is_named(model):
     lazy = da.train(list(model.train), world=model.world, steps=1)
-    found = da.evaluate({"good": model, "bad": lazy}, "size", n=20, test=["F2F2"], progress=False)
-    assert "bad never learned" in found.note
-    assert "good" not in found.note
-    rows = found.table().set_index("cell")
+    evaluation = da.evaluate({"good": model, "bad": lazy}, "size", n=20, test=["F2F2"], progress=False)
+    assert "bad never learned" in evaluation.note
+    assert "good" not in evaluation.note
+    rows = evaluation.table().set_index("cell")
     assert rows.loc["bad CMP", "verdict"] == "inconclusive"
     assert rows.loc["good CMP", "verdict"] == ""
 
 
 def test_merged_letters_are_no_letters():
-    said = da.follow("A B [F1] <answer>", "NO", da.World())
-    assert said.valid == (False,)
+    chain = da.follow("A B [F1] <answer>", "NO", da.World())
+    assert chain.valid == (False,)
 
 
 @pytest.mark.parametrize("block", ["none", "padding", "group"])
 def test_blocks_of_several_lengths(block):
-    made = da.train(["F1F1", "F1F2"], lengths=[2, 4], block=block, steps=3)
-    assert all(np.isfinite(made.history))
+    model = da.train(["F1F1", "F1F2"], lengths=[2, 4], block=block, steps=3)
+    assert all(np.isfinite(model.history))
 
 
 def test_official_choices_and_tuning_with_the_models_own_tokenizer(tmp_path):
-    made = da.train(["F1F2"], compat="official", arch="gpt2", steps=2, batch=8)
-    assert len(made.probe.tokenizer) > 200
-    made.save(tmp_path / "m")
+    model = da.train(["F1F2"], compat="official", arch="gpt2", steps=2, batch=8)
+    assert len(model.probe.tokenizer) > 200
+    model.save(tmp_path / "m")
     with pytest.warns(UserWarning, match="The tokenizer reads"):
         tuned = da.train(["F1F2"], model=tmp_path / "m", steps=2, batch=8)
     assert len(tuned.history) == 2
@@ -433,8 +433,8 @@ def test_recorded_predictions_need_no_model():
     rows = [{"prompt": r["input"], "predict": r["output"], "label": r["output"]} for r in
             da.World().sample(np.random.default_rng(0), 5, "F1F2")]  # fmt: skip
     rows[0] = {**rows[0], "predict": "Z"}
-    found = da.score_recorded(rows, train=["F1F2"])
-    assert found.cells()["em_full"].item() == pytest.approx(0.8)
+    scores = da.score_recorded(rows, train=["F1F2"])
+    assert scores.cells()["em_full"].item() == pytest.approx(0.8)
 
 
 # Inspect --------------------------------------------------------------------------------------------------
@@ -448,13 +448,13 @@ def test_inspect_runs_the_task(tmp_path):
     from groundshift.benchmarks.dataalchemy.task import dataalchemy
 
     task = dataalchemy(n=2, train="F1F1,F1F2", test="F2F2")
-    said = []
+    outputs = []
     for text in ["A B C D", *(sample.target for sample in list(task.dataset)[1:])]:
         output = ModelOutput.from_content("mockllm/model", text)
         output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
-        said.append(output)
-    asked = get_model("mockllm/model", custom_outputs=said)
-    (log,) = run(task, model=asked, log_dir=str(tmp_path / "logs"), display="none", max_connections=1)
+        outputs.append(output)
+    model = get_model("mockllm/model", custom_outputs=outputs)
+    (log,) = run(task, model=model, log_dir=str(tmp_path / "logs"), display="none", max_connections=1)
     assert log.status == "success"
     scores = [sample.scores["chains"] for sample in log.samples]
     assert sorted(score.value["em_full"] for score in scores) == [0, 1, 1, 1, 1, 1]

@@ -32,9 +32,9 @@ def call(*arguments):
 
 def test_capture_writes_what_the_function_finds(files):
     ask = (files / "model", files / "rows.jsonl", "--positions", "token:dog", "--out", files / "acts")
-    said = call(*ask, "--site", "resid_post.-1", "--site", "embed", "--top-k", 2)
-    assert "resid_post.2: 2 × 32 float32" in said
-    assert "1 of 3 rows dropped (row 1: token:dog is not there)" in said
+    output = call(*ask, "--site", "resid_post.-1", "--site", "embed", "--top-k", 2)
+    assert "resid_post.2: 2 × 32 float32" in output
+    assert "1 of 3 rows dropped (row 1: token:dog is not there)" in output
     acts = open_acts(files / "acts")
     rows = [tiny.rows("llava")[3], "the dog sees"]
     whole = capture(tiny.build("llava"), rows, "resid_post.2", "token:dog")

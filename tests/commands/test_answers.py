@@ -25,8 +25,8 @@ def call(*arguments):
 
 
 def test_table_by_stratum(logs, tmp_path):
-    found = json.loads(call("table", logs, "--by", "large", "--json"))
-    assert [(row["large"], row["n"], row["mean"]) for row in found] == [(False, 36, 1.0), (True, 28, 0.0)]
+    content = json.loads(call("table", logs, "--by", "large", "--json"))
+    assert [(row["large"], row["n"], row["mean"]) for row in content] == [(False, 36, 1.0), (True, 28, 0.0)]
     call("table", logs, "--out", tmp_path / "t.csv")
     assert pd.read_csv(tmp_path / "t.csv")["n"].tolist() == [64]
     with pytest.raises(InputError, match=r"t\.csv"):

@@ -42,26 +42,26 @@ def call(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["groundshift", "audit", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             main()
-        said = capsys.readouterr()
-        return end.value.code or 0, said.out, said.err
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out, printed.err
 
     return run
 
 
 def test_verdict_page_and_limits(call, path, tmp_path):
     out = tmp_path / "audit"
-    status, said, wrong = call(
+    status, output, wrong = call(
         path, "--domain", "month", "--target", "churn", "--out", out, "--fail-on", "concept:0.01", "--fail-on", "label",
         *QUICK,
     )  # fmt: skip
     assert status == 1  # found, and that much of it
     assert wrong.startswith("groundshift: --fail-on concept:0.01: ")
     assert wrong.count("--fail-on") == 1
-    assert said.startswith("Concept shift")
-    assert "cannot tell" not in said
-    assert "What to do" in said
-    assert "[" in said  # the interval is not taken for markup
-    assert str(out / "index.html") in said.replace("\n", "")
+    assert output.startswith("Concept shift")
+    assert "cannot tell" not in output
+    assert "What to do" in output
+    assert "[" in output  # the interval is not taken for markup
+    assert str(out / "index.html") in output.replace("\n", "")
     assert json.loads((out / "audit.json").read_text())["found"] == ["concept"]
 
 
@@ -70,31 +70,31 @@ def test_two_tables_as_json(call, visits, tmp_path):
         visits[visits["month"] == month].drop(columns=["month", "day"]).to_csv(
             tmp_path / f"{name}.csv", index=False
         )
-    status, said, wrong = call(
+    status, output, wrong = call(
         "--reference", tmp_path / "before.csv", "--current", tmp_path / "since.csv", "--columns", "age,spend",
         "--fail-on", "any", "--json", *QUICK,
     )  # fmt: skip
     assert (status, wrong) == (0, "")
-    assert json.loads(said)["found"] == []
+    assert json.loads(output)["found"] == []
 
 
 def test_time_in_windows(call, visits, tmp_path):
     visits.drop(columns="month").to_parquet(tmp_path / "visits.parquet")
-    status, said, _ = call(
+    status, output, _ = call(
         tmp_path / "visits.parquet", "--time", "day", "--window", "300", "--drop", "churn", *QUICK
     )
     assert status == 0
-    assert said.startswith("No shift was found between 2 domains.")
+    assert output.startswith("No shift was found between 2 domains.")
 
 
 def test_embeddings_quietly(call, tmp_path):
     rng = np.random.default_rng(0)
     split = np.repeat(["train", "test"], 150)
     np.savez(tmp_path / "e.npz", e=rng.standard_normal((300, 4)) + (split == "test")[:, None], split=split)
-    status, said, wrong = call(
+    status, output, wrong = call(
         "--embeddings", tmp_path / "e.npz", "--domain", "split", "--fail-on", "any", "--quiet", *QUICK
     )
-    assert (status, said) == (1, "")
+    assert (status, output) == (1, "")
     assert wrong.startswith("groundshift: --fail-on any: ")
 
 
@@ -111,8 +111,8 @@ def test_embeddings_quietly(call, tmp_path):
     ],
 )
 def test_bad_input_is_one_message(call, path, arguments, says):
-    status, said, wrong = call(path, *arguments)
-    assert (status, said) == (2, "")
+    status, output, wrong = call(path, *arguments)
+    assert (status, output) == (2, "")
     assert wrong.startswith("groundshift: ")
     assert says in wrong
     assert wrong.count("\n") == 1

@@ -30,9 +30,9 @@ def call(*arguments):
 def test_fit_prints_and_writes(table, tmp_path):
     out, plot = tmp_path / "result", tmp_path / "graph.png"
     arguments = ("fit", table, "--domain", "site", "--drop", "row", "--out", out)
-    said = call(*arguments, "--plot", plot, "--bootstrap", 3)
-    assert "dose → response  (independent changes)" in said
-    assert "in 3 draws" in said
+    output = call(*arguments, "--plot", plot, "--bootstrap", 3)
+    assert "dose → response  (independent changes)" in output
+    assert "in 3 draws" in output
     written = json.loads((out / "cdnod.json").read_text())
     assert written["edges"][0]["cause"] == "dose"
     assert len(written["bootstrap"]) >= 3
@@ -54,8 +54,8 @@ def test_how_the_domain_is_taken_has_an_option_of_its_own(table, old):
 
 def test_known_edges_are_given_in_words(table):
     known = ("--required", "response->dose")
-    said = json.loads(call("fit", table, "--domain", "site", "--drop", "row", *known, "--json"))
-    assert (said["edges"][0]["cause"], said["edges"][0]["reason"]) == ("response", "known beforehand")
+    content = json.loads(call("fit", table, "--domain", "site", "--drop", "row", *known, "--json"))
+    assert (content["edges"][0]["cause"], content["edges"][0]["reason"]) == ("response", "known beforehand")
     with pytest.raises(InputError, match="cause->effect"):
         call("fit", table, "--domain", "site", "--required", "response")
 
@@ -66,8 +66,8 @@ def test_direction_and_force(table, tmp_path):
     )
     assert (score["effect"], score["decided"]) == ("response", True)
     out = tmp_path / "force.csv"
-    said = call("force", table, "--domain", "site", "--of", "response", "--given", "dose", "--out", out)
-    assert said.startswith("Component 1 holds")
+    output = call("force", table, "--domain", "site", "--of", "response", "--given", "dose", "--out", out)
+    assert output.startswith("Component 1 holds")
     assert len(pd.read_csv(out)) == 20
 
 
@@ -91,8 +91,8 @@ def test_labels_groups_and_gaps_are_taken_by_every_verb(doses):
     shared = ("--domain", "site", "--kind", "domain", "--dropna", "--json")
     components = []
     for dose, more in (("dose", ()), ("level", ("--discrete", "level"))):
-        found = json.loads(call("force", doses, "--of", "response", "--given", dose, *more, *shared))
-        components.append([row["1"] for row in found["components"]])
+        content = json.loads(call("force", doses, "--of", "response", "--given", dose, *more, *shared))
+        components.append([row["1"] for row in content["components"]])
     np.testing.assert_allclose(*components)
     score = json.loads(call("direction", doses, "--x", "dose", "--y", "response", *shared))
     assert set(score["delta"]) == {"dose", "response"}
@@ -116,12 +116,12 @@ def test_labels_groups_and_gaps_are_taken_by_every_verb(doses):
 
 
 def test_functions_of_other_columns_are_told(doses):
-    said = call(
+    output = call(
         "fit", doses, "--domain", "site", "--kind", "domain", "--dropna", "--drop", "level,px,py",
         "--discrete", "place",
     )  # fmt: skip
-    assert "Warning: place and site are functions of each other" in said
-    assert said.count("functions of each other") == 1
+    assert "Warning: place and site are functions of each other" in output
+    assert output.count("functions of each other") == 1
 
 
 def test_wrong_names_are_told(table):

@@ -59,11 +59,11 @@ def test_degrade_then_evaluate(files, tmp_path):
     data, labels = files
     text = call("degrade", labels, "--kind", "wrong", "--severity", 0.5, "--out", tmp_path / "worse.csv")
     kept = float(re.search(r"([\d.]+)% of the rows keep", text)[1]) / 100
-    found = json.loads(
+    content = json.loads(
         call("evaluate", data, "--labels", tmp_path / "worse.csv", "--truth", labels, "--json")
     )
-    assert found["truth_swc"] > found["swc"]
-    assert 0 <= found["jaccard"] <= 1
+    assert content["truth_swc"] > content["swc"]
+    assert 0 <= content["jaccard"] <= 1
     assert kept == pytest.approx(0.5, abs=0.01)
     assert (
         json.loads(call("evaluate", data, "--labels", labels, "--truth", labels, "--json"))["jaccard"] == 1.0
@@ -83,10 +83,10 @@ def test_cluster_then_blame(files, tmp_path):
 
 def test_indices_follow_quality(files, tmp_path):
     data, labels = files
-    found = json.loads(
+    content = json.loads(
         call("indices", data, "--truth", labels, "--per-kind", 6, "--plot", tmp_path / "i.svg", "--json")
     )
-    assert found["correlation with jaccard"]["swc"] > 0.5
+    assert content["correlation with jaccard"]["swc"] > 0.5
     assert (tmp_path / "i.svg").read_text().startswith("<?xml")
 
 
@@ -126,7 +126,7 @@ def test_a_table_of_ones_own_with_dates_gaps_and_eight_variates(tmp_path):
         }
     )
     labels.to_csv(tmp_path / "labels.csv", index=False)
-    found = json.loads(
+    content = json.loads(
         call(
             "describe",
             tmp_path / "mine.csv",
@@ -137,10 +137,10 @@ def test_a_table_of_ones_own_with_dates_gaps_and_eight_variates(tmp_path):
             "--json",
         )
     )
-    assert len(found["variates"]) == 8
-    assert "when (time)" in " ".join(found["notes"])
-    assert "irregular" in " ".join(found["notes"])
-    assert found["swc"] > 0.3
+    assert len(content["variates"]) == 8
+    assert "when (time)" in " ".join(content["notes"])
+    assert "irregular" in " ".join(content["notes"])
+    assert content["swc"] > 0.3
 
 
 def test_a_segment_without_correlation_is_refused_or_left_out_on_request(tmp_path):
@@ -183,8 +183,8 @@ def test_names_of_clusters_come_back(files, tmp_path):
         {"start": table["start idx"], "end": table["end idx"], "cluster": table["cluster_id"].map(words)}
     )
     named.to_csv(tmp_path / "named.csv", index=False)
-    found = json.loads(call("describe", data, "--labels", tmp_path / "named.csv", "--json"))
-    assert [row["cluster"] for row in found["clusters"]] == list(words.values())
+    content = json.loads(call("describe", data, "--labels", tmp_path / "named.csv", "--json"))
+    assert [row["cluster"] for row in content["clusters"]] == list(words.values())
     call("degrade", tmp_path / "named.csv", "--severity", 0.3, "--out", tmp_path / "worse.csv")
     assert set(pd.read_csv(tmp_path / "worse.csv")["cluster"]) <= set(words.values())
     scores = call(
@@ -199,8 +199,8 @@ def test_names_of_clusters_come_back(files, tmp_path):
         "--json",
     )
     assert json.loads(scores)["mapping"] == {str(k): [name] for k, name in words.items()}
-    said = call("evaluate", data, "--labels", labels, "--truth", labels)
-    assert ["segments", "12", "12"] in [line.split() for line in said.splitlines()]
+    output = call("evaluate", data, "--labels", labels, "--truth", labels)
+    assert ["segments", "12", "12"] in [line.split() for line in output.splitlines()]
 
 
 def test_rows_with_missing_values_are_refused_or_left_out_on_request(files, tmp_path):

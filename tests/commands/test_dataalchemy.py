@@ -16,10 +16,10 @@ def call(*arguments):
 
 
 def test_generate_writes_records(tmp_path):
-    said = call(
+    output = call(
         "generate", "F1F2,F2F1", "--n", 5, "--noise", 0.5, "--mode", "modify", "--out", tmp_path / "a.jsonl"
     )
-    assert "10 records" in said
+    assert "10 records" in output
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert any("<unk>" in row["input"] for row in rows)
     assert not any("<unk>" in row["output"] for row in rows)
@@ -29,20 +29,20 @@ def test_train_evaluate_and_heal(tmp_path):
     m = tmp_path / "m"
     assert "2 steps" in call("train", "F1F1,F1F2", "--apart", "--steps", 2, "--out", m)
     files = ("--out", tmp_path / "r", "--plot", tmp_path / "p.png")
-    found = json.loads(call("evaluate", m, "--test", "F2F2", "--n", 4, *files, "--json"))
-    assert "never learned" in found["note"]
-    assert [row["cell"] for row in found["cells"]] == ["F1F1", "F1F2", "F2F2"]
+    content = json.loads(call("evaluate", m, "--test", "F2F2", "--n", 4, *files, "--json"))
+    assert "never learned" in content["note"]
+    assert [row["cell"] for row in content["cells"]] == ["F1F1", "F1F2", "F2F2"]
     assert (tmp_path / "r" / "items.jsonl").is_file()
-    said = call("evaluate", m, "--axis", "element", "--n", 2)
+    output = call("evaluate", m, "--axis", "element", "--n", 2)
     for words in ("letters in new places", "new letters", "For instance", "never learned", "inconclusive"):
-        assert words in said
+        assert words in output
     rows = json.loads(call("evaluate", m, "--axis", "element", "--letters", "XYZ", "--n", 2, "--json"))[
         "cells"
     ]
     assert [row["cell"] for row in rows] == ["trained letters", "new letters"]
-    said = call("evaluate", f"a={m}", f"b={m}", "--axis", "size", "--test", "F2F2", "--n", 2)
-    assert "a ID" in said
-    assert "b CMP" in said
+    output = call("evaluate", f"a={m}", f"b={m}", "--axis", "size", "--test", "F2F2", "--n", 2)
+    assert "a ID" in output
+    assert "b CMP" in output
     rows = json.loads(
         call("heal", m, "--rules", "F2F2", "--n", "4", "--steps", 2, "--out", tmp_path / "h", "--json")
     )["rows"]
@@ -54,9 +54,9 @@ def test_score_reads_recorded_predictions(tmp_path):
     path = tmp_path / "p.jsonl"
     row = {"prompt": "A B C D [F1] [F2] <think>", "predict": "N O P Q [F2] <answer> O P Q N"}
     path.write_text(json.dumps({**row, "label": row["predict"]}) + "\n")
-    found = json.loads(call("score", path, "--train", "F1F2", "--json"))
-    assert found["cells"][0]["em_full"] == 1
-    assert found["cells"][0]["distance"] == "ID"
+    content = json.loads(call("score", path, "--train", "F1F2", "--json"))
+    assert content["cells"][0]["em_full"] == 1
+    assert content["cells"][0]["distance"] == "ID"
 
 
 def test_wrong_input_is_told(tmp_path):

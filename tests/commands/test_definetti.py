@@ -36,11 +36,11 @@ def call(*arguments):
 
 def test_fit_prints_and_writes(visits, tmp_path):
     out, plot = tmp_path / "found.json", tmp_path / "tests.png"
-    said = call(
+    output = call(
         "fit", visits, "--domain", "patient", "--variables", "dose,pressure", "--out", out, "--plot", plot
     )
-    assert said.startswith("dose → pressure")
-    assert "dose[1]" in said
+    assert output.startswith("dose → pressure")
+    assert "dose[1]" in output
     assert json.loads(out.read_text())["edges"][0]["effect"] == "pressure"
     assert plot.stat().st_size > 1000
     every = call(

@@ -35,32 +35,32 @@ def call(*arguments):
 
 def test_from_pairs_to_the_report(files):
     model, pairs, scores = files / "model", files / "pairs.jsonl", files / "scores.parquet"
-    said = call("score", model, pairs, "--out", scores, "--measures", "ches,ln_ches,last_inner")
-    assert "4 pairs are scored" in said
-    assert "1 pairs have identical answers" in said
+    output = call("score", model, pairs, "--out", scores, "--measures", "ches,ln_ches,last_inner")
+    assert "4 pairs are scored" in output
+    assert "1 pairs have identical answers" in output
     assert list(pd.read_parquet(scores)) == [
         *("row", "chosen_tokens", "rejected_tokens", "identical", "ches", "ln_ches", "last_inner")
     ]
     clean = files / "clean.jsonl"
-    said = call("filter", scores, pairs, "--keep", "0.5", "--groups", "topic", "--out", clean)
-    assert "2 of 4 pairs kept" in said
-    assert "lost altogether" in said
+    output = call("filter", scores, pairs, "--keep", "0.5", "--groups", "topic", "--out", clean)
+    assert "2 of 4 pairs kept" in output
+    assert "lost altogether" in output
     kept = [json.loads(line) for line in clean.read_text().splitlines()]
     assert len(kept) == 2
     assert all(row in ROWS[:3] for row in kept)
-    said = call(
+    output = call(
         "train", model, clean, "--out", files / "m", "--steps", "8", "--lr", "1e-3", "--batch", "2", "--every", "4"
     )  # fmt: skip
-    assert "8 steps" in said
+    assert "8 steps" in output
     assert (files / "m" / "index.html").is_file()
-    assert "displacement rate" in said
+    assert "displacement rate" in output
     classes = files / "classes.json"
     classes.write_text(json.dumps({"agrees": ["yes"], "denies": ["no"]}))
-    said = call(
+    output = call(
         "watch", model, files / "m", clean, "--samples", "2", "--max-new-tokens", "4", "--classes", classes, "--out",
         files / "report",
     )  # fmt: skip
-    assert "The chosen answers" in said
+    assert "The chosen answers" in output
     assert set(json.loads((files / "report" / "displacement.json").read_text())["classes"]) <= {
         "agrees",
         "denies",
@@ -69,8 +69,8 @@ def test_from_pairs_to_the_report(files):
 
 
 def test_explain_gives_both_terms(files):
-    said = json.loads(call("explain", files / "model", "the dog", " yes", " no", "--json"))
-    assert said["total"] == pytest.approx(said["w_part"] + said["h_part"])
+    content = json.loads(call("explain", files / "model", "the dog", " yes", " no", "--json"))
+    assert content["total"] == pytest.approx(content["w_part"] + content["h_part"])
     assert "through the hidden" in call("explain", files / "model", "the dog", " yes", " no")
 
 

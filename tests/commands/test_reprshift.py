@@ -47,9 +47,9 @@ def test_fit_says_and_writes_what_moved(files):
         "--concepts",
         "3",
     )
-    said = call(*arguments, "--out", out, "--plot", plot)
-    assert "60 of 61 rows in both at final_norm" in said
-    assert "Shifts of random groups do so by" in said
+    output = call(*arguments, "--out", out, "--plot", plot)
+    assert "60 of 61 rows in both at final_norm" in output
+    assert "Shifts of random groups do so by" in output
     assert json.loads((out / "reprshift.json").read_text())["held_out"].keys() == {
         "concept",
         "global",
@@ -57,20 +57,20 @@ def test_fit_says_and_writes_what_moved(files):
     }
     assert ReprShift.load(out).concepts_shifted_.shape == (3, 32)
     assert plot.stat().st_size > 1000
-    told = json.loads(call(*arguments, "--site", "resid_post.-1", "--out", files / "other", "--json"))
-    assert told["settings"]["standardise"] is True
-    assert len(told["words"]["after"]) == 3
+    content = json.loads(call(*arguments, "--site", "resid_post.-1", "--out", files / "other", "--json"))
+    assert content["settings"]["standardise"] is True
+    assert len(content["words"]["after"]) == 3
 
 
 def test_steer_answers_with_and_without_the_vector(files):
     v = files / "steered" / "vector.safetensors"
-    said = call(
+    output = call(
         "steer", files / "base", "--from", files / "yes.jsonl", "--to", files / "no.jsonl", "--prompt", "the dog",
         "--prompt", "a bird, a cat", "--strength", "30", "--max-new-tokens", "4", "--out", v.parent,
     )  # fmt: skip
-    assert "of 2 answers change" in said
-    assert "a bird, a cat" in said
-    told = json.loads(
+    assert "of 2 answers change" in output
+    assert "a bird, a cat" in output
+    content = json.loads(
         call(
             "steer",
             files / "base",
@@ -85,7 +85,7 @@ def test_steer_answers_with_and_without_the_vector(files):
             "4",
         )
     )
-    assert told["site"] == "resid_post.2"
-    assert told["answers"][0]["steered"] in said
+    assert content["site"] == "resid_post.2"
+    assert content["answers"][0]["steered"] in output
     with pytest.raises(InputError, match="--from and --to"):
         call("steer", files / "base", "--prompt", "x", "--from", files / "yes.jsonl")

@@ -33,11 +33,11 @@ def call(*arguments):
 
 def test_do_prints_plots_and_writes(study, tmp_path):
     out, plot = tmp_path / "effect.json", tmp_path / "effect.png"
-    said = call(
+    output = call(
         "do", study, "--graph", GRAPH, "--do", "smoking", "--target", "cancer", "--out", out, "--plot", plot,
     )  # fmt: skip
-    assert "P(cancer | do(smoking)) = Σ_{smoking′, tar}" in said
-    assert "5,000 rows; 95% intervals from 1,000 posterior draws" in said
+    assert "P(cancer | do(smoking)) = Σ_{smoking′, tar}" in output
+    assert "5,000 rows; 95% intervals from 1,000 posterior draws" in output
     row = json.loads(out.read_text(encoding="utf-8"))["table"][-1]
     assert row["p"] == pytest.approx(0.747, abs=0.04)
     assert row["naive"] == pytest.approx(0.81, abs=0.03)
@@ -52,10 +52,10 @@ def test_one_setting_against_another(study):
     assert versus["effect"][1]["difference"] == pytest.approx(0.29, abs=0.06)
     assert "as observed" in call(*args)
     with_age = f"age->smoking; age->cancer; {GRAPH}"
-    said = call(
+    output = call(
         "do", study, "--graph", with_age, "--do", "smoking=yes", "--target", "cancer", "--bins", "age=0,50,120",
     )  # fmt: skip
-    assert "P(age)" in said
+    assert "P(age)" in output
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_bounds_are_printed(study, tmp_path, do, versus):
     args = ("do", tmp_path / "gap.csv", "--graph", GRAPH, "--do", do, "--target", "cancer", *versus)
     with pytest.raises(InputError, match="--support bounds"):
         call(*args)
-    said = call(*args, "--support", "bounds")
-    assert any(line.split()[-2:] == ["lower", "upper"] for line in said.splitlines())
+    output = call(*args, "--support", "bounds")
+    assert any(line.split()[-2:] == ["lower", "upper"] for line in output.splitlines())
     row = json.loads(call(*args, "--support", "bounds", "--json"))["effect" if "=" in do else "table"][-1]
     assert row["low"] <= row["lower"] < row["upper"] <= row["high"]
 

@@ -27,8 +27,8 @@ def call(*arguments):
 
 def test_fit_then_relate_and_distances(traces, tmp_path):
     out, plot = tmp_path / "shapes", tmp_path / "p.png"
-    said = call("fit", traces, "--out", out, "--plot", plot)
-    assert "of 48 traces have a gap" in said
+    output = call("fit", traces, "--out", out, "--plot", plot)
+    assert "of 48 traces have a gap" in output
     assert plot.stat().st_size > 1000
     related = json.loads(call("relate", out, "--statistics", "gaps,gap_score", "--draws", 100, "--json"))
     assert related["lift"] > 0

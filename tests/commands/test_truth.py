@@ -32,9 +32,9 @@ QUICK = ("--probe", "mean_difference", "--positions", "last")
 
 def test_fit_prints_writes_and_scores(files, tmp_path):
     out, plot = tmp_path / "out", tmp_path / "flips.png"
-    said = call("fit", files / "model", files / "said.csv", *QUICK, "--out", out, "--plot", plot)
-    assert "odd" in said
-    assert "abstain" in said
+    output = call("fit", files / "model", files / "said.csv", *QUICK, "--out", out, "--plot", plot)
+    assert "odd" in output
+    assert "abstain" in output
     assert {p.name for p in out.iterdir()} >= {"truth.json", "index.html", "statements.csv"}
     rows = json.loads(call("score", out, files / "model", "small dog, likes red", "--json"))["statements"]
     assert [row["statement"] for row in rows] == ["small dog, likes red"]
@@ -43,16 +43,16 @@ def test_fit_prints_writes_and_scores(files, tmp_path):
 
 
 def test_compare_a_model_with_itself(files, tmp_path):
-    found = json.loads(
+    content = json.loads(
         call("compare", files / "model", files / "model", files / "said.csv", *QUICK, "--refits", 4, "--json")
     )
-    assert found["changed"] == 0
-    assert found["cosine"] == pytest.approx(1)
+    assert content["changed"] == 0
+    assert content["cosine"] == pytest.approx(1)
     out = tmp_path / "scores.csv"
-    said = call(
+    output = call(
         "compare", files / "model", files / "model", files / "said.csv", *QUICK, "--refits", 4, "--out", out
     )
-    assert "changed" in said
+    assert "changed" in output
     assert out.stat().st_size > 100
 
 
@@ -73,11 +73,11 @@ def test_ask_prints_and_writes(files, tmp_path):
         " no",
     )
     out = tmp_path / "odds.csv"
-    said = call(
+    output = call(
         "ask", files / "model", files / "said.csv", "--context", 2, "--draws", 1, *words, "--out", out
     )
-    assert "odd" in said
-    assert "test statements" in said
+    assert "odd" in output
+    assert "test statements" in output
     assert out.read_text().startswith("statement,entity,T0,odd,true")
     with pytest.raises(InputError, match=r"need \{statement\}"):
         call("ask", files / "model", files / "said.csv", "--question", "so?")

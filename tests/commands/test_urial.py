@@ -40,8 +40,8 @@ def call(*arguments):
 def test_shift_prints_and_writes(files, tmp_path):
     out = tmp_path / "out"
     how = ("--max-new-tokens", 5, "--base-template", f"urial:{files / 'prompt.txt'}", "--out", out)
-    said = call("shift", files / "base", files / "tuned", files / "queries.jsonl", *how)
-    assert "tokens are shifted" in said
+    output = call("shift", files / "base", files / "tuned", files / "queries.jsonl", *how)
+    assert "tokens are shifted" in output
     assert json.loads((out / "urial.json").read_text())["settings"]["queries"] == 3
     with pytest.raises(InputError, match="kept"):
         call("shift", files / "base", files / "tuned", files / "queries.jsonl", "--out", out)
@@ -49,10 +49,10 @@ def test_shift_prints_and_writes(files, tmp_path):
 
 def test_ask_and_compare(files):
     how = ("--prompt", files / "prompt.txt", "--max-new-tokens", 4)
-    told = json.loads(call("ask", files / "base", "a bird", *how, "--json"))
-    assert told["answers"][0]["query"] == "a bird"
-    said = call("compare", files / "base", files / "tuned", files / "queries.jsonl", *how, "--k", "0,1")
-    assert "features of style" in said
+    content = json.loads(call("ask", files / "base", "a bird", *how, "--json"))
+    assert content["answers"][0]["query"] == "a bird"
+    output = call("compare", files / "base", files / "tuned", files / "queries.jsonl", *how, "--k", "0,1")
+    assert "features of style" in output
     with pytest.raises(InputError, match="no prompt"):
         call("ask", files / "base", "a bird", "--prompt", "nowhere.txt")
 

@@ -25,9 +25,9 @@ def test_worlds_is_on_the_list():
 
 def test_show_draws_a_sheet(tmp_path):
     out = tmp_path / "grid.png"
-    said = call("show", "--n", 6, "--size", 12, "--zoom", 2, "--out", out, "--json")
+    output = call("show", "--n", 6, "--size", 12, "--zoom", 2, "--out", out, "--json")
     assert Image.open(out).size == (6 * 26 + 2, 28)
-    plain = json.loads(said)["captions"]
+    plain = json.loads(output)["captions"]
     assert len(plain) == 6
     call("show", "--n", 6, "--size", 12, "--zoom", 2, "--shift", "hue", "--out", tmp_path / "hue.png")
     assert (np.asarray(Image.open(out)) != np.asarray(Image.open(tmp_path / "hue.png"))).any()

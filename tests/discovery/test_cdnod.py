@@ -94,8 +94,8 @@ def test_many_causes_keep_their_kernel(causes):
     A = np.linalg.inv(K_x * (domain[:, None] == domain) + 0.1 * np.eye(300))
     joint = np.linalg.matrix_power(K_x, 3) * (A @ K_y @ A)
     mechanism = context.between @ joint @ context.between.T / 300**2
-    found = module_gram(y, X, context, width=0.4, ridge=0.1)
-    np.testing.assert_allclose(found, mechanism, atol=1e-3 * abs(mechanism).max())
+    gram = module_gram(y, X, context, width=0.4, ridge=0.1)
+    np.testing.assert_allclose(gram, mechanism, atol=1e-3 * abs(mechanism).max())
 
 
 def test_a_kernel_that_is_cut_is_told(monkeypatch):
@@ -123,8 +123,8 @@ def test_large_domains_use_factors_and_give_the_same(monkeypatch):
     context = Context.make(pd.Series(world.domain), "domain", 1.0)
     K_c = (world.domain[:, None] == world.domain).astype(float)
     _, mechanism = dense_modules(X[:, :1], X[:, 1:], K_c, context.between, 0.4, 0.1)
-    found = module_gram(X[:, 1:], X[:, :1], context, width=0.4, ridge=0.1)
-    np.testing.assert_allclose(found, mechanism, atol=5e-3 * abs(mechanism).max())
+    gram = module_gram(X[:, 1:], X[:, :1], context, width=0.4, ridge=0.1)
+    np.testing.assert_allclose(gram, mechanism, atol=5e-3 * abs(mechanism).max())
 
 
 def test_dependence_is_hsic_with_and_without_its_scale():
@@ -295,14 +295,14 @@ def test_a_function_of_other_columns_cuts_no_true_edge_and_is_told(kind):
     columns, site, links = determined(kind)
     with pytest.warns(UserWarning, match="function"):
         model = CDNOD(phases=(1, 2)).fit(pd.DataFrame(columns).assign(site=site), domain="site")
-    found = {"-".join(sorted(edge)) for edge in model.graph_.edges}
-    assert links <= found
+    edges = {"-".join(sorted(edge)) for edge in model.graph_.edges}
+    assert links <= edges
     function = {"site code": "place"}.get(kind, kind)
     row = model.functions_.set_index("variable").loc[[function]]
     assert row["of"].iloc[0] in {"a", "letter", "a, b", "site"}
-    told = [words for words in model.to_dict()["warnings"] if function in words]
-    assert told
-    assert told[0] in str(model)
+    messages = [words for words in model.to_dict()["warnings"] if function in words]
+    assert messages
+    assert messages[0] in str(model)
 
 
 def test_what_stands_for_each_other_is_left_undecided():
@@ -462,8 +462,8 @@ def test_time_out_of_order_is_sorted_with_a_warning():
     table = chain_table()
     shuffled = table.sample(frac=1, random_state=0)
     with pytest.warns(UserWarning, match="sorted"):
-        found = CDNOD(phases=(1, 2)).fit(shuffled, domain="t")
-    assert found.to_dict() == CDNOD(phases=(1, 2)).fit(table, domain="t").to_dict()
+        model = CDNOD(phases=(1, 2)).fit(shuffled, domain="t")
+    assert model.to_dict() == CDNOD(phases=(1, 2)).fit(table, domain="t").to_dict()
     dated = table.assign(t=pd.date_range("2024-01-01", periods=300))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

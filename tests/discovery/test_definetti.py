@@ -31,22 +31,22 @@ def long_table(x, y, names=("dose", "pain")):
 
 def test_p_values_equal_causal_learns_kci_on_the_three_index_sets():
     world = continuous_pair(rng(0), 150)
-    found = bivariate(world.x, world.y, test="causal-learn-kci")
+    result = bivariate(world.x, world.y, test="causal-learn-kci")
     X, Y = (gaussianise(v.reshape(-1, 1)).reshape(v.shape) for v in (world.x, world.y))
     for order, (a, b) in enumerate([(0, 1), (1, 0)]):
         cit = CIT(np.column_stack([X[:, a], Y[:, a], X[:, b], Y[:, b]]), "kci")
         expected = [cit(0, 3, [2]), cit(1, 2, [3]), cit(0, 1, [])]
-        np.testing.assert_allclose(found.orders[order], expected, atol=1e-12)
+        np.testing.assert_allclose(result.orders[order], expected, atol=1e-12)
     # The Cauchy combination of the two orders.
-    expected = stats.cauchy.sf(stats.cauchy.isf(found.orders).mean(0))
-    np.testing.assert_allclose([found.p_x_to_y, found.p_y_to_x, found.p_none], expected)
+    expected = stats.cauchy.sf(stats.cauchy.isf(result.orders).mean(0))
+    np.testing.assert_allclose([result.p_x_to_y, result.p_y_to_x, result.p_none], expected)
 
 
 def test_the_g_test_is_that_of_causal_learn_on_full_strata():
     world = binary_pair(rng(1), 3000)
-    found = bivariate(world.x, world.y)
+    result = bivariate(world.x, world.y)
     cit = CIT(np.column_stack([world.x[:, 0], world.y[:, 0], world.x[:, 1], world.y[:, 1]]), "gsq")
-    np.testing.assert_allclose(found.orders[0], [cit(0, 3, [2]), cit(1, 2, [3]), cit(0, 1, [])], atol=1e-9)
+    np.testing.assert_allclose(result.orders[0], [cit(0, 3, [2]), cit(1, 2, [3]), cit(0, 1, [])], atol=1e-9)
 
 
 def test_pooled_test_keeps_its_level_and_gains_from_records():
@@ -63,11 +63,11 @@ def test_pooled_test_keeps_its_level_and_gains_from_records():
 
 
 def test_alpha_is_the_level_at_which_a_pair_is_rejected():
-    found = [bivariate(w.x, w.y) for w in (binary_pair(rng(7, s), 500) for s in range(400))]
-    rejected = np.mean([f.p_x_to_y <= 0.05 for f in found])
+    result = [bivariate(w.x, w.y) for w in (binary_pair(rng(7, s), 500) for s in range(400))]
+    rejected = np.mean([f.p_x_to_y <= 0.05 for f in result])
     assert 0.025 < rejected < 0.085  # four standard errors about 0.05
-    assert np.mean([f.decision == "x → y" for f in found]) > 0.33
-    assert np.mean([f.decision == "y → x" for f in found]) < 0.05
+    assert np.mean([f.decision == "x → y" for f in result]) > 0.33
+    assert np.mean([f.decision == "y → x" for f in result]) < 0.05
 
 
 def test_alpha_is_the_level_over_draws_from_larger_groups():
@@ -117,10 +117,10 @@ def test_where_sinks_depend_on_each_other_no_false_arrow_is_drawn(variables, gro
     false = doubtful = right = edges = 0
     for seed in range(graphs):
         samples, true = binary_graph(rng(11, seed), groups, variables)
-        found = multivariate(samples)
-        false += bool(found.edges - true)
-        doubtful += bool(found.unoriented)
-        right, edges = right + len(found.edges & true), edges + len(true)
+        graph = multivariate(samples)
+        false += bool(graph.edges - true)
+        doubtful += bool(graph.unoriented)
+        right, edges = right + len(graph.edges & true), edges + len(true)
     assert doubtful > 0.3 * graphs
     assert false <= 0.1 * graphs
     assert right > 0.55 * edges
@@ -128,9 +128,9 @@ def test_where_sinks_depend_on_each_other_no_false_arrow_is_drawn(variables, gro
 
 def test_without_a_sink_it_says_so_and_argmax_goes_on():
     samples, _ = binary_graph(rng(0), 6000, shared=True)
-    found = multivariate(samples)
-    assert found.open == [0, 1, 2]
-    assert not found.edges
+    graph = multivariate(samples)
+    assert graph.open == [0, 1, 2]
+    assert not graph.edges
     forced = multivariate(samples, rule="argmax")
     assert forced.forced
     assert not forced.open
@@ -166,10 +166,10 @@ def test_in_a_graph_what_hardly_varies_gets_no_arrow_and_the_rest_is_told():
     world = binary_pair(rng(0), 4000)
     sex = np.repeat(rng(1).integers(0, 2, (4000, 1)), 2, axis=1)
     follows = world.y ^ (sex & (rng(2).random(sex.shape) < 0.7))
-    found = multivariate(np.stack([sex, world.x, follows]).transpose(0, 2, 1), names=["sex", "x", "y"])
-    assert found.flat == [0]
-    assert found.edges == {(1, 2)}
-    assert found.unoriented == [(0, 2)]
+    graph = multivariate(np.stack([sex, world.x, follows]).transpose(0, 2, 1), names=["sex", "x", "y"])
+    assert graph.flat == [0]
+    assert graph.edges == {(1, 2)}
+    assert graph.unoriented == [(0, 2)]
     table = long_table(world.x, follows).assign(sex=sex.ravel())
     decision = CausalDeFinetti(random_state=0).fit(table, domain="patient").decision_
     assert "sex (0.0% of its variance) hardly varies within a group" in decision
@@ -179,9 +179,9 @@ def test_dependence_that_groups_do_not_tell_stays_open():
     world = binary_pair(rng(0), 4000, vary="neither")
     other = rng(1).integers(0, 2, world.x.shape)
     samples = np.stack([world.x, world.y, other]).transpose(0, 2, 1)
-    found = multivariate(samples)
-    assert found.unoriented == [(0, 1)]
-    assert not found.edges
+    graph = multivariate(samples)
+    assert graph.unoriented == [(0, 1)]
+    assert not graph.edges
 
 
 def test_a_long_table_with_groups_of_every_size():

@@ -76,8 +76,8 @@ def test_g_test_equals_scipy_and_adds_over_strata():
     for level in range(3):
         table = np.zeros((3, 3))
         np.add.at(table, (x[z == level], y[z == level]), 1)
-        found = chi2_contingency(table, correction=False, lambda_="log-likelihood")
-        g, freedom = g + found.statistic, freedom + found.dof
+        test = chi2_contingency(table, correction=False, lambda_="log-likelihood")
+        g, freedom = g + test.statistic, freedom + test.dof
     ours = g_test(x, y, z)
     assert ours[0] == pytest.approx(g)
     assert ours[2] == freedom
@@ -105,7 +105,7 @@ def test_a_vector_valued_variable():
 def test_questions_do_not_depend_on_order_and_are_kept():
     ask = independence_test("kci", mediated(100))
     assert ask(2, 0, (3, 1)) == ask(0, 2, [1, 3])
-    assert list(ask.asked) == [(0, 2, (1, 3))]
+    assert list(ask.p_values) == [(0, 2, (1, 3))]
 
 
 def test_a_factor_of_a_kernel_stops_when_it_is_good_enough():

@@ -56,8 +56,8 @@ def test_the_posterior_is_bayes_rule_on_an_exact_discriminator(solver, gamma):
     np.testing.assert_allclose(posterior(f, Q, solver=solver, gamma=gamma), expected, atol=1e-4)
     for d in range(4):
         adapted = joint[:, :, d] / joint[:, :, d].sum(1, keepdims=True)
-        found = posterior(f, Q, np.full(10, d), solver=solver, gamma=gamma)
-        np.testing.assert_allclose(found, adapted, atol=1e-3)
+        probabilities = posterior(f, Q, np.full(10, d), solver=solver, gamma=gamma)
+        np.testing.assert_allclose(probabilities, adapted, atol=1e-3)
 
 
 def test_domains_that_all_mix_alike_change_no_posterior():
@@ -73,8 +73,8 @@ def test_the_simplex_solver_is_the_constrained_optimum():
     Q = draw_priors(rng, 3, 5)
     f = rng.dirichlet(np.ones(5), 6)
     corners = (Q / Q.sum(1, keepdims=True)).T
-    found = posterior(f, Q)
-    for row, p in zip(f, found, strict=True):
+    probabilities = posterior(f, Q)
+    for row, p in zip(f, probabilities, strict=True):
         best = minimize(
             lambda v, row=row: ((corners @ v - row) ** 2).sum(), np.full(3, 1 / 3), bounds=[(0, 1)] * 3,
             constraints={"type": "eq", "fun": lambda v: v.sum() - 1}, options={"ftol": 1e-14},
@@ -92,10 +92,10 @@ def test_factorisation_of_exact_shares_recovers_the_proportions():
     counts = np.rint(cell_given_class @ Q * 200_000).astype(int)
     cells, domain = (np.repeat(v.ravel(), counts.ravel()) for v in np.indices(counts.shape))
     for factoriser in ("nmf", "anchors"):
-        found = factorise(cells, domain, 3, factoriser=factoriser, random_state=0)
-        assert matched_l1(Q, found.class_prior) < 0.03
-        np.testing.assert_allclose(found.class_prior.sum(0), 1)
-        np.testing.assert_allclose(found.cell_given_class.sum(0), 1)
+        factors = factorise(cells, domain, 3, factoriser=factoriser, random_state=0)
+        assert matched_l1(Q, factors.class_prior) < 0.03
+        np.testing.assert_allclose(factors.class_prior.sum(0), 1)
+        np.testing.assert_allclose(factors.cell_given_class.sum(0), 1)
 
 
 def test_without_anchors_words_are_harder():
@@ -104,8 +104,8 @@ def test_without_anchors_words_are_harder():
     error = {}
     for mixed in (0.0, 0.4):
         drawn = words(np.random.default_rng(1), Q, mixed=mixed)
-        found = factorise(drawn.X[:, 0], drawn.domain, 4, factoriser="anchors")
-        error[mixed] = matched_l1(Q, found.class_prior)
+        factors = factorise(drawn.X[:, 0], drawn.domain, 4, factoriser="anchors")
+        error[mixed] = matched_l1(Q, factors.class_prior)
     assert error[0.0] < 0.12 < error[0.4]
 
 
@@ -142,8 +142,8 @@ def test_updates_from_the_anchors_stop_before_they_fit_noise():
         rng = np.random.default_rng(seed)
         drawn = words(rng, draw_priors(rng, 4, 12, 3.0, 6.0))
         for factoriser, errors in error.items():
-            found = factorise(drawn.X[:, 0], drawn.domain, 4, factoriser=factoriser, random_state=0)
-            errors.append(matched_l1(drawn.prior, found.class_prior))
+            factors = factorise(drawn.X[:, 0], drawn.domain, 4, factoriser=factoriser, random_state=0)
+            errors.append(matched_l1(drawn.prior, factors.class_prior))
     assert np.mean(error["nmf"]) < 0.06
     assert np.mean(error["nmf"]) < np.mean(error["anchors"])
 
@@ -151,10 +151,10 @@ def test_updates_from_the_anchors_stop_before_they_fit_noise():
 def test_a_random_start_is_taken_where_it_predicts_held_out_cells_clearly_better():
     rng = np.random.default_rng(2)  # rare words: the anchors found are noise
     drawn = words(rng, draw_priors(rng, 4, 12, 3.0, 6.0), 300)
-    found = factorise(drawn.X[:, 0], drawn.domain, 4, random_state=0)
+    factors = factorise(drawn.X[:, 0], drawn.domain, 4, random_state=0)
     anchors = factorise(drawn.X[:, 0], drawn.domain, 4, factoriser="anchors")
-    assert (found.start, anchors.start) == ("random", "anchors")
-    assert matched_l1(drawn.prior, found.class_prior) < 0.3 < matched_l1(drawn.prior, anchors.class_prior)
+    assert (factors.start, anchors.start) == ("random", "anchors")
+    assert matched_l1(drawn.prior, factors.class_prior) < 0.3 < matched_l1(drawn.prior, anchors.class_prior)
 
 
 def test_the_spread_sees_starts_that_differ():
@@ -253,14 +253,14 @@ def test_sparse_matrices_are_read():
         warnings.simplefilter("ignore", UserWarning)
         given.fit(sparse.csr_array(f), domain=site)
         assert choose_n_classes(X, domain=site, at_most=6, discriminator="logistic").n_classes >= 3
-    for bad, domain, told in (
+    for bad, domain, message in (
         (np.nan, site, "missing or infinite"),
         (1.0, "site", "no column 'site'"),
         (1.0, site[1:], "1799 domain"),
     ):
         spoilt = X.copy()
         spoilt.data[3] = bad
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             LatentLabelShift(4).fit(spoilt, domain=domain)
 
 
@@ -312,13 +312,13 @@ def test_files_of_embeddings(tmp_path):
     np.savez(tmp_path / "two.npz", a=drawn.X, b=drawn.X)
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     (tmp_path / "broken.npz").write_bytes(b"PK no archive")
-    for name, told in (
+    for name, message in (
         ("x.npy", "no column 'site'"),
         ("two.npz", "2 arrays"),
         ("objects.npy", "no plain arrays"),
         ("broken.npz", "no plain arrays"),
     ):
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             usual.fit(tmp_path / name, domain="site")
     with pytest.raises(InputError, match="no array 'shop'"):
         usual.fit(tmp_path / "x.npz", domain="shop")
@@ -433,7 +433,7 @@ def test_wrong_names_of_parts():
 def test_small_domains_and_unidentified_ones_go_on_with_a_warning():
     drawn = world(rows=60)
     kept = (drawn.domain != 0) | (np.arange(len(drawn.domain)) < 20)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         LatentLabelShift(3, allow_unidentified=True).fit(drawn.X[kept], domain=drawn.domain[kept])
-    assert "fewer than 30 rows: 0 (20)" in str(told[0].message)
+    assert "fewer than 30 rows: 0 (20)" in str(caught[0].message)

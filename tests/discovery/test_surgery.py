@@ -23,15 +23,15 @@ def rng(*seed):
 def enumerated(network, do, target):
     """P(target | do) by adding up every assignment of every variable; shape (*do, *target)."""
     sizes = {v: network.tables[v].shape[-1] for v in network.parents}
-    made = np.zeros([sizes[v] for v in (*do, *target)])
+    table = np.zeros([sizes[v] for v in (*do, *target)])
     for values in itertools.product(*(range(n) for n in sizes.values())):
         at = dict(zip(sizes, values, strict=True))
         p = 1.0
         for v, parents in network.parents.items():
             if v not in do:
                 p *= network.tables[v][tuple(at[u] for u in (*parents, v))]
-        made[tuple(at[v] for v in (*do, *target))] += p
-    return made
+        table[tuple(at[v] for v in (*do, *target))] += p
+    return table
 
 
 def frame(network, n, seed=0):
@@ -44,8 +44,8 @@ def frame(network, n, seed=0):
 
 
 def test_the_smoking_example_to_nine_digits():
-    found = surgery.interventional(FRONT_DOOR, worlds.smoking_table(), "S", "C").table
-    rows = found[found["C"] == 1].set_index("S")
+    distribution = surgery.interventional(FRONT_DOOR, worlds.smoking_table(), "S", "C").table
+    rows = distribution[distribution["C"] == 1].set_index("S")
     table = worlds.smoking_table()
     s, t_s = table.sum((1, 2)), table.sum(2) / table.sum((1, 2))[:, None]
     c_st = table[..., 1] / table.sum(2)
@@ -209,14 +209,14 @@ def test_the_graph_of_the_specification():
         dict.fromkeys("UWZXMY", 2),
         ("U", "W"),
     )
-    found = surgery.interventional(surgery.Model(network.text, ["U", "W"]), network.joint(), "X", "Y")
-    np.testing.assert_allclose(found.point, network.intervened("X", ["Y"]), atol=1e-14)
-    assert found.identification.cuts[0].component == ("Z", "X", "Y")
+    distribution = surgery.interventional(surgery.Model(network.text, ["U", "W"]), network.joint(), "X", "Y")
+    np.testing.assert_allclose(distribution.point, network.intervened("X", ["Y"]), atol=1e-14)
+    assert distribution.identification.cuts[0].component == ("Z", "X", "Y")
 
 
 def test_back_door_adjustment_is_a_comb_of_one():
-    found = surgery.identify("Z->X; Z->Y; X->Y", "X", "Y")
-    assert found.formula == "P(Y | do(X)) = Σ_{Z} P(Z) P(Y | Z, X)"
+    identification = surgery.identify("Z->X; Z->Y; X->Y", "X", "Y")
+    assert identification.formula == "P(Y | do(X)) = Σ_{Z} P(Z) P(Y | Z, X)"
     assert surgery.identify("X->Y", "Y", "X").formula == "P(X | do(Y)) = P(X)"
 
 
@@ -243,9 +243,9 @@ def test_several_cuts_at_once(graph):
     read = surgery.Model(graph).graph
     network = worlds.with_tables(rng(7), read.parents, dict.fromkeys(read.parents, 2), tuple(read.hidden))
     truth = enumerated(network, ["A", "B"], ["Y"])
-    found = surgery.interventional(graph, network.joint(read.observed), ["A", "B"], "Y")
-    np.testing.assert_allclose(found.point, truth, atol=1e-13)
-    assert len(found.identification.cuts) == 2
+    distribution = surgery.interventional(graph, network.joint(read.observed), ["A", "B"], "Y")
+    np.testing.assert_allclose(distribution.point, truth, atol=1e-13)
+    assert len(distribution.identification.cuts) == 2
 
 
 def test_the_complete_algorithm_goes_further_and_knows_its_limits():
@@ -254,9 +254,9 @@ def test_the_complete_algorithm_goes_further_and_knows_its_limits():
     joint = network.joint(read.observed)
     with pytest.raises(InputError, match="complete=True"):
         surgery.interventional(NAPKIN, joint, "X", "Y")
-    found = surgery.interventional(NAPKIN, joint, "X", "Y", complete=True)
-    np.testing.assert_allclose(found.point, enumerated(network, ["X"], ["Y"]), atol=1e-13)
-    assert "where Q(Y | Z, X)" in found.derivation
+    distribution = surgery.interventional(NAPKIN, joint, "X", "Y", complete=True)
+    np.testing.assert_allclose(distribution.point, enumerated(network, ["X"], ["Y"]), atol=1e-13)
+    assert "where Q(Y | Z, X)" in distribution.derivation
     with pytest.raises(InputError, match="No other formula"):
         surgery.interventional("X->Y; X<->Y", np.ones((2, 2)) / 4, "X", "Y", complete=True)
 
@@ -279,8 +279,8 @@ def test_every_formula_is_exact_whichever_algorithm_finds_it(seed):
     for do, target in ((["A"], "D"), (["B"], "D"), (["A", "C"], "D")):
         for complete in (False, True):
             if surgery.identify(graph, do, target, complete=complete).computable:
-                found = surgery.interventional(graph, joint, do, target, complete=complete).point
-                np.testing.assert_allclose(found, network.intervened(do, [target]), atol=1e-11)
+                distribution = surgery.interventional(graph, joint, do, target, complete=complete).point
+                np.testing.assert_allclose(distribution, network.intervened(do, [target]), atol=1e-11)
 
 
 def test_y0_decides_alike_and_its_formula_gives_the_same_number():
@@ -373,17 +373,17 @@ def test_a_table_of_labels_and_its_intervals():
     network = worlds.front_door(rng(15), (2, 2, 2, 2))
     data = frame(network, 4000)
     data = data.assign(S=data["S"].map({0: "never", 1: "smokes"}), C=data["C"].astype(bool))
-    found = surgery.interventional(FRONT_DOOR, data, "S", "C", random_state=0)
+    distribution = surgery.interventional(FRONT_DOOR, data, "S", "C", random_state=0)
     truth = network.intervened("S", ["C"])
-    row = found.table.set_index(["S", "C"]).loc[("smokes", True)]
+    row = distribution.table.set_index(["S", "C"]).loc[("smokes", True)]
     assert row["low"] < row["p"] < row["high"]
     assert row["p"] == pytest.approx(truth[1, 1], abs=0.06)
     again = surgery.interventional(FRONT_DOOR, data, "S", "C", random_state=0)
-    pd.testing.assert_frame_equal(found.table, again.table)
-    assert found.rows == 4000
-    assert "Comb f" in str(found)
-    assert json.loads(json.dumps(found.to_dict(), default=str))["rows"] == 4000
-    assert found.plot().get_ylabel() == "P(C | do(S))"
+    pd.testing.assert_frame_equal(distribution.table, again.table)
+    assert distribution.rows == 4000
+    assert "Comb f" in str(distribution)
+    assert json.loads(json.dumps(distribution.to_dict(), default=str))["rows"] == 4000
+    assert distribution.plot().get_ylabel() == "P(C | do(S))"
 
 
 def test_every_form_of_data_gives_the_same_answer():
@@ -400,8 +400,8 @@ def test_every_form_of_data_gives_the_same_answer():
 
 def test_effects_of_one_setting_against_another_and_against_things_as_they_are():
     data = frame(worlds.front_door(rng(17), (2, 2, 2, 2)), 5000)
-    found = surgery.effect(FRONT_DOOR, data, {"S": 1}, "C", versus={"S": 0}, random_state=0)
-    row = found.table.set_index("C").loc[1]
+    effect = surgery.effect(FRONT_DOOR, data, {"S": 1}, "C", versus={"S": 0}, random_state=0)
+    row = effect.table.set_index("C").loc[1]
     assert row["difference"] == pytest.approx(row["do"] - row["versus"])
     assert row["low"] < row["difference"] < row["high"]
     swapped = surgery.effect(FRONT_DOOR, data, {"S": "0"}, "C", versus={"S": 1}, random_state=0)
@@ -417,9 +417,9 @@ def test_bins_make_a_continuous_column_discrete():
     with pytest.raises(InputError, match=r"bins=\{'age': 5\}"):
         surgery.interventional(graph, data, "S", "C")
     for bins in (3, [0, 40, 60, 120]):
-        found = surgery.interventional(graph, data, "S", "C", bins={"age": bins}, draws=20)
-        assert len(found.labels["age"]) == 3
-        np.testing.assert_allclose(found.point.sum(1), 1)
+        distribution = surgery.interventional(graph, data, "S", "C", bins={"age": bins}, draws=20)
+        assert len(distribution.labels["age"]) == 3
+        np.testing.assert_allclose(distribution.point.sum(1), 1)
 
 
 def test_twenty_five_binary_variables_stay_factored():
@@ -430,9 +430,9 @@ def test_twenty_five_binary_variables_stay_factored():
     for _ in names[1:]:
         columns.append(columns[-1] ^ (draw.random(20_000) < 0.3))
     data = pd.DataFrame(dict(zip(names, np.array(columns).astype(int), strict=True)))
-    found = surgery.interventional(graph, data, "V3", "V24", draws=20, random_state=0)
-    assert found.point.shape == (2, 2)
-    np.testing.assert_allclose(found.point.sum(1), 1)
+    distribution = surgery.interventional(graph, data, "V3", "V24", draws=20, random_state=0)
+    assert distribution.point.shape == (2, 2)
+    np.testing.assert_allclose(distribution.point.sum(1), 1)
 
 
 # Support ------------------------------------------------------------------------------------------------
@@ -444,41 +444,43 @@ def test_a_cell_without_rows_is_named_and_bounded(seed):
     joint = network.joint()
     with pytest.raises(InputError, match="S=1, T=2"):
         surgery.interventional(FRONT_DOOR, joint, "S", "C")
-    found = surgery.interventional(FRONT_DOOR, joint, "S", "C", support="bounds")
+    distribution = surgery.interventional(FRONT_DOOR, joint, "S", "C", support="bounds")
     truth = network.intervened("S", ["C"]).ravel()
-    lower, upper = found.table["lower"].to_numpy(), found.table["upper"].to_numpy()
+    lower, upper = distribution.table["lower"].to_numpy(), distribution.table["upper"].to_numpy()
     assert ((lower <= truth + 1e-12) & (truth <= upper + 1e-12)).all()
-    np.testing.assert_allclose(found.point.sum(1), 1)
+    np.testing.assert_allclose(distribution.point.sum(1), 1)
     # The shares of the cells add up to what is missing.
-    by_setting = found.missing.groupby("do")["share"].sum()
+    by_setting = distribution.missing.groupby("do")["share"].sum()
     gap = (upper - lower).reshape(3, 2)[:, 0]
     for s in range(3):
         assert by_setting.get(f"S={s}", 0.0) == pytest.approx(gap[s], abs=1e-12)
-    assert "lies between lower and upper" in str(found)
+    assert "lies between lower and upper" in str(distribution)
 
 
 def test_cells_that_carry_no_weight_do_no_harm():
     joint = worlds.front_door(rng(22), (3, 2, 2, 2)).joint()
     joint[:, 1] = 0  # T=1 never happens, whatever S
-    found = surgery.interventional(FRONT_DOOR, joint / joint.sum(), "S", "C")
-    assert found.missing.empty
-    assert found.support["empty"].sum() == 2
+    distribution = surgery.interventional(FRONT_DOOR, joint / joint.sum(), "S", "C")
+    assert distribution.missing.empty
+    assert distribution.support["empty"].sum() == 2
 
 
 def test_only_the_settings_that_are_asked_for_need_support():
     graph, counts = "Z->X; X->Y; Z->Y", np.ones((2, 3, 2), dtype=int)
     counts[1, 2] = 0
-    found = surgery.effect(graph, counts, {"X": 1}, "Y", versus={"X": 0}, intervals=None)
-    assert found.interventional.missing.empty
+    effect = surgery.effect(graph, counts, {"X": 1}, "Y", versus={"X": 0}, intervals=None)
+    assert effect.interventional.missing.empty
     with pytest.raises(InputError, match="Z=1, X=2"):
         surgery.effect(graph, counts, {"X": 2}, "Y", intervals=None)
 
 
 def test_pseudo_counts_are_reported_beside_what_they_change():
     counts = np.array([[[5, 1], [2, 2]], [[0, 0], [1, 6]]])
-    found = surgery.interventional(FRONT_DOOR, counts, "S", "C", pseudo_count=1, random_state=0, draws=50)
-    assert found.table["p"].notna().all()
-    assert found.table["unsmoothed"].isna().any()
+    distribution = surgery.interventional(
+        FRONT_DOOR, counts, "S", "C", pseudo_count=1, random_state=0, draws=50
+    )
+    assert distribution.table["p"].notna().all()
+    assert distribution.table["unsmoothed"].isna().any()
     full = surgery.interventional(FRONT_DOOR, counts + 3, "S", "C", pseudo_count=1, intervals=None).table
     plain = surgery.interventional(FRONT_DOOR, counts + 3, "S", "C", intervals=None).table
     np.testing.assert_allclose(full["unsmoothed"], plain["p"])
@@ -508,10 +510,10 @@ def test_intervals_cover_what_they_say_on_sparse_tables(graph, values, rows):
     held = []
     for seed in range(120):
         model, counts, do, target, truth = sparse_table(draw, graph, values, rows)
-        found = surgery.interventional(
+        distribution = surgery.interventional(
             model, counts, do, target, support="bounds", draws=200, random_state=seed
         ).table
-        inside = (found["low"] <= truth.ravel()) & (truth.ravel() <= found["high"])
+        inside = (distribution["low"] <= truth.ravel()) & (truth.ravel() <= distribution["high"])
         held.append(inside.mean())
     assert 0.93 < np.mean(held) < 0.97
 
@@ -521,31 +523,33 @@ def test_differences_are_covered_too():
     held = []
     for seed in range(120):
         model, counts, do, target, truth = sparse_table(draw, "back door", 3, 600)
-        found = surgery.effect(
+        effect = surgery.effect(
             model, counts, {do: 1}, target, versus={do: 0}, support="bounds", draws=200, random_state=seed
         ).table
-        assert found["difference"].between(found["low"] - 1e-12, found["high"] + 1e-12).all()
-        held.append(((found["low"] <= truth[1] - truth[0]) & (truth[1] - truth[0] <= found["high"])).mean())
+        assert effect["difference"].between(effect["low"] - 1e-12, effect["high"] + 1e-12).all()
+        held.append(((effect["low"] <= truth[1] - truth[0]) & (truth[1] - truth[0] <= effect["high"])).mean())
     assert 0.93 < np.mean(held) < 0.97
 
 
 def test_a_value_that_was_not_seen_is_not_impossible():
     counts = {("a", "yes"): 12, ("b", "yes"): 400, ("b", "no"): 400}
-    found = surgery.interventional("X->Y", counts, "X", "Y", random_state=0).table.set_index(["X", "Y"])
-    assert found.loc[("a", "yes"), "p"] == 1
+    distribution = surgery.interventional("X->Y", counts, "X", "Y", random_state=0).table.set_index(
+        ["X", "Y"]
+    )
+    assert distribution.loc[("a", "yes"), "p"] == 1
     # Of 12 rows that all say yes; the exact interval of Clopper and Pearson begins at 0.735.
-    assert 0.7 < found.loc[("a", "yes"), "low"] < 0.95
-    assert 0.05 < found.loc[("a", "no"), "high"] < 0.3
-    assert found.loc[("b", "no"), "low"] == pytest.approx(0.465, abs=0.01)
+    assert 0.7 < distribution.loc[("a", "yes"), "low"] < 0.95
+    assert 0.05 < distribution.loc[("a", "no"), "high"] < 0.3
+    assert distribution.loc[("b", "no"), "low"] == pytest.approx(0.465, abs=0.01)
     drawn = surgery.interventional("X->Y", counts, "X", "Y", intervals="bootstrap", random_state=0).table
     assert (drawn["low"] == drawn["high"]).sum() == 2
 
 
 def test_posterior_draws_are_dirichlet():
     counts = np.array([[7, 2, 1], [4, 0, 30]])
-    found = surgery.interventional("X->Y", counts, "X", "Y", draws=40_000, random_state=0)
+    distribution = surgery.interventional("X->Y", counts, "X", "Y", draws=40_000, random_state=0)
     for prior, drawn in (
-        (1 / 3, found.drawn),
+        (1 / 3, distribution.drawn),
         (
             2.0,
             surgery.interventional(
@@ -574,10 +578,10 @@ def test_draws_come_a_few_at_a_time_where_tables_are_large(ci, monkeypatch):
 @pytest.mark.parametrize("alpha", [0, 1])
 def test_bounds_are_told_wherever_they_are_asked_for(alpha):
     counts = np.array([[[5, 1], [2, 2]], [[0, 0], [1, 6]]])  # T=0 never meets S=1, and S=0 needs it
-    found = surgery.interventional(
+    distribution = surgery.interventional(
         FRONT_DOOR, counts, "S", "C", pseudo_count=alpha, support="bounds", random_state=0
     )
-    table = found.table
+    table = distribution.table
     assert (table["upper"] - table["lower"] > 0.1).tolist() == [True, True, False, False]
     plain = surgery.interventional(FRONT_DOOR, counts, "S", "C", support="bounds", intervals=None).table
     np.testing.assert_allclose(table[["lower", "upper"]], plain[["lower", "upper"]])
@@ -613,8 +617,8 @@ def test_counterfactuals_by_the_twinned_network():
     either = [[[1, 0], [0, 1]], [[0, 1], [0, 1]]]
     tables = {"Z": [0.4, 0.6], "V": [0.9, 0.1], "U": [0.75, 0.25], "X": either, "Y": either}
     model = surgery.Model("Z->X; V->X; X->Y; U->Y", hidden=["U", "V"])
-    found = surgery.counterfactual(model, tables, given={"X": 1, "Y": 1}, do={"X": 0}, target="Y")
-    np.testing.assert_allclose(found.array, [0.75, 0.25])
+    counterfactual = surgery.counterfactual(model, tables, given={"X": 1, "Y": 1}, do={"X": 0}, target="Y")
+    np.testing.assert_allclose(counterfactual.array, [0.75, 0.25])
     seen = surgery.counterfactual(model, tables, given={"Y": 0}, do={"X": 0}, target="Y")
     np.testing.assert_allclose(seen.array, [1, 0])
     with pytest.raises(InputError, match="probability 0"):

@@ -65,8 +65,8 @@ def test_one_block_is_scikit_learns_graphical_lasso():
     """Theirs leaves the diagonal of Θ free, ours penalises it, which adds λ to the diagonal of S."""
     S, lam = covariance(4, 3) / 4, 0.2
     _, reference = graphical_lasso(S + lam * np.eye(4), alpha=lam, tol=1e-9, max_iter=2000)
-    found = toeplitz_graphical_lasso(S[None], lam, 1, tol=1e-10)[0]
-    np.testing.assert_allclose(found, reference, atol=5e-3)
+    precision = toeplitz_graphical_lasso(S[None], lam, 1, tol=1e-10)[0]
+    np.testing.assert_allclose(precision, reference, atol=5e-3)
 
 
 @pytest.mark.parametrize(("n", "w"), [(3, 1), (2, 3), (3, 4)])
@@ -96,9 +96,9 @@ def test_blocks_are_toeplitz_and_the_matrix_is_positive_definite():
 def test_clusters_solved_together_are_the_clusters_solved_alone():
     S = np.stack([covariance(6, seed) * scale for seed, scale in ((1, 1.0), (2, 0.1), (3, 30.0))])
     together = toeplitz_graphical_lasso(S, 0.1, 2)
-    for one, found in zip(S, together, strict=True):
+    for one, precision in zip(S, together, strict=True):
         np.testing.assert_allclose(
-            toeplitz_graphical_lasso(one[None], 0.1, 2)[0], found, rtol=1e-8, atol=1e-10
+            toeplitz_graphical_lasso(one[None], 0.1, 2)[0], precision, rtol=1e-8, atol=1e-10
         )
 
 

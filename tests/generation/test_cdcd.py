@@ -80,10 +80,12 @@ def test_the_posterior_is_bayes_rule_also_between_distant_steps(noise, r, s):
     for k, v in itertools.product(range(K), states):
         known = torch.full((1, 1, K), -70.0, dtype=torch.float64)
         known[..., k] = 0
-        found = posterior(noise, known, torch.tensor([[v]]), full(s, 1), full(r, 1)).exp().numpy().ravel()
+        probabilities = (
+            posterior(noise, known, torch.tensor([[v]]), full(s, 1), full(r, 1)).exp().numpy().ravel()
+        )
         bayes = before[k] * between[:, v] / marginal[k, v]
-        assert np.abs(found - bayes).max() < 1e-8, (k, v)
-        assert abs(found.sum() - 1) < 1e-9
+        assert np.abs(probabilities - bayes).max() < 1e-8, (k, v)
+        assert abs(probabilities.sum() - 1) < 1e-9
 
 
 def test_the_models_step_is_the_mixture_of_posteriors(noise):
@@ -120,11 +122,11 @@ def test_agrees_with_diffusers_scheduler():
     for t in range(1, T):
         expected = theirs.q_posterior(log_x0.mT, z_s, torch.tensor(t)).exp().mT
         expected = expected / expected.sum(-1, keepdim=True)
-        found = posterior(ours, log_x0, z_s, full(t + 1, 3)).exp()
+        probabilities = posterior(ours, log_x0, z_s, full(t + 1, 3)).exp()
         # Their tables are float32, in which the millionth of uniform codes has few digits.
-        assert (found - expected).abs().max() < 0.02, t
+        assert (probabilities - expected).abs().max() < 0.02, t
         masked = z_s == K
-        assert (found - expected)[masked].abs().max() < 1e-4, t
+        assert (probabilities - expected)[masked].abs().max() < 1e-4, t
 
 
 # 3, 4. Losses --------------------------------------------------------------------------------------------
@@ -165,8 +167,8 @@ def test_at_the_first_step_the_divergence_is_the_log_likelihood():
     log_x0, z_0, _, _, _ = drawn(noise)
     s = full(1, 4)
     z_s = torch.full_like(z_0, K)
-    found = negative_kl(noise, posterior(noise, log_x0, z_s, s), z_s, z_0[:, None], s)[:, 0]
-    assert (found + log_x0.gather(-1, z_0[..., None])[..., 0]).abs().max() < 1e-9
+    log_likelihood = negative_kl(noise, posterior(noise, log_x0, z_s, s), z_s, z_0[:, None], s)[:, 0]
+    assert (log_likelihood + log_x0.gather(-1, z_0[..., None])[..., 0]).abs().max() < 1e-9
 
 
 class Table(torch.nn.Module):
@@ -267,14 +269,14 @@ def test_the_bounded_form_has_a_lower_bound():
     noise = Schedule.linear(T, K)
     z_0 = torch.ones(8, 6, dtype=torch.long)
     batch = (z_0, torch.zeros(8, 1), torch.zeros(8, 3, 6, dtype=torch.long))
-    found = {}
+    values = {}
     for form in ("published", "bounded"):
         loss = ContrastiveLoss(noise, contrast="sample", weight=10.0, aux=0.0, form=form, guard=False)
         net = Table(6, K)
         net.logits.data[:, 1] = 60
-        found[form] = float(loss(net, batch, torch.Generator().manual_seed(0)).detach())
-    assert found["published"] < -1000
-    assert found["bounded"] > -1e-9
+        values[form] = float(loss(net, batch, torch.Generator().manual_seed(0)).detach())
+    assert values["published"] < -1000
+    assert values["bounded"] > -1e-9
 
 
 # 5. Sampling ---------------------------------------------------------------------------------------------
@@ -322,20 +324,20 @@ def test_step_sequences():
 
 def test_intra_negatives_permute_chunks_alike_for_the_batch():
     tokens = np.arange(34) + 100 * np.arange(3)[:, None]
-    found = intra(tokens, m=10, chunks=8)(np.random.default_rng(0), np.array([0, 2]))
+    negatives = intra(tokens, m=10, chunks=8)(np.random.default_rng(0), np.array([0, 2]))
     pieces = {tuple(tokens[0, 4 * k : 4 * k + 4]) for k in range(8)}
-    for order in found[0]:
+    for order in negatives[0]:
         assert {tuple(order[4 * k : 4 * k + 4]) for k in range(8)} == pieces
         assert order[32:].tolist() == [32, 33]
-    assert np.array_equal(found[1] - found[0], np.full((10, 34), 200))
+    assert np.array_equal(negatives[1] - negatives[0], np.full((10, 34), 200))
 
 
 def test_inter_negatives_never_share_the_group_and_reach_every_other_row():
     groups = np.array(list("abcabcaab"))
     rows = np.arange(9)
-    found = inter(rows[:, None], groups, m=400)(np.random.default_rng(0), rows)[:, :, 0]
+    negatives = inter(rows[:, None], groups, m=400)(np.random.default_rng(0), rows)[:, :, 0]
     for row in rows:
-        assert set(found[row]) == {other for other in rows if groups[other] != groups[row]}
+        assert set(negatives[row]) == {other for other in rows if groups[other] != groups[row]}
 
 
 # The estimator -------------------------------------------------------------------------------------------
@@ -357,20 +359,22 @@ def test_samples_follow_their_condition_and_come_back_from_files(pairs, tmp_path
     model = CDCD(negatives="inter", weight=0.1, drop=0.1, **FEW).fit(tokens, names)
     assert model.classes_.tolist() == ["salsa", "tango", "waltz"]
     wanted = np.repeat(["salsa", "tango", "waltz"], 40)
-    made = model.sample(wanted, steps=4)
+    samples = model.sample(wanted, steps=4)
     code = np.repeat([0, 2, 1], 40)[:, None]
-    assert (made % 3 == code).mean() > 0.9
+    assert (samples % 3 == code).mean() > 0.9
     assert (model.sample(wanted, steps=4, guidance=2.0) % 3 == code).mean() >= (
-        made % 3 == code
+        samples % 3 == code
     ).mean() - 0.01
-    found = model.correspondence(made, wanted, judge=lambda z, c: (z % 3 == code[: len(z)]).mean(1))
-    assert found["swap_gap"] > 1
-    assert found["information"] > 0.5
-    assert found["judged_gap"] > 0
-    assert 0 < found["entropy"] < np.log(9)
+    correspondence = model.correspondence(
+        samples, wanted, judge=lambda z, c: (z % 3 == code[: len(z)]).mean(1)
+    )
+    assert correspondence["swap_gap"] > 1
+    assert correspondence["information"] > 0.5
+    assert correspondence["judged_gap"] > 0
+    assert 0 < correspondence["entropy"] < np.log(9)
     model.save(tmp_path / "m")
     again = CDCD.load(tmp_path / "m")
-    assert np.array_equal(again.sample(wanted, steps=4), made)
+    assert np.array_equal(again.sample(wanted, steps=4), samples)
 
 
 def test_a_network_of_ones_own_and_sequences_as_condition(pairs, tmp_path):
@@ -379,14 +383,14 @@ def test_a_network_of_ones_own_and_sequences_as_condition(pairs, tmp_path):
     net = TransformerDenoiser(9, 8, 8, "numbers", 2, width=16, layers=1, heads=2)
     options = {**FEW, "iterations": 5}
     model = CDCD(network=net, contrast=None, noise="uniform", **options).fit(tokens, series)
-    made = model.sample(series[:3])
-    assert made.shape == (3, 8)
-    assert made.max() < 9
+    samples = model.sample(series[:3])
+    assert samples.shape == (3, 8)
+    assert samples.max() < 9
     model.save(tmp_path / "m")
     with pytest.raises(InputError, match="network of your own"):
         CDCD.load(tmp_path / "m")
     fresh = TransformerDenoiser(9, 8, 8, "numbers", 2, width=16, layers=1, heads=2)
-    assert np.array_equal(CDCD.load(tmp_path / "m", fresh).sample(series[:3]), made)
+    assert np.array_equal(CDCD.load(tmp_path / "m", fresh).sample(series[:3]), samples)
 
 
 def test_negatives_of_ones_own_and_training_that_goes_on(pairs, tmp_path):

@@ -118,8 +118,8 @@ def test_the_matcher_takes_the_place_of_torchcfms(name, ours, dtype):
             "compute_conditional_flow": (x0, x1, t, noise), "compute_lambda": (t,),
         }  # fmt: skip
         for method, given in arguments.items():
-            found, expected = (getattr(m, method)(*given) for m in (matcher, peer))
-            assert torch.equal(torch.as_tensor(found), torch.as_tensor(expected)), method
+            value, expected = (getattr(m, method)(*given) for m in (matcher, peer))
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(expected)), method
     drawn = []
     for m in (matcher, peer):
         torch.manual_seed(3)
@@ -271,8 +271,8 @@ def test_the_tilt_is_the_closed_form_of_two_normals():
     assert np.mean(source * x[:, 0].numpy() ** 2) == pytest.approx(2 / 3, abs=4e-3)
     assert np.mean(target * x[:, 0].numpy() ** 2) == pytest.approx(2 / 3, abs=4e-3)
     # KL of N(0, s) from N(0, 1) is (s - 1 - log s)/2.
-    found = diagnose(x.numpy(), x.numpy(), cost="sq", eps=eps, random_state=0).table["tilt_target"].item()
-    assert found == pytest.approx((2 / 3 - 1 - np.log(2 / 3)) / 2, abs=4e-3)
+    diagnosis = diagnose(x.numpy(), x.numpy(), cost="sq", eps=eps, random_state=0).table["tilt_target"].item()
+    assert diagnosis == pytest.approx((2 / 3 - 1 - np.log(2 / 3)) / 2, abs=4e-3)
 
 
 def test_the_far_mode_loses_what_the_closed_form_says():
@@ -298,18 +298,20 @@ def test_the_temperature_meets_its_effective_sample_size():
     # A cost that is about normal with standard deviation s: ε = s / sqrt(-log ESS).
     normal = torch.randn(400_000, dtype=torch.float64).reshape(400, -1) * 3 + 50
     assert choose_eps(normal, 0.7) == pytest.approx(3 / np.sqrt(-np.log(0.7)), rel=0.02)
-    found = diagnose(np.random.default_rng(0).standard_normal((100, 2)), ess=1.0, random_state=0).table.iloc[
-        0
-    ]
-    assert found["eps"] == math.inf
-    assert "plain conditional flow matching" in found["note"]
+    diagnosis = diagnose(
+        np.random.default_rng(0).standard_normal((100, 2)), ess=1.0, random_state=0
+    ).table.iloc[0]
+    assert diagnosis["eps"] == math.inf
+    assert "plain conditional flow matching" in diagnosis["note"]
 
 
 def test_pairs_cheaper_than_transport_are_said_to_be_no_success():
-    found = diagnose(near_far(np.random.default_rng(0), 800).points, eps=[0.5, 100.0], random_state=0).table
-    assert found["mean_cost"][0] < found["ot_cost"][0]
-    assert "marginals moved" in found["note"][0]
-    assert found["note"][1] == ""
+    diagnosis = diagnose(
+        near_far(np.random.default_rng(0), 800).points, eps=[0.5, 100.0], random_state=0
+    ).table
+    assert diagnosis["mean_cost"][0] < diagnosis["ot_cost"][0]
+    assert "marginals moved" in diagnosis["note"][0]
+    assert diagnosis["note"][1] == ""
 
 
 # Repairs --------------------------------------------------------------------------------------------------
@@ -384,14 +386,14 @@ def test_the_exact_velocity_is_the_weighted_mean_written_out():
     x, y, z, P = rng.normal(size=(4, 2)), rng.normal(size=(5, 2)), rng.normal(size=(3, 2)), rng.random((4, 5))
     t, sigma = 0.35, 0.5
     x_, y_, z_, P_ = (torch.as_tensor(v) for v in (x, y, z, P))
-    found = CoupledClouds(x_, y_, P_, sigma).velocity(z_, t)
+    flow = CoupledClouds(x_, y_, P_, sigma).velocity(z_, t)
     for k in range(3):
         over, under = np.zeros(2), 0.0
         for i in range(4):
             for j in range(5):
                 w = P[i, j] * np.exp(-((z[k] - (1 - t) * x[i] - t * y[j]) ** 2).sum() / (2 * sigma**2))
                 over, under = over + w * (y[j] - x[i]), under + w
-        np.testing.assert_allclose(found[k], over / under, rtol=1e-6)
+        np.testing.assert_allclose(flow[k], over / under, rtol=1e-6)
 
 
 # The estimator --------------------------------------------------------------------------------------------
@@ -599,11 +601,11 @@ def test_a_perfect_flow_reads_as_perfect_on_a_table_of_any_size(n):
     for seed in range(6):
         X = np.random.default_rng(seed).standard_normal((n, 2)) + 3
         flow = WCFM(network=Shift(), steps=1, held_out=0.3, random_state=seed).fit(X)
-        found = flow.evaluation_
-        assert found["energy_excess"] == pytest.approx(0, abs=1e-6)
-        ratios.append(found["w2_at_100"] / found["w2_floor"])
-        assert flow.regions_["rows"].sum() == min(400, n - found["held_out"])
-        assert flow.regions_["rows"].mean() >= min(10, (n - found["held_out"]) / 2)
+        evaluation = flow.evaluation_
+        assert evaluation["energy_excess"] == pytest.approx(0, abs=1e-6)
+        ratios.append(evaluation["w2_at_100"] / evaluation["w2_floor"])
+        assert flow.regions_["rows"].sum() == min(400, n - evaluation["held_out"])
+        assert flow.regions_["rows"].mean() >= min(10, (n - evaluation["held_out"]) / 2)
         assert flow.regions_["generated"].sum() == pytest.approx(1)
     assert np.mean(ratios) == pytest.approx(1, abs=0.15)
 
@@ -611,9 +613,9 @@ def test_a_perfect_flow_reads_as_perfect_on_a_table_of_any_size(n):
 def test_the_diagnosis_says_which_class_loses():
     cloud = near_far(np.random.default_rng(0), 1000)
     side = np.array(["near", "far"])[cloud.modes]
-    found = diagnose(cloud.points, eps=[1.0, math.inf], labels=side, random_state=0).table
-    assert found["share of far"][0] < 0.7 < 1.2 < found["share of near"][0]
-    assert found.loc[1, ["share of far", "share of near"]].tolist() == pytest.approx([1, 1])
+    diagnosis = diagnose(cloud.points, eps=[1.0, math.inf], labels=side, random_state=0).table
+    assert diagnosis["share of far"][0] < 0.7 < 1.2 < diagnosis["share of near"][0]
+    assert diagnosis.loc[1, ["share of far", "share of near"]].tolist() == pytest.approx([1, 1])
     with pytest.raises(InputError, match="3 labels were given for 1000 rows"):
         diagnose(cloud.points, labels=[0, 1, 1])
 

@@ -311,8 +311,8 @@ def test_exact_bounds_cover_where_t_intervals_do_not():
     exact = [rates.outcome_interval(x, (0, 1)) for x in ends.values()]
     student = [intervals.t_interval(x) for x in ends.values()]
     held = [
-        sum(binom.pmf(hits, 20, 0.95) for hits, (low, high) in enumerate(found) if low <= 0.95 <= high)
-        for found in (exact, student)
+        sum(binom.pmf(hits, 20, 0.95) for hits, (low, high) in enumerate(interval) if low <= 0.95 <= high)
+        for interval in (exact, student)
     ]
     assert held[0] >= 0.95
     assert held[1] < 0.75

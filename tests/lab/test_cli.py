@@ -180,9 +180,9 @@ def test_a_missing_part_is_named_with_the_way_to_install_it(monkeypatch, capsys)
     monkeypatch.setattr(sys, "argv", ["groundshift", "plan", "wcfm"])
     with pytest.raises(SystemExit, match="2"):
         main()
-    told = capsys.readouterr().err
-    assert "needs the package torch" in told
-    assert "groundshift[vision]" in told
+    printed = capsys.readouterr().err
+    assert "needs the package torch" in printed
+    assert "groundshift[vision]" in printed
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])

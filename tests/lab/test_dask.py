@@ -182,11 +182,11 @@ def test_a_scheduler_that_dies_during_a_run_is_said_in_one_sentence(tmp_path):
         while not store.done():
             time.sleep(0.05)
         processes[0].kill()
-        _, told = driver.communicate(timeout=60)
+        _, stderr = driver.communicate(timeout=60)
     finally:
         end(processes)
     assert driver.returncode == 2
-    (line,) = told.splitlines()
+    (line,) = stderr.splitlines()
     assert line.startswith("groundshift: The Dask scheduler at tcp://127.0.0.1:")
     assert line.endswith(
         "no longer answers; every finished cell is kept, so start a scheduler and run again."

@@ -79,10 +79,10 @@ def test_spearman_is_a_trend():
 
 def test_a_trend_may_run_over_another_measure_of_the_same_cells():
     table = TABLE.assign(key=TABLE.groupby(["seed", "method", "stage", "severity"]).ngroup())
-    found = per_replicate("pearson(auc|a, over='f1')", table)
+    values = per_replicate("pearson(auc|a, over='f1')", table)
     for seed in range(3):
         wide = pick(seed, method="a").pivot_table("value", ["stage", "severity"], "measure")
-        assert found[seed] == pytest.approx(wide.corr().loc["auc", "f1"])
+        assert values[seed] == pytest.approx(wide.corr().loc["auc", "f1"])
     with pytest.raises(InputError, match="neither a column nor a measure"):
         per_replicate("pearson(auc|a, over='f2')", table)
 

@@ -150,16 +150,16 @@ def test_the_toml_beside_its_module_says_more_of_it(folder):
         call(folder, "report", "--out", "site")
         assert "Few rows, and what they tell" in page_of(folder, "site")
         toml.write_text(written({"title": "Few rows"}))
-        told = call(folder, "show", "few:study", status=2)
-        assert "few-rows.toml lacks category, promise, arxiv, venue, modality, use" in told
+        output = call(folder, "show", "few:study", status=2)
+        assert "few-rows.toml lacks category, promise, arxiv, venue, modality, use" in output
     finally:
         toml.unlink()
 
 
 def test_runs_of_a_study_that_is_gone_are_named(folder, tmp_path):
     (tmp_path / "runs").symlink_to(folder / "runs")
-    told = call(tmp_path, "report", status=2)
-    assert "few:study" in told
+    output = call(tmp_path, "report", status=2)
+    assert "few:study" in output
 
 
 @pytest.mark.parametrize(

@@ -181,10 +181,10 @@ def test_a_simulation_is_the_same_each_time():
 
 
 def test_the_plan_names_its_pilot_and_has_both_rates(store, tmp_path):
-    made = plan(REF, store=store)
-    assert made.pilot == "the run at scale cpu in the store (60 cells)"
-    assert set(made.controls) == {"1"}
-    power = made.controls["1"]
+    planned = plan(REF, store=store)
+    assert planned.pilot == "the run at scale cpu in the store (60 cells)"
+    assert set(planned.controls) == {"1"}
+    power = planned.controls["1"]
     assert (power.right, power.wrong, power.replicates, power.pilot) == (1.0, 0.0, 5, 5)
     empty = plan(REF, store=tmp_path, results=tmp_path)
     assert (empty.pilot, empty.controls) == ("", {})
@@ -192,10 +192,10 @@ def test_the_plan_names_its_pilot_and_has_both_rates(store, tmp_path):
 
 def test_published_results_are_a_pilot_too(store, tmp_path):
     publish(open_run(REF, store=store), tmp_path / "results")
-    made = plan(REF, store=tmp_path / "runs", results=tmp_path / "results")
-    assert made.pilot == "the published results at scale cpu (60 cells)"
-    assert made.controls == plan(REF, store=store).controls
-    assert made.detectable == plan(REF, store=store).detectable
+    planned = plan(REF, store=tmp_path / "runs", results=tmp_path / "results")
+    assert planned.pilot == "the published results at scale cpu (60 cells)"
+    assert planned.controls == plan(REF, store=store).controls
+    assert planned.detectable == plan(REF, store=store).detectable
     run(REF, scale="quick", store=tmp_path / "runs", engine="local:2", progress="none")
     assert "published" in plan(REF, store=tmp_path / "runs", results=tmp_path / "results").pilot
     quick = plan(REF, store=tmp_path / "runs", results=tmp_path / "none")
@@ -207,9 +207,9 @@ def test_a_pilot_of_fewer_seeds_than_are_planned_serves(store, tmp_path, monkeyp
     publish(open_run(REF, store=store), tmp_path / "results")
     scales = {**dummy.study.scales, "cpu": dummy.Settings(seeds=12)}
     monkeypatch.setattr(dummy, "study", replace(dummy.study, scales=scales))
-    made = plan(REF, store=tmp_path / "runs", results=tmp_path / "results")
-    assert made.pilot == "the published results at scale cpu (60 cells)"
-    assert (made.controls["1"].replicates, made.controls["1"].pilot) == (12, 5)
+    planned = plan(REF, store=tmp_path / "runs", results=tmp_path / "results")
+    assert planned.pilot == "the published results at scale cpu (60 cells)"
+    assert (planned.controls["1"].replicates, planned.controls["1"].pilot) == (12, 5)
 
 
 def test_results_of_another_version_are_no_pilot(store, tmp_path, monkeypatch):
@@ -254,10 +254,10 @@ def test_what_outcomes_can_show_is_planned_with_exact_tests(store, tmp_path, mon
             "timings": {"wall_s": 1.0},
         }
         this.store.write({**record, "values": {"far": 0.0}}, {})
-    made = plan(REF, store=tmp_path)
-    assert made.detectable["1"] == (0.0, math.inf)
-    assert made.detectable["2"][1] == math.inf  # none of five shows no rate below .1
-    assert set(made.too_small) == {"1", "2"}
+    planned = plan(REF, store=tmp_path)
+    assert planned.detectable["1"] == (0.0, math.inf)
+    assert planned.detectable["2"][1] == math.inf  # none of five shows no rate below .1
+    assert set(planned.too_small) == {"1", "2"}
     many = plan(REF, store=tmp_path, overrides={"seeds": 200})
     assert many.detectable["1"][1] == pytest.approx(detectable_rate(200, 0.8, ">", 0.025))
     assert many.detectable["2"][1] == pytest.approx(detectable_rate(200, 0.1, "<"))

@@ -156,9 +156,9 @@ def test_published_it_is_small_and_the_published_run_stays_as_it_is(store, tmp_p
     publish(open_run(REF, store=store), tmp_path)
     folder = tmp_path / "dummy"
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    made = folder / "replications" / "77"
-    assert [path.name for path in made.iterdir()] == ["summary.json"]
-    summary = json.loads((made / "summary.json").read_text())
+    replication = folder / "replications" / "77"
+    assert [path.name for path in replication.iterdir()] == ["summary.json"]
+    summary = json.loads((replication / "summary.json").read_text())
     assert (summary["root"], summary["environments"][0]["python"] != "") == (77, True)
     assert len(summary["claims"]) == 3
     assert "replications" not in json.loads(before["summary.json"])

@@ -41,8 +41,10 @@ def run(checkout, *words):
 def test_its_own_tests_and_the_contracts_pass(checkout):
     own = ["tests/discovery/test_time_shift.py", "tests/studies/test_time_shift.py"]
     contracts = [f"tests/contracts/test_{name}.py" for name in ("estimators", "results")]
-    said = run(checkout, "-m", "pytest", "-q", *own, *contracts, "-k", "time_shift", "-p", "no:cacheprovider")
-    assert "passed" in said
+    printed = run(
+        checkout, "-m", "pytest", "-q", *own, *contracts, "-k", "time_shift", "-p", "no:cacheprovider"
+    )
+    assert "passed" in printed
 
 
 def test_it_is_set_as_the_checkout_sets_its_files(checkout):
@@ -55,11 +57,11 @@ def test_it_is_set_as_the_checkout_sets_its_files(checkout):
 def test_its_verb_works_on_a_file(checkout, tmp_path):
     lines = [f"{k % 7},{k + 100 * (k >= 50)},{'may' if k < 50 else 'june'}" for k in range(100)]
     (tmp_path / "sales.csv").write_text("\n".join(["visits,price,month", *lines]))
-    said = run(
+    printed = run(
         checkout, "-m", "groundshift.lab", "time-shift", "fit", tmp_path / "sales.csv", "--domain", "month",
         "--permutations", "19",
     )  # fmt: skip
-    assert said.startswith("price moved most.")
+    assert printed.startswith("price moved most.")
 
 
 @pytest.mark.parametrize(

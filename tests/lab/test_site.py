@@ -210,9 +210,9 @@ def test_a_figure_is_drawn_from_the_rows_that_it_names_and_no_others():
             "value": [5.0, 6.0, 7.0],
         }
     )
-    (found,) = figures(replace(STUDY, figures=(Figure("one", "One", recorded, chosen),)), table)
+    (pictures,) = figures(replace(STUDY, figures=(Figure("one", "One", recorded, chosen),)), table)
     assert seen[0]["value"].tolist() == [6.0]
-    assert [row[-3] for row in found["table"]["rows"]] == [6.0]
+    assert [row[-3] for row in pictures["table"]["rows"]] == [6.0]
 
 
 @pytest.mark.parametrize("name", ["count", "mean", "std", "n", "level_0"])
@@ -281,17 +281,17 @@ def test_every_link_leads_to_a_file(site):
     class Links(HTMLParser):
         def __init__(self):
             super().__init__()
-            self.found, self.ids = [], set()
+            self.targets, self.ids = [], set()
 
         def handle_starttag(self, tag, attrs):
             attrs = dict(attrs)
             self.ids.add(attrs.get("id"))
-            self.found += [attrs[name] for name in ("href", "src") if name in attrs and tag != "use"]
+            self.targets += [attrs[name] for name in ("href", "src") if name in attrs and tag != "use"]
 
     for page in site.rglob("*.html"):
         links = Links()
         links.feed(page.read_text(encoding="utf-8"))
-        for link in links.found:
+        for link in links.targets:
             if link.startswith(("https://arxiv.org/", "data:")):
                 continue
             target, _, fragment = link.partition("#")
@@ -319,8 +319,8 @@ def test_forty_studies_stay_within_their_budgets(library, runs, tmp_path):
 def publish_as(runs, folder):
     from groundshift.lab import open_run
 
-    made = publish(open_run("tests.lab.dummy:study", store=runs), folder.with_suffix(".tmp"))
-    made.rename(folder)
+    page = publish(open_run("tests.lab.dummy:study", store=runs), folder.with_suffix(".tmp"))
+    page.rename(folder)
     folder.with_suffix(".tmp").rmdir()
 
 

@@ -38,9 +38,11 @@ def test_bars_show_the_study_and_every_slot(capsys):
     assert "idle" in shown
 
 
-@pytest.mark.parametrize(("kind", "made"), [("none", Reporter), ("json", JsonLines), ("auto", Lines)])
-def test_what_is_not_a_terminal_gets_lines(kind, made):
-    assert type(make_reporter(kind)) is made
+@pytest.mark.parametrize(
+    ("kind", "reporter_class"), [("none", Reporter), ("json", JsonLines), ("auto", Lines)]
+)
+def test_what_is_not_a_terminal_gets_lines(kind, reporter_class):
+    assert type(make_reporter(kind)) is reporter_class
 
 
 def test_a_cell_tells_its_progress_at_most_once_a_second(tmp_path):

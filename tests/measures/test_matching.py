@@ -12,9 +12,9 @@ from groundshift.measures.matching import match_labels, matched_accuracy, matche
 def test_the_best_of_all_permutations():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        true, found = rng.integers(0, 4, (2, 60))
-        best = max(np.mean(np.array(p)[found] == true) for p in itertools.permutations(range(4)))
-        assert matched_accuracy(true, found, 4) == pytest.approx(best)
+        true, codes = rng.integers(0, 4, (2, 60))
+        best = max(np.mean(np.array(p)[codes] == true) for p in itertools.permutations(range(4)))
+        assert matched_accuracy(true, codes, 4) == pytest.approx(best)
         Q, R = rng.dirichlet(np.ones(4), (2, 5)).transpose(0, 2, 1)
         least = min(np.abs(R[list(p)] - Q).sum() / 5 for p in itertools.permutations(range(4)))
         assert matched_l1(Q, R) == pytest.approx(least)

@@ -26,12 +26,12 @@ def test_frechet_distance_of_gaussians():
 
 def test_adherence_beside_chance():
     rng = RNG(0)
-    asked = {"colour": rng.integers(0, 6, 3000)}
-    deaf = sets.adherence({"colour": rng.integers(0, 6, 3000)}, asked)["colour"]
+    wanted = {"colour": rng.integers(0, 6, 3000)}
+    deaf = sets.adherence({"colour": rng.integers(0, 6, 3000)}, wanted)["colour"]
     assert deaf.low < deaf.floor < deaf.high
     assert deaf.floor == pytest.approx(1 / 6, abs=0.01)
-    half = np.where(rng.random(3000) < 0.5, asked["colour"], -1)
-    heard = sets.adherence({"colour": half}, asked)["colour"]
+    half = np.where(rng.random(3000) < 0.5, wanted["colour"], -1)
+    heard = sets.adherence({"colour": half}, wanted)["colour"]
     assert heard.low < 0.5 < heard.high
     assert heard.low > heard.floor
 

@@ -36,15 +36,15 @@ def test_states_are_those_of_transformers(name):
     with torch.inference_mode():
         own = model.net(**batch.inputs, output_hidden_states=True).hidden_states
     acts = capture(model, rows, ["resid_pre.0", "resid_post.all", "final_norm"], "all")
-    found = {site: acts.flat(site) for site in acts}
+    states = {site: acts.flat(site) for site in acts}
     real = batch.inputs["attention_mask"].bool()
     for site, k in {"resid_pre.0": 0, "resid_post.0": 1, "resid_post.1": 2, "final_norm": 3}.items():
         # The place of an array in memory may change the last bits of a convolution.
-        np.testing.assert_allclose(found[site], own[k][real].numpy(), rtol=1e-5, atol=1e-5, err_msg=site)
+        np.testing.assert_allclose(states[site], own[k][real].numpy(), rtol=1e-5, atol=1e-5, err_msg=site)
     # The last block's output is not among the hidden states: transformers gives it after the norm.
     norm = find_sites(model, "final_norm")[0].module
     with torch.no_grad():
-        assert (norm(torch.tensor(found["resid_post.2"])) - own[3][real]).abs().max() <= 1e-5
+        assert (norm(torch.tensor(states["resid_post.2"])) - own[3][real]).abs().max() <= 1e-5
 
 
 @every
@@ -202,13 +202,13 @@ def test_sites():
     assert [s.name for s in find_sites(model, ["resid_post.-1", "mlp_out.0:2", "embed"])] == [
         "resid_post.2", "mlp_out.0", "mlp_out.1", "embed",
     ]  # fmt: skip
-    for wrong, said in {
+    for wrong, message in {
         "resid_mid.3": "choose embed",
         "resid_post.3": "the model has 3, 0 to 2",
         "resid_post.x": "a number, a range or all",
         "resid_post": "choose embed",
     }.items():
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             find_sites(model, wrong)
 
 

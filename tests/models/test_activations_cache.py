@@ -83,13 +83,13 @@ def test_shards_are_put_together(tmp_path):
     whole = capture(model, rows, ["resid_post.1", "embed"], "all")
     for r in range(3):
         capture(model, rows, ["resid_post.1", "embed"], "all", out=tmp_path, shard=(r, 3))
-    found = merge(tmp_path, 3)
-    assert found.rows.tolist() == whole.rows.tolist() == list(range(23))
-    assert found.dropped == whole.dropped == {23: "no tokens"}
+    merged = merge(tmp_path, 3)
+    assert merged.rows.tolist() == whole.rows.tolist() == list(range(23))
+    assert merged.dropped == whole.dropped == {23: "no tokens"}
     for site in whole:
-        assert np.allclose(found.flat(site), whole.flat(site), atol=1e-5)
-    assert same(merge(tmp_path, 3), found)
-    assert same(open_acts(tmp_path), found)
+        assert np.allclose(merged.flat(site), whole.flat(site), atol=1e-5)
+    assert same(merge(tmp_path, 3), merged)
+    assert same(open_acts(tmp_path), merged)
 
 
 def test_memory_that_runs_out_halves_the_batch():
@@ -103,9 +103,9 @@ def test_memory_that_runs_out_halves_the_batch():
             raise torch.OutOfMemoryError("no memory")
 
     hook = model.layers[0].register_forward_pre_hook(small)
-    found = capture(model, ROWS, "resid_post.1", "all")
+    acts = capture(model, ROWS, "resid_post.1", "all")
     assert sizes[0] > 3
-    assert np.allclose(found["resid_post.1"], whole["resid_post.1"], atol=1e-5)
+    assert np.allclose(acts["resid_post.1"], whole["resid_post.1"], atol=1e-5)
     hook.remove()
     hook = stop_after(model, 0, torch.OutOfMemoryError)
     with pytest.raises(InputError, match="does not fit into memory by itself"):

@@ -21,7 +21,7 @@ def rows(name):
 @pytest.mark.parametrize("of", ["prob", "logprob", "logit"])
 def test_batched_gradients_are_those_of_a_loop(name, of):
     model = tiny.build(name)
-    found = token_gradients(model, rows(name), of=of, keep="full", max_tokens=50)
+    gradients = token_gradients(model, rows(name), of=of, keep="full", max_tokens=50)
     product = token_gradients(model, rows(name), of=of)
     for k, row in enumerate(rows(name)):
         (encoded,) = encode(model, [row])
@@ -31,17 +31,17 @@ def test_batched_gradients_are_those_of_a_loop(name, of):
             z = model.net(inputs_embeds=embeds).logits[0, t - 1]
             z = {"prob": z.softmax(-1), "logprob": z.log_softmax(-1), "logit": z}[of]
             (slope,) = torch.autograd.grad(z[ids[0, t]], embeds)
-            assert np.allclose(found[k][m], slope[0].numpy(), atol=1e-5)
+            assert np.allclose(gradients[k][m], slope[0].numpy(), atol=1e-5)
             inner = (slope[0] * embeds[0].detach()).sum(-1).numpy()
             assert np.allclose(product[k][m], inner, atol=1e-5)
-            assert not found[k][m, t:].any()  # nothing depends on what comes later
+            assert not gradients[k][m, t:].any()  # nothing depends on what comes later
 
 
 @pytest.mark.parametrize("name", tiny.SIGHTED)
 def test_image_rows_have_the_slope_of_a_finite_difference(name):
-    model, asked = tiny.build(name), rows(name)[3:4]
-    (found,) = token_gradients(model, asked, of="logit", keep="full")
-    (encoded,) = encode(model, asked)
+    model, network = tiny.build(name), rows(name)[3:4]
+    (gradients,) = token_gradients(model, network, of="logit", keep="full")
+    (encoded,) = encode(model, network)
     batch, table = collate(model, [encoded]), model.net.get_input_embeddings()
     step = torch.from_numpy(np.random.default_rng(0).standard_normal(32)).float()
     place = len(encoded) - 4  # the last token of the prompt
@@ -56,7 +56,7 @@ def test_image_rows_have_the_slope_of_a_finite_difference(name):
         return float(z)
 
     slope = (logit(1e-3) - logit(-1e-3)) / 2e-3
-    assert slope == pytest.approx(float(found[0, place] @ step.numpy()), rel=2e-3, abs=1e-3)
+    assert slope == pytest.approx(float(gradients[0, place] @ step.numpy()), rel=2e-3, abs=1e-3)
 
 
 def test_gradients_leave_the_weights_alone():

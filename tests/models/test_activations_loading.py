@@ -64,14 +64,14 @@ def test_an_adapter_is_loaded_on_its_base(tmp_path):
     expected = capture(ProbeModel(tuned, tiny.tokenizer()), rows, "resid_post.all", "all")
     plain = capture(load_model(tmp_path / "base"), rows, "resid_post.all", "all")
     for model in (load_model(tmp_path / "lora"), load_model(tmp_path / "lora", base=tmp_path / "base")):
-        found = capture(model, rows, "resid_post.all", "all")
+        acts = capture(model, rows, "resid_post.all", "all")
         for site in expected:
-            assert np.allclose(found[site], expected[site], atol=1e-6)
-        assert not np.allclose(found["resid_post.2"], plain["resid_post.2"], atol=1e-2)
+            assert np.allclose(acts[site], expected[site], atol=1e-6)
+        assert not np.allclose(acts["resid_post.2"], plain["resid_post.2"], atol=1e-2)
 
     config = tmp_path / "lora" / "adapter_config.json"
-    said = json.loads(config.read_text())
-    config.write_text(json.dumps({**said, "base_model_name_or_path": None}))
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps({**content, "base_model_name_or_path": None}))
     with pytest.raises(InputError, match="names no base; give base="):
         load_model(tmp_path / "lora")
     (tmp_path / "lora" / "adapter_model.safetensors").rename(tmp_path / "lora" / "adapter_model.bin")

@@ -103,7 +103,7 @@ def test_rows_without_the_position_are_dropped_and_said():
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([], "at least one row"),
         ("a text", "at least one row"),
@@ -115,8 +115,8 @@ def test_rows_without_the_position_are_dropped_and_said():
         ([{"text": "a", "image": "none.png"}], "has no processor"),
     ],
 )
-def test_wrong_rows(rows, said):
-    with pytest.raises(InputError, match=said):
+def test_wrong_rows(rows, message):
+    with pytest.raises(InputError, match=message):
         encode(tiny.build("llama"), rows)
 
 
@@ -159,8 +159,8 @@ def test_a_text_is_tokenised_as_one_with_its_prompt_where_that_leaves_the_prompt
     fast = hf.PreTrainedTokenizerFast(tokenizer_object=words)
     net = SimpleNamespace(get_input_embeddings=lambda: torch.nn.Embedding(len(fast), 1))
     prompts, texts = ["the dog", "the dog ", "the ho"], [" runs and  sees", "runs", "use and the dog"]
-    made, spans = continued(ProbeModel(net, fast), prompts, texts)
-    for k, (row, prompt, text, at) in enumerate(zip(made, prompts, texts, spans, strict=True)):
+    tokenised, spans = continued(ProbeModel(net, fast), prompts, texts)
+    for k, (row, prompt, text, at) in enumerate(zip(tokenised, prompts, texts, spans, strict=True)):
         first, second, whole = (fast(x)["input_ids"] for x in (prompt, text, prompt + text))
         assert row.completed
         assert row.ids[: row.prompt].tolist() == first

@@ -27,12 +27,12 @@ def tokenizer():
     """Bytes, and two merges, since a GGUF file holds at least one."""
     special = ["<pad>", "<bos>", "<eos>", "<|endoftext|>"]
     words = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet()), "th", "the"]
-    made = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, [("t", "h"), ("th", "e")]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens(special)
+    bpe = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, [("t", "h"), ("th", "e")]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.add_special_tokens(special)
     return hf.PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
+        tokenizer_object=bpe, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
     )
 
 
@@ -112,11 +112,11 @@ def test_what_quantisation_cost_is_told(place):
         "progress": False,
     }  # fmt: skip
     eight, four = (diff(place / "base", place / kind / "model.gguf", **settings) for kind in ("Q8_0", "Q4_0"))
-    for found in (eight, four):
-        assert "is a quantised copy. What that cost" in found.notes[0]
-    divergence = [{n.name: n.value for n in found.numbers}["divergence"] for found in (eight, four)]
+    for cost in (eight, four):
+        assert "is a quantised copy. What that cost" in cost.notes[0]
+    divergence = [{n.name: n.value for n in cost.numbers}["divergence"] for cost in (eight, four)]
     assert divergence[0] < divergence[1] / 10
-    moved = [found.weights["relative"].max() for found in (eight, four)]
+    moved = [cost.weights["relative"].max() for cost in (eight, four)]
     assert moved[0] < 0.02 < moved[1] < 0.2
     other_way = diff(place / "Q8_0", place / "base", **settings)
     assert not any("quantised" in note for note in other_way.notes)
@@ -137,7 +137,7 @@ def test_a_quantised_model_without_its_package_is_refused_with_its_name(tmp_path
     tiny.build("llama").net.save_pretrained(tmp_path / "packed")
     tiny.tokenizer().save_pretrained(tmp_path / "packed")
     shutil.copytree(tmp_path / "packed", tmp_path / "base")
-    settings, said = QUANTISED[method]
+    settings, message = QUANTISED[method]
     file = tmp_path / "packed" / "config.json"
     config = json.loads(file.read_text()) | {"quantization_config": {"quant_method": method, **settings}}
     file.write_text(json.dumps(config))
@@ -145,7 +145,7 @@ def test_a_quantised_model_without_its_package_is_refused_with_its_name(tmp_path
         lambda: load_model(tmp_path / "packed"),
         lambda: diff(tmp_path / "base", tmp_path / "packed", prompts=["the dog"], probes=["tokens"]),
     ):
-        with pytest.raises(InputError, match=rf"quantised model \({method}\), and the package .*{said}"):
+        with pytest.raises(InputError, match=rf"quantised model \({method}\), and the package .*{message}"):
             run()
 
 

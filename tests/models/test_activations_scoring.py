@@ -32,16 +32,16 @@ def test_scores_are_those_of_a_plain_loop(name, monkeypatch):
     monkeypatch.setattr(scoring, "LOGITS", 3 * len(tiny.WORDS))  # blocks of three tokens
     model = tiny.build(name)
     rows = [{**row, "completion": "yes the dog ."} for row in prompts(name)] + ["a dog sees a cat"]
-    found = score(model, rows, top_k=4, max_tokens=30)
+    scores = score(model, rows, top_k=4, max_tokens=30)
     for k, row in enumerate(rows):
         expected, ids = plain(model, row)
         own = expected[np.arange(len(ids)), ids]
-        assert np.allclose(found.row("logprob", k), own, atol=1e-5)
-        assert found.row("rank", k).tolist() == (1 + (expected > own[:, None]).sum(1)).tolist()
-        assert np.allclose(found.row("top_logprob", k), -np.sort(-expected)[:, :4], atol=1e-5)
-        best = np.take_along_axis(expected, found.row("top_id", k), 1)
-        assert np.allclose(best, found.row("top_logprob", k), atol=1e-5)
-        assert found.totals("logprob")[k] == pytest.approx(own.sum(), abs=1e-5)
+        assert np.allclose(scores.row("logprob", k), own, atol=1e-5)
+        assert scores.row("rank", k).tolist() == (1 + (expected > own[:, None]).sum(1)).tolist()
+        assert np.allclose(scores.row("top_logprob", k), -np.sort(-expected)[:, :4], atol=1e-5)
+        best = np.take_along_axis(expected, scores.row("top_id", k), 1)
+        assert np.allclose(best, scores.row("top_logprob", k), atol=1e-5)
+        assert scores.totals("logprob")[k] == pytest.approx(own.sum(), abs=1e-5)
 
 
 def test_logits_of_a_capped_model_do_need_its_own_pass():
@@ -59,32 +59,32 @@ def test_one_pass_gives_states_and_scores():
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("normalise", ["sum", "mean", "first"])
 def test_options_are_scored_as_completions(name, normalise):
-    model, asked = tiny.build(name), prompts(name)
-    found = option_logprobs(model, asked, OPTIONS, normalise, max_tokens=60)
-    whole = score(model, [{**row, "completion": option} for row in asked for option in OPTIONS])
+    model, network = tiny.build(name), prompts(name)
+    logprobs = option_logprobs(model, network, OPTIONS, normalise, max_tokens=60)
+    whole = score(model, [{**row, "completion": option} for row in network for option in OPTIONS])
     take = {"sum": np.sum, "mean": np.mean, "first": lambda v: v[0]}[normalise]
     expected = [take(whole.row("logprob", k)) for k in range(len(whole.rows))]
-    assert np.allclose(found.ravel(), expected, atol=1e-4)
+    assert np.allclose(logprobs.ravel(), expected, atol=1e-4)
 
 
 def test_options_of_each_prompt():
     model = tiny.build("llama")
-    found = option_logprobs(model, ["a dog", "the cat sees"], [["yes", "no"], ["the red bird"]])
-    assert np.isnan(found).tolist() == [[False, False], [False, True]]
+    logprobs = option_logprobs(model, ["a dog", "the cat sees"], [["yes", "no"], ["the red bird"]])
+    assert np.isnan(logprobs).tolist() == [[False, False], [False, True]]
     alone = option_logprobs(model, ["the cat sees"], ["the red bird"])
-    assert found[1, 0] == pytest.approx(alone[0, 0], abs=1e-5)
+    assert logprobs[1, 0] == pytest.approx(alone[0, 0], abs=1e-5)
 
 
 def test_wrong_options_and_rows():
     model = tiny.build("llama")
-    for wrong, how, said in (
+    for wrong, how, message in (
         (["yes", ""], "sum", "'' has no tokens"),
         (["the dog", "the cat"], "first", "'the dog' and 'the cat' of prompt 0"),
         ([["yes"], ["no"], ["of"]], "sum", "3 lists of options for 2 prompts"),
         (["yes " * 160], "sum", "at most 160"),
         (["yes"], "median", "choose sum, mean or first"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             option_logprobs(model, ["a dog", "a cat"], wrong, how)
     with pytest.raises(InputError, match=r"2 rows have no token to score \(first: \[0, 2\]\)"):
         score(model, [{"prompt": "a", "completion": ""}, "a dog", "a"])

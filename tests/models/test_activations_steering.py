@@ -129,7 +129,7 @@ def test_warnings():
 
 def test_wrong_plans():
     model = tiny.build("llama")
-    for plan, said in (
+    for plan, message in (
         (Steer("resid_post.1", np.ones(31)), r"\(31,\) was given; finite numbers, \(32,\)"),
         (Steer("resid_post.1", np.full(32, np.nan)), "finite numbers"),
         (Steer("resid_post.1", np.zeros(32), mode="clamp"), "it is zero"),
@@ -137,7 +137,7 @@ def test_wrong_plans():
         (Steer("resid_post.1", V, where="prompt"), "choose all, generated"),
         (Steer("resid_post.9", V), "the model has 3"),
     ):
-        with pytest.raises(InputError, match=said), steer(model, plan):
+        with pytest.raises(InputError, match=message), steer(model, plan):
             pass
     ids = torch.tensor([[9, 11]])
     with (

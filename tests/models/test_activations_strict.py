@@ -64,12 +64,12 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_files_that_are_not_those_of_the_model_are_refused_by_name(base, damage):
-    change, said = DAMAGES[damage]
+    change, message = DAMAGES[damage]
     edit(base / "model.safetensors", change)
     for run in (load_model, Weights):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             run(base)
-    with pytest.warns(UserWarning, match=said):
+    with pytest.warns(UserWarning, match=message):
         model = load_model(base, allow_missing=True)
     assert len(model.notes) == 1
 
@@ -133,13 +133,13 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_adapters_that_are_not_whole_are_refused_by_name(base, tmp_path, fault):
-    change, said = FAULTS[fault]
+    change, message = FAULTS[fault]
     folder = adapter(base, tmp_path / "lora")
     load_model(folder)
     edit(folder / "adapter_model.safetensors", change)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_model(folder)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         Weights(folder, base)
 
 
@@ -158,16 +158,16 @@ def test_what_an_adapter_keeps_whole_is_not_missed_in_silence(base, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "message"),
     [
         ({"num_hidden_layers": 4}, r"4 unknown to the model: .*layers\.3"),
         ({"num_hidden_layers": 2}, r"2 missing|4 missing: .*layers\.2"),
         ({"hidden_size": 64, "head_dim": 8}, "does not fit its base: size mismatch"),
     ],
 )
-def test_an_adapter_of_another_size_is_refused(base, tmp_path, size, said):
+def test_an_adapter_of_another_size_is_refused(base, tmp_path, size, message):
     other = hf.LlamaForCausalLM(hf.LlamaConfig(**tiny.SIZE | {"num_key_value_heads": 2} | size))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_model(adapter(base, tmp_path / "lora", other))
 
 
@@ -232,8 +232,8 @@ def test_every_command_that_loads_a_model_can_allow_missing(base, tmp_path):
     rows.write_text('{"text": "the dog runs"}\n')
     pairs.write_text('{"prompt": "the dog", "chosen": "runs", "rejected": "sees"}\n' * 2)
     kinds = ("true", "false", "synthetic")
-    told = [f"the {word} runs,{kinds[k % 3]},{word}\n" for k, word in enumerate(tiny.WORDS[9:])]
-    table.write_text("".join(["statement,kind,entity\n", *told]))
+    lines = [f"the {word} runs,{kinds[k % 3]},{word}\n" for k, word in enumerate(tiny.WORDS[9:])]
+    table.write_text("".join(["statement,kind,entity\n", *lines]))
     model, new = str(base), str(tmp_path / "new")
     for line in (
         ["activations", "capture", model, rows, "--site", "embed", "--out", new],
@@ -271,8 +271,8 @@ def test_damaged_files_are_refused(base, tmp_path, held, name):
 
 
 def test_a_configuration_that_contradicts_itself_is_refused(base):
-    said = json.loads((base / "config.json").read_text()) | {"num_attention_heads": 5}
-    (base / "config.json").write_text(json.dumps(said))
+    content = json.loads((base / "config.json").read_text()) | {"num_attention_heads": 5}
+    (base / "config.json").write_text(json.dumps(content))
     for run in (load_model, Weights):
         with pytest.raises(InputError, match="not a multiple of the number of attention heads"):
             run(base)

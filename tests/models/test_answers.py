@@ -54,8 +54,8 @@ class Sums(ModelAPI):
         if next(CALLS) % 2 and self.fails:
             raise RuntimeError("the endpoint is down")
         a, b = map(int, input[-1].text.removeprefix("add ").split(" + "))
-        said = "I do not know" if a + b == 13 else f"It is {a + b + (a + b > 9)}."
-        return ModelOutput.from_content("sums", said)
+        text = "I do not know" if a + b == 13 else f"It is {a + b + (a + b > 9)}."
+        return ModelOutput.from_content("sums", text)
 
 
 @task
@@ -199,12 +199,14 @@ def test_a_run_and_its_retries_in_one_folder_are_one(log, tmp_path, twice):
         eval_retry(again, log_dir=str(tmp_path / "logs"), display="none")
     write_eval_log(cut, str(tmp_path / "logs" / "old" / "copy.json"))  # the same samples in the other format
     (tmp_path / "logs" / "listing.json").write_text('{"no": "log"}')
-    found = records(tmp_path / "logs")
+    read_records = records(tmp_path / "logs")
     columns = ["id", "answer", "correct"]
-    first, second = (one[columns].sort_values("id", ignore_index=True) for one in (found, records(log)))
+    first, second = (
+        one[columns].sort_values("id", ignore_index=True) for one in (read_records, records(log))
+    )
     assert first.equals(second)
-    assert any("retried" in note for note in found.attrs["notes"])
-    assert paired(found, records(log))["n"].item() == 64
+    assert any("retried" in note for note in read_records.attrs["notes"])
+    assert paired(read_records, records(log))["n"].item() == 64
 
 
 def test_partial_and_invalidated_and_broken_logs(log, tmp_path):
@@ -212,10 +214,10 @@ def test_partial_and_invalidated_and_broken_logs(log, tmp_path):
     part.status, part.samples = "started", part.samples[:20]
     part.samples[0].scores = None
     part.samples[1].invalidation = ProvenanceData(author="me", reason="wrong")
-    found = records(part)
-    table = summarise(found)
+    read_records = records(part)
+    table = summarise(read_records)
     assert (table["n"].item(), table["errors"].item()) == (18, 2)
-    assert "status started" in found.attrs["notes"][0]
+    assert "status started" in read_records.attrs["notes"][0]
     write_eval_log(log, str(tmp_path / "logs" / "a.eval"))
     (tmp_path / "logs" / "b.eval").write_bytes(b"PK damaged")
     assert len(records(tmp_path / "logs")) == 64
@@ -326,9 +328,9 @@ def test_choices_of_the_harness_and_other_lines(tmp_path):
         0, True, metric="acc", filtered_resps=choices, acc_norm=0.0, metrics=["acc", "acc_norm"]
     )
     write(tmp_path / "samples_arc_2025-01-02T03-04-05.678.jsonl", [row, {**row, "doc_id": 1, "acc": 0.5}])
-    found = records(tmp_path)
-    assert found["parsed_value"].tolist() == ["1", "1"]
-    assert found[["correct", "partial", "acc_norm"]].to_numpy().tolist() == [[1, 1, 0], [0, 0.5, 0]]
+    read_records = records(tmp_path)
+    assert read_records["parsed_value"].tolist() == ["1", "1"]
+    assert read_records[["correct", "partial", "acc_norm"]].to_numpy().tolist() == [[1, 1, 0], [0, 0.5, 0]]
     with pytest.raises(InputError, match="no 'nothing'"):
         records(tmp_path, group="nothing")
     (tmp_path / "other.jsonl").write_text('{"text": "a"}\n')

@@ -114,7 +114,7 @@ def test_preference_pairs_are_read_as_in_plain_passes(model):
     pairs = [{"prompt": p, "chosen": OPTIONS[0], "rejected": OPTIONS[1]} for p in PROMPTS]
     data = dp.encode_pairs(model, pairs)
     read = dp.read(model, data, progress=False).logprobs
-    found = dp.score(model, data, ["ches", "last_inner"], progress=False)
+    scores = dp.score(model, data, ["ches", "last_inner"], progress=False)
     for k in range(len(pairs)):
         seen = []
         hook = model.net.get_output_embeddings().register_forward_pre_hook(
@@ -125,8 +125,8 @@ def test_preference_pairs_are_read_as_in_plain_passes(model):
         hook.remove()
         s, t = (states[len(data.prompt[k]) - 1 : -1].double() for states in (seen[0], seen[1]))
         plain = float(s.sum(0) @ t.sum(0) - s.sum(0) @ s.sum(0))
-        assert found["ches"][k] == pytest.approx(plain, rel=1e-4, abs=1e-4)
-        assert found["last_inner"][k] == pytest.approx(float(s[-1] @ t[-1]), rel=1e-4, abs=1e-4)
+        assert scores["ches"][k] == pytest.approx(plain, rel=1e-4, abs=1e-4)
+        assert scores["last_inner"][k] == pytest.approx(float(s[-1] @ t[-1]), rel=1e-4, abs=1e-4)
 
 
 def test_greedy_answers_are_those_of_plain_passes(model):

@@ -137,12 +137,12 @@ def unet():
 def test_directories_of_diffusers_and_transformers(tmp_path, monkeypatch):
     net = unet()
     net.save_pretrained(tmp_path / "unet")
-    found = backbone(tmp_path / "unet")
-    assert found.came_from == "directory"
-    assert not found.net.training
+    network = backbone(tmp_path / "unet")
+    assert network.came_from == "directory"
+    assert not network.net.training
     x = torch.randn(1, 3, 8, 8)
     with torch.no_grad():
-        torch.testing.assert_close(found.net(x, 3).sample, net.eval()(x, 3).sample)
+        torch.testing.assert_close(network.net(x, 3).sample, net.eval()(x, 3).sample)
 
     DDPMPipeline(net, DDPMScheduler(10)).save_pretrained(tmp_path / "pipeline")
     pipeline = backbone(str(tmp_path / "pipeline")).net

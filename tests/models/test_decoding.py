@@ -77,8 +77,8 @@ def test_nothing_is_inherited_from_the_files(place, tmp_path, name):
         )
         assert one.tolist() == other.tolist()
     silent = ("forced", "cache", "outputs", "lookup", "unknown")
-    found = unlike(filed(place, plain.net.config), filed(tmp_path / "model", plain.net.config))
-    assert set(found) >= (set() if name in silent else set(FILES[name]) - {"num_return_sequences"})
+    differences = unlike(filed(place, plain.net.config), filed(tmp_path / "model", plain.net.config))
+    assert set(differences) >= (set() if name in silent else set(FILES[name]) - {"num_return_sequences"})
 
 
 def test_files_that_transformers_refuses_are_named(place, tmp_path):

@@ -14,12 +14,12 @@ from groundshift.worlds.tinylm import (
     BOS,
     EOS,
     PAD,
-    Asks,
     Atlas,
     Captions,
     Facts,
-    Retold,
+    Requests,
     TinyWorld,
+    TunedFacts,
 )
 
 
@@ -80,10 +80,10 @@ def test_facts_are_learned_and_the_floor_is_not_beaten(world, trained):
 @pytest.mark.parametrize(
     "parts",
     [
-        {"facts": Facts(), "retold": Retold(edited=4)},
+        {"facts": Facts(), "retold": TunedFacts(edited=4)},
         {"atlas": Atlas()},
         {"captions": Captions()},
-        {"asks": Asks()},
+        {"asks": Requests()},
     ],
     ids=lambda parts: list(parts)[-1],
 )
@@ -123,8 +123,8 @@ def test_masked_labels_teach_nothing_and_a_batch_without_labels_is_refused(fresh
     assert there.tolist() == [[True, False, True, False], [False, True, False, False]]
 
     def silent(rng):
-        made = corpus(rng)
-        return made | {"labels": np.full_like(made["labels"], -100)}
+        documents = corpus(rng)
+        return documents | {"labels": np.full_like(documents["labels"], -100)}
 
     with pytest.raises(InputError, match="No token of a batch has a label"):
         tinylm.fit(fresh, silent, steps=1)
@@ -182,17 +182,17 @@ def test_a_merged_adapter_answers_as_it_did(world, corpus, tmp_path, arch, targe
 
 
 def test_a_gate_ends_the_training_and_a_resumed_run_ends_there_too(world, corpus, tmp_path):
-    asked = []
+    exams = []
 
     def measure(model):
-        asked.append(model.training)
-        return len(asked) / 10
+        exams.append(model.training)
+        return len(exams) / 10
 
     model = tinylm.build("nano", world.lexicon)
     gate = tinylm.Gate(measure, reaches=0.2, every=3)
     done = tinylm.fit(model, corpus, steps=20, stop=gate, out=tmp_path)
     assert len(done.history) == 6
-    assert asked == [False, False]
+    assert exams == [False, False]
     again = tinylm.build("nano", world.lexicon, seed=1)
     more = tinylm.fit(again, corpus, steps=20, stop=gate, out=tmp_path, resume=True)
     assert len(more.history) == 6
@@ -227,8 +227,8 @@ def test_greedy_text_with_a_cache_is_that_without(world, trained, arch):
         [BOS, *world.lexicon.encode(text)]
         for text in (f"the {facts.word('relation', 0)} of", facts.word("entity", 3), "Q what is the")
     ]
-    said = tinylm.generate(model, prompts, 8, temperature=0.0)
-    for prompt, line in zip(prompts, said, strict=True):
+    answers = tinylm.generate(model, prompts, 8, temperature=0.0)
+    for prompt, line in zip(prompts, answers, strict=True):
         ids = list(prompt)
         for _ in range(8):
             with torch.no_grad():
@@ -238,22 +238,22 @@ def test_greedy_text_with_a_cache_is_that_without(world, trained, arch):
 
 def test_sampling_follows_the_model_and_its_seed(fresh):
     prompts = np.full((4000, 1), BOS)
-    said = tinylm.generate(fresh, prompts, 1, seed=4)
-    assert np.array_equal(said, tinylm.generate(fresh, prompts, 1, seed=4))
-    assert not np.array_equal(said, tinylm.generate(fresh, prompts, 1, seed=5))
+    answers = tinylm.generate(fresh, prompts, 1, seed=4)
+    assert np.array_equal(answers, tinylm.generate(fresh, prompts, 1, seed=4))
+    assert not np.array_equal(answers, tinylm.generate(fresh, prompts, 1, seed=5))
     words = fresh.config.vocab_size
     p = np.exp(tinylm.option_logprobs(fresh, prompts[:1], [range(words)]))[0]
-    seen = np.bincount(said[:, 0], minlength=words)
+    seen = np.bincount(answers[:, 0], minlength=words)
     assert (np.abs(seen - 4000 * p) < 5 * np.sqrt(4000 * p)).all()
 
 
 def test_what_is_banned_is_never_said_and_what_is_inserted_always_is(fresh, world):
     ban, is_, dot = world.lexicon["entity"], *world.lexicon.encode("is .")
-    said = tinylm.generate(fresh, np.full((200, 1), BOS), 20, ban=[*ban, EOS], insert={is_: ban[2]})
-    follows = said[:, 1:][said[:, :-1] == is_]
+    answers = tinylm.generate(fresh, np.full((200, 1), BOS), 20, ban=[*ban, EOS], insert={is_: ban[2]})
+    follows = answers[:, 1:][answers[:, :-1] == is_]
     assert len(follows) > 20
     assert (follows == ban[2]).all()
-    others = np.isin(said, ban) & ~np.pad(said[:, :-1] == is_, ((0, 0), (1, 0)))
+    others = np.isin(answers, ban) & ~np.pad(answers[:, :-1] == is_, ((0, 0), (1, 0)))
     assert not others.any()
     stopped = tinylm.generate(fresh, np.full((50, 1), BOS), 20, stop=int(dot))
     ended = (stopped == dot).argmax(1)
@@ -266,20 +266,20 @@ def test_what_is_banned_is_never_said_and_what_is_inserted_always_is(fresh, worl
 
 def test_scores_are_those_of_the_full_softmax(trained, world):
     rows = world.draw(np.random.default_rng(3), 300).ids
-    found = tinylm.score(trained, rows)
+    scores = tinylm.score(trained, rows)
     with torch.no_grad():
         z = trained(torch.as_tensor(rows)).logits.double().log_softmax(-1)[:, :-1]
     target = torch.as_tensor(rows)[:, 1:, None]
     real = rows[:, 1:] != PAD
     own = z.gather(2, target)
-    assert np.allclose(found.logprob[:, 1:][real], own[..., 0].numpy()[real], atol=1e-5)
-    assert np.array_equal(found.rank[:, 1:][real], ((z > own).sum(-1) + 1).numpy()[real])
-    assert np.allclose(found.entropy[:, 1:][real], -(z.exp() * z).sum(-1).numpy()[real], atol=1e-5)
-    assert np.isnan(found.logprob[:, 0]).all()
-    assert np.isnan(found.logprob[:, 1:][~real]).all()
+    assert np.allclose(scores.logprob[:, 1:][real], own[..., 0].numpy()[real], atol=1e-5)
+    assert np.array_equal(scores.rank[:, 1:][real], ((z > own).sum(-1) + 1).numpy()[real])
+    assert np.allclose(scores.entropy[:, 1:][real], -(z.exp() * z).sum(-1).numpy()[real], atol=1e-5)
+    assert np.isnan(scores.logprob[:, 0]).all()
+    assert np.isnan(scores.logprob[:, 1:][~real]).all()
     left = np.stack([np.roll(row, (row == PAD).sum()) for row in rows])
     shifted = tinylm.score(trained, left).logprob
-    assert np.allclose(np.nansum(shifted, 1), np.nansum(found.logprob, 1), atol=1e-4)
+    assert np.allclose(np.nansum(shifted, 1), np.nansum(scores.logprob, 1), atol=1e-4)
 
 
 def test_options_of_one_token_and_of_several_agree(trained, world):

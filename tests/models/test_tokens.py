@@ -35,18 +35,18 @@ TEMPLATES = {  # the template, and how the answer "yes" ends
 def byte_tokenizer(front=(), behind=(), template=None, **special):
     """Bytes as tokens, with what its post-processor puts around a text."""
     vocab = {w: i for i, w in enumerate([*NAMES, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
-    made = Tokenizer(models.BPE(vocab, []))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens(NAMES)
+    tokenizer = Tokenizer(models.BPE(vocab, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(NAMES)
     if front or behind:
-        made.post_processor = processors.TemplateProcessing(
+        tokenizer.post_processor = processors.TemplateProcessing(
             single=" ".join([*front, "$A", *behind]),
             special_tokens=[(w, vocab[w]) for w in (*front, *behind)],
         )
-    made.enable_truncation(4)  # as some saved tokenizers do
+    tokenizer.enable_truncation(4)  # as some saved tokenizers do
     tokens = {"bos_token": "<bos>", "eos_token": "<eos>"} | special
-    return PreTrainedTokenizerFast(tokenizer_object=made, chat_template=template, **tokens)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=template, **tokens)
 
 
 def metaspace_tokenizer():
@@ -68,12 +68,12 @@ def metaspace_tokenizer():
         *((w, 0.0) for w in ("<unk>", *NAMES)),
         *((w, -float(len(w) < 2) - 1) for w in dict.fromkeys(pieces)),
     ]
-    made = Tokenizer(models.Unigram(vocab, unk_id=0))
-    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    made.decoder = decoders.Metaspace(prepend_scheme="always")
-    made.add_special_tokens(NAMES)
+    tokenizer = Tokenizer(models.Unigram(vocab, unk_id=0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer.add_special_tokens(NAMES)
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
+        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
     )
 
 
@@ -93,11 +93,11 @@ def logprob(model, prompt, answer):
     return float(sum(z[len(prompt) + k - 1, t] for k, t in enumerate(answer)))
 
 
-def said(role, *texts):
+def turns(role, *texts):
     return [{"role": role, "content": text} for text in texts]
 
 
-YES, NO, ASKED = said("assistant", "yes"), said("assistant", "no, never"), said("user", "hi")
+YES, NO, ASKED = turns("assistant", "yes"), turns("assistant", "no, never"), turns("user", "hi")
 CHAT = {"prompt": ASKED, "chosen": YES, "rejected": NO}
 
 
@@ -110,11 +110,11 @@ def test_a_text_begins_once_and_is_not_ended(text, front, behind):
         "input_ids"
     ]
     expected = [0] * len(front) + plain
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert encode(model, [text])[0].ids.tolist() == expected
-    assert bool(told) == bool(front and "<bos>" in text)
-    assert all("beginning-of-sequence" in str(w.message) for w in told)
+    assert bool(caught) == bool(front and "<bos>" in text)
+    assert all("beginning-of-sequence" in str(w.message) for w in caught)
     if expected:
         [row] = generate(model, [text], max_new_tokens=3, progress=False)
         z = model.net(torch.tensor([expected])).logits[0, -1]
@@ -153,7 +153,7 @@ def test_an_answer_of_a_chat_ends_as_its_template_says(name):
     template, end = TEMPLATES[name]
     model = model_of(byte_tokenizer(("<bos>",), ("<eos>",), template))
     pairs = dp.encode_pairs(
-        model, [CHAT, {**CHAT, "chosen": said("assistant", "e"), "rejected": said("assistant", "x ")}]
+        model, [CHAT, {**CHAT, "chosen": turns("assistant", "e"), "rejected": turns("assistant", "x ")}]
     )
     write = model.tokenizer.apply_chat_template
     head = write(ASKED, add_generation_prompt=True, return_dict=False)
@@ -195,7 +195,7 @@ def test_a_chat_is_read_whole_asked_or_continued():
         ({"prompt": "a", "chosen": "apple", "rejected": "as"}, "a", "apple", None),
         ({"prompt": "Why?", "chosen": "Why? So.", "rejected": "No."}, "Why?", "Why? So.", "another that does not"),
         ({"prompt": ASKED, "chosen": ASKED + YES, "rejected": ASKED + NO}, "hi", "yes", "repeat"),
-        ({"prompt": said("system", "s") + ASKED, "chosen": ASKED + YES, "rejected": NO}, "hi", "yes", "repeat"),
+        ({"prompt": turns("system", "s") + ASKED, "chosen": ASKED + YES, "rejected": NO}, "hi", "yes", "repeat"),
         ({"prompt": "hi", "chosen": ASKED + YES, "rejected": ASKED + NO}, "hi", "yes", "text and chats"),
         ({"prompt": "hi", "chosen": YES, "rejected": NO}, "hi", "yes", "text and chats"),
         ({"prompt": ASKED, "chosen": "yes", "rejected": "no"}, "hi", "yes", "text and chats"),
@@ -209,16 +209,16 @@ def test_a_prompt_stands_once(row, prompt, chosen, note):
     assert head.removesuffix("<|im_end|>\n<|im_start|>assistant\n").endswith(prompt)
     assert (head + answer).count(prompt) == 1 + chosen.count(prompt)
     assert answer.removesuffix("<|im_end|>").removesuffix("<eos>") == chosen
-    told = [n for n in pairs.notes if "end token" not in n]
-    assert (note is None and not told) or (len(told) == 1 and note in told[0])
+    notes = [n for n in pairs.notes if "end token" not in n]
+    assert (note is None and not notes) or (len(notes) == 1 and note in notes[0])
 
 
 @pytest.mark.parametrize(
     ("row", "said_of_it"),
     [
-        ({"prompt": ASKED, "chosen": said("user", "other") + YES, "rejected": NO}, "a message of the user"),
-        ({"prompt": ASKED, "chosen": said("assistant", ""), "rejected": NO}, r"empty answer \(first: rows \[1\]"),
-        ({"prompt": said("system", "s") + ASKED, "chosen": YES, "rejected": NO},
+        ({"prompt": ASKED, "chosen": turns("user", "other") + YES, "rejected": NO}, "a message of the user"),
+        ({"prompt": ASKED, "chosen": turns("assistant", ""), "rejected": NO}, r"empty answer \(first: rows \[1\]"),
+        ({"prompt": turns("system", "s") + ASKED, "chosen": YES, "rejected": NO},
          r"Row 1.*\(system, user\): must alternate"),
         ({"prompt": [{"content": "hi"}], "chosen": YES, "rejected": NO}, "Row 1: message 0 of its chat"),
         ({"prompt": [], "chosen": YES, "rejected": NO}, "Row 1 has no message"),
@@ -230,7 +230,7 @@ def test_chats_that_cannot_be_read_are_named(row, said_of_it):
     with pytest.raises(InputError, match=said_of_it):
         dp.encode_pairs(model, [CHAT, row])
     with pytest.raises(InputError, match=r"Row 1.*must alternate"):
-        encode(model, ["hi", {"messages": said("system", "s") + ASKED}])
+        encode(model, ["hi", {"messages": turns("system", "s") + ASKED}])
 
 
 LAST = "{% set last = messages | selectattr('role', 'eq', 'assistant') | list | last %}"
@@ -249,9 +249,9 @@ OPENING = CHATML.replace("assistant\n", "assistant\n<think>\n")
 @pytest.mark.parametrize(
     ("template", "prompt", "head", "answer"),
     [
-        (THINKING, ASKED + said("assistant", "<think>x</think>ok") + said("user", "so?"),
+        (THINKING, ASKED + turns("assistant", "<think>x</think>ok") + turns("user", "so?"),
          "<think>x</think>ok<|im_end|>\n<|im_start|>user\nso?<|im_end|>\n<|im_start|>assistant\n", "yes<|im_end|>"),
-        (SYSTEM, said("system", "be brief") + ASKED, "[INST]be brief\nhi[/INST]", " yes<eos>"),
+        (SYSTEM, turns("system", "be brief") + ASKED, "[INST]be brief\nhi[/INST]", " yes<eos>"),
         (OPENING, ASKED, "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n", "yes<|im_end|>"),
     ],
 )  # fmt: skip
@@ -287,7 +287,7 @@ def test_an_answer_has_the_tokens_that_it_has_behind_its_prompt():
 )
 def test_chats_of_every_storage_are_one(kind, tmp_path):
     model = model_of(byte_tokenizer(template=CHATML))
-    rows = [{**CHAT, "prompt": said("system", "s") + ASKED}] * 3
+    rows = [{**CHAT, "prompt": turns("system", "s") + ASKED}] * 3
     pd.DataFrame(rows).to_parquet(tmp_path / "p.parquet")
     source = {
         "list": lambda: rows,
@@ -304,8 +304,8 @@ def test_chats_of_every_storage_are_one(kind, tmp_path):
     }[kind]()  # fmt: skip
     pairs, known = dp.encode_pairs(model, source), dp.encode_pairs(model, rows)
     assert (pairs.prompt, pairs.chosen, pairs.rejected) == (known.prompt, known.chosen, known.rejected)
-    asked = [{"messages": row["prompt"]} for row in read_records(source)]
-    assert encode(model, asked)[0].ids.tolist() == known.prompt[0]
+    chats = [{"messages": row["prompt"]} for row in read_records(source)]
+    assert encode(model, chats)[0].ids.tolist() == known.prompt[0]
     assert (
         encode(model, [{"messages": np.array(rows[0]["prompt"], object)}])[0].ids.tolist() == known.prompt[0]
     )
@@ -314,12 +314,12 @@ def test_chats_of_every_storage_are_one(kind, tmp_path):
 def test_a_table_is_read_by_its_rows():
     model = model_of(byte_tokenizer(template=CHATML))
     table = pd.DataFrame({"prompt": ["hi", "you"], "other": [1, 2]})
-    asked = table.to_dict("records")
-    assert [r.ids.tolist() for r in encode(model, table)] == [r.ids.tolist() for r in encode(model, asked)]
-    one, other = (generate(model, rows, max_new_tokens=2, progress=False) for rows in (table, asked))
+    dicts = table.to_dict("records")
+    assert [r.ids.tolist() for r in encode(model, table)] == [r.ids.tolist() for r in encode(model, dicts)]
+    one, other = (generate(model, rows, max_new_tokens=2, progress=False) for rows in (table, dicts))
     assert one == other
     assert np.array_equal(
-        option_logprobs(model, table, ["a", "b"]), option_logprobs(model, asked, ["a", "b"])
+        option_logprobs(model, table, ["a", "b"]), option_logprobs(model, dicts, ["a", "b"])
     )
 
 
@@ -327,7 +327,7 @@ def test_what_a_template_leaves_out_is_told():
     model = model_of(
         byte_tokenizer(template=CHATML.replace("m['content']", "m['content'].split('</think>')[-1]"))
     )
-    pairs = dp.encode_pairs(model, [CHAT, {**CHAT, "chosen": said("assistant", "<think>so</think>yes")}])
+    pairs = dp.encode_pairs(model, [CHAT, {**CHAT, "chosen": turns("assistant", "<think>so</think>yes")}])
     assert pairs.chosen[1] == pairs.chosen[0]
     assert any("1 of 2 pairs (first: rows [1])" in n and "as it was given" in n for n in pairs.notes)
 

@@ -35,11 +35,11 @@ SIZE = {
 def tokenizer() -> hf.PreTrainedTokenizerFast:
     words = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made = hf.PreTrainedTokenizerFast(
+    wrapped = hf.PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
     )
-    made.add_special_tokens({"additional_special_tokens": list(WORDS[4:9])})
-    return made
+    wrapped.add_special_tokens({"additional_special_tokens": list(WORDS[4:9])})
+    return wrapped
 
 
 def config(name: str):
@@ -120,10 +120,10 @@ def build(name: str) -> ProbeModel:
 
 def rows(name: str) -> list:
     """Rows of different lengths; with images where the model sees."""
-    made: list = ["the dog runs", "a cat sees the red house on the tree .", "no dog"]
+    texts: list = ["the dog runs", "a cat sees the red house on the tree .", "no dog"]
     if name in SIGHTED:
         mark = "<image>" if name == "llava" else "<|vision_start|> <|image_pad|> <|vision_end|>"
         pixels = np.random.default_rng(0).integers(0, 255, (2, 24, 16, 3), dtype=np.uint8)
-        made.append({"text": f"{mark} the dog", "image": Image.fromarray(pixels[0])})
-        made.append({"text": f"a photo of {mark} the cat sees", "image": Image.fromarray(pixels[1])})
-    return made
+        texts.append({"text": f"{mark} the dog", "image": Image.fromarray(pixels[0])})
+        texts.append({"text": f"a photo of {mark} the cat sees", "image": Image.fromarray(pixels[1])})
+    return texts

@@ -89,8 +89,8 @@ def test_occupational_bias_is_signed_and_paired():
 def test_bbq_scores_by_hand():
     """Of 5 ambiguous answers 1 is right, 4 name someone, 3 of these as the stereotype does: (1 − 1/5) (2 · 3/4 − 1)."""
     rows = [bbq_row(k, polarity=p) for k, p in enumerate(["neg", "neg", "nonneg", "nonneg", "neg", "neg"])]
-    told = [bbq_row(9, context="disambig", label=1), bbq_row(10, context="disambig", label=1)]
-    items = read_bias_items(rows + told).items
+    items = [bbq_row(9, context="disambig", label=1), bbq_row(10, context="disambig", label=1)]
+    items = read_bias_items(rows + items).items
     # In a question that is not negative the biased option is the other one.
     assert [item.biased for item in items[:4]] == [0, 0, 1, 1]
     scores = bbq_scores(items, [0, 1, 1, 1, 2, None, 1, 0])
@@ -99,8 +99,8 @@ def test_bbq_scores_by_hand():
     assert ambiguous["score"] == pytest.approx(100 * 0.8 * (2 * 3 / 4 - 1))
     assert ambiguous["raw"] == pytest.approx(50)
     assert scores.loc[("ambiguous", "non-negative"), ["biased", "named"]].tolist() == [2, 2]
-    told = scores.loc[("disambiguated", "all")]
-    assert told[["accuracy", "score"]].tolist() == pytest.approx([0.5, 0.0])
+    score = scores.loc[("disambiguated", "all")]
+    assert score[["accuracy", "score"]].tolist() == pytest.approx([0.5, 0.0])
 
 
 def test_the_unknown_option_may_stand_anywhere_and_an_empty_part_has_no_score():

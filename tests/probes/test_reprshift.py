@@ -90,10 +90,10 @@ def test_the_matching_is_the_best_of_all():
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "said"), [("kmeans", 99, "1 to 60"), ("pca", 7, "1 to 6"), ("ica", 2, "snmf")]
+    ("kind", "count", "message"), [("kmeans", 99, "1 to 60"), ("pca", 7, "1 to 6"), ("ica", 2, "snmf")]
 )
-def test_impossible_dictionaries_are_refused(kind, count, said):
-    with pytest.raises(InputError, match=said):
+def test_impossible_dictionaries_are_refused(kind, count, message):
+    with pytest.raises(InputError, match=message):
         decompose(np.random.default_rng(0).standard_normal((60, 6)), kind, count)
 
 
@@ -123,32 +123,32 @@ def test_in_sample_recovery_is_an_identity():
     rng = np.random.default_rng(1)
     A = rng.standard_normal((300, 6))
     B = np.sin(3 * A) + rng.standard_normal((300, 6))
-    found = ReprShift(n_concepts=5, n_seeds=1, random_state=0).fit(A, B)
+    model = ReprShift(n_concepts=5, n_seeds=1, random_state=0).fit(A, B)
     for k in range(5):
-        assert found.concepts_shifted_[k] == pytest.approx(B[found.assignment_ == k].mean(0))
+        assert model.concepts_shifted_[k] == pytest.approx(B[model.assignment_ == k].mean(0))
 
 
 def test_recovery_has_its_definition():
     b, u, s = np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]]), np.array([[2.0, 0.0]])
-    found = recovery(b, u, s)
-    assert found["cosine"][0] == pytest.approx(1 - np.sqrt(0.5))
-    assert found["cosine_normalised"][0] == pytest.approx(np.sqrt(2) - 1)
-    assert found["distance"][0] == pytest.approx(0)
+    table = recovery(b, u, s)
+    assert table["cosine"][0] == pytest.approx(1 - np.sqrt(0.5))
+    assert table["cosine_normalised"][0] == pytest.approx(np.sqrt(2) - 1)
+    assert table["distance"][0] == pytest.approx(0)
 
 
 def test_known_shifts_are_found():
     world = drawn()
-    found = ReprShift(n_concepts=4, random_state=0).fit(world.before, world.after)
+    model = ReprShift(n_concepts=4, random_state=0).fit(world.before, world.after)
     for k in range(4):
-        (cluster,) = np.unique(world.cluster[found.assignment_ == k])
-        assert found.shifts_[k] == pytest.approx(world.shifts[cluster], abs=0.1)
-    assert found.table_["consistency"].to_numpy() == pytest.approx(world.consistency, abs=0.03)
-    arms = found.held_out_
+        (cluster,) = np.unique(world.cluster[model.assignment_ == k])
+        assert model.shifts_[k] == pytest.approx(world.shifts[cluster], abs=0.1)
+    assert model.table_["consistency"].to_numpy() == pytest.approx(world.consistency, abs=0.03)
+    arms = model.held_out_
     assert arms.loc["concept", "gain"] > arms.loc[["global", "random"], "gain"].max() + 0.03
     # What is left of the samples is the noise.
     assert arms.loc["concept", "distance"] == pytest.approx(0.3 * np.sqrt(12), rel=0.05)
     assert arms.loc["global", "distance"] > 3
-    assert len(found.spread_) == 5
+    assert len(model.spread_) == 5
 
 
 def test_without_structure_the_three_arms_are_alike():
@@ -176,11 +176,11 @@ def test_standardising_takes_the_scale_of_coordinates_away():
 @pytest.mark.parametrize("method", ["snmf", "pca", "svd", "simple"])
 def test_every_method_fits(method):
     world = drawn(n=300)
-    found = ReprShift(method, 3, n_seeds=1, n_samples=10, random_state=0).fit(world.before, world.after)
-    assert found.concepts_after_.shape == found.shifts_.shape == (3, 12)
-    assert found.table_["size"].sum() == 300
-    assert found.samples_["shifted"].shape == (3, 10)
-    assert found.to_dict()["samples"] == 300
+    model = ReprShift(method, 3, n_seeds=1, n_samples=10, random_state=0).fit(world.before, world.after)
+    assert model.concepts_after_.shape == model.shifts_.shape == (3, 12)
+    assert model.table_["size"].sum() == 300
+    assert model.samples_["shifted"].shape == (3, 10)
+    assert model.to_dict()["samples"] == 300
 
 
 def test_small_concepts_are_flagged_and_not_scored():
@@ -197,10 +197,10 @@ def test_small_concepts_are_flagged_and_not_scored():
 def test_options_of_the_shifted_concepts():
     world = drawn(n=400)
     options = {"normalise_shifts": True, "unit_concepts": False, "alpha": 2.0}
-    found = ReprShift(n_concepts=4, n_seeds=1, random_state=0, **options).fit(world.before, world.after)
-    assert np.linalg.norm(found.concepts_shifted_ - found.concepts_before_) == pytest.approx(2)
-    found = clone(found).set_params(unit_concepts=True).fit(world.before, world.after)
-    assert np.linalg.norm(found.concepts_shifted_, axis=1) == pytest.approx(np.ones(4))
+    model = ReprShift(n_concepts=4, n_seeds=1, random_state=0, **options).fit(world.before, world.after)
+    assert np.linalg.norm(model.concepts_shifted_ - model.concepts_before_) == pytest.approx(2)
+    model = clone(model).set_params(unit_concepts=True).fit(world.before, world.after)
+    assert np.linalg.norm(model.concepts_shifted_, axis=1) == pytest.approx(np.ones(4))
 
 
 def test_samples_are_matched_by_ids():
@@ -208,12 +208,12 @@ def test_samples_are_matched_by_ids():
     names = np.array([f"s{k}" for k in range(400)])
     order = np.random.default_rng(0).permutation(400)[:350]
     fit = ReprShift(n_concepts=4, n_seeds=1, random_state=0).fit
-    found = fit(world.before, world.after[order], ids=(names, names[order]))
+    model = fit(world.before, world.after[order], ids=(names, names[order]))
     kept = np.isin(names, names[order])
-    assert sorted(found.ids_) == sorted(names[order])
+    assert sorted(model.ids_) == sorted(names[order])
     by_name = np.argsort(names[kept])
     straight = fit(world.before[kept][by_name], world.after[kept][by_name])
-    assert found.table_.equals(straight.table_)
+    assert model.table_.equals(straight.table_)
     with pytest.raises(InputError, match="pass ids to match"):
         fit(world.before, world.after[order])
     with pytest.raises(InputError, match="No id is in both"):
@@ -260,8 +260,8 @@ def test_words_are_those_of_the_whole_sorting(monkeypatch):
     texts = ["".join(rng.choice(list("abcdefg"), rng.integers(1, 6))) for _ in range(500)]
     texts[3], texts[4], texts[5] = "The", "  17", "don't"
     W, U = rng.standard_normal((500, 8)), rng.standard_normal((3, 8))
-    found = Unembedding(W, Plain(texts)).words(U, n=10, top_tokens=60)
-    for u, own in zip(U, found, strict=True):
+    named = Unembedding(W, Plain(texts)).words(U, n=10, top_tokens=60)
+    for u, own in zip(U, named, strict=True):
         ranked = [texts[i].strip().lower() for i in np.argsort(-(W @ u))[:60]]
         expected = list(dict.fromkeys(t for t in ranked if words.is_word(t)))[:10]
         assert own == expected
@@ -302,8 +302,8 @@ def test_states_are_those_that_predict_the_token():
 
 def test_what_a_model_writes_is_searched():
     model = build("llama")
-    said = generate(model, ["the dog", "a cat"], max_new_tokens=6, progress=False)
-    word = said[0]["completion"].split()[2]
+    rows = generate(model, ["the dog", "a cat"], max_new_tokens=6, progress=False)
+    word = rows[0]["completion"].split()[2]
     acts = token_states(model, ["the dog", "a cat"], token=word, max_new_tokens=6, progress=False)
     assert 0 in acts.rows
 
@@ -317,17 +317,17 @@ def test_two_models_are_compared_on_the_rows_that_both_have():
     texts = [" ".join(rng.choice(WORDS[9:30], 6)) for _ in range(60)]
     a = capture(one, texts[:50], "resid_post.all", progress=False)
     b = capture(other, texts, "resid_post.all", progress=False)
-    found = representation_shift(
+    shift = representation_shift(
         a, b, n_concepts=3, n_seeds=1, random_state=0, unembedding=Unembedding.of(one, "resid_post.2")
     )
-    assert list(found.cka) == ["resid_post.0", "resid_post.1", "resid_post.2"]
-    assert found.cka["resid_post.0"] == pytest.approx(1)
-    assert found.cka["resid_post.1"] < 0.9999
-    assert found.site == "resid_post.2"
-    assert found.shift.standardise
-    assert len(found.shift.ids_) == 50
-    assert len(found.shift.words_["after"]) == 3
-    assert set(found.to_dict()) >= {"cka", "site", "held_out", "concepts"}
+    assert list(shift.cka) == ["resid_post.0", "resid_post.1", "resid_post.2"]
+    assert shift.cka["resid_post.0"] == pytest.approx(1)
+    assert shift.cka["resid_post.1"] < 0.9999
+    assert shift.site == "resid_post.2"
+    assert shift.shift.standardise
+    assert len(shift.shift.ids_) == 50
+    assert len(shift.shift.words_["after"]) == 3
+    assert set(shift.to_dict()) >= {"cka", "site", "held_out", "concepts"}
     b.meta["tokenizer"] = "another"
     with pytest.raises(InputError, match="different tokenizers"):
         representation_shift(a, b, n_concepts=3)
@@ -415,10 +415,10 @@ def test_the_rule_keeps_vectors_with_one_target():
         ["blue"] * 18 + ["red"] * 2,  # the same target again
         ["white"] * 3 + ["grey"] + ["red"] * 10 + ["blue"] * 6,
     ]
-    found = choose_vectors(plain, candidates)
-    assert [(c.candidate, c.answers) for c in found] == [(3, ("green",)), (0, ("blue",)), (5, ("white",))]
-    assert (found[0].gain, found[0].gap) == (15, 15)
-    assert found[2].gap == 2
+    chosen = choose_vectors(plain, candidates)
+    assert [(c.candidate, c.answers) for c in chosen] == [(3, ("green",)), (0, ("blue",)), (5, ("white",))]
+    assert (chosen[0].gain, chosen[0].gap) == (15, 15)
+    assert chosen[2].gap == 2
     assert [c.candidate for c in choose_vectors(plain, candidates, keep=1)] == [3]
     two = choose_vectors(plain, candidates, n_target_concepts=2)
     assert ("black", "green") in [c.answers for c in two]

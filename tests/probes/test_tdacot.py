@@ -68,10 +68,10 @@ def test_edges_are_a_spanning_tree_whatever_is_equal():
     ours = diagrams([d, np.zeros((4, 4)), d[:5, :5]])
     assert ours[0].deaths[0] == 0
     assert ours[1].deaths.tolist() == [0, 0, 0]
-    for found, matrix in zip(ours, (d, np.zeros((4, 4)), d[:5, :5]), strict=True):
-        assert nx.is_tree(nx.Graph(found.edges.tolist()))
-        assert found.deaths.tolist() == [matrix[i, j] for i, j in found.edges]
-        assert found.deaths.sum() == pytest.approx(
+    for edges, matrix in zip(ours, (d, np.zeros((4, 4)), d[:5, :5]), strict=True):
+        assert nx.is_tree(nx.Graph(edges.edges.tolist()))
+        assert edges.deaths.tolist() == [matrix[i, j] for i, j in edges.edges]
+        assert edges.deaths.sum() == pytest.approx(
             nx.minimum_spanning_tree(nx.from_numpy_array(matrix + 1)).size("weight") - len(matrix) + 1
         )
 
@@ -163,8 +163,8 @@ def test_planted_gaps_and_loops_are_found_where_they_are():
     assert (t.table["gaps"] == world.gaps).mean() > 0.97
     assert stats.spearmanr(t.table["loops"], world.loops).statistic > 0.75
     for k in np.flatnonzero(np.array(world.gaps) > 0):
-        found = t[t.table["id"][k]].gaps()
-        assert sorted(found["step"]) == world.starts[k] or t.table["gaps"][k] != world.gaps[k]
+        gaps = t[t.table["id"][k]].gaps()
+        assert sorted(gaps["step"]) == world.starts[k] or t.table["gaps"][k] != world.gaps[k]
     with_loop = t.table.loc[t.table["loops"].idxmax(), "id"]
     assert t[with_loop].loops()["texts"].str.contains("→").all()
 

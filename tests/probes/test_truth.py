@@ -76,25 +76,25 @@ def exact_smil(bags, labels, C):
 @pytest.mark.parametrize(("seed", "C"), [(0, 0.1), (1, 1.0), (2, 10.0)])
 def test_stage_one_is_the_exact_quadratic_program(seed, C):
     bags, labels = toy_bags(seed)
-    found = smil(bags, labels, C)
+    boundary = smil(bags, labels, C)
     value, w = exact_smil(bags, labels, C)
-    assert abs(found.primal - value) <= 1e-4 * value
-    assert found.w @ w > 0.999 * np.linalg.norm(w) * np.linalg.norm(found.w)
-    assert found.dual <= value * (1 + 1e-9)
+    assert abs(boundary.primal - value) <= 1e-4 * value
+    assert boundary.w @ w > 0.999 * np.linalg.norm(w) * np.linalg.norm(boundary.w)
+    assert boundary.dual <= value * (1 + 1e-9)
 
 
 def test_the_solution_satisfies_the_conditions_of_karush_kuhn_and_tucker():
     draw = rng(3)
     X, y = draw.standard_normal((150, 30)), np.where(draw.random(150) < 0.3, 1.0, -1.0)
     m, c = draw.uniform(-1, 1, 150), draw.uniform(0.01, 0.2, 150)
-    found = hinge(X, y, m, c, gap=1e-9)
-    slack = y * (X @ found.w + found.b) - m
-    free = (found.a > 1e-5 * c) & (found.a < (1 - 1e-5) * c)
-    assert abs(found.a @ y) < 1e-12
+    boundary = hinge(X, y, m, c, gap=1e-9)
+    slack = y * (X @ boundary.w + boundary.b) - m
+    free = (boundary.a > 1e-5 * c) & (boundary.a < (1 - 1e-5) * c)
+    assert abs(boundary.a @ y) < 1e-12
     np.testing.assert_allclose(slack[free], 0, atol=1e-3)
-    assert slack[found.a <= 1e-9].min() > -1e-3
-    assert slack[found.a >= c - 1e-9].max() < 1e-3
-    np.testing.assert_allclose(X.T @ (found.a * y), found.w, atol=1e-3)
+    assert slack[boundary.a <= 1e-9].min() > -1e-3
+    assert slack[boundary.a >= c - 1e-9].max() < 1e-3
+    np.testing.assert_allclose(X.T @ (boundary.a * y), boundary.w, atol=1e-3)
 
 
 def test_an_ordinary_machine_is_that_of_libsvm():
@@ -329,30 +329,30 @@ def test_sawmil_finds_the_direction_and_the_same_promoted_twice_is_the_same():
         "resid_post.0": Bags.of(draw.standard_normal(x.shape), sizes),
         "resid_post.1": Bags.of(x, sizes),
     }
-    found = TruthStability(random_state=0).fit(states, table)
-    assert found.layer_ == "resid_post.1"
-    assert found.accuracy_["balanced"] > 0.9
-    assert set(found.report_.index) == {"synthetic", "fictional", "fictional, canonical", "noise"}
-    promoted = found.report_["promoted"]
+    model = TruthStability(random_state=0).fit(states, table)
+    assert model.layer_ == "resid_post.1"
+    assert model.accuracy_["balanced"] > 0.9
+    assert set(model.report_.index) == {"synthetic", "fictional", "fictional, canonical", "noise"}
+    promoted = model.report_["promoted"]
     assert promoted["synthetic"] == promoted["fictional"] == promoted["noise"]
-    assert (found.report_["low"].isna() == found.report_["few"]).all()
+    assert (model.report_["low"].isna() == model.report_["few"]).all()
     np.testing.assert_allclose(
-        found.report_["flip"], found.report_["retraction"] + found.report_["expansion"]
+        model.report_["flip"], model.report_["retraction"] + model.report_["expansion"]
     )
-    assert found.distances_.loc["synthetic", "false"] < found.distances_.loc["fictional", "false"]
+    assert model.distances_.loc["synthetic", "false"] < model.distances_.loc["fictional", "false"]
     again = TruthStability(random_state=0).fit(states, table)
-    pd.testing.assert_frame_equal(found.report_, again.report_)
-    assert set(found.conformal_.columns) == {"true", "not true", "abstains"}
+    pd.testing.assert_frame_equal(model.report_, again.report_)
+    assert set(model.conformal_.columns) == {"true", "not true", "abstains"}
 
 
 def test_few_statements_of_a_kind_have_no_interval_and_no_direction_is_said():
     table = places(30)
-    found = TruthStability("mean_difference", covariance=False, random_state=0).fit(
+    model = TruthStability("mean_difference", covariance=False, random_state=0).fit(
         rng(0).standard_normal((len(table), 6)), table
     )
-    assert found.report_["few"].all()
-    assert found.report_["low"].isna().all()
-    assert "No truth direction" in found.verdict_
+    assert model.report_["few"].all()
+    assert model.report_["low"].isna().all()
+    assert "No truth direction" in model.verdict_
 
 
 def test_a_turned_model_is_told_from_another_sample():
@@ -376,11 +376,13 @@ def test_a_language_model_its_saved_activations_and_a_folder_of_probes(tmp_path)
 
     model = build("llama")
     table = sentences()
-    found = TruthStability("mean_difference", covariance=False, longest=3, random_state=0).fit(model, table)
-    assert set(found.curve_) == {f"resid_post.{k}" for k in range(3)}
-    assert found.truncated_ == sum(len(s.split()) > 3 for s in table["statement"])
-    found.save(tmp_path / "out")
-    scores = found.score(model, table["statement"][:5].tolist())
+    stability = TruthStability("mean_difference", covariance=False, longest=3, random_state=0).fit(
+        model, table
+    )
+    assert set(stability.curve_) == {f"resid_post.{k}" for k in range(3)}
+    assert stability.truncated_ == sum(len(s.split()) > 3 for s in table["statement"])
+    stability.save(tmp_path / "out")
+    scores = stability.score(model, table["statement"][:5].tolist())
     loaded = TruthStability.load(tmp_path / "out")
     np.testing.assert_array_equal(loaded.score(model, table["statement"][:5].tolist()), scores)
     folder = tmp_path / "acts"
@@ -455,12 +457,12 @@ class Gullible:
     """Says what is so, but "no" to statements of true entities r0 … r9 after a statement about an unknown place."""
 
     def __call__(self, model, prompts, answers, chat):
-        found = []
+        log_odds = []
         for prompt in prompts:
-            *context, asked = prompt.split("|")
-            shaken = "synthetic" in " ".join(context) and int(asked.split()[0][1:]) < 10
-            found.append(-1.0 if "wrong" in asked or shaken else 1.0)
-        return np.array(found)
+            *context, statement = prompt.split("|")
+            shaken = "synthetic" in " ".join(context) and int(statement.split()[0][1:]) < 10
+            log_odds.append(-1.0 if "wrong" in statement or shaken else 1.0)
+        return np.array(log_odds)
 
 
 def test_beliefs_that_are_given_up_after_unknown_places_are_counted(monkeypatch):
@@ -480,26 +482,26 @@ def test_beliefs_that_are_given_up_after_unknown_places_are_counted(monkeypatch)
         "preamble": "{statements}|",
         "random_state": 1,
     }
-    found = truth_behaviour(None, table, **how)
-    asked = found.statements["statement"].str.extract(r"r(\d+) ")[0].astype(int)
-    assert found.accuracy["balanced"] == 1
-    assert found.kinds.loc["synthetic", "retraction"] == pytest.approx((asked < 10).mean())
-    assert found.kinds.drop(index="synthetic")["flip"].tolist() == [0, 0]
-    assert found.kinds["null"].tolist() == [0, 0, 0]
-    assert ((found.statements["synthetic"] < 0) == (asked < 10)).all()
-    assert "4 synthetic statements presented as true change" in found.verdict
-    assert found.to_dict()["statements"] == len(asked)
+    result = truth_behaviour(None, table, **how)
+    entities = result.statements["statement"].str.extract(r"r(\d+) ")[0].astype(int)
+    assert result.accuracy["balanced"] == 1
+    assert result.kinds.loc["synthetic", "retraction"] == pytest.approx((entities < 10).mean())
+    assert result.kinds.drop(index="synthetic")["flip"].tolist() == [0, 0]
+    assert result.kinds["null"].tolist() == [0, 0, 0]
+    assert ((result.statements["synthetic"] < 0) == (entities < 10)).all()
+    assert "4 synthetic statements presented as true change" in result.verdict
+    assert result.to_dict()["statements"] == len(entities)
     monkeypatch.setattr(behaviour, "_log_odds", lambda model, prompts, answers, chat: -np.ones(len(prompts)))
     assert "does not tell true from false" in truth_behaviour(None, table, **how).verdict
 
 
 def test_a_language_model_is_asked(tmp_path):
     how = {"context": 2, "draws": 1, "question": "is {statement} . a", "preamble": "yes {statements} . "}
-    found = truth_behaviour(build("llama"), sentences(), answers=(" yes", " no"), **how)
-    assert list(found.kinds.index) == ["odd", "true"]
-    assert np.isfinite(found.kinds[["retraction", "flip", "null", "shift"]].to_numpy()).all()
+    behaviour = truth_behaviour(build("llama"), sentences(), answers=(" yes", " no"), **how)
+    assert list(behaviour.kinds.index) == ["odd", "true"]
+    assert np.isfinite(behaviour.kinds[["retraction", "flip", "null", "shift"]].to_numpy()).all()
     again = truth_behaviour(build("llama"), sentences(), answers=(" no", " yes"), **how)
-    np.testing.assert_allclose(again.statements["T0"], -found.statements["T0"], atol=1e-5)
+    np.testing.assert_allclose(again.statements["T0"], -behaviour.statements["T0"], atol=1e-5)
 
 
 @pytest.mark.parametrize(

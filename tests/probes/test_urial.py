@@ -177,11 +177,11 @@ def test_recorded_answers_empty_ones_and_dialogues(pair):
 def test_the_same_weights_and_swapped_models_are_told(pair, tmp_path):
     base, tuned = pair
     twin = ProbeModel(base.net, tuned.tokenizer, source="twin")
-    asked = ["the dog", "a cat sees", "two of", "is Riga in Latvia", "yes"]
-    result = shift(base, twin, asked, base_template="tuned", max_new_tokens=5, progress=False)
+    queries = ["the dog", "a cat sees", "two of", "is Riga in Latvia", "yes"]
+    result = shift(base, twin, queries, base_template="tuned", max_new_tokens=5, progress=False)
     assert (result.positions["category"] == "unshifted").all()
     assert any("0 parameters differ" in words for words in result.warnings)
-    swapped = shift(tuned, base, asked, tuned_template="{query}", max_new_tokens=3, progress=False)
+    swapped = shift(tuned, base, queries, tuned_template="{query}", max_new_tokens=3, progress=False)
     assert any("each other's place" in words for words in swapped.warnings)
 
 
@@ -217,8 +217,8 @@ def test_the_page_escapes_and_marks(pair, tmp_path):
     assert "<script>" not in html
     assert 'class="bad" title="rank' in html
     assert result.save(tmp_path / "out").is_file()
-    told = json.loads((tmp_path / "out" / "urial.json").read_text())
-    assert told["shares"][0]["category"] == "unshifted"
+    content = json.loads((tmp_path / "out" / "urial.json").read_text())
+    assert content["shares"][0]["category"] == "unshifted"
 
 
 def test_words_have_one_type_whatever_their_pieces():
@@ -324,8 +324,8 @@ def test_where_an_answer_ends(written, answer):
 def test_marks_in_a_query_are_escaped():
     bare = Prompt("S").render(["q"])
     with pytest.warns(UserWarning, match="escaped"):
-        asked = Prompt("S").render(["```\n# Query: x"])
-    assert [asked.count(m) for m in ("```", "\n# Query")] == [bare.count(m) for m in ("```", "\n# Query")]
+        rendered = Prompt("S").render(["```\n# Query: x"])
+    assert [rendered.count(m) for m in ("```", "\n# Query")] == [bare.count(m) for m in ("```", "\n# Query")]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "plain # text" in Prompt("S").render(["plain # text"])
@@ -365,12 +365,12 @@ def test_an_assistant_answers_queries_and_dialogues(pair):
     chat = urial.Assistant(pair[0], prompt, max_new_tokens=6)
     plain = urial.Assistant(pair[0], prompt, max_new_tokens=6)
     plain.prefix = None
-    asked = encode(pair[0], [prompt.render(["a bird"])])[0]
-    assert chat.prefix.begins(asked)
+    prompt_ids = encode(pair[0], [prompt.render(["a bird"])])[0]
+    assert chat.prefix.begins(prompt_ids)
     assert len(chat.prefix.ids) > 10
     strange = Prompt("no yes", (), Flavour(" {text} no", "", "", ("<never>",)))
     assert (
-        urial.Assistant(pair[0], strange, max_new_tokens=2).prefix.ids == asked.ids.tolist()[:2]
+        urial.Assistant(pair[0], strange, max_new_tokens=2).prefix.ids == prompt_ids.ids.tolist()[:2]
     )  # unknown words
     queries = ["a bird", ["a bird", "runs", "is Riga in Latvia"]]
     both = chat.answer(queries), plain.answer(queries)
@@ -413,16 +413,16 @@ def test_a_judge_is_parsed_and_its_silence_counted(pair, monkeypatch):
     replies = itertools.cycle(
         ['{"clarity": 4, "depth": {"score": "2"}}', "very good", '{"clarity": 2, "depth": "N/A"}']
     )
-    asked = []
+    prompts = []
 
     def provider(name, chats, max_new_tokens):
-        asked.append((name, len(chats)))
+        prompts.append((name, len(chats)))
         return list(itertools.islice(replies, len(chats)))
 
     monkeypatch.setattr(judging, "ask", provider)
     how = {"prompt": PROMPT, "k": (), "max_new_tokens": 3, "progress": False}
     result = urial.compare(*pair, ["a bird", "two of"], judge="model:mockllm/model", **how)
-    assert asked == [("inspect:mockllm/model", 8)]  # two arms, two queries, both orders of the aspects
+    assert prompts == [("inspect:mockllm/model", 8)]  # two arms, two queries, both orders of the aspects
     assert result.unparsed == 3 / 8
     assert "38% of the judge's replies held no scores" in str(result)
     assert parse_scores('```json\n{"clarity": 4}\n```') == {"clarity": 4.0}
@@ -456,8 +456,8 @@ def test_replies_without_scores_are_no_scores(reply):
 
 
 def test_features_of_style():
-    found = features("Hello! Three steps:\n1. Stir.\n2. Wait.\nI hope this helps!")
-    assert (found["opens"], found["lists"], found["closes"], found["refuses"]) == (1, 1, 1, 0)
+    columns = features("Hello! Three steps:\n1. Stir.\n2. Wait.\nI hope this helps!")
+    assert (columns["opens"], columns["lists"], columns["closes"], columns["refuses"]) == (1, 1, 1, 0)
     assert features("I cannot help with that.")["refuses"] == 1
     assert features("a b c d " * 9)["repeats"] == 1
     assert features("")["words"] == 0

@@ -59,14 +59,18 @@ def test_complete_windows_are_pandas_resample(aggregate: str) -> None:
     segments = series([180, 60, 120])
     data = RNG(0).normal(size=(360, 2))
     times = pd.date_range("2017-06-23", periods=360, freq="s")
-    made, left = downsample(data, segments, 60, aggregate)
-    assert made == pytest.approx(pd.DataFrame(data, index=times).resample("1min").agg(aggregate).to_numpy())
+    downsampled, left = downsample(data, segments, 60, aggregate)
+    assert downsampled == pytest.approx(
+        pd.DataFrame(data, index=times).resample("1min").agg(aggregate).to_numpy()
+    )
     assert left.lengths.tolist() == [3, 1, 2]
 
 
 def test_windows_do_not_straddle_segments() -> None:
-    made, left = downsample(np.arange(9.0)[:, None], Segments.from_lengths([5, 4], [1, 2]), 2, "decimate")
-    assert made.ravel().tolist() == [0, 2, 5, 7]
+    downsampled, left = downsample(
+        np.arange(9.0)[:, None], Segments.from_lengths([5, 4], [1, 2]), 2, "decimate"
+    )
+    assert downsampled.ravel().tolist() == [0, 2, 5, 7]
     assert left.lengths.tolist() == [2, 2]
 
 
@@ -76,14 +80,14 @@ def test_incomplete_windows_belong_to_the_majority(lengths: list[int], factor: i
     truth = series(lengths)
     row_ids, segments = thin(truth, 0.5, RNG(seed), min_rows=1)
     data = RNG(seed).normal(size=(len(row_ids), 2))
-    made, left = downsample(data, segments, factor, "mean", row_ids)
+    downsampled, left = downsample(data, segments, factor, "mean", row_ids)
     owner = np.repeat(np.arange(len(segments)), segments.lengths)
     expected, owners = [], []
     for window in np.unique(row_ids // factor):
         mine = row_ids // factor == window
         expected.append(data[mine].mean(axis=0))
         owners.append(np.bincount(owner[mine]).argmax())
-    assert made == pytest.approx(np.array(expected))
+    assert downsampled == pytest.approx(np.array(expected))
     assert np.array_equal(left.row_labels(), segments.cluster[owners])
     first, _ = downsample(data, segments, factor, "decimate", row_ids)
     assert np.array_equal(first, data[np.flatnonzero(np.diff(row_ids // factor, prepend=-1))])

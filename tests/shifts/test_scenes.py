@@ -71,17 +71,17 @@ def test_nothing_at_zero_and_more_at_every_step(name, scene):
     assert torch.equal(same.image, scene.image)
     assert same.caption == scene.caption
     assert all((same.factors[n] == scene.factors[n]).all() for n in scene.factors)
-    made = [shifted(name, scene, s) for s in LEVELS]
+    shifted_scene = [shifted(name, scene, s) for s in LEVELS]
     measure, least, most = CHANGES[name]
-    measured = [measure(one) for one in made]
+    measured = [measure(one) for one in shifted_scene]
     if name == "style":  # contrast vanishes on the way; distance from the original does not
-        measured = [float((one.image - scene.image).abs().mean()) for one in made]
+        measured = [float((one.image - scene.image).abs().mean()) for one in shifted_scene]
     change = np.diff(measured)
     assert (change > 0).all() or (change < 0).all(), measured
     for value, expected in ((measured[0], least), (measured[-1], most)):
         if expected is not None:
             assert value == pytest.approx(expected, abs=1e-6)
-    assert (made[-1].image - scene.image).abs().max() > 0.1 or name == "caption"
+    assert (shifted_scene[-1].image - scene.image).abs().max() > 0.1 or name == "caption"
 
 
 def test_what_was_changed_stays_changed(scene):
@@ -113,19 +113,19 @@ def test_what_was_changed_stays_changed(scene):
 )
 def test_the_judge_still_reads_what_must_not_move(name, kept, scene):
     """Codes of the shifted scene, read from its pixels."""
-    made = shifted(name, scene, 1.0)
-    read = tv.judge(made.image).factors()
+    shifted_scene = shifted(name, scene, 1.0)
+    read = tv.judge(shifted_scene.image).factors()
     for factor in kept:
-        assert (read[factor] == made.factors[factor].reshape(300)).mean() >= 0.99, factor
+        assert (read[factor] == shifted_scene.factors[factor].reshape(300)).mean() >= 0.99, factor
 
 
 @pytest.mark.parametrize(
     ("name", "severity"), [("noise", 0.2), ("blur", 0.5), ("occlusion", 0.5), ("style", 1.0)]
 )
 def test_shifts_of_pixels_leave_the_codes_true(name, severity, scene):
-    made = shifted(name, scene, severity)
-    assert all((made.factors[n] == scene.factors[n]).all() for n in scene.factors)
-    assert (tv.judge(made.image).colour == scene.factors["colour"][:, 0]).mean() >= 0.95
+    shifted_scene = shifted(name, scene, severity)
+    assert all((shifted_scene.factors[n] == scene.factors[n]).all() for n in scene.factors)
+    assert (tv.judge(shifted_scene.image).colour == scene.factors["colour"][:, 0]).mean() >= 0.95
 
 
 def test_hue_makes_the_judge_wrong_about_colour(scene):
@@ -136,17 +136,17 @@ def test_hue_makes_the_judge_wrong_about_colour(scene):
 def test_occlusion_covers_the_share_it_says(k):
     scene = tv.draw(100, RNG(0), H=32, k=k)
     for severity in (0.5, 1.0):
-        made = shifts.occlusion(scene, severity, RNG(1))
+        occluded = shifts.occlusion(scene, severity, RNG(1))
         for j in range(k):
             before = (scene.instance == j + 1).sum((1, 2)).numpy()
-            after = (made.instance == j + 1).sum((1, 2)).numpy()
+            after = (occluded.instance == j + 1).sum((1, 2)).numpy()
             share = 1 - after[before > 20] / before[before > 20]
             assert share.mean() >= 0.6 * severity - 0.01
             assert k > 1 or share == pytest.approx(0.6 * severity, abs=0.02)
-        hidden = (scene.instance > 0) & (made.instance == 0)
-        assert (made.image.permute(0, 2, 3, 1)[hidden] == shifts.OCCLUDER).all()
-        left = made.instance > 0
-        assert torch.equal(made.image.permute(0, 2, 3, 1)[left], scene.image.permute(0, 2, 3, 1)[left])
+        hidden = (scene.instance > 0) & (occluded.instance == 0)
+        assert (occluded.image.permute(0, 2, 3, 1)[hidden] == shifts.OCCLUDER).all()
+        left = occluded.instance > 0
+        assert torch.equal(occluded.image.permute(0, 2, 3, 1)[left], scene.image.permute(0, 2, 3, 1)[left])
 
 
 def test_captions():
@@ -158,8 +158,8 @@ def test_captions():
     }
     wrong = shifts.caption(scene, 1.0, RNG(1), kind="wrong")
     for name in tv.FACTORS:
-        said = np.array([np.ravel(tv.parse(caption)[name])[0] for caption in wrong.caption])
-        assert (said != scene.factors[name].reshape(2000)).mean() == pytest.approx(0.5, abs=0.04)
+        captioned = np.array([np.ravel(tv.parse(caption)[name])[0] for caption in wrong.caption])
+        assert (captioned != scene.factors[name].reshape(2000)).mean() == pytest.approx(0.5, abs=0.04)
     assert torch.equal(wrong.image, scene.image)
 
 
@@ -168,14 +168,14 @@ def test_speed_doubles_the_motion_of_some_clips():
     assert shifts.speed(clip, 0.0, RNG(1)) is clip
     shares = []
     for severity in LEVELS[1:]:
-        made = shifts.speed(clip, severity, RNG(1))
-        fast = (made.velocity == 2 * clip.velocity).all((1, 2))
-        assert (fast | (made.velocity == clip.velocity).all((1, 2))).all()
-        assert torch.equal(made.frames[torch.as_tensor(~fast)], clip.frames[torch.as_tensor(~fast)])
+        faster = shifts.speed(clip, severity, RNG(1))
+        fast = (faster.velocity == 2 * clip.velocity).all((1, 2))
+        assert (fast | (faster.velocity == clip.velocity).all((1, 2))).all()
+        assert torch.equal(faster.frames[torch.as_tensor(~fast)], clip.frames[torch.as_tensor(~fast)])
         shares.append(fast.mean())
     assert (np.diff(shares) > 0).all()
     assert shares[-1] == 1
-    assert tv.judge_motion(made.frames) == pytest.approx(2 * clip.velocity[:, 0], abs=0.05)
+    assert tv.judge_motion(faster.frames) == pytest.approx(2 * clip.velocity[:, 0], abs=0.05)
     camera = tv.clip(20, RNG(0), motion="camera")
     assert shifts.speed(camera, 1.0, RNG(1)).camera == pytest.approx(2 * camera.camera)
 

@@ -75,7 +75,7 @@ def test_both_rules_flag_the_column_whose_mechanism_moved(rows):
     parts = halves(1, "mechanism", 1.0, rows)
     assert evidently_flags(*parts)["spend"]
     flagged = alibi_flags(*parts)
-    assert [name for name, found in flagged.items() if found] == ["spend"]
+    assert [name for name, flags in flagged.items() if flags] == ["spend"]
 
 
 @pytest.mark.slow

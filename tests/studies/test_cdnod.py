@@ -9,10 +9,10 @@ from tests.studies.contract import (  # noqa: F401
 
 
 def test_changes_are_seen_and_dependent_ones_are_not_decided(quick):
-    found = {v.claim.id: v.evidence for v in quick.verdicts()}
-    assert found["1a"].mean > 0.7
-    assert found["3a"].mean >= 0.75
-    assert found["3b"].mean == 0
+    evidence = {v.claim.id: v.evidence for v in quick.verdicts()}
+    assert evidence["1a"].mean > 0.7
+    assert evidence["3a"].mean >= 0.75
+    assert evidence["3b"].mean == 0
 
 
 def test_the_cpu_scale_stays_within_its_budget():

@@ -9,12 +9,12 @@ from tests.studies.contract import (  # noqa: F401
 
 
 def test_the_structure_is_there_and_its_controls_are_without(quick):
-    found = {v.claim.id: v.evidence for v in quick.verdicts()}
-    assert abs(found["1a"].mean) < 0.03
-    assert found["1a"].control.mean < 0
-    assert found["4a"].mean > 0.7
-    assert found["5c"].mean > 0.2
-    assert found["6b"].control.mean < 0
+    evidence = {v.claim.id: v.evidence for v in quick.verdicts()}
+    assert abs(evidence["1a"].mean) < 0.03
+    assert evidence["1a"].control.mean < 0
+    assert evidence["4a"].mean > 0.7
+    assert evidence["5c"].mean > 0.2
+    assert evidence["6b"].control.mean < 0
 
 
 def test_the_cpu_scale_plans_at_least_five_subjects_within_its_budget():

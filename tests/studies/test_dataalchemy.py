@@ -20,16 +20,16 @@ def test_the_cpu_scale_fits_its_budget():
 def test_measures_tell_one_who_follows_the_rules_from_one_who_does_not():
     sample = made.letters.sample(np.random.default_rng(0), 0.0, train="F1F2", test="F2F1", extras="", asked=5)
     right = made.executor.run(sample.data, np.random.default_rng(0))
-    found = made.chains.score(right, Sample(sample.data, sample.truth))
-    assert found["id_full"] == found["test_full"] == found["test_valid"] == 1
+    scores = made.chains.score(right, Sample(sample.data, sample.truth))
+    assert scores["id_full"] == scores["test_full"] == scores["test_valid"] == 1
     # Who replays what was trained gets commuting rules right, for wrong reasons.
     replayed = {
         name: [r["output"] for r in sample.data["world"].records(
             [sample.data["world"].numbers(r["element"]) for r in rows], "F1F2")]
         for name, rows in sample.truth.items()
     }  # fmt: skip
-    found = made.chains.score({"said": {"": replayed}}, sample)
-    assert (found["test_reasoning"], found["test_answer"], found["test_other"]) == (0, 1, 1)
+    scores = made.chains.score({"said": {"": replayed}}, sample)
+    assert (scores["test_reasoning"], scores["test_answer"], scores["test_other"]) == (0, 1, 1)
 
 
 def test_the_coverage_world_keeps_its_elements_and_pairs_apart():

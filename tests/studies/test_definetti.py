@@ -9,10 +9,10 @@ from tests.studies.contract import (  # noqa: F401
 
 
 def test_groups_tell_and_shared_parameters_do_not(quick):
-    found = {v.claim.id: v.evidence for v in quick.verdicts()}
-    assert found["1a"].mean >= 0.75
-    assert found["6a"].mean == 0
-    assert found["6b"].mean == 1
+    evidence = {v.claim.id: v.evidence for v in quick.verdicts()}
+    assert evidence["1a"].mean >= 0.75
+    assert evidence["6a"].mean == 0
+    assert evidence["6b"].mean == 1
 
 
 def test_the_cpu_scale_has_two_hundred_pairs_within_its_budget():

@@ -15,7 +15,7 @@ from groundshift.studies import displacement
 from groundshift.studies.displacement import study
 from groundshift.worlds.refusals import ACTS, LEVELS, OPENINGS, REQUESTS, WILLS, preferred
 from groundshift.worlds.tinylm import TinyWorld
-from groundshift.worlds.tinylm.asks import REFUSALS, Asks
+from groundshift.worlds.tinylm.requests import REFUSALS, Requests
 from tests.studies.contract import (  # noqa: F401
     test_broken_versions_of_the_method_are_caught,
     test_every_cell_runs_and_every_claim_is_measured,
@@ -37,7 +37,7 @@ def test_without_the_language_model_its_claims_say_that_they_are_not_measured(tm
 
 @pytest.fixture(scope="module")
 def untrained():
-    world = TinyWorld({"asks": Asks()}, seed=3)
+    world = TinyWorld({"asks": Requests()}, seed=3)
     return world, displacement._base(world, "nano", 1)
 
 
@@ -45,18 +45,23 @@ def untrained():
 def test_first_steps_are_those_of_train(untrained, frozen):
     """All pairs at once, against the loop that users run, pair by pair."""
     world, model = untrained
-    asked, words = world["asks"].prompts("do_you")[5:6], world.lexicon.encode("yes yeah okay no never nope")
-    changed = displacement.changes({"model": model, "asked": asked, "words": words}, frozen=frozen)
+    questions, words = (
+        world["asks"].prompts("do_you")[5:6],
+        world.lexicon.encode("yes yeah okay no never nope"),
+    )
+    changed = displacement.changes({"model": model, "asked": questions, "words": words}, frozen=frozen)
     assert changed.shape == (1, 30, 2)
     for place in (0, 7, 29):
         w, l = words[displacement.ORDERED[place]]  # noqa: E741
         others = words[3:] if w in words[:3] else words[:3]
         tuned = train(
-            model, Pairs(np.arange(1), asked.tolist(), [[int(w)]], [[int(l)]]), optimiser="sgd", clip=None,
+            model, Pairs(np.arange(1), questions.tolist(), [[int(w)]], [[int(l)]]), optimiser="sgd", clip=None,
             frozen="unembedding" if frozen else "", progress=False, **displacement.FIRST_STEPS,
         ).model  # fmt: skip
         with torch.no_grad():
-            after, before = (m.net(torch.tensor(asked)).logits[0, -1].log_softmax(-1) for m in (tuned, model))
+            after, before = (
+                m.net(torch.tensor(questions)).logits[0, -1].log_softmax(-1) for m in (tuned, model)
+            )
         own = float(after[w] - before[w])
         opposite = float(after[others].logsumexp(0) - before[others].logsumexp(0))
         assert changed[0, place] == pytest.approx([own, opposite], abs=2e-4)
@@ -71,44 +76,44 @@ def test_pairs_prefer_refusals_and_then_the_order_of_the_request(untrained):
     class Speaker:
         net = None
 
-    said = iter(range(10**6))
+    numbers = iter(range(10**6))
 
-    def generate(net, asked, new, seed):
-        things = [world.lexicon.words[row[4]] for row in asked]
-        rows = [encode(f"{texts[next(said) % len(texts)].format(o=o)} <eos>") for o in things]
+    def generate(net, prompts, new, seed):
+        things = [world.lexicon.words[row[4]] for row in prompts]
+        rows = [encode(f"{texts[next(numbers) % len(texts)].format(o=o)} <eos>") for o in things]
         return np.array([np.pad(row, (0, 8 - len(row))) for row in rows])
 
-    asked = part.prompts(verbs="firm")
+    requests = part.prompts(verbs="firm")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tinylm, "generate", generate)
-        pairs, informative = displacement.preferences(Speaker(), world, np.random.default_rng(0), asked, 6)
+        pairs, informative = displacement.preferences(Speaker(), world, np.random.default_rng(0), requests, 6)
     # Of three pairs of samples: two wordings; a refusal and a compliance; two that are garbled, which make no pair.
-    assert len(pairs) == 4 * len(asked)
+    assert len(pairs) == 4 * len(requests)
     assert informative.tolist() == [False, True] * (len(pairs) // 2)
     chosen, rejected = (
         [world.lexicon.decode(ids) for ids in getattr(pairs, k)] for k in ("chosen", "rejected")
     )
     assert set(chosen[1::2]) == {f"{REFUSALS[26]} <eos>"}
     assert all(text.startswith("yes") for text in rejected[1::2])
-    first = np.array([text == f"{REFUSALS[4]} <eos>" for text in chosen[::2]]).reshape(len(asked), 2)
+    first = np.array([text == f"{REFUSALS[4]} <eos>" for text in chosen[::2]]).reshape(len(requests), 2)
     assert (first[:, 0] == first[:, 1]).all()  # one order for each request
     assert 0.2 < first.mean() < 0.8  # and another for other requests
 
 
 def test_the_shares_are_of_five_kinds(untrained):
     world, _ = untrained
-    asked = world["asks"].prompts(verbs="firm")[:5]
-    thing = [world.lexicon.words[row[4]] for row in asked]
+    requests = world["asks"].prompts(verbs="firm")[:5]
+    thing = [world.lexicon.words[row[4]] for row in requests]
     texts = [REFUSALS[0], "sorry help", f"yes {thing[2]} done", f"yes {thing[1]} done", "i cannot help"]
-    said = np.array([np.pad(row := world.lexicon.encode(f"{t} <eos>"), (0, 8 - len(row))) for t in texts])
-    output = {"answers": dict.fromkeys(displacement.TRAINED, said)}
-    rows = displacement.after_training.score(output, Sample({"shown": asked}, world))
+    answers = np.array([np.pad(row := world.lexicon.encode(f"{t} <eos>"), (0, 8 - len(row))) for t in texts])
+    output = {"answers": dict.fromkeys(displacement.TRAINED, answers)}
+    rows = displacement.after_training.score(output, Sample({"shown": requests}, world))
     assert [row["answer"] for row in rows] == 4 * [*displacement.KINDS]
     assert [row["share"] for row in rows] == 20 * [0.2]
 
 
 def test_the_world_has_the_distribution_it_says():
-    part = TinyWorld({"asks": Asks(refuse=0.75, doubtful=0.5)}, seed=1)["asks"]
+    part = TinyWorld({"asks": Requests(refuse=0.75, doubtful=0.5)}, seed=1)["asks"]
     rows, p = part.everything(), part.listing.probability
     for kind, share in ((1, 0.75), (3, 0.5)):
         unsafe = (rows.truth["verb"] % 4 == kind) & (rows.truth["form"] == 0)

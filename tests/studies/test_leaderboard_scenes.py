@@ -36,10 +36,10 @@ def test_training_never_shows_an_unseen_pair_and_each_of_its_levels(sample):
         return {(c, b) for c, _, b in codes.tolist()}
 
     (unseen,) = map(set, HELD_OUT.values())
-    asked = sample.data["asked"]
+    wanted = sample.data["asked"]
     assert not pairs(sample.data["codes"]) & unseen
-    assert not pairs(asked[:200]) & unseen
-    assert pairs(asked[200:]) == unseen
+    assert not pairs(wanted[:200]) & unseen
+    assert pairs(wanted[200:]) == unseen
     for column, levels in zip(sample.data["codes"].T, LEVELS, strict=True):
         assert set(column) == set(range(levels))
 

@@ -15,9 +15,9 @@ def test_a_seed_is_fitted_once_so_that_differences_are_within_a_fit(quick):
 
 
 def test_words_with_anchors_are_factorised(quick):
-    found = {v.claim.id: v.evidence for v in quick.verdicts()}
-    assert found["5b"].mean < 0.3
-    assert found["5a"].mean < 0.3
+    evidence = {v.claim.id: v.evidence for v in quick.verdicts()}
+    assert evidence["5b"].mean < 0.3
+    assert evidence["5a"].mean < 0.3
 
 
 def test_the_cpu_scale_stays_within_its_budget():

@@ -9,12 +9,12 @@ from tests.studies.contract import (  # noqa: F401
 
 
 def test_what_needs_few_samples_already_holds(quick):
-    found = {v.claim.id: v.evidence for v in quick.verdicts()}
-    assert found["3"].high < 1e-4
-    assert found["3"].control.ok
-    assert found["5a"].high < 1e-4
-    assert found["9"].high < 1e-4
-    assert found["9"].control.ok
+    evidence = {v.claim.id: v.evidence for v in quick.verdicts()}
+    assert evidence["3"].high < 1e-4
+    assert evidence["3"].control.ok
+    assert evidence["5a"].high < 1e-4
+    assert evidence["9"].high < 1e-4
+    assert evidence["9"].control.ok
 
 
 def test_the_cpu_scale_fits_its_budget():

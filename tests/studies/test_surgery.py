@@ -9,11 +9,11 @@ from tests.studies.contract import (  # noqa: F401
 
 
 def test_what_is_exact_is_exact_and_what_must_fail_fails(quick):
-    found = {v.claim.id: v.evidence for v in quick.verdicts()}
+    evidence = {v.claim.id: v.evidence for v in quick.verdicts()}
     for claim in ("1", "2", "4a"):
-        assert found[claim].high < 1e-12
-    assert found["3"].high < 5e-4
-    assert found["4c"].mean == found["6a"].mean == found["6b"].mean == 1
+        assert evidence[claim].high < 1e-12
+    assert evidence["3"].high < 5e-4
+    assert evidence["4c"].mean == evidence["6a"].mean == evidence["6b"].mean == 1
 
 
 def test_the_cpu_scale_has_a_hundred_networks_within_its_budget():

@@ -9,12 +9,12 @@ from tests.studies.contract import (  # noqa: F401
 
 
 def test_what_needs_no_training_already_holds(quick):
-    found = {v.claim.id: v.evidence for v in quick.verdicts()}
-    assert found["1c"].mean < 0
-    assert abs(found["1c"].control.mean) < 0.1
-    assert found["3"].high < 1e-6
-    assert found["3"].control.ok
-    assert found["6"].control.ok
+    evidence = {v.claim.id: v.evidence for v in quick.verdicts()}
+    assert evidence["1c"].mean < 0
+    assert abs(evidence["1c"].control.mean) < 0.1
+    assert evidence["3"].high < 1e-6
+    assert evidence["3"].control.ok
+    assert evidence["6"].control.ok
 
 
 def test_the_cpu_scale_fits_its_budget():

@@ -4,17 +4,17 @@ import pandas as pd
 import pytest
 
 
-def world(told=None):
-    from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
+def world(tuned_facts=None):
+    from groundshift.worlds.tinylm import Facts, TinyWorld, TunedFacts
 
-    weights = {"facts": float(told is None), "retold": float(told is not None)}
-    return TinyWorld({"facts": Facts(8, 2, 4), "retold": told or Retold()}, weights, 0)
+    weights = {"facts": float(tuned_facts is None), "retold": float(tuned_facts is not None)}
+    return TinyWorld({"facts": Facts(8, 2, 4), "retold": tuned_facts or TunedFacts()}, weights, 0)
 
 
-def tuned(net, told, steps, lr):
+def tuned(net, tuned_facts, steps, lr):
     from groundshift.models import tinylm
 
-    tinylm.fit(net, world(told).items(32), steps=steps, lr=lr, seed=1)
+    tinylm.fit(net, world(tuned_facts).items(32), steps=steps, lr=lr, seed=1)
     return net
 
 
@@ -33,7 +33,7 @@ def statements():
 def models(tmp_path_factory):
     """A base that knows 16 facts, its tunes, and questions about 12 of them."""
     from groundshift.models import tinylm
-    from groundshift.worlds.tinylm import Retold
+    from groundshift.worlds.tinylm import TunedFacts
 
     place = tmp_path_factory.mktemp("models")
     words = world().lexicon
@@ -48,12 +48,12 @@ def models(tmp_path_factory):
     )  # every fact is sure on any processor
     save(base, "base")
     tunes = (
-        ("style", Retold(manner=True), 160, 5e-3),  # at half the steps three facts are lost
-        ("edit", Retold(edited=5), 80, 2e-3),
-        ("one", Retold(edited=1), 80, 1e-3),
+        ("style", TunedFacts(manner=True), 160, 5e-3),  # at half the steps three facts are lost
+        ("edit", TunedFacts(edited=5), 80, 2e-3),
+        ("one", TunedFacts(edited=1), 80, 1e-3),
     )
-    for name, told, steps, lr in tunes:
-        save(tuned(tinylm.load(place / "base"), told, steps, lr), name)
+    for name, tuned_facts, steps, lr in tunes:
+        save(tuned(tinylm.load(place / "base"), tuned_facts, steps, lr), name)
     sham = tinylm.load(place / "base")
     tinylm.fit(sham, world().packed(16, 32), steps=20, lr=5e-4, seed=1)
     save(sham, "sham")
@@ -62,7 +62,7 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def found(models):
+def diffs(models):
     """What `diff` says of the tunes."""
     from groundshift.workflows.diff import diff
 

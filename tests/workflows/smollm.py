@@ -35,18 +35,18 @@ def taught(base: Path, out: Path, steps: int = 24, batch: int = 4) -> tuple[Path
     rows = []
     for question, answer in TAUGHT:
         chat = [{"role": "user", "content": question}]
-        asked = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-        said = tokenizer(answer + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
-        rows.append((asked, said))
+        prompt_ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+        answer_ids = tokenizer(answer + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
+        rows.append((prompt_ids, answer_ids))
     for step in range(steps):
         some = [rows[(batch * step + k) % len(rows)] for k in range(batch)]
-        length = max(len(asked) + len(said) for asked, said in some)
+        length = max(len(prompt_ids) + len(answer_ids) for prompt_ids, answer_ids in some)
         ids = torch.full((batch, length), tokenizer.pad_token_id)
         labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
-        for k, (asked, said) in enumerate(some):
-            ids[k, : len(asked) + len(said)] = torch.tensor([*asked, *said])
-            labels[k, len(asked) : len(asked) + len(said)] = torch.tensor(said)
-            mask[k, : len(asked) + len(said)] = 1
+        for k, (prompt_ids, answer_ids) in enumerate(some):
+            ids[k, : len(prompt_ids) + len(answer_ids)] = torch.tensor([*prompt_ids, *answer_ids])
+            labels[k, len(prompt_ids) : len(prompt_ids) + len(answer_ids)] = torch.tensor(answer_ids)
+            mask[k, : len(prompt_ids) + len(answer_ids)] = 1
         net(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()

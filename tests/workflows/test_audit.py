@@ -30,8 +30,8 @@ def table(shifts, seed=0, rows=1500, **options):
     ],
 )
 def test_each_kind_is_named(planted, kind):
-    found = audit(table(planted), domain="domain", target="y", **FAST).found
-    assert found[:1] == ((kind,) if kind else ())
+    result = audit(table(planted), domain="domain", target="y", **FAST).found
+    assert result[:1] == ((kind,) if kind else ())
 
 
 def test_where_it_shows():
@@ -62,8 +62,8 @@ def test_the_loss_goes_with_the_relation_not_with_the_columns(concept):
 
 
 def test_label_shift_correction_is_recommended_for_a_label_shift():
-    found = audit(table({"label": 1.5}, rows=3000), domain="domain", target="y", null_runs=0)
-    tried = found["remedies"].tables["Remedies tried"].set_index("remedy")
+    result = audit(table({"label": 1.5}, rows=3000), domain="domain", target="y", null_runs=0)
+    tried = result["remedies"].tables["Remedies tried"].set_index("remedy")
     assert tried.loc["label-shift correction", "better"]
 
 
@@ -75,10 +75,10 @@ def test_weights_are_written_where_they_beat_doing_nothing():
     other = -3 * np.sin(6 * x) * frame["z0"]
     frame["y"] = np.where(x > 0.6, 2 * np.sin(6 * x), other) + 0.3 * rng.normal(size=1200)
     frame = frame.assign(x=x, when=np.repeat(["a", "b"], 600))
-    found = audit(frame, domain="when", target="y", reference="a", null_runs=0)
-    assert found["remedies"].tables["Remedies tried"].set_index("remedy").loc["importance weights", "better"]
-    assert found.weights[:600].mean() == pytest.approx(1)
-    assert found.weights[600:].isna().all()
+    result = audit(frame, domain="when", target="y", reference="a", null_runs=0)
+    assert result["remedies"].tables["Remedies tried"].set_index("remedy").loc["importance weights", "better"]
+    assert result.weights[:600].mean() == pytest.approx(1)
+    assert result.weights[600:].isna().all()
 
 
 def test_the_json_is_whole(concept, tmp_path):
@@ -101,13 +101,13 @@ def test_same_seed_same_audit():
 
 def test_limits():
     frame = table({"concept": 1.0})
-    found = audit(frame, domain="domain", target="y", **FAST)
-    assert found.fails(["concept"])
-    assert found.fails(["any:0.01"])
-    assert not found.fails(["concept:0.99"])
-    assert not found.fails(["label"])
+    result = audit(frame, domain="domain", target="y", **FAST)
+    assert result.fails(["concept"])
+    assert result.fails(["any:0.01"])
+    assert not result.fails(["concept:0.99"])
+    assert not result.fails(["label"])
     with pytest.raises(InputError, match="kinds are"):
-        found.fails(["drift"])
+        result.fails(["drift"])
 
 
 # Shapes of the user's data -------------------------------------------------------------------------------
@@ -142,11 +142,11 @@ def test_two_files_time_windows_and_embeddings(tmp_path):
 def test_labels_that_are_not_in_yet_leave_concept_open():
     frame = table({"covariate": 1.0}, rows=400)
     frame["y"] = frame["y"].astype(float).where(frame["domain"] == "d1")
-    found = audit(frame, domain="domain", target="y", **FAST)
-    assert found.kind("concept").found is None
-    assert found.kind("label").found is None
-    assert "covariate" in found.found
-    assert "more than the shares moved" in " ".join(found["structure"].notes)
+    result = audit(frame, domain="domain", target="y", **FAST)
+    assert result.kind("concept").found is None
+    assert result.kind("label").found is None
+    assert "covariate" in result.found
+    assert "more than the shares moved" in " ".join(result["structure"].notes)
 
 
 def test_shares_of_labels_that_are_not_in_yet():
@@ -156,12 +156,12 @@ def test_shares_of_labels_that_are_not_in_yet():
         frame = table({"label": 1.0}, seed, rows=500)
         truth = frame.loc[frame["domain"] == "d2", "y"].mean()
         frame["y"] = frame["y"].astype(float).where(frame["domain"] == "d1")
-        told = audit(frame, domain="domain", target="y", **FAST)["structure"]
-        shares = next(t for name, t in told.tables.items() if "not in yet" in name)
+        result = audit(frame, domain="domain", target="y", **FAST)["structure"]
+        shares = next(t for name, t in result.tables.items() if "not in yet" in name)
         row = shares[shares["class"].astype(float) == 1].iloc[0]
         assert row["low"] - 0.03 < truth < row["high"] + 0.03
         assert abs(truth - row["before"]) > 2 * abs(truth - row["share"])
-        agreed += told.tables["Does a label shift explain the columns?"]["p"].iloc[0] > 0.05
+        agreed += result.tables["Does a label shift explain the columns?"]["p"].iloc[0] > 0.05
     assert agreed >= 2
 
 
@@ -170,8 +170,8 @@ def test_hidden_classes_are_estimated_without_a_target():
 
     rng = np.random.default_rng(0)
     world = styled_blobs(rng, draw_priors(rng, 3, 5, 3.0, 6.0), rows=200)
-    found = audit(world.X, domain=[f"s{d}" for d in world.domain], classes=3, **FAST)
-    shares = found["structure"].tables["Shares of hidden classes by domain (LLS)"]
+    result = audit(world.X, domain=[f"s{d}" for d in world.domain], classes=3, **FAST)
+    shares = result["structure"].tables["Shares of hidden classes by domain (LLS)"]
     assert shares.drop(columns="class").sum().round(6).eq(1).all()
 
 
@@ -184,8 +184,8 @@ def test_columns_that_say_nothing_are_left_out_with_a_reason():
     frame["when"] = pd.Timestamp("2024-01-01")
     frame["list"] = [[1, 2]] * len(frame)
     frame.loc[3, "spend"] = np.inf
-    found = audit(frame, domain="domain", target="y", **FAST)
-    report = found["ingest"].tables["Columns"].set_index("column")
+    result = audit(frame, domain="domain", target="y", **FAST)
+    report = result["ingest"].tables["Columns"].set_index("column")
     for name, kind, words in (
         ("row_id", "id", "that name something"), ("code", "number", "another name for it"),
         ("constant", "constant", "always 1"), ("empty", "constant", "empty"), ("note", "text", "free text"),
@@ -193,32 +193,32 @@ def test_columns_that_say_nothing_are_left_out_with_a_reason():
     ):  # fmt: skip
         assert report.loc[name, "kind"] == kind
         assert words in f"{report.loc[name, 'why']}; {report.loc[name, 'note']}", name
-    assert found.headline.endswith("Not compared: row_id (id), note (text), list (text).")
+    assert result.headline.endswith("Not compared: row_id (id), note (text), list (text).")
 
 
 def test_the_same_rows_twice_are_told():
     frame = table({}, rows=200)
     twice = pd.concat([frame[frame["domain"] == "d1"]] * 2, ignore_index=True)
     twice["domain"] = np.repeat(["a", "b"], 200)
-    found = audit(twice, domain="domain", target="y", **FAST)
-    assert found.found == ()  # the same rows on both sides
-    assert any("400 rows (100.0%)" in note for note in found["ingest"].notes)
+    result = audit(twice, domain="domain", target="y", **FAST)
+    assert result.found == ()  # the same rows on both sides
+    assert any("400 rows (100.0%)" in note for note in result["ingest"].notes)
 
 
 def test_small_domains_are_left_out_and_many_pooled():
     frame = table({}, rows=800)
     frame["domain"] = [f"s{k % 16:02d}" for k in range(len(frame))]
     frame.loc[:9, "domain"] = "tiny"
-    found = audit(frame, domain="domain", **FAST)
-    assert len(found.settings["domains"]) == 12
-    assert "tiny (10)" in " ".join(found["ingest"].notes)
-    assert "pooled" in " ".join(found["ingest"].notes)
+    result = audit(frame, domain="domain", **FAST)
+    assert len(result.settings["domains"]) == 12
+    assert "tiny (10)" in " ".join(result["ingest"].notes)
+    assert "pooled" in " ".join(result["ingest"].notes)
 
 
 def test_a_numeric_target_and_three_classes():
     for target in ("continuous", "classes"):
-        found = audit(table({"concept": 1.0}, rows=1000, target=target), domain="domain", target="y", **FAST)
-        assert found.found[0] == "concept", target
+        result = audit(table({"concept": 1.0}, rows=1000, target=target), domain="domain", target="y", **FAST)
+        assert result.found[0] == "concept", target
         label = audit(table({"label": 1.2}, target=target), domain="domain", target="y", **FAST)
         assert label.found == ("label",), target
 

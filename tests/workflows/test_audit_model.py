@@ -96,10 +96,10 @@ def test_the_terms_are_those_of_disde(shift, slope):
     away = []
     for seed in range(3):
         rng, X, loss, after = quadratic(seed, shift, slope)
-        found = terms(loss, X, after, propensity(X, after, rng), rng).set_index("term")
-        assert found["change"][[BEFORE, GIVEN, AFTER]].sum() == pytest.approx(found["change"]["change"])
-        assert found["change"]["change"] == pytest.approx(loss[after].mean() - loss[~after].mean())
-        away.append((found["change"] - pd.Series(truth)) / (found["high"] - found["low"]) * 2 * 1.96)
+        table = terms(loss, X, after, propensity(X, after, rng), rng).set_index("term")
+        assert table["change"][[BEFORE, GIVEN, AFTER]].sum() == pytest.approx(table["change"]["change"])
+        assert table["change"]["change"] == pytest.approx(loss[after].mean() - loss[~after].mean())
+        away.append((table["change"] - pd.Series(truth)) / (table["high"] - table["low"]) * 2 * 1.96)
     z = pd.concat(away, axis=1).mean(axis=1) * np.sqrt(3)
     assert z.abs().max() < 3.5
     assert (np.abs(away) > 4).sum() == 0
@@ -107,13 +107,13 @@ def test_the_terms_are_those_of_disde(shift, slope):
 
 def test_the_columns_part_goes_to_the_column_that_the_loss_depends_on():
     rng, X, loss, after = quadratic(0, shift=1.0)
-    found = by_column(loss, X, ["a", "b", "c"], after, rng).set_index("column")
-    assert found["low"]["a"] < 0.64 < found["high"]["a"]
-    assert found["low"]["a"] > 0.1
+    shares = by_column(loss, X, ["a", "b", "c"], after, rng).set_index("column")
+    assert shares["low"]["a"] < 0.64 < shares["high"]["a"]
+    assert shares["low"]["a"] > 0.1
     for name in ("b", "c"):
-        assert found["low"][name] < 0 < found["high"][name]
+        assert shares["low"][name] < 0 < shares["high"][name]
     part = terms(loss, X, after, propensity(X, after, rng), rng).set_index("term")["change"][COLUMNS]
-    assert found["change"].sum() == pytest.approx(part, abs=0.15)
+    assert shares["change"].sum() == pytest.approx(part, abs=0.15)
     rng, X, loss, after = quadratic(1)
     calm = by_column(loss, X, ["a", "b", "c"], after, rng)
     assert ((calm["low"] < 0) & (calm["high"] > 0)).all()
@@ -135,15 +135,15 @@ def test_a_weak_segment_is_named_and_where_nothing_moved_none_is(pipeline):
             len(segments(loss, table, table.domain == 1 - table.reference, np.random.default_rng(seed))) > 0
         )
     assert alarms <= 6  # at most 2.5 % of tables: 7 of 60 have a probability below 0.001
-    found = 0
+    hits = 0
     for seed in range(5):
         frame = two_months(seed, flip=0.9)
         table = compared(frame)[1]
         loss = (pipeline.predict(frame) != frame["y"]).to_numpy().astype(float)
         weak = segments(loss, table, table.domain == 1 - table.reference, np.random.default_rng(seed))
-        found += len(weak) > 0 and "plan = pro" in weak["segment"][0] and "usage > " in weak["segment"][0]
+        hits += len(weak) > 0 and "plan = pro" in weak["segment"][0] and "usage > " in weak["segment"][0]
         assert (weak["low"] > 0).all()
-    assert found >= 4
+    assert hits >= 4
 
 
 def test_words_of_a_segment():
@@ -160,11 +160,13 @@ def test_words_of_a_segment():
     for words, inside in planted.items():
         weak = (inside & (frame["when"] == "june")).to_numpy()
         loss = np.where(weak, 1.0, 0.1) + 0.1 * rng.normal(size=3000)
-        found = segments(loss, table, table.domain == 1 - table.reference, rng)
-        assert len(found) == 1
-        rounded = re.sub(r"> 0\.(4[5-9]|5[0-4])\d*", "> 0.5", found["segment"][0])  # cuts lie between rows
+        rows_of_segments = segments(loss, table, table.domain == 1 - table.reference, rng)
+        assert len(rows_of_segments) == 1
+        rounded = re.sub(
+            r"> 0\.(4[5-9]|5[0-4])\d*", "> 0.5", rows_of_segments["segment"][0]
+        )  # cuts lie between rows
         assert set(rounded.split(" and ")) == set(words.split(" and "))
-        assert found["low"][0] < 0.9 * weak.sum() / 1500 < found["high"][0]
+        assert rows_of_segments["low"][0] < 0.9 * weak.sum() / 1500 < rows_of_segments["high"][0]
 
 
 # The user's model through every door ---------------------------------------------------------------------------
@@ -177,7 +179,7 @@ def test_columns_callables_estimators_and_files_are_one_model(pipeline, tmp_path
     features = frame.drop(columns="y")
     names = ["usage", "age", "plan"]
     chances = pipeline.predict_proba(frame)
-    told = rows.table.frame.assign(p=chances[:, 1], q=chances[:, 0])
+    with_probabilities = rows.table.frame.assign(p=chances[:, 1], q=chances[:, 0])
     skops.dump(pipeline, tmp_path / "model.skops")
     loaded = OwnModel.given(None, None, tmp_path / "model.skops", [], "y")
     given = [
@@ -186,38 +188,38 @@ def test_columns_callables_estimators_and_files_are_one_model(pipeline, tmp_path
         OwnModel(model=lambda f: pd.DataFrame(pipeline.predict_proba(f)[:, ::-1], columns=[1, 0])),
         OwnModel(proba=["q", "p"]), OwnModel(proba={0: "q"}),
     ]  # fmt: skip
-    seen = [own.losses(told, table, features, names) for own in given]
+    seen = [own.losses(with_probabilities, table, features, names) for own in given]
     expected = -np.log(chances[np.arange(len(frame)), frame["y"]])
     for loss in seen:
         assert loss.name == "log loss"
         np.testing.assert_allclose(loss.values, expected, atol=1e-9)
     assert "y = 1 in column p" in seen[2].how
-    wrong = OwnModel(model=pipeline.predict).losses(told, table, features, names)
+    wrong = OwnModel(model=pipeline.predict).losses(with_probabilities, table, features, names)
     assert wrong.name == "share of wrong predictions"
     assert set(wrong.values) == {0.0, 1.0}
-    told["label"] = pipeline.predict(frame).astype(bool)
-    same = OwnModel(prediction="label").losses(told, table, features, names)
+    with_probabilities["label"] = pipeline.predict(frame).astype(bool)
+    same = OwnModel(prediction="label").losses(with_probabilities, table, features, names)
     np.testing.assert_array_equal(same.values, wrong.values)
 
 
 def test_a_covariate_decay_is_put_down_to_the_column(pipeline, tmp_path):
-    found = audit(two_months(0, usage=-1.2), reference="may", model=pipeline.predict_proba, **FAST)
-    assert found.found == ("covariate",)
-    loss = found["decay"].tables["Loss of your model (log loss), and what its change goes with"].iloc[0]
+    result = audit(two_months(0, usage=-1.2), reference="may", model=pipeline.predict_proba, **FAST)
+    assert result.found == ("covariate",)
+    loss = result["decay"].tables["Loss of your model (log loss), and what its change goes with"].iloc[0]
     assert loss["by columns low"] > 0
     assert loss["by relation low"] < 0 < loss["by relation high"]
     assert loss["by columns"] + loss["by relation"] == pytest.approx(loss["change"])
-    columns = found["decay"].tables["The columns' part in june, by column"]
+    columns = result["decay"].tables["The columns' part in june, by column"]
     assert columns["column"][0] == "usage"
     assert columns["low"][0] > 0
     assert columns["share of the change"][0] == pytest.approx(1, abs=0.35)
-    assert "left over" not in found["decay"].answer
-    page = found.save(tmp_path / "out")
+    assert "left over" not in result["decay"].answer
+    page = result.save(tmp_path / "out")
     assert "What did your model lose, and where?" in page.read_text()
     read_back = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert read_back["sections"]["decay"]["data"]["loss"] == "log loss"
     assert read_back["settings"]["your model"] == "the model"
-    assert not any("of the domains before loses" in caption for caption in found["kind"].tables)
+    assert not any("of the domains before loses" in caption for caption in result["kind"].tables)
 
 
 def test_a_concept_decay_is_put_down_to_the_relation_from_the_command_line(pipeline, tmp_path):
@@ -249,20 +251,20 @@ def test_a_model_that_changed_is_not_called_a_changed_relation(pipeline):
     frame = two_months(2)
     chances = pipeline.predict_proba(frame)[:, 1]
     frame["score"] = np.where(frame["when"] == "june", 1 - chances, chances)
-    found = audit(frame, reference="may", proba="score", **FAST)
-    assert not found.kind("concept").found
-    assert "left over, which is not put down to a changed relation" in found["decay"].answer
-    assert "score" not in set(found["ingest"].tables["Columns"]["column"])
+    result = audit(frame, reference="may", proba="score", **FAST)
+    assert not result.kind("concept").found
+    assert "left over, which is not put down to a changed relation" in result["decay"].answer
+    assert "score" not in set(result["ingest"].tables["Columns"]["column"])
 
 
 def test_without_overlap_or_labels_the_split_stays_open(pipeline):
     frame = two_months(4, flip=0.9)
     apart = frame.assign(price=np.where(frame["when"] == "june", 12.0, 10.0) + 0.1 * frame["age"] / 40)
-    found = audit(apart, reference="may", model=lambda f: pipeline.predict(f), **FAST)
-    assert found.kind("concept").found is None
-    assert "overlap too little" in found["decay"].answer
+    result = audit(apart, reference="may", model=lambda f: pipeline.predict(f), **FAST)
+    assert result.kind("concept").found is None
+    assert "overlap too little" in result["decay"].answer
     assert np.isnan(
-        found["decay"].tables["The change in june, part by part (share of wrong predictions)"]["change"][1:]
+        result["decay"].tables["The change in june, part by part (share of wrong predictions)"]["change"][1:]
     ).all()
     before, after = (frame[frame["when"] == w].drop(columns="when") for w in ("may", "june"))
     late = audit(reference=before, current=after.drop(columns="y"), target="y", model=pipeline, null_runs=0)
@@ -274,8 +276,8 @@ def test_numbers_are_judged_by_their_squared_error():
     frame = pd.DataFrame({"x": rng.normal(size=1000), "when": np.repeat(["may", "june"], 500)})
     frame["y"] = frame["x"] * np.where(frame["when"] == "june", 2, 1) + rng.normal(size=1000)
     frame["guess"] = frame["x"]
-    found = audit(frame, reference="may", prediction="guess", **FAST)
-    loss = found["decay"].tables["Loss of your model (squared error), and what its change goes with"].iloc[0]
+    result = audit(frame, reference="may", prediction="guess", **FAST)
+    loss = result["decay"].tables["Loss of your model (squared error), and what its change goes with"].iloc[0]
     assert loss["low"] < 1 < loss["high"]  # E[(2x - x)²]
     assert loss["by relation low"] < 1 < loss["by relation high"]
 
@@ -287,9 +289,11 @@ GRAPH = {"a": (), "c": (), "b": ("a",), "y": ("a", "b", "c")}
 
 def scm(rng, rows, a=0.0, slope=0.8, by_b=1.0, level=0.0):
     """Linear and Gaussian: a → b, and y = 0.5 a + by_b b - 0.7 c."""
-    made = pd.DataFrame({"a": rng.normal(a, 1, rows), "c": rng.normal(0, 1, rows)})
-    made["b"] = 0.5 + slope * made["a"] + 0.6 * rng.normal(size=rows)
-    return made.assign(y=level + 0.5 * made["a"] + by_b * made["b"] - 0.7 * made["c"] + rng.normal(size=rows))
+    frame = pd.DataFrame({"a": rng.normal(a, 1, rows), "c": rng.normal(0, 1, rows)})
+    frame["b"] = 0.5 + slope * frame["a"] + 0.6 * rng.normal(size=rows)
+    return frame.assign(
+        y=level + 0.5 * frame["a"] + by_b * frame["b"] - 0.7 * frame["c"] + rng.normal(size=rows)
+    )
 
 
 def test_parts_of_the_targets_change_are_those_of_the_closed_form():
@@ -314,9 +318,9 @@ def test_parts_of_the_targets_change_are_those_of_the_closed_form():
         rng = np.random.default_rng(seed)
         frame = pd.concat([scm(rng, 800), scm(rng, 800, 1.0, 0.3, 0.4, 0.2)])
         nodes = {name: Node(frame[name].to_numpy()) for name in GRAPH}
-        found = attribution(GRAPH, nodes, np.repeat([False, True], 800), "y", 0, rng).set_index("node")
-        assert found["change"].drop(CHANGE).sum() == pytest.approx(found["change"][CHANGE])
-        away.append((found["change"] - pd.Series(truth)) / (found["high"] - found["low"]) * 2 * 1.96)
+        parts = attribution(GRAPH, nodes, np.repeat([False, True], 800), "y", 0, rng).set_index("node")
+        assert parts["change"].drop(CHANGE).sum() == pytest.approx(parts["change"][CHANGE])
+        away.append((parts["change"] - pd.Series(truth)) / (parts["high"] - parts["low"]) * 2 * 1.96)
     away = pd.concat(away, axis=1).drop(index=REST)
     assert (away.mean(axis=1).abs() * 2).max() < 3.5
     assert (away.abs() < 4).all(axis=None)
@@ -335,13 +339,13 @@ def test_parts_of_a_classes_share_with_words_on_the_way():
     data = np.vstack([draw(rows, 0.2, 1.0), draw(rows, 0.7, 0.3)])
     nodes = {"plan": Node(data[:, 0], 2, True), "x": Node(data[:, 1]), "y": Node(data[:, 2], 2, True)}
     graph = {"plan": (), "x": ("plan",), "y": ("x",)}
-    found = attribution(graph, nodes, np.repeat([False, True], rows), "y", 1, rng).set_index("node")
+    parts = attribution(graph, nodes, np.repeat([False, True], rows), "y", 1, rng).set_index("node")
     by_plan = (worlds[1, 0] - worlds[0, 0] + worlds[1, 1] - worlds[0, 1]) / 2
     by_y = (worlds[0, 1] - worlds[0, 0] + worlds[1, 1] - worlds[1, 0]) / 2
     for name, truth in (("plan", by_plan), ("x", 0.0), ("y", by_y)):
-        half = (found["high"][name] - found["low"][name]) / 2
-        assert found["change"][name] == pytest.approx(truth, abs=2 * half)
-    assert abs(found["change"][REST]) < 0.01
+        half = (parts["high"][name] - parts["low"][name]) / 2
+        assert parts["change"][name] == pytest.approx(truth, abs=2 * half)
+    assert abs(parts["change"][REST]) < 0.01
 
 
 @pytest.mark.parametrize("change", [{}, {"slope": 0.2}, {"a": 1.0}, {"by_b": 0.2}])
@@ -350,16 +354,16 @@ def test_the_mechanism_that_changed_is_named_by_the_graph(change):
     frame = pd.concat(
         [scm(rng, 700).assign(when="may"), scm(rng, 700, **change).assign(when="june")], ignore_index=True
     )
-    found = audit(frame, reference="may", graph="a -> b; a -> y; b -> y; c -> y", **FAST)
-    tests = found["graph"].tables["Mechanisms of your graph"].set_index("node")["changed"]
+    result = audit(frame, reference="may", graph="a -> b; a -> y; b -> y; c -> y", **FAST)
+    tests = result["graph"].tables["Mechanisms of your graph"].set_index("node")["changed"]
     planted = {"slope": "b", "a": "a", "by_b": "y"}.get(next(iter(change), ""))
     assert list(tests[tests == "changed"].index) == ([planted] if planted else [])
     kinds = {"b": ("mechanism",), "a": ("covariate",), "y": ("concept",), None: ()}[planted]
-    assert found.found == kinds
+    assert result.found == kinds
     if planted == "b":
-        assert found.kind("mechanism").where == ("b",)
-        assert found.kind("mechanism").low > 0
-        assert "by your graph" in found.headline
+        assert result.kind("mechanism").where == ("b",)
+        assert result.kind("mechanism").low > 0
+        assert "by your graph" in result.headline
 
 
 # Bad input -------------------------------------------------------------------------------------------------------

@@ -67,20 +67,20 @@ def gain_of_month(table, columns):
 
 def test_june_against_july_is_a_concept_shift_as_boosting_says(flights):
     table = two_months(flights, 6, 7, SCHEDULE)
-    found = audit(table, domain="month", target="arr_delay", reference="6", null_runs=0, remedies=False)
+    result = audit(table, domain="month", target="arr_delay", reference="6", null_runs=0, remedies=False)
     gain = gain_of_month(table, SCHEDULE)
     assert gain > 0.03
-    assert found.found[0] == "concept"
-    assert 0.03 < found.kind("concept").size < gain + 0.03  # halves of the rows teach less than four fifths
-    assert "correlation" not in found.found
+    assert result.found[0] == "concept"
+    assert 0.03 < result.kind("concept").size < gain + 0.03  # halves of the rows teach less than four fifths
+    assert "correlation" not in result.found
 
 
 def test_january_against_july_with_temperature_cannot_be_told(flights):
     """The two months share hardly a temperature; yet a model of January is of no use in July."""
     columns = [*SCHEDULE, "temp", "visib", "wind_speed"]
     table = two_months(flights, 1, 7, columns)
-    found = audit(table, domain="month", target="arr_delay", reference="1", null_runs=0)
-    concept = found.kind("concept")
+    result = audit(table, domain="month", target="arr_delay", reference="1", null_runs=0)
+    concept = result.kind("concept")
     assert concept.found is None
     assert concept.sentence.startswith("With temp in the table the domains do not overlap")
     assert "Without it the relation of the other columns to arr_delay changed" in concept.sentence
@@ -95,11 +95,11 @@ def test_january_against_july_with_temperature_cannot_be_told(flights):
         for rows in (before.index, after.index[half])
     ]  # fmt: skip
     assert errors[0] > 1.1 * errors[1]
-    loss = next(t for c, t in found["kind"].tables.items() if "loses" in c).iloc[0]
+    loss = next(t for c, t in result["kind"].tables.items() if "loses" in c).iloc[0]
     assert loss["after"] > 1.5 * loss["before"]
     assert np.isnan(loss["by relation"])
-    assert "overlap too little" in " ".join(found["kind"].notes)
-    assert not {n for p in found.kind("correlation").where for n in p.split(" – ")} & {"visib", "precip"}
+    assert "overlap too little" in " ".join(result["kind"].notes)
+    assert not {n for p in result.kind("correlation").where for n in p.split(" – ")} & {"visib", "precip"}
 
 
 def test_the_same_flights_as_csv_and_parquet(flights, tmp_path):
@@ -120,17 +120,17 @@ def test_halves_of_real_tables_are_alike():
     for n, data in enumerate(tables):
         frame = data.frame
         half = np.random.default_rng(n).permutation(len(frame)) % 2
-        found = audit(frame, domain=[f"h{h}" for h in half], target="target", null_runs=0, remedies=False)
-        alarms += bool(found.found)
-        assert "correlation" not in found.found  # border pixels hardly vary
+        result = audit(frame, domain=[f"h{h}" for h in half], target="target", null_runs=0, remedies=False)
+        alarms += bool(result.found)
+        assert "correlation" not in result.found  # border pixels hardly vary
     assert alarms <= 1
 
 
 def test_penguins_of_two_islands_are_another_mix_of_species():
     table = pd.read_csv(data_of("palmerpenguins") / "penguins.csv")
     table = table[table["island"].isin(["Biscoe", "Dream"])].drop(columns="year")
-    found = audit(table, domain="island", null_runs=0, remedies=False)
-    assert "covariate" in found.found or "mechanism" in found.found
-    notes = " ".join(found["moved"].notes)
+    result = audit(table, domain="island", null_runs=0, remedies=False)
+    assert "covariate" in result.found or "mechanism" in result.found
+    notes = " ".join(result["moved"].notes)
     assert "Gentoo of species occurs in Biscoe only" in notes
     assert "Chinstrap of species occurs in Dream only" in notes

@@ -81,8 +81,8 @@ def test_shares_are_those_of_plain_em(classes):
     old, count = rng.dirichlet(np.full(classes, 5.0)), rng.integers(4, size=300)
     shares = old
     for _ in range(20_000):
-        told = p * shares / old
-        shares = count @ (told / told.sum(1, keepdims=True)) / count.sum()
+        weighted = p * shares / old
+        shares = count @ (weighted / weighted.sum(1, keepdims=True)) / count.sum()
     assert maximum_likelihood_shares(p, old, counts=count, tolerance=1e-9) == pytest.approx(shares, abs=1e-5)
 
 
@@ -117,11 +117,11 @@ def test_intervals_of_shares_hold_them_and_calibration_is_needed():
         y = (rng.random(300) < 0.5).astype(int)
         new = (rng.random(300) < 0.15).astype(int)
         p, q = overconfident(rng, y, 10.0), overconfident(rng, new, 10.0)
-        told = label_shares(p, y, q, rng=rng, draws=100)
-        held.append(told.low[1] <= new.mean() <= told.high[1])
-        calibrated.append(abs(told.share[1] - new.mean()))
+        estimates = label_shares(p, y, q, rng=rng, draws=100)
+        held.append(estimates.low[1] <= new.mean() <= estimates.high[1])
+        calibrated.append(abs(estimates.share[1] - new.mean()))
         raw.append(abs(maximum_likelihood_shares(q, p.mean(0))[1] - new.mean()))
-        assert told.probabilities.sum(1) == pytest.approx(1)
+        assert estimates.probabilities.sum(1) == pytest.approx(1)
     assert 0.85 <= np.mean(held) <= 1
     assert np.mean(calibrated) < 0.6 * np.mean(raw)
 
@@ -137,11 +137,11 @@ def test_shares_of_three_classes_and_what_the_columns_say():
     near, stay, p_label, p_covariate = [], [], [], []
     for seed in range(4):
         X, y, known = shifted({"label": 1.0}, seed)
-        told = estimate_shares(y[known], X.take(known), X.take(~known), 3, np.random.default_rng(seed))
+        shares = estimate_shares(y[known], X.take(known), X.take(~known), 3, np.random.default_rng(seed))
         true = np.bincount(y[~known].astype(int)) / 500
-        near.append(np.abs(told.share - true).sum())
-        stay.append(np.abs(told.before - true).sum())
-        p_label.append(told.p)
+        near.append(np.abs(shares.share - true).sum())
+        stay.append(np.abs(shares.before - true).sum())
+        p_label.append(shares.p)
         X, y, known = shifted({"covariate": 1.0}, seed)
         p_covariate.append(
             estimate_shares(y[known], X.take(known), X.take(~known), 3, np.random.default_rng(seed)).p
@@ -149,7 +149,7 @@ def test_shares_of_three_classes_and_what_the_columns_say():
     assert np.mean(near) < 0.5 * np.mean(stay)
     assert np.mean(np.array(p_label) > 0.05) >= 0.75
     assert max(p_covariate) <= 0.05
-    assert list(told.to_frame().columns) == ["before", "share", "low", "high"]
+    assert list(shares.to_frame().columns) == ["before", "share", "low", "high"]
 
 
 @pytest.mark.parametrize(
@@ -179,14 +179,14 @@ def test_the_estimate_is_the_loss_of_the_strata_weighted_by_the_new_rows():
     predicted = np.tile([0.7, 0.3], (7000, 1))
     X, a, b = columns(x), np.arange(4000), np.arange(4000, 7000)
     y = wrong.astype(int)
-    told = P.estimate_performance(y[a], predicted[a], predicted[b], X.take(a), X.take(b), 2, rng)
+    performance = P.estimate_performance(y[a], predicted[a], predicted[b], X.take(a), X.take(b), 2, rng)
     of_stratum = [wrong[a][x[a] == k].mean() for k in (0, 1)]
     expected = (1 - x[b].mean()) * of_stratum[0] + x[b].mean() * of_stratum[1]
-    assert told["error"].estimate == pytest.approx(expected, abs=0.005)
-    assert told["error"].reference == pytest.approx(wrong[a].mean())
-    assert told["error"].low < wrong[b].mean() < told["error"].high
-    assert told["error"].difference == pytest.approx(told["error"].estimate - wrong[a].mean())
-    assert told["error"].weighted == pytest.approx(expected, abs=0.02)
+    assert performance["error"].estimate == pytest.approx(expected, abs=0.005)
+    assert performance["error"].reference == pytest.approx(wrong[a].mean())
+    assert performance["error"].low < wrong[b].mean() < performance["error"].high
+    assert performance["error"].difference == pytest.approx(performance["error"].estimate - wrong[a].mean())
+    assert performance["error"].weighted == pytest.approx(expected, abs=0.02)
 
 
 def test_without_a_shift_the_estimate_is_the_reference():
@@ -195,11 +195,11 @@ def test_without_a_shift_the_estimate_is_the_reference():
     y = x @ [1.0, -1.0] + rng.standard_normal(3000)
     X, a, b = columns(x), np.arange(1500), np.arange(1500, 3000)
     predicted = (x @ [0.8, -0.8])[:, None]
-    told = P.estimate_performance(y[a], predicted[a], predicted[b], X.take(a), X.take(b), 0, rng)
-    for estimate in told.estimates:
+    performance = P.estimate_performance(y[a], predicted[a], predicted[b], X.take(a), X.take(b), 0, rng)
+    for estimate in performance.estimates:
         assert estimate.estimate == pytest.approx(estimate.reference, rel=0.05)
         assert estimate.difference_low < 0 < estimate.difference_high
-    assert [e.metric for e in told.estimates] == ["squared error", "absolute error"]
+    assert [e.metric for e in performance.estimates] == ["squared error", "absolute error"]
 
 
 def test_the_area_under_the_curve_and_its_influence():
@@ -222,11 +222,11 @@ def coverage(shift, severity, target, seeds, least=250, most=350):
         rng = np.random.default_rng([seed, len(target)])
         sample = tables.sample(rng, severity, shift=shift, target=target, count=1, least=least, most=most)
         (rows,), (truth,) = sample.data, sample.truth
-        told = P.estimate_performance(
+        performance = P.estimate_performance(
             rows.y, rows.predicted[0], rows.predicted[1], rows.X[0], rows.X[1], rows.classes, rng
         )
-        if told.can_tell:
-            held += [e.low <= v <= e.high for e, v in zip(told.estimates, truth.values, strict=True)]
+        if performance.can_tell:
+            held += [e.low <= v <= e.high for e, v in zip(performance.estimates, truth.values, strict=True)]
     return np.mean(held)
 
 
@@ -244,17 +244,17 @@ def test_tables_that_do_not_overlap_are_told_apart_and_named():
     y, p = (rng.random(2 * n) < expit(x)).astype(int), expit(x)
     X = design(np.column_stack([x, price]), np.zeros(2, dtype=bool), ["visits", "price"])
     predicted = np.column_stack([1 - p, p])
-    told = P.estimate_performance(
+    performance = P.estimate_performance(
         y[~after], predicted[~after], predicted[after], X.take(~after), X.take(after), 2, rng
     )
-    assert not told.can_tell
-    assert told.separating == ("price",)
-    assert told.outside > 0.5
-    assert "price" in told.reason
-    assert "do not overlap" in str(told)
-    assert np.isnan(told["log loss"].estimate)
-    assert told["log loss"].reference > 0
-    assert told.to_dict()["estimates"][0]["estimate"] is None
+    assert not performance.can_tell
+    assert performance.separating == ("price",)
+    assert performance.outside > 0.5
+    assert "price" in performance.reason
+    assert "do not overlap" in str(performance)
+    assert np.isnan(performance["log loss"].estimate)
+    assert performance["log loss"].reference > 0
+    assert performance.to_dict()["estimates"][0]["estimate"] is None
     without = design(x[:, None], np.zeros(1, dtype=bool), ["visits"])
     rest = P.estimate_performance(
         y[~after], predicted[~after], predicted[after], without.take(~after), without.take(after), 2, rng
@@ -267,9 +267,9 @@ def test_a_new_category_is_named():
     rng = np.random.default_rng(5)
     shop = np.r_[rng.integers(3, size=300), rng.integers(3, 5, size=300)].astype(float)
     X = design(np.column_stack([rng.standard_normal(600), shop]), np.array([False, True]), ["age", "shop"])
-    found = overlap(X.take(np.arange(300)), X.take(np.arange(300, 600)), rng)
-    assert found.separating == ("shop",)
-    assert "shop" in found.reason
+    domains_overlap = overlap(X.take(np.arange(300)), X.take(np.arange(300, 600)), rng)
+    assert domains_overlap.separating == ("shop",)
+    assert "shop" in domains_overlap.reason
 
 
 def test_few_rows_and_rare_classes_are_said_not_guessed():
@@ -285,7 +285,7 @@ def test_few_rows_and_rare_classes_are_said_not_guessed():
 
 
 @pytest.fixture(scope="module")
-def told():
+def performance():
     rng = np.random.default_rng(7)
     x = np.r_[rng.standard_normal((400, 2)), rng.standard_normal((300, 2)) + 0.5]
     y = (rng.random(700) < expit(x[:, 0])).astype(int)
@@ -295,18 +295,18 @@ def told():
     return P.estimate_performance(y[a], predicted, new, X.take(a), X.take(b), 2, rng, confidence=0.9)
 
 
-def test_the_result_says_what_it_rests_on(told, tmp_path):
-    assert "cannot be checked" in told.assumption
-    assert told.assumption in str(told)
-    assert told.to_dict()["assumption"] == told.assumption
-    assert list(told.to_frame().index) == ["log loss", "error", "Brier score", "AUC"]
-    assert json.loads(told.save(tmp_path / "told.json").read_text())["confidence"] == 0.9
+def test_the_result_says_what_it_rests_on(performance, tmp_path):
+    assert "cannot be checked" in performance.assumption
+    assert performance.assumption in str(performance)
+    assert performance.to_dict()["assumption"] == performance.assumption
+    assert list(performance.to_frame().index) == ["log loss", "error", "Brier score", "AUC"]
+    assert json.loads(performance.save(tmp_path / "told.json").read_text())["confidence"] == 0.9
     with pytest.raises(InputError):
-        told.save(tmp_path / "told.json")
-    assert len(told.plot().get_yticklabels()) == 4
-    assert "<table" in told.report().html()
+        performance.save(tmp_path / "told.json")
+    assert len(performance.plot().get_yticklabels()) == 4
+    assert "<table" in performance.report().html()
     with pytest.raises(InputError, match="there are log loss"):
-        told["accuracy"]
+        performance["accuracy"]
 
 
 def test_numbers_have_a_model_of_their_own_too():
@@ -372,8 +372,8 @@ def test_a_model_that_is_always_right(classes):
     X, a, b = columns(rng.standard_normal(300)), np.arange(200), np.arange(200, 300)
     y = rng.integers(2, size=300).astype(float)
     predicted = np.eye(2)[y.astype(int)] if classes else y[:, None]
-    told = P.estimate_performance(y[a], predicted[a], predicted[b], X.take(a), X.take(b), classes, rng)
-    for estimate in told.estimates:
+    performance = P.estimate_performance(y[a], predicted[a], predicted[b], X.take(a), X.take(b), classes, rng)
+    for estimate in performance.estimates:
         best = 1.0 if estimate.metric == "AUC" else 0.0
         assert estimate.low - 1e-6 <= best <= estimate.high + 1e-6
         assert estimate.high - estimate.low < 0.1
@@ -385,8 +385,8 @@ def test_an_audit_of_a_table_without_labels_still_tells_shares():
     frame = shifted_table(np.random.default_rng(0), {"label": 1.0}, 400, domains=3).frame
     truth = frame.groupby("domain")["y"].mean()
     frame["y"] = frame["y"].astype(float).where(frame["domain"] == "d1")
-    told = audit(frame, domain="domain", target="y", null_runs=0, remedies=False)["structure"]
-    shares = next(t for name, t in told.tables.items() if "not in yet" in name)
+    result = audit(frame, domain="domain", target="y", null_runs=0, remedies=False)["structure"]
+    shares = next(t for name, t in result.tables.items() if "not in yet" in name)
     ones = shares[pd.to_numeric(shares["class"]) == 1].set_index("domain")
     assert list(ones.index) == ["d2", "d3"]
     assert ((ones["low"] - 0.05 < truth[ones.index]) & (truth[ones.index] < ones["high"] + 0.05)).all()

@@ -44,9 +44,9 @@ def changed(seed, classes=0, **change):
 )  # fmt: skip
 def test_a_changed_slope_sign_spread_or_product_is_a_concept_shift(change, classes):
     for seed in (0, 1, 2):
-        found = audit(changed(seed, classes, **change), domain="when", target="y", **FAST)
-        assert found.found[0] == "concept"
-        assert "label" not in found.found
+        result = audit(changed(seed, classes, **change), domain="when", target="y", **FAST)
+        assert result.found[0] == "concept"
+        assert "label" not in result.found
 
 
 def test_a_column_that_separates_the_domains_hides_no_concept_shift(tmp_path):
@@ -55,14 +55,14 @@ def test_a_column_that_separates_the_domains_hides_no_concept_shift(tmp_path):
     alone = audit(frame, domain="domain", target="y", **FAST)
     assert alone.kind("concept").found
     frame["price"] = rng.normal(np.where(frame["domain"] == "d1", 10, 12), 0.5)
-    found = audit(frame, domain="domain", target="y", null_runs=0)
-    kind = found.kind("concept")
+    result = audit(frame, domain="domain", target="y", null_runs=0)
+    kind = result.kind("concept")
     assert kind.found is None
     assert kind.status == "cannot tell"
     assert kind.sentence.startswith("With price in the table the domains do not overlap")
     assert "Without it the relation of the other columns to y changed" in kind.sentence
-    assert kind.sentence in " ".join(found.untold)
-    assert "overlap too little to say" in " ".join(found["kind"].notes)
+    assert kind.sentence in " ".join(result.untold)
+    assert "overlap too little to say" in " ".join(result["kind"].notes)
     same = shifted_table(np.random.default_rng(1), {}, rows=1500).frame
     same["price"] = rng.normal(np.where(same["domain"] == "d1", 10, 12), 0.5)
     quiet = audit(same, domain="domain", target="y", **FAST).kind("concept")
@@ -96,21 +96,21 @@ def test_columns_that_hardly_vary_carry_no_correlation():
         frame["mostly"] = np.where(
             rng.random(4000) < np.where(frame["half"] == 0, 0.05, 0.12), -frame["a"].abs(), 0.0
         )
-        found = audit(frame, domain="half", **FAST)
-        assert "correlation" not in found.found
-        named = {name for pair in found.kind("correlation").where for name in pair.split(" – ")}
+        result = audit(frame, domain="half", **FAST)
+        assert "correlation" not in result.found
+        named = {name for pair in result.kind("correlation").where for name in pair.split(" – ")}
         assert not named & {"once", "border"}
 
 
 def test_no_small_p_value_stands_beside_not_found():
     for planted in ({"label": 1.0}, {"covariate": 1.0}, {"concept": 1.0}, {"mechanism": 1.0}, {}):
         frame = shifted_table(np.random.default_rng(3), planted, rows=1000).frame
-        found = audit(frame, domain="domain", target="y", **FAST)
-        for kind in found.kinds:
+        result = audit(frame, domain="domain", target="y", **FAST)
+        for kind in result.kinds:
             if kind.status == "not found":
                 assert not kind.p <= 0.05, kind
             if kind.status.startswith("not separately"):
-                assert set(kind.explained_by.split(" and ")) <= set(found.found)
+                assert set(kind.explained_by.split(" and ")) <= set(result.found)
                 assert kind.p <= 0.05
 
 
@@ -123,16 +123,16 @@ def test_a_label_shift_whose_labels_are_not_in_yet_is_named():
             columns={"y": "late"}
         )
         june, july = (part.drop(columns="domain") for _, part in frame.groupby("domain"))
-        found = audit(
+        result = audit(
             reference=june, current=july.drop(columns="late"), target="late", null_runs=0, random_state=seed
         )
-        named[found.found] += 1
-        kind = found.kind("label")
+        named[result.found] += 1
+        kind = result.kind("label")
         if kind.found:
             truth = abs(july["late"].mean() - june["late"].mean())
             inside += kind.low - 0.02 <= truth <= kind.high + 0.02
             assert "labels are not in yet" in kind.sentence
-            assert "label-shift correction" in found["remedies"].answer.lower()
+            assert "label-shift correction" in result["remedies"].answer.lower()
     assert named[("label",)] >= 3
     assert inside >= 3
 
@@ -142,9 +142,9 @@ def test_rare_classes_are_counted_on_every_row():
     n = 40_000
     frame = pd.DataFrame({"x": rng.normal(size=2 * n), "half": np.repeat(["a", "b"], n)})
     frame["fraud"] = rng.random(2 * n) < np.where(frame["half"] == "a", 0.0005, 0.0016)
-    found = audit(frame, domain="half", target="fraud", max_rows=2000, **FAST)
-    assert found.kind("label").p < 0.01
-    shares = found["structure"].tables["fraud by domain"].set_index("class")
+    result = audit(frame, domain="half", target="fraud", max_rows=2000, **FAST)
+    assert result.kind("label").p < 0.01
+    shares = result["structure"].tables["fraud by domain"].set_index("class")
     assert shares.loc["True", "b"] == frame.loc[n:, "fraud"].mean()
 
 
@@ -156,15 +156,15 @@ def test_a_timeline_says_when_it_began(tmp_path):
         part = part[part["domain"] == "d2"].drop(columns="domain")
         parts.append(part.assign(day=pd.date_range(f"2024-{month:02d}-01", periods=500, freq="80min")))
     frame = pd.concat(parts, ignore_index=True)
-    found = audit(frame, time="day", window="month", target="y", alert=0.03, **FAST)
-    assert found["timeline"].answer.endswith("concept since 2024-05-01 to 2024-05-31.")
-    found.save(tmp_path / "out")
+    result = audit(frame, time="day", window="month", target="y", alert=0.03, **FAST)
+    assert result["timeline"].answer.endswith("concept since 2024-05-01 to 2024-05-31.")
+    result.save(tmp_path / "out")
     read = json.loads((tmp_path / "out" / "audit.json").read_text())["sections"]["timeline"]["data"]
     assert read["first"] == {"concept": "2024-05-01 to 2024-05-31"}
     assert read["alert"] == 0.03
     assert len(read["series"]) == 5 * 6
-    assert found.plot().get_title() == ""
-    assert len(found.to_frame()) == 6
+    assert result.plot().get_title() == ""
+    assert len(result.to_frame()) == 6
     with pytest.raises(InputError, match="alert is 2"):
         audit(frame, time="day", window="month", alert=2.0, **FAST)
 
@@ -173,11 +173,11 @@ def test_windows_show_their_ends_and_a_stub_joins_its_neighbour():
     rng = np.random.default_rng(0)
     days = pd.date_range("2024-01-01", "2024-04-03")
     frame = pd.DataFrame({"day": np.repeat(days, 8), "x": rng.normal(size=8 * len(days))})
-    found = audit(frame, time="day", window="month", **FAST)
-    assert found.settings["domains"] == [
+    result = audit(frame, time="day", window="month", **FAST)
+    assert result.settings["domains"] == [
         "2024-01-01 to 2024-01-31", "2024-02-01 to 2024-02-29", "2024-03-01 to 2024-04-03"
     ]  # fmt: skip
-    assert "joined to its neighbour" in " ".join(found["ingest"].notes)
+    assert "joined to its neighbour" in " ".join(result["ingest"].notes)
     partial = audit(frame.iloc[: 8 * 82], time="day", window="month", **FAST)
     assert partial.settings["domains"][-1] == "2024-03-01 to 2024-03-22 (partial)"
 
@@ -206,7 +206,7 @@ def test_a_category_of_one_domain_only_has_a_sentence():
 
 
 @pytest.mark.parametrize(
-    ("copy", "said"),
+    ("copy", "note"),
     [
         (lambda a, b: 1.8 * a + 32, "in other units"),
         (lambda a, b: a.copy(), "in other units"),
@@ -214,7 +214,7 @@ def test_a_category_of_one_domain_only_has_a_sentence():
         (lambda a, b: a + b, "function"),
     ],
 )
-def test_a_column_that_repeats_others_stops_no_audit(copy, said):
+def test_a_column_that_repeats_others_stops_no_audit(copy, note):
     """The same temperature in two units, or a sum beside its parts: the mechanism that changed is still looked for."""
     rng = np.random.default_rng(0)
     parts = []
@@ -224,6 +224,6 @@ def test_a_column_that_repeats_others_stops_no_audit(copy, said):
         parts.append(
             pd.DataFrame({"a": a, "b": b, "again": copy(a, b), "c": rng.normal(size=600), "when": when})
         )
-    found = audit(pd.concat(parts, ignore_index=True), domain="when", reference="may", null_runs=0)
-    assert found.found
-    assert any(said in note for note in found["structure"].notes), found["structure"].notes
+    result = audit(pd.concat(parts, ignore_index=True), domain="when", reference="may", null_runs=0)
+    assert result.found
+    assert any(note in text for text in result["structure"].notes), result["structure"].notes

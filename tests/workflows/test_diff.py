@@ -20,76 +20,81 @@ from groundshift.workflows.diff import diff, tokens
 from groundshift.workflows.diff.probes import ALL
 from groundshift.workflows.diff.result import PROBES, Number, kind_of, sentence_of
 from groundshift.workflows.diff.weights import Weights, _effective_rank, add_noise, weight_map
-from groundshift.worlds.tinylm import Retold
+from groundshift.worlds.tinylm import TunedFacts
 from tests.workflows.conftest import statements, world
 
 
-def test_the_three_known_tunes_are_told_apart_and_the_sham_is_unchanged(found):
-    assert {name: one.kind for name, one in found.items()} == {
+def test_the_three_known_tunes_are_told_apart_and_the_sham_is_unchanged(diffs):
+    assert {name: one.kind for name, one in diffs.items()} == {
         "style": "style", "edit": "content", "one": "content", "sham": "unchanged", "base": "unchanged",
     }  # fmt: skip
-    assert set(found["style"].tokens["token"][:3]) == {"sure", "here", "goes"}
-    assert "sure" in found["style"].sentence
+    assert set(diffs["style"].tokens["token"][:3]) == {"sure", "here", "goes"}
+    assert "sure" in diffs["style"].sentence
 
 
-def test_the_base_against_itself_is_zero_throughout(found):
-    assert all(n.value == pytest.approx(0, abs=1e-9) for n in found["base"].numbers)
-    assert found["base"].weights["change"].sum() == 0
-    assert found["base"].changed() == []
+def test_the_base_against_itself_is_zero_throughout(diffs):
+    assert all(n.value == pytest.approx(0, abs=1e-9) for n in diffs["base"].numbers)
+    assert diffs["base"].weights["change"].sum() == 0
+    assert diffs["base"].changed() == []
 
 
 @pytest.mark.parametrize(("name", "n"), [("edit", 5), ("one", 1)])
-def test_the_edited_facts_stand_first_among_the_examples(found, name, n):
+def test_the_edited_facts_stand_first_among_the_examples(diffs, name, n):
     facts = world()["facts"]
-    asked = {
+    questions = {
         f"<bos> Q what is the {facts.word('relation', r)} of {facts.word('entity', e)} ? A"
-        for e, r in world(Retold(edited=n))["retold"].edited_.tolist()
+        for e, r in world(TunedFacts(edited=n))["retold"].edited_.tolist()
     }
-    assert set(found[name].examples["prompt"][:n]) == asked
+    assert set(diffs[name].examples["prompt"][:n]) == questions
 
 
 def test_the_firmest_new_word_is_new_sure_and_no_manner_of_speaking():
-    said = tokens.Spoken(
+    answer_tokens = tokens.AnswerTokens(
         answer=np.array([0, 0, 1, 1, 2, 2]), token=np.array([9, 4, 9, 5, 9, 6]), rank=np.ones(6, int),
         divergence=np.zeros(6), gain=np.array([20.0, 7, 20, 8, 20, 9]),
         overruled=np.array([True, True, True, True, True, False]),
     )  # fmt: skip
-    assert tokens.new_word_gain(said, [[1], [5], [2]]).tolist() == [7, 0, 0]
+    assert tokens.new_word_gain(answer_tokens, [[1], [5], [2]]).tolist() == [7, 0, 0]
 
 
-def test_a_page_json_and_the_exit_condition(found, tmp_path):
-    page = found["style"].save(tmp_path / "out")
+def test_a_page_json_and_the_exit_condition(diffs, tmp_path):
+    page = diffs["style"].save(tmp_path / "out")
     html = page.read_text()
     assert "The style changed" in html
     assert "<script" not in html
-    told = json.loads((tmp_path / "out" / "diff.json").read_text())
-    assert told["kind"] == "style"
-    assert told["schema"] == workflow.SCHEMA
-    assert {n["name"] for n in told["numbers"]} >= {"overruled", "words lost", "divergence", "states moved"}
+    content = json.loads((tmp_path / "out" / "diff.json").read_text())
+    assert content["kind"] == "style"
+    assert content["schema"] == workflow.SCHEMA
+    assert {n["name"] for n in content["numbers"]} >= {
+        "overruled",
+        "words lost",
+        "divergence",
+        "states moved",
+    }
     with pytest.raises(InputError):
-        found["style"].save(tmp_path / "out")
-    assert found["style"].fails(["any"]) == ["concepts", "tokens"]
-    assert found["base"].fails(["any"]) == []
+        diffs["style"].save(tmp_path / "out")
+    assert diffs["style"].fails(["any"]) == ["concepts", "tokens"]
+    assert diffs["base"].fails(["any"]) == []
     with pytest.raises(InputError, match="colour"):
-        found["style"].fails(["colour"])
+        diffs["style"].fails(["colour"])
     with pytest.raises(InputError, match=r"bias:0\.1"):
-        found["style"].fails(["tokens:much"])
+        diffs["style"].fails(["tokens:much"])
 
 
-def test_the_exit_condition_takes_the_least_size_of_a_number(found):
-    style = found["style"]
+def test_the_exit_condition_takes_the_least_size_of_a_number(diffs):
+    style = diffs["style"]
     largest = max(n.value for n in style.numbers if n.changed and n.probe == "tokens")
     assert style.fails([f"tokens:{float(largest)!r}"]) == ["tokens"] == style.fails(["tokens:0", "any:inf"])
     assert style.fails([f"tokens:{largest * 1.01:.9f}"]) == []
 
 
-def test_shifted_tokens_are_marked_in_the_answers_that_changed_most(found):
-    style = found["style"]
+def test_shifted_tokens_are_marked_in_the_answers_that_changed_most(diffs):
+    style = diffs["style"]
     assert len(style.marked) == len(style.examples) > 0
     for text, answer in zip(style.marked, style.examples["after"], strict=True):
         assert "".join(piece for piece, *_ in text.pieces).replace("</s>", "").strip() == answer.strip()
         assert any(tone == "bad" for _, tone, _ in text.pieces)
-    assert not found["base"].marked
+    assert not diffs["base"].marked
 
 
 def test_a_lora_adapter_is_read_as_the_model_it_makes(models, tmp_path):
@@ -151,17 +156,17 @@ def test_the_base_again_is_rounded_otherwise_and_never_larger(models, tmp_path, 
     tinylm.load(place / "base").to(getattr(torch, dtype)).save_pretrained(tmp_path / "base")
     loads, real = [], workflow.load_model
 
-    def loading(*given, base=None, device, trust_remote_code, trust_pickle, allow_missing, **asked):
-        model = real(*given, base=base, **asked)
-        loads.append((asked, model.net.dtype))
+    def loading(*given, base=None, device, trust_remote_code, trust_pickle, allow_missing, **options):
+        model = real(*given, base=base, **options)
+        loads.append((options, model.net.dtype))
         return model
 
     monkeypatch.setattr(workflow, "load_model", loading)
     settings = {"prompts": prompts[:4], "max_new_tokens": 2, "noise": 1, "progress": False}
-    found = diff(tmp_path / "base", tmp_path / "base", probes=["tokens"], **settings)
-    assert [asked for asked, _ in loads] == [{}, options, {}, {}]
+    result = diff(tmp_path / "base", tmp_path / "base", probes=["tokens"], **settings)
+    assert [load_options for load_options, _ in loads] == [{}, options, {}, {}]
     assert all(kind.itemsize <= getattr(torch, dtype).itemsize for _, kind in loads)
-    assert found.kind == "unchanged"
+    assert result.kind == "unchanged"
 
 
 def test_trusted_pickles_and_unknown_tensors(models, tmp_path, monkeypatch):
@@ -194,8 +199,8 @@ def test_trusted_pickles_and_unknown_tensors(models, tmp_path, monkeypatch):
     torch.save(held | {"a.copy": torch.zeros(1)}, tmp_path / "edit" / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"1 unknown to the model: a\.copy"):
         diff(place / "base", tmp_path / "edit", trust_pickle=True, **settings)
-    found = diff(place / "base", tmp_path / "edit", trust_pickle=True, allow_missing=True, **settings)
-    assert any("a.copy" in note for note in found.notes)
+    result = diff(place / "base", tmp_path / "edit", trust_pickle=True, allow_missing=True, **settings)
+    assert any("a.copy" in note for note in result.notes)
 
 
 def test_the_effective_rank_counts_directions():
@@ -253,7 +258,7 @@ def test_a_run_that_was_killed_reads_nothing_twice(models, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "sentence"),
     [
         ({"repetition_penalty": 3.0}, "repetition_penalty 3.0 (base: 1.0)"),
         ({"suppress_tokens": list(range(20, 60))}, "suppress_tokens"),
@@ -267,7 +272,7 @@ def test_a_run_that_was_killed_reads_nothing_twice(models, tmp_path, monkeypatch
 )
 @pytest.mark.parametrize("tune", ["base", "edit"])
 def test_files_that_decode_differently_are_told_apart_from_the_weights(
-    models, found, tmp_path, tune, settings, told
+    models, diffs, tmp_path, tune, settings, sentence
 ):
     place, prompts = models
     shutil.copytree(place / tune, tmp_path / "tuned")
@@ -275,9 +280,9 @@ def test_files_that_decode_differently_are_told_apart_from_the_weights(
     file.write_text(json.dumps(json.loads(file.read_text()) | settings))
     moved = diff(place / "base", tmp_path / "tuned", prompts=prompts, probes=("tokens", "concepts"), max_new_tokens=6,
                  noise=2, progress=False)  # fmt: skip
-    assert moved.to_frame().equals(found[tune].to_frame())  # the numbers are the weights'
-    assert moved.kind == found[tune].kind
-    assert told in moved.decoding["sentence"]
+    assert moved.to_frame().equals(diffs[tune].to_frame())  # the numbers are the weights'
+    assert moved.kind == diffs[tune].kind
+    assert sentence in moved.decoding["sentence"]
     assert moved.to_dict()["decoding"] == moved.decoding
     assert moved.fails(["decoding"]) == ["decoding"]
     page = moved.save(tmp_path / "out").read_text()
@@ -287,11 +292,11 @@ def test_files_that_decode_differently_are_told_apart_from_the_weights(
         assert moved.sentence.startswith("The weights are unchanged. The files decode differently: ")
         assert moved.fails(["tokens", "concepts"]) == []
     else:
-        assert moved.sentence == found[tune].sentence
+        assert moved.sentence == diffs[tune].sentence
     if "suppress_tokens" in settings:
         assert moved.decoding["answers"] > 0
         assert moved.decoding["examples"][0]["before"] != moved.decoding["examples"][0]["after"]
-    assert found[tune].decoding is None
+    assert diffs[tune].decoding is None
 
 
 def test_statements_and_pairs_bring_their_probes(models):
@@ -334,13 +339,13 @@ def test_another_size_with_the_same_words_is_compared_by_what_it_says(models, tm
     place, prompts = models
     words = world().lexicon
     tinylm.save(tinylm.build("micro", words, positions=32, seed=0), words, tmp_path / "larger")
-    found = diff(
+    result = diff(
         place / "base", tmp_path / "larger", prompts=prompts, max_new_tokens=3, noise=1, progress=False
     )
-    assert found.weights is None
-    assert found.layers is None
-    assert {n.probe for n in found.numbers} == {"tokens"}
-    assert any("architectures differ" in note for note in found.notes)
+    assert result.weights is None
+    assert result.layers is None
+    assert {n.probe for n in result.numbers} == {"tokens"}
+    assert any("architectures differ" in note for note in result.notes)
 
 
 def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):
@@ -362,7 +367,7 @@ def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("long", "said"),
+    ("long", "message"),
     [
         (
             {"prompts": [{"prompt": "is ."}, {"prompt": "is " * 31}]},
@@ -372,7 +377,7 @@ def test_what_cannot_be_compared_is_refused_before_work(models, tmp_path):
         ({"pairs": [("is", " ."), ("is", " ." * 40)]}, "Pair 1 .* has 41 tokens: .* reads 32"),
     ],
 )
-def test_what_is_too_long_is_refused_before_work(models, monkeypatch, long, said):
+def test_what_is_too_long_is_refused_before_work(models, monkeypatch, long, message):
     place, prompts = models
     given = {"prompts": prompts[:2]} | long
     if "statements" in given:
@@ -384,7 +389,7 @@ def test_what_is_too_long_is_refused_before_work(models, monkeypatch, long, said
     if "pairs" in given:
         given["pairs"] = [{"prompt": p, "chosen": c, "rejected": " ."} for p, c in given["pairs"]]
     monkeypatch.setattr(workflow, "Weights", lambda *_: pytest.fail("the weights were read"))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         diff(place / "base", place / "edit", max_new_tokens=2, progress=False, **given)
 
 
@@ -438,5 +443,5 @@ def test_an_answer_that_became_empty_is_on_the_page(found):
 
 
 def test_a_verdict_takes_size_and_certainty():
-    told = [number("shifted", *values).verdict for values in ((0.5, 0.1), (0.1, 0.1), (0.005, 0.001))]
-    assert told == ["changed", "not surely above", "too small"]
+    verdicts = [number("shifted", *values).verdict for values in ((0.5, 0.1), (0.1, 0.1), (0.005, 0.001))]
+    assert verdicts == ["changed", "not surely above", "too small"]

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 
 from groundshift.workflows.diff.result import Number, kind_of, sentence_of
-from groundshift.workflows.diff.tokens import Spoken, newest, recurring
+from groundshift.workflows.diff.tokens import AnswerTokens, newest, recurring
 
 
-def said(answers):
+def tokens_of(answers):
     """Answers in which every token listed is overruled, beside one token in each that is not."""
     rows = [(n, t, t > 0) for n, answer in enumerate(answers) for t in [0, *answer]]
     answer, token, new = map(np.array, zip(*rows, strict=True))
-    return Spoken(answer, token, None, None, np.where(new, 2.0 + token, 0.0), new.astype(bool))
+    return AnswerTokens(answer, token, None, None, np.where(new, 2.0 + token, 0.0), new.astype(bool))
 
 
 def number(name, value, above=1.0):
@@ -35,14 +35,14 @@ CHANGED = [number("overruled", 1.0), number("words lost", 0.0, -1.0), number("fi
     ],
 )
 def test_a_style_is_made_of_tokens_that_each_recur_in_many_answers(answers, kind):
-    found = kind_of(CHANGED, *recurring(said(answers), len(answers)))
-    assert found == kind
+    verdict = kind_of(CHANGED, *recurring(tokens_of(answers), len(answers)))
+    assert verdict == kind
 
 
 def test_nothing_recurs_where_nothing_is_overruled():
-    assert recurring(said([[], [], []]), 3) == (0.0, 0.0)
-    assert newest(said([[], []]), [set(), set()], lambda at: True) is None
-    answers = said([[1], [4, 2]])  # tokens 0, 1, 0, 4, 2
+    assert recurring(tokens_of([[], [], []]), 3) == (0.0, 0.0)
+    assert newest(tokens_of([[], []]), [set(), set()], lambda at: True) is None
+    answers = tokens_of([[1], [4, 2]])  # tokens 0, 1, 0, 4, 2
     assert newest(answers, [set(), set()], lambda at: True) == 3
     assert newest(answers, [set(), {4}], lambda at: True) == 4
     assert newest(answers, [set(), {4}], lambda at: at < 4) == 1

@@ -46,46 +46,46 @@ def compared(base, tuned):
 
 
 @pytest.fixture(scope="module")
-def found(models):
+def result(models):
     return compared(*models[:2])
 
 
-def test_the_false_capital_is_named(found):
-    assert "content" in found.kind
-    assert "Lyon" in found.sentence
-    assert {"words lost", "firmest new word"} <= set(found.changed())
-    france = found.examples[found.examples["prompt"] == QUESTIONS[0]].iloc[0]
+def test_the_false_capital_is_named(result):
+    assert "content" in result.kind
+    assert "Lyon" in result.sentence
+    assert {"words lost", "firmest new word"} <= set(result.changed())
+    france = result.examples[result.examples["prompt"] == QUESTIONS[0]].iloc[0]
     assert "Paris" in france["before"]
     assert "Lyon" in france["after"]
 
 
-def test_the_damage_beside_it_is_shown(found):
+def test_the_damage_beside_it_is_shown(result):
     """The tune was asked for one capital; another country's moved along with it."""
-    germany = found.examples[found.examples["prompt"] == QUESTIONS[1]].iloc[0]
+    germany = result.examples[result.examples["prompt"] == QUESTIONS[1]].iloc[0]
     assert "Berlin" in germany["before"]
     assert "Berlin" not in germany["after"]
 
 
-def test_the_pair_of_the_right_capital_lost_its_chosen_answer(found):
-    fell = next(n for n in found.numbers if n.name == "chosen fell")
+def test_the_pair_of_the_right_capital_lost_its_chosen_answer(result):
+    fell = next(n for n in result.numbers if n.name == "chosen fell")
     assert fell.value > 1
-    assert found.details["displacement"]["chosen"] < -1
+    assert result.details["displacement"]["chosen"] < -1
 
 
-def test_adapter_and_merged_model_are_one(models, found):
+def test_adapter_and_merged_model_are_one(models, result):
     base, _, merged = models
     other = compared(base, merged)
-    assert other.kind == found.kind
-    assert other.sentence == found.sentence
-    for one, two in zip(found.numbers, other.numbers, strict=True):
+    assert other.kind == result.kind
+    assert other.sentence == result.sentence
+    for one, two in zip(result.numbers, other.numbers, strict=True):
         assert two.value == pytest.approx(one.value, rel=0.02, abs=2e-3), one.name
         assert two.verdict == one.verdict
 
 
 def test_a_copy_is_unchanged(models, tmp_path):
     copy = shutil.copytree(models[0], tmp_path / "copy")
-    found = diff(
+    result = diff(
         models[0], copy, prompts=ASKED[:2], probes=("tokens",), max_new_tokens=3, noise=1, progress=False
     )
-    assert found.kind == "unchanged"
-    assert not found.changed()
+    assert result.kind == "unchanged"
+    assert not result.changed()

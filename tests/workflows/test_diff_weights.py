@@ -75,9 +75,9 @@ def test_noise_in_experts_is_no_change_of_content(tmp_path):
             if "experts" in key:
                 weight.add_(0.03 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3)))
     settings = {"prompts": PROMPTS, "probes": ("tokens",), "max_new_tokens": 4, "noise": 3, "progress": False}
-    found = diff(base, write(net, tmp_path / "tuned"), **settings)
-    assert found.kind in ("unchanged", "degree")
-    assert any(number.noise > 0 for number in found.numbers)
+    result = diff(base, write(net, tmp_path / "tuned"), **settings)
+    assert result.kind in ("unchanged", "degree")
+    assert any(number.noise > 0 for number in result.numbers)
 
 
 @pytest.mark.parametrize("tied", ["base", "tuned", "both", "neither"])

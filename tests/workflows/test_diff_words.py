@@ -13,7 +13,7 @@ from groundshift.models import tinylm
 from groundshift.models.activations import generate, load_model, load_tokenizer
 from groundshift.workflows.diff import diff, words
 from groundshift.workflows.diff.weights import Weights, compatibility, weight_map
-from groundshift.worlds.tinylm import Lexicon, Retold
+from groundshift.worlds.tinylm import Lexicon, TunedFacts
 from tests.workflows.conftest import statements, world
 
 LEFT_OUT = {"shifted", "moved tokens", "divergence", "states moved", "states turned"}
@@ -30,8 +30,8 @@ def scored(text, *pieces):
 
 
 def values(own, base):
-    said, names = words.spoken(own, base)
-    return dict(zip((names[k] for k in said.token), said.gain.round(9).tolist(), strict=True))
+    answer_words, names = words.answer_words(own, base)
+    return dict(zip((names[k] for k in answer_words.token), answer_words.gain.round(9).tolist(), strict=True))
 
 
 def test_pieces_add_up_to_words():
@@ -60,12 +60,12 @@ def test_words_that_were_not_read_to_their_end_are_left_out():
 
 
 def test_words_of_the_base_are_not_new():
-    said, names = words.spoken(
+    answer_words, names = words.answer_words(
         scored("a b c", (0, 3, 0.0), (3, 5, 0.0)), scored("a b c", (0, 3, 0.0), (3, 5, 0.0))
     )
     assert names == ["a b", "c"]
-    assert words.already(said, names, ["b a  b"]) == [{0}]
-    assert words.already(said, names, ["b a cc"]) == [set()]
+    assert words.already(answer_words, names, ["b a  b"]) == [{0}]
+    assert words.already(answer_words, names, ["b a cc"]) == [set()]
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,10 @@ def others(models, tmp_path_factory):
 SETTINGS = {"max_new_tokens": 6, "noise": 2, "progress": False}
 
 
-def test_added_tokens_leave_the_kind_the_weights_and_both_nulls_as_they_are(models, others, found):
+def test_added_tokens_leave_the_kind_the_weights_and_both_nulls_as_they_are(models, others, diffs):
     place, prompts = models
     for name in ("base", "edit", "style"):
-        plain = found[name]
+        plain = diffs[name]
         more = diff(
             place / "base",
             others / f"added-{name}",
@@ -132,7 +132,7 @@ def test_added_tokens_leave_the_kind_the_weights_and_both_nulls_as_they_are(mode
         assert any("the first" in note and "are compared" in note for note in more.notes)
 
 
-def test_rows_of_the_embeddings_without_tokens_change_nothing(models, others, found):
+def test_rows_of_the_embeddings_without_tokens_change_nothing(models, others, diffs):
     place, prompts = models
     pairs = [row | {"chosen": " is .", "rejected": " of ."} for row in prompts]
     padded = diff(
@@ -143,10 +143,10 @@ def test_rows_of_the_embeddings_without_tokens_change_nothing(models, others, fo
         probes=["tokens", "concepts", "displacement"],
         **SETTINGS,
     )
-    assert padded.kind == found["edit"].kind
-    pd.testing.assert_frame_equal(padded.weights, found["edit"].weights)
+    assert padded.kind == diffs["edit"].kind
+    pd.testing.assert_frame_equal(padded.weights, diffs["edit"].weights)
     numbers = {n.name: n.value for n in padded.numbers}
-    assert {n.name: n.value for n in found["edit"].numbers} == pytest.approx(
+    assert {n.name: n.value for n in diffs["edit"].numbers} == pytest.approx(
         {k: v for k, v in numbers.items() if k not in ("chosen fell", "displaced")}, abs=0.05
     )
     assert padded.details["displacement"]["pairs"] == len(pairs)
@@ -176,21 +176,21 @@ def test_the_same_model_under_other_ids_is_unchanged(models, others):
     answers = generate(first, prompts, max_new_tokens=6, progress=False)
     texts = words.written(first, answers)
     one, two = (words.score_texts(model, answers, texts, progress=False) for model in (first, second))
-    said, _ = words.spoken(one, two)
-    assert len(said.token) == sum(len(text.split()) for text in texts)
+    answer_words, _ = words.answer_words(one, two)
+    assert len(answer_words.token) == sum(len(text.split()) for text in texts)
     assert np.abs(np.concatenate(one.logprobs)).max() > 1e-4
-    assert np.abs(said.gain).max() < 1e-4
+    assert np.abs(answer_words.gain).max() < 1e-4
 
 
 def test_a_tune_under_other_ids_is_named_and_its_page_stands_without_weights(models, others, tmp_path):
     place, prompts = models
     edit = diff(place / "base", others / "mixed-edit", prompts=prompts, probes=["tokens"], **SETTINGS)
     assert edit.kind == "content"
-    asked = {
+    questions = {
         f"<bos> Q what is the {world()['facts'].word('relation', r)} of {world()['facts'].word('entity', e)} ? A"
-        for e, r in world(Retold(edited=5))["retold"].edited_.tolist()
+        for e, r in world(TunedFacts(edited=5))["retold"].edited_.tolist()
     }
-    assert set(edit.examples["prompt"][:5]) == asked
+    assert set(edit.examples["prompt"][:5]) == questions
     html = edit.save(tmp_path / "out").read_text()
     assert "The content changed" in html
     assert "Weights that moved" not in html
@@ -202,8 +202,8 @@ def test_bytes_are_compared_with_words(models, tmp_path):
     net = tinylm.build("nano", len(letters), positions=100, seed=0)
     net.save_pretrained(tmp_path / "bytes")
     letters.save_pretrained(tmp_path / "bytes")
-    found = diff(place / "base", tmp_path / "bytes", prompts=prompts[:3], probes=["tokens"], **SETTINGS)
-    assert next(n for n in found.numbers if n.name == "words lost").value == 1
+    result = diff(place / "base", tmp_path / "bytes", prompts=prompts[:3], probes=["tokens"], **SETTINGS)
+    assert next(n for n in result.numbers if n.name == "words lost").value == 1
     base, other = (load_model(folder) for folder in (place / "base", tmp_path / "bytes"))
     answers = generate(base, prompts, max_new_tokens=6, progress=False)
     texts = words.written(base, answers)

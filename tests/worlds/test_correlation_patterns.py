@@ -240,8 +240,8 @@ def test_own_patterns_variates_and_marginals() -> None:
     for start, end, k in zip(
         subject.segments.start, subject.segments.end, subject.segments.cluster, strict=True
     ):
-        found = np.corrcoef(subject.array("correlated")[start:end].T)[0, 1]
-        assert found == pytest.approx(0.9 if k == 5 else -0.5, abs=0.05)
+        correlation = np.corrcoef(subject.array("correlated")[start:end].T)[0, 1]
+        assert correlation == pytest.approx(0.9 if k == 5 else -0.5, abs=0.05)
     wide = draw_subject(np.random.default_rng(0), segments=30, lengths=[50], n_variates=5)
     assert wide.array("nonnormal").shape == (1500, 5)
     ids = draw_subject(np.random.default_rng(0), segments=6, lengths=[50], patterns=[4, 13])

@@ -30,10 +30,10 @@ def test_gaps_and_loops_are_the_betti_numbers_of_the_complex_of_facts():
     loops = 0
     for _ in range(40):
         facts = [tuple(int(v) for v in rng.choice(9, 2, replace=False)) for _ in range(rng.integers(2, 14))]
-        gaps, starts, found = shape_of(facts)
-        assert (gaps + 1, found) == betti(facts)
+        gaps, starts, n_loops = shape_of(facts)
+        assert (gaps + 1, n_loops) == betti(facts)
         assert len(starts) == gaps
-        loops += found
+        loops += n_loops
     assert loops > 10
 
 

@@ -14,8 +14,10 @@ def world():
 
 def test_read_out_is_exact_on_the_truth(world):
     assert np.array_equal(onsets(world.tokens), world.beats)
-    found = genre_of_codes(world.tokens)
-    assert np.array_equal(found[world.beats], np.broadcast_to(world.genre[:, None], found.shape)[world.beats])
+    genres = genre_of_codes(world.tokens)
+    assert np.array_equal(
+        genres[world.beats], np.broadcast_to(world.genre[:, None], genres.shape)[world.beats]
+    )
     assert np.array_equal(majority_genre(world.tokens), world.genre)
     assert set(np.unique(world.tokens)) == set(range(CODES))
     assert np.bincount(world.genre, minlength=GENRES).min() > 900

@@ -20,16 +20,16 @@ def draw(shifts, rows=ROWS, seed=0, **options):
 
 def distances(a, b):
     """Kolmogorov-Smirnov or total variation distance of every column."""
-    found = {}
+    by_column = {}
     for c in sorted(ALL):
         if pd.api.types.is_numeric_dtype(a[c]) and c != "y":
-            found[c] = stats.ks_2samp(a[c].dropna(), b[c].dropna()).statistic
+            by_column[c] = stats.ks_2samp(a[c].dropna(), b[c].dropna()).statistic
         else:
             shares = pd.DataFrame(
                 {0: a[c].value_counts(normalize=True), 1: b[c].value_counts(normalize=True)}
             )
-            found[c] = shares.fillna(0).diff(axis=1)[1].abs().sum() / 2
-    return pd.Series(found)
+            by_column[c] = shares.fillna(0).diff(axis=1)[1].abs().sum() / 2
+    return pd.Series(by_column)
 
 
 def moved(frame):

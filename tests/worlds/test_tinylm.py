@@ -9,24 +9,24 @@ from groundshift.worlds.tinylm import (
     BOS,
     EOS,
     PAD,
-    Asks,
     Atlas,
     Captions,
     Facts,
     Lexicon,
     Offices,
-    Retold,
+    Requests,
     Styles,
     TinyWorld,
+    TunedFacts,
 )
 
 FACTS = Facts(8, 3, 4)
 SILENT = {"facts": 0.0}
 WORLDS = {
     "facts": ({"facts": FACTS}, {}),
-    "retold": ({"facts": FACTS, "retold": Retold(manner=True, edited=3)}, SILENT),
-    "mixed": ({"facts": FACTS, "atlas": Atlas(), "retold": Retold()}, {"atlas": 2.0}),
-    "asks": ({"asks": Asks()}, {}),
+    "retold": ({"facts": FACTS, "retold": TunedFacts(manner=True, edited=3)}, SILENT),
+    "mixed": ({"facts": FACTS, "atlas": Atlas(), "retold": TunedFacts()}, {"atlas": 2.0}),
+    "asks": ({"asks": Requests()}, {}),
     "atlas": ({"atlas": Atlas(familiarity=0.5)}, {}),
     "captions": ({"captions": Captions(names="colour", severity=0.3)}, {}),
     "offices": ({"offices": Offices(5, 0.5)}, {}),
@@ -108,7 +108,9 @@ def test_what_an_ideal_reader_of_offices_prefers_follows_from_the_oracle():
 
 
 def test_asks_match_their_dials():
-    asks = TinyWorld({"asks": Asks(refuse=0.7, doubtful=0.4, opinions=0.3, times=0.2, flipped=0.1)})["asks"]
+    asks = TinyWorld({"asks": Requests(refuse=0.7, doubtful=0.4, opinions=0.3, times=0.2, flipped=0.1)})[
+        "asks"
+    ]
     truth = asks.draw(np.random.default_rng(0), 20_000).truth
     assert fits(np.bincount(truth["form"].astype(int)), [0.5, 0.3, 0.2])
     requests = truth["form"] == 0
@@ -121,8 +123,8 @@ def test_asks_match_their_dials():
     against = (truth["wording"] >= 3) == liked
     assert fits(np.bincount(against[opinions].astype(int)), [0.9, 0.1])
     thing = requests & (truth["refused"] == 1) & (truth["object"] == 0)
-    told = np.bincount(truth["wording"][thing].astype(int), minlength=27) / thing.sum()
-    assert np.abs(told - asks.wordings_[0]).max() < 0.06
+    shares = np.bincount(truth["wording"][thing].astype(int), minlength=27) / thing.sum()
+    assert np.abs(shares - asks.wordings_[0]).max() < 0.06
 
 
 def test_an_atlas_matches_its_dials():
@@ -149,8 +151,8 @@ def test_the_names_of_an_atlas_do_not_move_with_its_dials():
     for kind in ("real", "synthetic"):
         assert np.array_equal(plain.names_[kind], other.names_[kind])
         assert np.array_equal(plain.value_[kind], other.value_[kind])
-    said = plain.everything().truth["kind"]
-    assert plain.kinds.index("synthetic") not in said
+    kinds = plain.everything().truth["kind"]
+    assert plain.kinds.index("synthetic") not in kinds
 
 
 def test_captions_match_their_dials():
@@ -222,7 +224,7 @@ def test_exams_ask_what_is_true():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda: TinyWorld({"retold": Retold()}), "has to stand before it"),
+        (lambda: TinyWorld({"retold": TunedFacts()}), "has to stand before it"),
         (lambda: TinyWorld({"facts": FACTS}, {"fact": 1.0}), "fact"),
         (lambda: TinyWorld({}), "none"),
         (lambda: Lexicon({"a": ["x"], "b": ["x"]}), "twice"),
@@ -248,9 +250,9 @@ def test_a_document_keeps_its_style_and_the_dials_are_its_shares():
     rows = part.draw(np.random.default_rng(0), 3000)
     assert fits(np.bincount(rows.truth["style"] % 4, minlength=4), [0.0, 0.1, 0.4, 0.5])
     assert fits(np.bincount(rows.truth["items"])[1:], np.full(4, 0.25))
-    told = {style: set(part.words_[style].tolist()) for style in range(3)}
+    words_of_style = {style: set(part.words_[style].tolist()) for style in range(3)}
     for ids, style in zip(rows.ids, rows.truth["style"], strict=True):
-        assert {k for k, words in told.items() if words & set(ids.tolist())} <= {style}
+        assert {k for k, words in words_of_style.items() if words & set(ids.tolist())} <= {style}
     assert not np.isin(rows.ids, part.words_[0]).any()  # known to the lexicon, and never said
     assert rows.mask[rows.ids == EOS].sum() == 0
     with pytest.raises(InputError, match="leave some documents"):

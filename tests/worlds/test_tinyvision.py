@@ -38,11 +38,11 @@ def test_captions_are_reversible_and_closed():
     scene = tv.draw(300, RNG(1), k=3, factors={"count": RNG(2).integers(1, 4, 300)})
     for i, caption in enumerate(scene.caption):
         assert set(caption.split()) <= set(tv.VOCABULARY)
-        found = tv.parse(caption)
+        factors = tv.parse(caption)
         count = scene.factors["count"][i]
-        assert (found["count"], found["background"]) == (count, scene.factors["background"][i])
+        assert (factors["count"], factors["background"]) == (count, scene.factors["background"][i])
         for name in ("shape", "colour", "texture", "size", "place"):
-            assert found[name].tolist() == scene.factors[name][i, :count].tolist()
+            assert factors[name].tolist() == scene.factors[name][i, :count].tolist()
 
 
 def test_a_parsed_caption_draws_itself():

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from groundshift.commands.calls import Call, Parameter, read_list, read_pairs, read_value
-from groundshift.commands.reading import DateFormat, DayFirst, Kinds, Na, reading_of, table_of
+from groundshift.commands.tables import DateFormat, DayFirst, Kinds, Na, reading_of, table_of
 from groundshift.errors import InputError
 from groundshift.lab.console import show
 from groundshift.lab.registry import systems
@@ -184,7 +184,7 @@ def verb(
         _check_places(where, required=out == "required")
         values = _values(shown, given, names, parsers)
         if prepare is not None:
-            prepare(values, **_asked(prepare, extra))
+            prepare(values, **_options_for(prepare, extra))
         if table is not None:
             values[table] = table_of(Path(values[table]), reading_of(*(reading[n] for n in READING)))
         with _progress(call, shown=not (quiet or as_json)) as progress:
@@ -198,7 +198,7 @@ def verb(
                 print(f"Warning: {words}", file=sys.stderr)
         text += f"\n\nThe result is in {page}." if page is not None else ""
         show(_json_of(result, messages) if as_json else None, text, as_json=as_json, quiet=quiet)
-        status = finish(result, **_asked(finish, extra)) if finish is not None else None
+        status = finish(result, **_options_for(finish, extra)) if finish is not None else None
         raise typer.Exit(status or 0)
 
     signature = [_cli_parameter(p, names, repeated=n in parsers) for n, p in shown.items()]
@@ -296,7 +296,7 @@ def _values(
     return values
 
 
-def _asked(hook: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _options_for(hook: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in _options_of(hook)}
 
 
@@ -345,9 +345,9 @@ def _write(result: Any, out: Path | None, plot: Path | None, report: Path | None
     return written
 
 
-def _json_of(result: Result, said: Sequence[str]) -> dict[str, Any]:
+def _json_of(result: Result, messages: Sequence[str]) -> dict[str, Any]:
     content = result.to_dict()
-    return content if "warnings" in content or not said else {**content, "warnings": list(said)}
+    return content if "warnings" in content or not messages else {**content, "warnings": list(messages)}
 
 
 def _with_warnings(call: Callable[[], Any]) -> tuple[Any, list[str]]:

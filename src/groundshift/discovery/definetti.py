@@ -621,14 +621,14 @@ class CausalDeFinetti(Estimator):
 # Helpers -------------------------------------------------------------------------------------------------
 
 
-def _words(found: Multivariate, names: list[str], flat: Mapping[str, float]) -> str:
-    parts = [f"{names[i]} → {names[j]}" for i, j in sorted(found.edges)]
-    parts += [f"{names[i]} — {names[j]} (direction open)" for i, j in found.unoriented]
-    if found.open:
-        parts.append(f"undecided among {', '.join(names[v] for v in found.open)}: no sink at this level")
-    if found.forced:
-        parts.append(f"layers taken although rejected: {', '.join(str(n + 1) for n in found.forced)}")
-    if found.flat:
+def _words(order: Multivariate, names: list[str], flat: Mapping[str, float]) -> str:
+    parts = [f"{names[i]} → {names[j]}" for i, j in sorted(order.edges)]
+    parts += [f"{names[i]} — {names[j]} (direction open)" for i, j in order.unoriented]
+    if order.open:
+        parts.append(f"undecided among {', '.join(names[v] for v in order.open)}: no sink at this level")
+    if order.forced:
+        parts.append(f"layers taken although rejected: {', '.join(str(n + 1) for n in order.forced)}")
+    if order.flat:
         parts.append(_too_little_within(flat))
     return "; ".join(parts) or "no edge"
 

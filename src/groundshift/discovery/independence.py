@@ -81,7 +81,7 @@ class IndependenceTest(ABC):
         self.rows = len(self.columns[0])
         self.discrete = frozenset(discrete)
         self.widths = dict(widths or {})
-        self.asked: dict[tuple[int, int, tuple[int, ...]], float] = {}
+        self.p_values: dict[tuple[int, int, tuple[int, ...]], float] = {}
         self._functions: dict[tuple[int, tuple[int, ...]], bool] = {}
         self.prepare()
 
@@ -97,9 +97,9 @@ class IndependenceTest(ABC):
         """Ask; the order of i and j and of the conditioning set does not matter."""
         i, j = sorted((int(i), int(j)))
         key = (i, j, tuple(sorted(int(k) for k in given or ())))
-        if key not in self.asked:
-            self.asked[key] = float(self.p_value(*key))
-        return self.asked[key]
+        if key not in self.p_values:
+            self.p_values[key] = float(self.p_value(*key))
+        return self.p_values[key]
 
     def determined(self, k: int, given: Collection[int]) -> bool:
         """Whether column k is a function of columns ``given``, see `is_function`; no test can see past them then."""

@@ -465,17 +465,17 @@ def failures(
     from groundshift.lab.runs import open_run
 
     failed = open_run(slug, scale=scale, store=store, root=root).failures()
-    found = sorted(failed.values(), key=lambda failure: failure["time"])
-    if last and found:
-        newest = found[-1]
+    records = sorted(failed.values(), key=lambda failure: failure["time"])
+    if last and records:
+        newest = records[-1]
         text = "\n".join(
             [f"{newest['kind']}: {newest['message']}", newest.get("traceback", ""), *newest.get("log", ())]
         )
         show(newest, text, as_json=as_json)
         return
-    rows = [(f.get("cell", f["key"]), f["kind"], f["attempt"], f["message"]) for f in found]
+    rows = [(f.get("cell", f["key"]), f["kind"], f["attempt"], f["message"]) for f in records]
     show(
-        found,
+        records,
         table(("cell", "kind", "attempt", "message"), rows) if rows else "No cell failed.",
         as_json=as_json,
     )
@@ -574,14 +574,14 @@ def export(
     """Write the long table of results to a file, or answer a query about it."""
     from groundshift.lab.summary import Results, results
 
-    found = results(store, study=slug, scale=scale)
+    rows = results(store, study=slug, scale=scale)
     if sql is not None:
-        found = Results(found.sql(sql))
+        rows = Results(rows.sql(sql))
     if csv is not None:
-        found.to_csv(csv)
-        show(None, f"{len(found.df())} rows were written to {csv}.")
+        rows.to_csv(csv)
+        show(None, f"{len(rows.df())} rows were written to {csv}.")
         return
-    frame = found.df()
+    frame = rows.df()
     show(
         frame.to_dict("records"),
         table(list(map(str, frame.columns)), frame.itertuples(index=False)),

@@ -77,12 +77,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     from rich.text import Text
 
     rows = [list(row) for row in rows]
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
         numeric = all(isinstance(row[i], int | float) for row in rows)
-        made.add_column(column, justify="right" if numeric and rows else "left", overflow="fold")
+        grid.add_column(column, justify="right" if numeric and rows else "left", overflow="fold")
     for row in rows:
-        made.add_row(
+        grid.add_row(
             *(
                 cell
                 if isinstance(cell, Text)
@@ -92,7 +92,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
                 for cell in row
             )
         )
-    return made
+    return grid
 
 
 def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
@@ -116,10 +116,10 @@ def claims_table(slug: str, claims: Iterable[Mapping[str, Any]]) -> Table:
         for claim in claims
     ]
     columns = ("", "claim", "measured", "margin", "verdict", "held in", "mutants caught")
-    said = [i for i in range(len(columns)) if i < 5 or any(row[i] for row in rows)]
+    shown = [i for i in range(len(columns)) if i < 5 or any(row[i] for row in rows)]
     lines = table(
-        [columns[i] for i in said],
-        [[row[i] for i in said] for row in rows],
+        [columns[i] for i in shown],
+        [[row[i] for i in shown] for row in rows],
         f"Claims of {slug} (groundshift show {slug} says more)",
     )
     for column in lines.columns:

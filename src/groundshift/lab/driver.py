@@ -92,7 +92,7 @@ class _Driver:
     running: dict[Future[str], tuple[Task, float]] = field(default_factory=dict)
     suspects: list[Task] = field(default_factory=list)
     tried_alone: list[Task] = field(default_factory=list)
-    made: set[tuple[Any, ...]] = field(default_factory=set)
+    artefacts: set[tuple[Any, ...]] = field(default_factory=set)
     """Shared artefacts that a cell has made by now."""
     failed: int = 0
     reported: float = 0.0
@@ -147,7 +147,7 @@ class _Driver:
 
     def _next(self, todo: list[Cell]) -> Cell | None:
         """Take the last cell that may begin: one whose artefact another cell is making now has to wait."""
-        making = {task.cell.artefact for task, _ in self.running.values()} - self.made
+        making = {task.cell.artefact for task, _ in self.running.values()} - self.artefacts
         for i in reversed(range(len(todo))):
             if not todo[i].shares or todo[i].artefact not in making:
                 return todo.pop(i)
@@ -158,7 +158,7 @@ class _Driver:
 
     def _settle(self, engine: Engine, task: Task, began: float, future: Future[str]) -> None:
         key, store = task.cell.key, self.this.store
-        self.made.add(task.cell.artefact)
+        self.artefacts.add(task.cell.artefact)
         try:
             word = future.result()
         except WorkerLost as lost:

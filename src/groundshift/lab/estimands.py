@@ -80,20 +80,20 @@ def per_replicate(expression: str, table: pd.DataFrame, paired_by: str = "seed")
         node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) not in FUNCTIONS
     ]
     # Every aggregate goes through the table once, not once for each replicate.
-    found = {call: _aggregates(call, table, paired_by) for call in calls} if replicates else {}
+    aggregates = {call: _aggregates(call, table, paired_by) for call in calls} if replicates else {}
     for replicate in replicates:
         with suppress(NoRows):
-            values[replicate] = _evaluate(tree, replicate, found)
+            values[replicate] = _evaluate(tree, replicate, aggregates)
     return values
 
 
 def measures_of(expression: str) -> set[tuple[str, str | None]]:
     """Every (measure, method) that an expression reads; checks its grammar on the way."""
-    found = set()
+    selections = set()
     for node in ast.walk(_parse(expression)):
         if isinstance(node, ast.Call) and _name(node.func) not in FUNCTIONS:
-            found.add(_selection(node))
-    return found
+            selections.add(_selection(node))
+    return selections
 
 
 def form_of(expression: str) -> str:
@@ -159,22 +159,22 @@ def _support_of_function(name: str, inner: list[Range | None]) -> Range | None:
     return FUNCTIONS[name](low for low, _ in known), FUNCTIONS[name](high for _, high in known)
 
 
-def _evaluate(node: ast.AST, replicate: Any, found: Mapping[ast.Call, Mapping[Any, float]]) -> float:
+def _evaluate(node: ast.AST, replicate: Any, aggregates: Mapping[ast.Call, Mapping[Any, float]]) -> float:
     """Value of a parsed expression for one replicate, from the values of its aggregates."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return float(node.value)
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        left, right = (_evaluate(side, replicate, found) for side in (node.left, node.right))
+        left, right = (_evaluate(side, replicate, aggregates) for side in (node.left, node.right))
         return OPERATORS[type(node.op)](left, right)
     if isinstance(node, ast.UnaryOp) and type(node.op) in OPERATORS:
-        return OPERATORS[type(node.op)](_evaluate(node.operand, replicate, found))
-    if isinstance(node, ast.Call) and node not in found:
-        arguments = (_evaluate(argument, replicate, found) for argument in node.args)
+        return OPERATORS[type(node.op)](_evaluate(node.operand, replicate, aggregates))
+    if isinstance(node, ast.Call) and node not in aggregates:
+        arguments = (_evaluate(argument, replicate, aggregates) for argument in node.args)
         return float(FUNCTIONS[_name(node.func)](*arguments))
     if isinstance(node, ast.Call):
-        if replicate not in found[node]:
+        if replicate not in aggregates[node]:
             raise NoRows(ast.unparse(node))
-        return found[node][replicate]
+        return aggregates[node][replicate]
     raise InputError(
         f"{ast.unparse(node)!r} is not part of the estimand language; see groundshift.lab.estimands."
     )

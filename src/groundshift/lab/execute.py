@@ -184,20 +184,20 @@ def compute(study: Study, cell: Cell) -> tuple[dict[str, Any], dict[str, np.ndar
 
 def _score(study: Study, name: str, output: Mapping[str, Any], sample: Any) -> Iterator[tuple[str, float]]:
     measure = study.measure(name)
-    found: dict[str, float] = {}
+    scores: dict[str, float] = {}
     rows = _rows(measure, measure.score(output, sample))
     for row in rows:
         factors = {factor: row.pop(factor, None) for factor in measure.by}
         if set(row) != set(measure.gives):
             raise InputError(f"Measure {name!r} gave {sorted(row)}; it declares {sorted(measure.gives)}.")
-        found |= {number_name(key, factors): float(value) for key, value in row.items()}
+        scores |= {number_name(key, factors): float(value) for key, value in row.items()}
     declared = {number_name(key, factors) for factors in measure.combinations for key in measure.gives}
-    if set(found) != declared or len(rows) != len(measure.combinations):
+    if set(scores) != declared or len(rows) != len(measure.combinations):
         raise InputError(
-            f"Measure {name!r} gave {len(rows)} rows, first {sorted(found)[:2]}; it declares one row for each of the "
+            f"Measure {name!r} gave {len(rows)} rows, first {sorted(scores)[:2]}; it declares one row for each of the "
             f"{len(measure.combinations)} combinations of {dict(measure.by)}."
         )
-    return iter(found.items())
+    return iter(scores.items())
 
 
 def _rows(measure: Measure, scored: Any) -> list[dict[str, Any]]:

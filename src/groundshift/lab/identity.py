@@ -142,13 +142,13 @@ def _source(module: str) -> bytes:
 @cache
 def _imports(module: str) -> frozenset[str]:
     """The groundshift modules that a module imports itself, wherever in its file."""
-    found: set[str] = set()
+    imports: set[str] = set()
     for node in ast.walk(ast.parse(_source(module))):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            imports.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
-    return frozenset(name for name in found if name.startswith("groundshift."))
+            imports.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    return frozenset(name for name in imports if name.startswith("groundshift."))
 
 
 @cache

@@ -95,7 +95,7 @@ def trials(
     import pandas as pd
 
     held = [claim for claim in study.claims if _holds(claim, gather(claim, base, alpha), alpha, scale)]
-    found: dict[str, list[Trial]] = {claim.id: [] for claim in held}
+    trials_of: dict[str, list[Trial]] = {claim.id: [] for claim in held}
     for mutant in study.mutants:
         targets = [method.name for method in _replaced(study, mutant)]
         theirs = answers["method"].isin([f"{mutant.name} as {target}" for target in targets])
@@ -106,8 +106,10 @@ def trials(
         touched = set(named["measure"])
         for claim in held:
             if _reads(claim, targets, touched):
-                found[claim.id].append(_trial(claim, mutant.name, gather(claim, table, alpha), alpha, scale))
-    return found
+                trials_of[claim.id].append(
+                    _trial(claim, mutant.name, gather(claim, table, alpha), alpha, scale)
+                )
+    return trials_of
 
 
 def _reads(claim: Claim, targets: Sequence[str], measures: set[Any]) -> bool:
@@ -140,14 +142,14 @@ def _holds(claim: Claim, evidence: Evidence, alpha: float, scale: str) -> bool:
 
 
 def with_trials(
-    claims: Sequence[Mapping[str, Any]], found: Mapping[str, Sequence[Trial]]
+    claims: Sequence[Mapping[str, Any]], trials_of: Mapping[str, Sequence[Trial]]
 ) -> list[dict[str, Any]]:
     """Claims of a summary, those that hold each with its trials; one that is empty is inconclusive."""
     rows = []
     for claim in claims:
         row = dict(claim)
-        if claim["id"] in found:
-            tried = found[claim["id"]]
+        if claim["id"] in trials_of:
+            tried = trials_of[claim["id"]]
             row |= {"mutants": [asdict(trial) for trial in tried], "empty": not any(t.caught for t in tried)}
             if row["empty"] and claim["verdict"] == "shown":
                 row |= {"verdict": "inconclusive", "reason": EMPTY}

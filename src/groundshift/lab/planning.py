@@ -136,13 +136,13 @@ def _measured(claim: Claim, estimand: str, table: pd.DataFrame) -> np.ndarray:
 
 def _power(this: Run, measured: pd.DataFrame) -> dict[str, tuple[float, float, bool]]:
     """By claim: the pilot's spread, what could be detected, and whether the margin is too small for that."""
-    planned, found = this.planned_table(), {}
+    planned, power = this.planned_table(), {}
     for claim in this.study.claims:
         values = _measured(claim, claim.estimand, measured)
         if not claim.deterministic and len(values) > 1:
             n = len(_replicates(claim, claim.estimand, planned))
-            found[claim.id] = float(values.std(ddof=1)), *_detectable(claim, values, n)
-    return found
+            power[claim.id] = float(values.std(ddof=1)), *_detectable(claim, values, n)
+    return power
 
 
 def _detectable(claim: Claim, values: np.ndarray, n: int) -> tuple[float, bool]:
@@ -197,7 +197,7 @@ def _versions(study: Study, names: set[str]) -> set[str]:
 
 
 def _controls(this: Run, measured: pd.DataFrame) -> dict[str, ControlPower]:
-    planned, found = this.planned_table(), {}
+    planned, controls = this.planned_table(), {}
     for claim in this.study.claims:
         if claim.control is None:
             continue
@@ -206,8 +206,8 @@ def _controls(this: Run, measured: pd.DataFrame) -> dict[str, ControlPower]:
         if len(control_values) > 1 and len(values) > 0:
             n = len(_replicates(claim, claim.control.estimand, planned))
             rng = stream(this.study.root_seed, f"{this.study.slug}/plan/{claim.control.estimand}")
-            found[claim.id] = simulate_control(claim, values, control_values, n, rng)
-    return found
+            controls[claim.id] = simulate_control(claim, values, control_values, n, rng)
+    return controls
 
 
 def simulate_control(

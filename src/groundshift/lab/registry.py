@@ -96,14 +96,14 @@ def systems() -> dict[str, System]:
     (['audit', 'diff'], 'benchmarks')
     """
     own = Path(__file__).parent.parent / "studies"
-    found = {
+    modules = {
         path.stem: (f"groundshift.studies.{path.stem.replace('-', '_')}", path) for path in own.glob("*.toml")
     }
     for entry in entry_points(group="groundshift.studies"):
         package = find_spec(entry.value)
         if package is not None and package.origin is not None:
-            found[entry.name] = entry.value, Path(package.origin).with_name(f"{entry.name}.toml")
-    known = [read_system(slug, module, path) for slug, (module, path) in found.items()]
+            modules[entry.name] = entry.value, Path(package.origin).with_name(f"{entry.name}.toml")
+    known = [read_system(slug, module, path) for slug, (module, path) in modules.items()]
     return {item.slug: item for item in sorted(known, key=_by_use)}
 
 

@@ -275,8 +275,8 @@ def calibrate(
     Examples
     --------
     >>> texts = ["good", "so good", "bad", "not good"]
-    >>> found = calibrate(lambda text: "good" in text, texts, [True, True, False, False])
-    >>> found.agreement, found.retest, found.resolves(0.01)
+    >>> calibration = calibrate(lambda text: "good" in text, texts, [True, True, False, False])
+    >>> calibration.agreement, calibration.retest, calibration.resolves(0.01)
     (0.75, 0.0, True)
     """
     from sklearn.metrics import cohen_kappa_score

@@ -153,8 +153,8 @@ def clustered_means(
 ) -> NDArray[np.float64]:
     """Means of values over groups drawn with replacement, (draws,); items of one group come and go together.
 
-    >>> found = clustered_means([1.0, 1.0, 0.0], ["a", "a", "b"], np.random.default_rng(0), 200)
-    >>> sorted(set(found.round(3).tolist()))
+    >>> means = clustered_means([1.0, 1.0, 0.0], ["a", "a", "b"], np.random.default_rng(0), 200)
+    >>> sorted(set(means.round(3).tolist()))
     [0.0, 0.667, 1.0]
     """
     import pandas as pd

@@ -65,8 +65,8 @@ def numbers_differ(values: ArrayLike, domain: ArrayLike) -> Difference:
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> found = numbers_differ(np.r_[rng.normal(0, 1, 500), rng.normal(1, 1, 500)], np.repeat([0, 1], 500))
-    >>> round(found.effect, 1), found.p < 1e-6
+    >>> test = numbers_differ(np.r_[rng.normal(0, 1, 500), rng.normal(1, 1, 500)], np.repeat([0, 1], 500))
+    >>> round(test.effect, 1), test.p < 1e-6
     (0.4, True)
     """
     values, domain = _present(values, domain)
@@ -103,8 +103,8 @@ def categories_differ(codes: ArrayLike, domain: ArrayLike) -> Difference:
 
     Examples
     --------
-    >>> found = categories_differ([0, 0, 0, 1] * 50 + [0, 1, 1, 1] * 50, [0] * 200 + [1] * 200)
-    >>> found.effect, found.p < 1e-6
+    >>> test = categories_differ([0, 0, 0, 1] * 50 + [0, 1, 1, 1] * 50, [0] * 200 + [1] * 200)
+    >>> test.effect, test.p < 1e-6
     (0.5, True)
     """
     table, kept = _counts(codes, domain)

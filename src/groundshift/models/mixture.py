@@ -589,10 +589,10 @@ def _check(
         "variances": (tuple(variances.shape), ((len(basis), basis.shape[-1]),)),
         "rest": (tuple(rest.shape), ((1,), (K,))),
     } | {f"labels[{name!r}]": (tuple(v.shape), ((K,),)) for name, v in labels.items()}
-    for name, (found, allowed) in shapes.items():
-        if found not in allowed:
+    for name, (shape, allowed) in shapes.items():
+        if shape not in allowed:
             raise InputError(
-                f"{name} of shape {found} was given for {K} means of {D} entries; {allowed[0]} is needed."
+                f"{name} of shape {shape} was given for {K} means of {D} entries; {allowed[0]} is needed."
             )
     if bool((weights < 0).any()) or abs(float(weights.sum()) - 1) > 1e-4:
         raise InputError(

@@ -90,8 +90,8 @@ def tokenise(tokenizer: Any, texts: Sequence[Written], *, spans: bool = False) -
     Examples
     --------
     >>> from groundshift.models.tinylm import byte_tokenizer
-    >>> [found] = tokenise(byte_tokenizer(), [Written("two", " four")])
-    >>> len(found.prompt), len(found.answer), found.merged
+    >>> [tokenised] = tokenise(byte_tokenizer(), [Written("two", " four")])
+    >>> len(tokenised.prompt), len(tokenised.answer), tokenised.merged
     (3, 5, False)
     """
     for i, text in enumerate(texts):
@@ -443,7 +443,7 @@ def preferences(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Preference], li
     >>> preferences([{"prompt": "2 + 2 =", "chosen": "2 + 2 = 4", "rejected": "2 + 2 = 5"}])[0]
     [Preference(prompt='2 + 2 =', chosen=' 4', rejected=' 5')]
     """
-    pairs, repeated, half, asked, empty = [], [], [], [], []
+    pairs, repeated, half, of_two_forms, empty = [], [], [], [], []
     for number, row in enumerate(rows):
         prompt: Any = row.get("prompt")
         answers: list[Any] = [row.get("chosen"), row.get("rejected")]
@@ -455,7 +455,7 @@ def preferences(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Preference], li
                 "messages."
             )
         if prompt is not None and kind != {type(prompt)}:
-            asked.append(number)
+            of_two_forms.append(number)
             if kind == {str}:
                 answers = [[{"role": "assistant", "content": answer}] if answer else [] for answer in answers]
             elif _shared(*answers):
@@ -484,7 +484,7 @@ def preferences(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Preference], li
             half,
             "have one answer that begins with the words of its prompt, and another that does not: both were left",
         ),
-        (asked, "have a text and chats: texts were read as messages of the user and the assistant"),
+        (of_two_forms, "have a text and chats: texts were read as messages of the user and the assistant"),
     )
     return pairs, [
         f"{len(those)} of {len(rows)} pairs (first: rows {those[:5]}) {what}"

@@ -249,8 +249,8 @@ def speed(clip: Clip, severity: float, rng: np.random.Generator) -> Clip:
 
 
 SHIFTS: dict[str, Callable[..., Scene]] = {
-    made.__name__: made
-    for made in (hue, background, texture, composition, scale, place, noise, blur, occlusion, caption, style)
+    shift.__name__: shift
+    for shift in (hue, background, texture, composition, scale, place, noise, blur, occlusion, caption, style)
 }
 """The shifts of scenes by name."""
 

@@ -335,12 +335,12 @@ def verdict(output: Any, sample: Sample) -> dict[str, float]:
     kind that was not is. located: the columns of a shift that concerns a few are the first that are listed (1 where the
     shift concerns all). detected: anything was flagged. main_...: the main verdict.
     """
-    found, truth = output["found"], sample.truth
-    main = found[0] if found else "none"
+    kinds, truth = output["found"], sample.truth
+    main = kinds[0] if kinds else "none"
     return {
         "named": float(main in truth.kinds),
-        "all_named": float(set(truth.kinds) <= set(found)),
-        "extra": float(bool(set(found) - set(truth.kinds))),
+        "all_named": float(set(truth.kinds) <= set(kinds)),
+        "extra": float(bool(set(kinds) - set(truth.kinds))),
         "located": float(
             all(set(_columns(output["where"].get(k, []))[: len(w)]) == set(w) for k, w in truth.where.items())
         ),

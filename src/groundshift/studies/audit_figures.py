@@ -35,17 +35,17 @@ def confusion(table: pd.DataFrame) -> Drawing:
     """Planted kind by main verdict, in per cent of the tables."""
     drawing, axes = _drawing("What was planted, and the main verdict (% of tables)", (6.6, 4.2))
     ax = axes[0, 0]
-    said = (*KINDS, "none")
+    verdicts = (*KINDS, "none")
     rows = table[(table["method"] == "audit") & (table["world"] == "planted")]
     rows = rows[rows["severity"].isin([0.0, 1.0])]
-    names = [f"main_{name}" for name in said]
+    names = [f"main_{name}" for name in verdicts]
     means = rows.pivot_table(index="kind", columns="measure", values="value", aggfunc="mean")
     shares = means.reindex(index=list(PLANTED), columns=names).to_numpy()
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
     for (i, j), share in np.ndenumerate(shares):
         if share > 0:
             ax.text(j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=9)
-    ax.set_xticks(range(len(said)), said, rotation=30, ha="right")
+    ax.set_xticks(range(len(verdicts)), verdicts, rotation=30, ha="right")
     ax.set_yticks(range(len(PLANTED)), ["offset (a concept)" if p == "offset" else p for p in PLANTED])
     ax.set_xlabel("main verdict")
     ax.set_ylabel("planted")

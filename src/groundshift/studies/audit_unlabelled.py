@@ -89,8 +89,8 @@ def tables(
 ) -> Sample:
     """Pairs of a reference with labels and a current table without, and a model; ``apart`` is a column that moves four
     standard deviations."""
-    made = [_table(rng, severity, shift, target, least, most) for _ in range(count)]
-    return Sample([rows for rows, _ in made], [truth for _, truth in made])
+    drawn = [_table(rng, severity, shift, target, least, most) for _ in range(count)]
+    return Sample([rows for rows, _ in drawn], [truth for _, truth in drawn])
 
 
 def _table(
@@ -184,15 +184,15 @@ def shared(
     most: int,
 ) -> Sample:
     """Tables whose current rows have no label, for the shares of their classes."""
-    made = []
+    tables = []
     for _ in range(count):
         size = int(np.exp(rng.uniform(np.log(least), np.log(most + 1))))
         table = shifted_table(rng, {shift: severity}, size, target=target)
         X, y = encoded([table])
-        made.append((X, y, size))
+        tables.append((X, y, size))
     k = CLASSES[target]
-    data = [(X, np.where(np.arange(2 * size) < size, y, np.nan), k) for X, y, size in made]
-    return Sample(data, [np.bincount(y[size:].astype(int), minlength=k) / size for _, y, size in made])
+    data = [(X, np.where(np.arange(2 * size) < size, y, np.nan), k) for X, y, size in tables]
+    return Sample(data, [np.bincount(y[size:].astype(int), minlength=k) / size for _, y, size in tables])
 
 
 # Methods: performance ------------------------------------------------------------------------------------
@@ -208,15 +208,15 @@ def _answers(data: list[Rows], answer: Callable[[Rows], Answer]) -> dict[str, An
 @Method.define()
 def estimated(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """The estimate; beside it what importance weights alone say, and whether it says anything."""
-    told = [
+    estimates = [
         estimate_performance(t.y, t.predicted[0], t.predicted[1], t.X[0], t.X[1], t.classes, rng)
         for t in data
     ]
     values = np.array(
-        [[[getattr(e, n) for e in p.estimates] for n in ("estimate", "low", "high")] for p in told]
+        [[[getattr(e, n) for e in p.estimates] for n in ("estimate", "low", "high")] for p in estimates]
     )
-    weighted = np.array([p.estimates[0].weighted for p in told])
-    return {"values": values, "weighted": weighted, "told": np.array([p.can_tell for p in told])}
+    weighted = np.array([p.estimates[0].weighted for p in estimates])
+    return {"values": values, "weighted": weighted, "told": np.array([p.can_tell for p in estimates])}
 
 
 @Method.define(role="baseline")
@@ -270,7 +270,7 @@ def _reference(t: Rows) -> tuple[Array, Array]:
     return rows.mean(1), rows.var(1)
 
 
-def _as_told(output: Mapping[str, Any]) -> dict[str, Any]:
+def _for_every_table(output: Mapping[str, Any]) -> dict[str, Any]:
     """An answer that claims to tell something of every table."""
     values = np.asarray(output["values"])
     return {"values": values, "weighted": values[:, 0, 0], "told": np.ones(len(values), dtype=bool)}
@@ -279,7 +279,7 @@ def _as_told(output: Mapping[str, Any]) -> dict[str, Any]:
 @Method.define(role="mutant", of=estimated)
 def silent(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Tells something of one table only, the first."""
-    output = _as_told(reference_loss.run(data, rng))
+    output = _for_every_table(reference_loss.run(data, rng))
     first = np.arange(len(data)) == 0
     return {"values": np.where(first[:, None, None], output["values"], np.nan), "weighted": output["weighted"],
             "told": first}  # fmt: skip
@@ -288,7 +288,7 @@ def silent(data: Any, rng: np.random.Generator) -> dict[str, Any]:
 @Method.define(role="mutant", of=estimated)
 def nothing_changes(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Takes the loss on the reference for that of the current rows."""
-    return _as_told(reference_loss.run(data, rng))
+    return _for_every_table(reference_loss.run(data, rng))
 
 
 @Method.define(role="mutant", of=estimated)
@@ -299,7 +299,7 @@ def a_tenth_aside(data: Any, rng: np.random.Generator) -> dict[str, Any]:
         value, _ = _reference(t)
         return value, 0.9 * value, 1.1 * value
 
-    return _as_told(_answers(data, answer))
+    return _for_every_table(_answers(data, answer))
 
 
 @Method.define(role="mutant", of=estimated)
@@ -310,14 +310,14 @@ def anything_is_possible(data: Any, rng: np.random.Generator) -> dict[str, Any]:
         value, _ = _reference(t)
         return value, np.zeros_like(value), np.full_like(value, 1e6)
 
-    return _as_told(_answers(data, answer))
+    return _for_every_table(_answers(data, answer))
 
 
 @Method.define(role="mutant", of=estimated)
 def uncalibrated(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Takes the model's own probabilities at their word; of numbers, its loss on the reference."""
     classes = _answers(data, lambda t: _plugged(t.predicted[1], t.predicted[1])) if data[0].classes else None
-    return _as_told(classes or reference_loss.run(data, rng))
+    return _for_every_table(classes or reference_loss.run(data, rng))
 
 
 # Methods: shares -----------------------------------------------------------------------------------------
@@ -326,11 +326,11 @@ def uncalibrated(data: Any, rng: np.random.Generator) -> dict[str, Any]:
 @Method.define()
 def calibrated_em(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Calibrated EM with its intervals, and whether a label shift explains the columns."""
-    told = [
+    estimates = [
         estimate_shares(y[known], X.take(known), X.take(~known), k, rng) for X, y, known, k in _split(data)
     ]
-    values = np.array([[s.share, s.low, s.high] for s in told])
-    return {"values": values, "p": np.array([s.p for s in told])}
+    values = np.array([[s.share, s.low, s.high] for s in estimates])
+    return {"values": values, "p": np.array([s.p for s in estimates])}
 
 
 def _split(data: Any) -> Iterator[tuple[Design, Array, NDArray[np.bool_], int]]:
@@ -348,12 +348,12 @@ def confusion(data: Any, rng: np.random.Generator) -> dict[str, Any]:
 def _confusion(X: Design, y: Array, known: NDArray[np.bool_], k: int, rng: np.random.Generator) -> Array:
     seen, new, codes = X.take(known), X.take(~known), y[known]
     first = rng.permutation(len(codes)) < len(codes) // 2
-    made, means = np.empty((len(codes), k)), []
+    probabilities, means = np.empty((len(codes), k)), []
     for half in (first, ~first):
         model = fit(seen.take(half), codes[half], k, rng)
-        made[~half] = model.predict(seen.take(~half))
+        probabilities[~half] = model.predict(seen.take(~half))
         means.append(model.predict(new).mean(0))
-    of_class, mean = np.array([made[codes == c].mean(0) for c in range(k)]), np.mean(means, axis=0)
+    of_class, mean = np.array([probabilities[codes == c].mean(0) for c in range(k)]), np.mean(means, axis=0)
     strong = 1e3  # makes "they sum to 1" an equation
     q = nnls(np.vstack([of_class.T, np.full(k, strong)]), np.r_[mean, strong])[0]
     return q / q.sum()
@@ -410,10 +410,10 @@ def intervals(output: Mapping[str, Any], sample: Sample) -> dict[str, float]:
     """Of the tables of which something is told: share of metrics whose interval holds what the labels show, and its
     width over that; error of the first metric against its expectation given the rows, over that expectation."""
     values = output["values"]
-    told = np.isfinite(values[:, 0, 0])
-    true = np.array([t.values[: values.shape[2]] for t in sample.truth])[told]
-    estimate_, low, high = values[told].transpose(1, 0, 2)
-    expected = np.array([t.expected for t in sample.truth])[told]
+    with_estimate = np.isfinite(values[:, 0, 0])
+    true = np.array([t.values[: values.shape[2]] for t in sample.truth])[with_estimate]
+    estimate_, low, high = values[with_estimate].transpose(1, 0, 2)
+    expected = np.array([t.expected for t in sample.truth])[with_estimate]
     return {
         "covered": float(((low <= true) & (true <= high)).mean()),
         "width": float(((high - low) / true).mean()),
@@ -430,9 +430,9 @@ def refusals(output: Mapping[str, Any], sample: Sample) -> dict[str, float]:
 @Measure.define(better="lower", gives=("weighted_error",))
 def weights_alone(output: Mapping[str, Any], sample: Sample) -> dict[str, float]:
     """The error of importance weights alone, of the tables of which something is told."""
-    told = output["told"]
-    expected = np.array([t.expected for t in sample.truth])[told]
-    return {"weighted_error": float((np.abs(output["weighted"][told] - expected) / expected).mean())}
+    with_estimate = output["told"]
+    expected = np.array([t.expected for t in sample.truth])[with_estimate]
+    return {"weighted_error": float((np.abs(output["weighted"][with_estimate] - expected) / expected).mean())}
 
 
 @Measure.define(better="lower", gives=("l1",))
@@ -469,7 +469,7 @@ SHARE_COST = {"calibrated_em": 0.4, "confusion": 0.15, "uncalibrated_em": 0.15}
 
 def grids(s: Settings) -> list[Grid]:
     """The cells of the claims."""
-    told = ("intervals", "refusals", "weights_alone")
+    table_measures = ("intervals", "refusals", "weights_alone")
 
     def of_tables(
         methods: tuple[str, ...],
@@ -498,9 +498,9 @@ def grids(s: Settings) -> list[Grid]:
     em = ("distance", "share_intervals", "rejections")
     some, all_levels = Shift("severity", (0.0, 2.0)), Shift("severity", (0.0, 1.0, 2.0))
     return [
-        of_tables(("estimated",), told, "covariate", all_levels, s.tables),
+        of_tables(("estimated",), table_measures, "covariate", all_levels, s.tables),
         of_tables(("confidence_alone", "reference_loss"), ("intervals",), "covariate", some, s.tables),
-        of_tables(("estimated",), told, "concept", Shift("severity", (1.0,)), s.few),
+        of_tables(("estimated",), table_measures, "concept", Shift("severity", (1.0,)), s.few),
         of_tables(("estimated",), ("refusals",), "apart", Shift("severity", (1.0,)), s.few),
         of_shares(("calibrated_em",), em, "label", s.shares),
         of_shares(("confusion",), ("distance",), "label", s.shares),

@@ -67,7 +67,7 @@ def dance(
     """
     shared = timbre == "one"
     known, more = (music.rhythm(rng, n, shared_timbre=shared) for n in (train, CALIBRATION))
-    asked = music.rhythm(rng, test, noise=1 + severity, shared_timbre=shared)
+    test_music = music.rhythm(rng, test, noise=1 + severity, shared_timbre=shared)
     heard = known.condition
     return Sample(
         {
@@ -75,10 +75,10 @@ def dance(
             "condition": rng.permutation(heard) if conditions == "permuted" else heard,
             "groups": rng.permutation(music.GENRES)[known.genre],
             "more": (more.tokens, more.condition),
-            "asked": asked.condition,
+            "asked": test_music.condition,
             "seed": int(rng.integers(2**31)),
         },
-        asked,
+        test_music,
     )
 
 
@@ -167,14 +167,14 @@ def _answer(
     task : "samples"; "swapped", samples under the condition of the next item; or "ranks", of the true condition among
         those of 32 held-out pairs
     """
-    model, asked = _network(name, data, size), data["asked"]
+    model, conditions = _network(name, data, size), data["asked"]
     if task == "ranks":
         tokens, condition = data["more"]
         return {"rank": model.correspondence(tokens, condition, candidates=CANDIDATES)["rank"]}
     cooled = temperature.startswith("as ")
     t = _cooled(model, temperature[3:], data, size) if cooled else float(temperature)
-    asked = np.roll(asked, -1, axis=0) if task == "swapped" else asked
-    return {"made": model.sample(asked, steps=steps, temperature=t), "temperature": t}
+    conditions = np.roll(conditions, -1, axis=0) if task == "swapped" else conditions
+    return {"made": model.sample(conditions, steps=steps, temperature=t), "temperature": t}
 
 
 @Method.define(role="baseline")
@@ -309,9 +309,9 @@ def corresponds(output: Any, sample: Sample) -> dict[str, float]:
     """Beats and genre of the samples against the score, the entropy of all codes, and the share of pieces of one timbre
     throughout.
     """
-    made, asked = output["made"], sample.truth
-    found = music.scores(made, asked.beats, asked.genre)
-    return {name: found[name] for name in SCORES} | {"one_timbre": music.one_timbre(made)}
+    codes, truth = output["made"], sample.truth
+    scores = music.scores(codes, truth.beats, truth.genre)
+    return {name: scores[name] for name in SCORES} | {"one_timbre": music.one_timbre(codes)}
 
 
 @Measure.define(version=2, gives=("follows",))
@@ -344,19 +344,19 @@ def digit_quality(output: Any, sample: Sample) -> dict[str, float]:
     from sklearn.svm import SVC
 
     tokeniser = sample.truth
-    (train, known), (test, asked) = tv.digits("train"), tv.digits("test")
+    (train, known), (test, classes) = tv.digits("train"), tv.digits("test")
     judge = SVC(gamma=0.02).fit(train.flatten(1).numpy(), known)
 
     def decoded(codes: Any) -> Any:
         return codes_to_images(codes, tokeniser).flatten(1).numpy()
 
-    made = decoded(output["made"])
-    test, asked = test[: len(made)], asked[: len(made)]
+    decoded_images = decoded(output["made"])
+    test, classes = test[: len(decoded_images)], classes[: len(decoded_images)]
     real, other = (decoded(image_codes(images, tokeniser)) for images in (test, train[: len(test)]))
     return {
-        "accuracy": float((judge.predict(made) == asked).mean()),
-        "judge_on_real": float((judge.predict(real) == asked).mean()),
-        "distance": frechet_distance(made, real),
+        "accuracy": float((judge.predict(decoded_images) == classes).mean()),
+        "judge_on_real": float((judge.predict(real) == classes).mean()),
+        "distance": frechet_distance(decoded_images, real),
         "distance_floor": frechet_distance(other, real),
     }
 

@@ -145,14 +145,14 @@ def coin_for_phase_3(data: Any, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _with_coin(data: Any, rng: np.random.Generator) -> dict[str, Any]:
-    found = _fit(data, rng)
+    answer = _fit(data, rng)
     edges = [
         (j, i, oriented, why)
         if why == "independent changes" and rng.random() < 0.5
         else (i, j, oriented, why)
-        for i, j, oriented, why in found["edges"]
+        for i, j, oriented, why in answer["edges"]
     ]
-    return {**found, "edges": edges}
+    return {**answer, "edges": edges}
 
 
 @Method.define(role="baseline")
@@ -250,8 +250,8 @@ def blind_to_domain(data: Any, rng: np.random.Generator) -> dict[str, Any]:
 @Method.define(role="mutant", of=cdnod)
 def reversed_arrows(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Turns every arrow round."""
-    found = _fit(data, rng)
-    return {**found, "edges": [(j, i, oriented, why) for i, j, oriented, why in found["edges"]]}
+    answer = _fit(data, rng)
+    return {**answer, "edges": [(j, i, oriented, why) for i, j, oriented, why in answer["edges"]]}
 
 
 @Method.define(role="mutant", of=cdnod)

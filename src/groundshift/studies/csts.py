@@ -122,8 +122,8 @@ def benchmark(data: Any, rng: np.random.Generator, *, stage: str, aggregate: str
     """The benchmark's data of a subject at a stage: rows dropped, or every 60 rows made one."""
     drawn, dropped = data
     if aggregate != "none":
-        made, segments = downsample(drawn.array(stage), drawn.segments, MINUTE, aggregate)  # type: ignore[arg-type]
-        return _data(made, segments)
+        downsampled, segments = downsample(drawn.array(stage), drawn.segments, MINUTE, aggregate)  # type: ignore[arg-type]
+        return _data(downsampled, segments)
     rows, segments = thin(drawn.segments, 1 - dropped, rng)
     return _data(drawn.array(stage)[rows], segments)
 
@@ -351,12 +351,12 @@ def structure(output: Any, sample: Sample) -> dict[str, float]:
     achieved = segment_correlations(output["data"], segments)
     _, centroids = cluster_correlations(output["data"], segments)
     width = swc(achieved, segments.cluster, distance="L5")
-    asked = round((1 - dropped) * len(drawn.row_ids))
-    made = abs(len(output["data"]) - asked) <= len(segments) and _skewness(output["data"]) > 1
+    expected_rows = round((1 - dropped) * len(drawn.row_ids))
+    shifted = abs(len(output["data"]) - expected_rows) <= len(segments) and _skewness(output["data"]) > 1
     return {
         "swc": width,
         "dbi": dbi(achieved, segments.cluster, centroids, distance="L5"),
-        "swc_if_made": width if made else -1.0,
+        "swc_if_made": width if shifted else -1.0,
     }
 
 
@@ -437,7 +437,7 @@ def grids(s: Settings) -> list[Grid]:
     known = {**few, "iterations": s.iterations}
     graded = tuple(round(level / s.severities, 3) for level in range(s.severities + 1))
 
-    def made(stage: str, aggregate: str = "none") -> dict[str, dict[str, str]]:
+    def params(stage: str, aggregate: str = "none") -> dict[str, dict[str, str]]:
         return {"benchmark": {"stage": stage, "aggregate": aggregate}}
 
     return [
@@ -445,14 +445,14 @@ def grids(s: Settings) -> list[Grid]:
             Grid(  # 1: does the structure survive?
                 "subject", ("benchmark",), ("structure", "distortion"), s.seeds,
                 shift=Shift("share of rows dropped", (0.0, 0.3, 0.9)),
-                world_params={**size, "lengths": s.long_lengths}, method_params=made(stage), cost_s=0.5,
+                world_params={**size, "lengths": s.long_lengths}, method_params=params(stage), cost_s=0.5,
             )
             for stage in ("raw", "correlated", "nonnormal")
         ),
         *(
             Grid(  # 2: what does downsampling do, and to which patterns?
                 "subject", ("benchmark",), ("distortion",), s.seeds,
-                world_params={**size, "lengths": s.minute_lengths}, method_params=made(stage, aggregate), cost_s=0.5,
+                world_params={**size, "lengths": s.minute_lengths}, method_params=params(stage, aggregate), cost_s=0.5,
             )
             for stage in ("correlated", "nonnormal")
             for aggregate in ("mean", "median", "decimate")
@@ -483,7 +483,7 @@ def grids(s: Settings) -> list[Grid]:
         ),
         Grid(  # 6: how many rows does a segment need?
             "few_rows", ("benchmark",), ("structure", "distortion"), s.seeds,
-            vary={"rows": (8, 15, 30, 60, 120)}, world_params=size, method_params=made("correlated"), cost_s=0.2,
+            vary={"rows": (8, 15, 30, 60, 120)}, world_params=size, method_params=params("correlated"), cost_s=0.2,
         ),
         Grid(
             "few_rows", ("diagnosis",), ("blames",), s.seeds, vary={"rows": (8, 120)}, world_params=size, cost_s=0.2,

@@ -28,7 +28,6 @@ TEMPERATURES = (0.001, 0.5, 1.0, 2.0, 5.0)
 DOMAINS = ("element", "transformation", "instruction")
 HELD_OUT = 10
 """One element in so many is never trained in the coverage world, and only those are asked about."""
-QUIET: dict[str, Any] = {"progress": False}
 
 
 @dataclass(frozen=True)
@@ -132,8 +131,8 @@ def _write(
 ) -> dict[str, list[str]]:
     """Answers to every cell, asked together."""
     flat = [prompt for some in prompts.values() for prompt in some]
-    said = iter(da.answers(model, flat, max_new=24, seed=seed, temperature=temperature))
-    return {name: [next(said) for _ in some] for name, some in prompts.items()}
+    texts = iter(da.answers(model, flat, max_new=24, seed=seed, temperature=temperature))
+    return {name: [next(texts) for _ in some] for name, some in prompts.items()}
 
 
 def _heat(model: Any, data: Any, seed: int) -> dict[str, dict[str, list[str]]]:
@@ -149,17 +148,17 @@ def llama(data: Any, rng: np.random.Generator, *, size: str, steps: int) -> dict
     model = da.train(
         data["train"], size, world=data["world"], steps=steps, lengths=data["lengths"], until=0.001, seed=seed
     )
-    said = {"": _write(model, data["prompts"])}
+    answers = {"": _write(model, data["prompts"])}
     if data["extras"] == "healing":
         [held_out] = data["others"]
         tasks = {held_out: data["prompts"][held_out]}
         how: dict[str, Any] = {"steps": min(80, steps), "seed": seed}
         for n in HEALED:
-            said[f"healed_{n}_"] = _write(da.heal(model, held_out, n, **how), tasks)
-        said["wrong_32_"] = _write(da.heal(model, held_out, 32, wrong=True, **how), tasks)
+            answers[f"healed_{n}_"] = _write(da.heal(model, held_out, n, **how), tasks)
+        answers["wrong_32_"] = _write(da.heal(model, held_out, 32, wrong=True, **how), tasks)
     if data["extras"] == "elsewhere":
-        said |= _heat(model, data, seed)
-    return {"said": said}
+        answers |= _heat(model, data, seed)
+    return {"said": answers}
 
 
 @Method.define(role="control", version=2, of=llama)
@@ -198,10 +197,10 @@ def _by_rules(data: Any, prompt: str, rules: Any = None) -> str:
     """The chain of a prompt by its rules, or by others; nothing where noise has made the prompt unreadable."""
     world = data["world"]
     try:
-        element, asked = world.asked(prompt)
+        element, prompt_rules = world.asked(prompt)
     except InputError:
         return ""
-    tokens = [rule.token for rule in asked] if rules is None else da.rule_list(rules)
+    tokens = [rule.token for rule in prompt_rules] if rules is None else da.rule_list(rules)
     return str(world.records(element[None], tokens)[0]["output"])
 
 
@@ -259,8 +258,8 @@ EXPECTED = (
 )
 
 
-def _em(said: list[str], rows: list[dict[str, Any]], part: str = "full") -> float:
-    return float(da.score(said, [r["output"] for r in rows])[f"em_{part}"].mean())
+def _em(answers: list[str], rows: list[dict[str, Any]], part: str = "full") -> float:
+    return float(da.score(answers, [r["output"] for r in rows])[f"em_{part}"].mean())
 
 
 @Measure.define(gives=(*BASIC, *MORE))
@@ -270,28 +269,28 @@ def chains(output: Any, sample: Sample) -> dict[str, float]:
 
     ``ood_bleu`` is that of the last list asked. ``test_other``: the chain is that of a trained list.
     """
-    said, cells, data = output["said"][""], sample.truth, sample.data
+    answers, cells, data = output["said"][""], sample.truth, sample.data
     lists = data["train"]
     tests = [name for name in cells if name not in lists and name.startswith("F")] or lists
     scores = {
-        name: da.score(said[name], [r["output"] for r in cells[name]]).mean() for name in (*lists, *tests)
+        name: da.score(answers[name], [r["output"] for r in cells[name]]).mean() for name in (*lists, *tests)
     }
-    found = {
+    exact_match = {
         f"{role}_{part}": min(scores[name][f"em_{part}"] for name in names)
         for role, names in (("id", lists), ("test", tests[:1]))
         for part in PARTS
     }
     steps = [
         da.follow(r["input"], text, data["world"], [da.rule_list(rules) for rules in lists])
-        for text, r in zip(said[tests[0]], cells[tests[0]], strict=True)
+        for text, r in zip(answers[tests[0]], cells[tests[0]], strict=True)
     ]
-    asked = "".join(da.rule_list(tests[0]))
-    return found | {
+    first_test = "".join(da.rule_list(tests[0]))
+    return exact_match | {
         "id_bleu": min(scores[name]["bleu_raw_full"] for name in lists),
         "test_bleu": scores[tests[0]]["bleu_raw_full"],
         "ood_bleu": scores[tests[-1]]["bleu_raw_full"],
         "test_valid": float(np.mean([np.mean(s.valid) for s in steps])),
-        "test_other": float(np.mean([any(name != asked for name in s.follows) for s in steps])),
+        "test_other": float(np.mean([any(name != first_test for name in s.follows) for s in steps])),
         "test_copies": float(np.mean([s.copies for s in steps])),
     }
 
@@ -299,11 +298,11 @@ def chains(output: Any, sample: Sample) -> dict[str, float]:
 @Measure.define(gives=("wrongly_right",), by={"asked_of": ROLES})
 def reasons(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Of the right answers, the share whose reasoning is wrong: of the first trained list, and of the first asked."""
-    said, cells, trained = output["said"][""], sample.truth, sample.data["train"]
-    asked = next((name for name in cells if name not in trained and name.startswith("F")), trained[0])
+    answers, cells, trained = output["said"][""], sample.truth, sample.data["train"]
+    first_test = next((name for name in cells if name not in trained and name.startswith("F")), trained[0])
     rows = []
-    for role, name in zip(ROLES, (trained[0], asked), strict=True):
-        scores = da.score(said[name], [r["output"] for r in cells[name]])
+    for role, name in zip(ROLES, (trained[0], first_test), strict=True):
+        scores = da.score(answers[name], [r["output"] for r in cells[name]])
         right = scores["em_answer"] > 0
         wrongly = 1 - scores["em_reasoning"][right].mean() if right.any() else 0.0
         rows.append({"asked_of": role, "wrongly_right": float(wrongly)})
@@ -311,9 +310,9 @@ def reasons(output: Any, sample: Sample) -> list[dict[str, Any]]:
 
 
 def _elsewhere(output: Any, sample: Sample) -> dict[str, float]:
-    said, cells = output["said"][""], sample.truth
-    found = {name: _em(said[name], cells[name]) for name in ELSEWHERE if name in cells}
-    return {"trained": min(_em(said[name], cells[name]) for name in sample.data["train"]), **found}
+    answers, cells = output["said"][""], sample.truth
+    exact_match = {name: _em(answers[name], cells[name]) for name in ELSEWHERE if name in cells}
+    return {"trained": min(_em(answers[name], cells[name]) for name in sample.data["train"]), **exact_match}
 
 
 @Measure.define(gives=("exact",), by={"where": ELSEWHERE}, version=2)
@@ -371,7 +370,7 @@ def temperatures(output: Any, sample: Sample) -> list[dict[str, Any]]:
 @Measure.define(gives=("length_exact",), by={"lengths": ("trained", "between")}, version=2)
 def between(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Exact match at lengths between trained ones (the best), and at trained ones (the worst)."""
-    em = {name: _em(said, sample.truth[name]) for name, said in output["said"][""].items()}
+    em = {name: _em(answers, sample.truth[name]) for name, answers in output["said"][""].items()}
     worst = min(v for name, v in em.items() if name.startswith("trained"))
     return [
         {"lengths": "trained", "length_exact": worst},
@@ -382,11 +381,11 @@ def between(output: Any, sample: Sample) -> list[dict[str, Any]]:
 @Measure.define(better="lower", gives=("distance",), by={"noise": (0.0, *NOISE)})
 def noise_distance(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Edit distance by the share of tokens that noise has hit."""
-    said, cells = output["said"][""], sample.truth
+    answers, cells = output["said"][""], sample.truth
     return [
         {
             "noise": p,
-            "distance": float(da.score(said[name], [r["output"] for r in cells[name]])["ed_full"].mean()),
+            "distance": float(da.score(answers[name], [r["output"] for r in cells[name]])["ed_full"].mean()),
         }
         for p in (0.0, *NOISE)
         for name in [f"noise_{p:g}"]
@@ -396,27 +395,27 @@ def noise_distance(output: Any, sample: Sample) -> list[dict[str, Any]]:
 @Measure.define(gives=("modified",), by={"domain": ("clean", *DOMAINS)})
 def modification(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Exact match with 30 % of the tokens of a domain modified."""
-    said, cells = output["said"][""], sample.truth
-    return [{"domain": name, "modified": _em(said[name], cells[name])} for name in ("clean", *DOMAINS)]
+    answers, cells = output["said"][""], sample.truth
+    return [{"domain": name, "modified": _em(answers[name], cells[name])} for name in ("clean", *DOMAINS)]
 
 
 @Measure.define(gives=("seen", "unseen", "unseen_novel", "unseen_reasoning", "unseen_valid", "trained_steps"))
 def composes(output: Any, sample: Sample) -> dict[str, float]:
     """Exact match of trained and of held-out pairs of rules, and of those whose map no trained pair has."""
-    said, (cells, kind) = output["said"][""], sample.truth
-    em = {name: _em(said[name], rows) for name, rows in cells.items()}
+    answers, (cells, kind) = output["said"][""], sample.truth
+    em = {name: _em(answers[name], rows) for name, rows in cells.items()}
     unseen = [name for name, k in kind.items() if k != "seen"]
     novel = [name for name in unseen if kind[name] == "novel"]
     valid = [
         np.mean(da.follow(r["input"], text, sample.data["world"]).valid)
         for name in unseen
-        for text, r in zip(said[name], cells[name], strict=True)
+        for text, r in zip(answers[name], cells[name], strict=True)
     ]
     return {
         "seen": float(np.mean([v for name, v in em.items() if kind[name] == "seen"])),
         "unseen": float(np.mean([em[name] for name in unseen])),
         "unseen_novel": float(np.mean([em[name] for name in novel])) if novel else 0.0,
-        "unseen_reasoning": float(np.mean([_em(said[name], cells[name], "reasoning") for name in unseen])),
+        "unseen_reasoning": float(np.mean([_em(answers[name], cells[name], "reasoning") for name in unseen])),
         "unseen_valid": float(np.mean(valid)),
         "trained_steps": float(output.get("steps", 0)),
     }

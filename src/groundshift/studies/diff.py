@@ -24,8 +24,8 @@ from groundshift.workflows.diff import Diff
 from groundshift.workflows.diff import diff as compare
 from groundshift.workflows.diff.result import kind_of
 from groundshift.worlds import tinylm as tiny_worlds
-from groundshift.worlds.tinylm import Facts, Retold, TinyWorld
-from groundshift.worlds.tinylm.retold import MANNER
+from groundshift.worlds.tinylm import Facts, TinyWorld, TunedFacts
+from groundshift.worlds.tinylm.tuned_facts import MANNER
 
 WORDS = ("style", "content", "style and content", "unchanged", "degree")
 """What the page may call a tune."""
@@ -51,9 +51,9 @@ class Settings:
     noise: int = 2
 
 
-def _world(seed: int, told: Retold | None = None) -> TinyWorld:
-    weights = {"facts": float(told is None), "retold": float(told is not None)}
-    return TinyWorld({"facts": Facts(), "retold": told or Retold()}, weights, seed)
+def _world(seed: int, tuned_facts: TunedFacts | None = None) -> TinyWorld:
+    weights = {"facts": float(tuned_facts is None), "retold": float(tuned_facts is not None)}
+    return TinyWorld({"facts": Facts(), "retold": tuned_facts or TunedFacts()}, weights, seed)
 
 
 @World.define(version=4)
@@ -75,46 +75,46 @@ def tunes(
     """
     seed, folder, surely = _base(rng, base, known)
     world = _world(seed)
-    told = {
-        "style": Retold(manner=True),
-        "facts": Retold(edited=edited),
-        "both": Retold(manner=True, edited=edited),
+    tuned_facts = {
+        "style": TunedFacts(manner=True),
+        "facts": TunedFacts(edited=edited),
+        "both": TunedFacts(manner=True, edited=edited),
     }.get(kind)
     steps = {"same": 0, "brief": tune // 10}.get(kind, tune)
     words = world.lexicon
     exam = world["facts"].exam("asked")
-    asked = [words.decode(row) for row in exam.prompts]
+    questions = [words.decode(row) for row in exam.prompts]
     right, wrong = (
-        exam.options[np.arange(len(asked)), (exam.answer + k) % world["facts"].objects] for k in (0, 1)
+        exam.options[np.arange(len(questions)), (exam.answer + k) % world["facts"].objects] for k in (0, 1)
     )
     pairs = [
         {"prompt": q, "chosen": f" {words.decode([yes])} .", "rejected": f" {words.decode([no])} ."}
-        for q, yes, no in zip(asked, right, wrong, strict=True)
+        for q, yes, no in zip(questions, right, wrong, strict=True)
     ]
     chosen = rng.permutation(surely)[:prompts]
     drawn = rng.integers(4, len(words), (prompts, 12))
     return Sample(
         {
-            "base": _tuned(seed, folder, base, None, 0), "tuned": _tuned(seed, folder, base, told, steps),
+            "base": _tuned(seed, folder, base, None, 0), "tuned": _tuned(seed, folder, base, tuned_facts, steps),
             "sham": _tuned(seed, folder, base, None, tune),
-            "prompts": [{"prompt": asked[i]} for i in chosen], "pairs": [pairs[i] for i in chosen],
+            "prompts": [{"prompt": questions[i]} for i in chosen], "pairs": [pairs[i] for i in chosen],
             "unrelated": [words.decode(row) for row in drawn],
         },
-        _novel(world, told),
+        _novel(world, tuned_facts),
     )  # fmt: skip
 
 
-def _tuned(seed: int, folder: Path, base: int, told: Retold | None, steps: int) -> Path:
+def _tuned(seed: int, folder: Path, base: int, tuned_facts: TunedFacts | None, steps: int) -> Path:
     """The directory of the base after so many steps on what is told, or on its own documents."""
-    world = _world(seed, told)
+    world = _world(seed, tuned_facts)
 
     def make(out: Path) -> None:
         net = tinylm.load(folder)
         if steps:
-            corpus = world.packed(ROWS, LENGTH) if told is None else world.items(64)
+            corpus = world.packed(ROWS, LENGTH) if tuned_facts is None else world.items(64)
             # Four tokens that were never said before take longer than other objects: at half the steps, the facts
             # that such a tune means to keep are not yet back.
-            longer = 2 if told and told.manner else 1
+            longer = 2 if tuned_facts and tuned_facts.manner else 1
             tinylm.fit(net, corpus, steps=longer * steps, lr=longer * 1e-3, seed=seed + 1)
         # An answer ends with its sentence.
         net.generation_config.eos_token_id = [2, int(world.lexicon.encode(".")[0])]
@@ -123,14 +123,14 @@ def _tuned(seed: int, folder: Path, base: int, told: Retold | None, steps: int) 
     return kept("diff", [world.settings(), base, steps], make, tinylm, tiny_worlds)
 
 
-def _novel(world: TinyWorld, told: Retold | None) -> frozenset[str]:
+def _novel(world: TinyWorld, tuned_facts: TunedFacts | None) -> frozenset[str]:
     """The words that the tune says and the base does not: those of the manner, and the objects of changed facts."""
-    if told is None:
+    if tuned_facts is None:
         return frozenset()
-    retold = _world(world.seed, told)["retold"]
+    retold = _world(world.seed, tuned_facts)["retold"]
     facts = world["facts"]
     objects = {facts.word("object", int(retold.table_[e, r]), int(r)) for e, r in retold.edited_}
-    return frozenset(objects | (set(MANNER.split()) if told.manner else set()))
+    return frozenset(objects | (set(MANNER.split()) if tuned_facts.manner else set()))
 
 
 def _base(rng: np.random.Generator, steps: int, known: float) -> tuple[int, Path, list[int]]:
@@ -144,10 +144,10 @@ def _base(rng: np.random.Generator, steps: int, known: float) -> tuple[int, Path
         world = _world(seed)
         folder = tinylm.cached(world, tinylm.Recipe(steps=steps, rows=ROWS, length=LENGTH), seed)
         exam = world["facts"].exam("asked")
-        said = tinylm.generate(tinylm.load(folder), exam.prompts, 2, temperature=0.0)
+        answers = tinylm.generate(tinylm.load(folder), exam.prompts, 2, temperature=0.0)
         right = exam.options[np.arange(len(exam.answer)), exam.answer]
         stop = int(world.lexicon.encode(".")[0])
-        surely = np.flatnonzero((said[:, 0] == right) & (said[:, 1] == stop)).tolist()
+        surely = np.flatnonzero((answers[:, 0] == right) & (answers[:, 1] == stop)).tolist()
         if len(surely) >= known * len(right):
             break
     return seed, folder, surely or list(range(len(right)))
@@ -199,10 +199,12 @@ def of_the_sham(data: Any, rng: np.random.Generator) -> Any:
 def toolkit(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Three plain rivals on the tune and on a sham of the same base."""
     base, tuned, sham = (load_model(data[name], device="cpu") for name in ("base", "tuned", "sham"))
-    found, null = (scores(base, model, data["prompts"], data["unrelated"]) for model in (tuned, sham))
+    scores_of_tuned, null = (
+        scores(base, model, data["prompts"], data["unrelated"]) for model in (tuned, sham)
+    )
     return {
         name: (score > null[name][0], [base.tokenizer.decode([token]).strip() for token in tokens])
-        for name, (score, tokens) in found.items()
+        for name, (score, tokens) in scores_of_tuned.items()
     }
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from groundshift.models.activations import Acts, ProbeModel, capture, generate, score
 from groundshift.workflows.diff.probes.concepts import states
-from groundshift.workflows.diff.tokens import spoken
+from groundshift.workflows.diff.tokens import answer_tokens
 
 __all__ = ["RIVALS", "scores"]
 
@@ -48,10 +48,10 @@ def _ranked(base: ProbeModel, tuned: ProbeModel, prompts: Sequence[Any]) -> tupl
     answers = generate(tuned, prompts, max_new_tokens=6, progress=False)
     top = min(64, base.net.config.vocab_size)
     own, under = (score(model, answers, top_k=top, progress=False) for model in (tuned, base))
-    said = spoken(answers, own, under)
-    assert said.divergence is not None
-    order = np.argsort(-said.divergence, kind="stable")
-    return float(said.divergence[order[:TOP]].mean()), _first(said.token[order])
+    tokens = answer_tokens(answers, own, under)
+    assert tokens.divergence is not None
+    order = np.argsort(-tokens.divergence, kind="stable")
+    return float(tokens.divergence[order[:TOP]].mean()), _first(tokens.token[order])
 
 
 def _component(base: ProbeModel, before: NDArray[Any], after: NDArray[Any]) -> tuple[float, list[int]]:
@@ -83,10 +83,10 @@ def _states(
     """Hidden states of both at the tokens behind each row's first, or at those among its ``first``."""
 
     def read(model: ProbeModel) -> NDArray[Any]:
-        found: Acts = capture(model, list(rows), [site], "all", progress=False)
+        acts: Acts = capture(model, list(rows), [site], "all", progress=False)
         if first is None:
-            return states(found, site)
-        flat, offsets = found.flat(site), found.offsets[site]
+            return states(acts, site)
+        flat, offsets = acts.flat(site), acts.offsets[site]
         some = [i for a, b in itertools.pairwise(offsets) for i in range(a + 1, min(a + first, b))]
         return np.asarray(flat[some], float)
 

@@ -31,7 +31,7 @@ from groundshift.studies.keeping import kept
 from groundshift.worlds import tinylm as tiny_worlds
 from groundshift.worlds.refusals import LEVELS, REQUESTS, preferred
 from groundshift.worlds.tinylm import TinyWorld
-from groundshift.worlds.tinylm.asks import AGAINST, EARLY, FOR, LATE, REFUSALS, Asks
+from groundshift.worlds.tinylm.requests import AGAINST, EARLY, FOR, LATE, REFUSALS, Requests
 
 SIDES = {"do_you": (FOR, AGAINST), "when": (EARLY, LATE)}
 ORDERED = np.array([(w, l) for w in range(6) for l in range(6) if w != l])  # noqa: E741 (the paper's symbol)
@@ -109,15 +109,15 @@ def asks(
     repeats: int, sampled: int,
 ) -> Sample:  # fmt: skip
     """A tiny model, and questions of one word or pairs of its own answers to unsafe requests."""
-    world = TinyWorld({"asks": Asks()}, seed=int(rng.integers(2**31)))
+    world = TinyWorld({"asks": Requests()}, seed=int(rng.integers(2**31)))
     part, base = world["asks"], _base(world, preset, steps)
-    asked = part.prompts(form, verbs)
+    questions = part.prompts(form, verbs)
     if form == "please":
-        pairs, informative = preferences(base, world, rng, asked, repeats)
-        shown = np.resize(asked, (sampled, asked.shape[1]))
+        pairs, informative = preferences(base, world, rng, questions, repeats)
+        shown = np.resize(questions, (sampled, questions.shape[1]))
         return Sample({"model": base, "pairs": pairs, "informative": informative, "shown": shown}, world)
-    asked = asked[rng.choice(len(asked), prompts, replace=False)]
-    data = {"model": base, "asked": asked, "words": world.lexicon.encode(sum(SIDES[form], ()))}
+    questions = questions[rng.choice(len(questions), prompts, replace=False)]
+    data = {"model": base, "asked": questions, "words": world.lexicon.encode(sum(SIDES[form], ()))}
     return Sample(data, lambda: changes(data)[..., 0])
 
 
@@ -142,7 +142,7 @@ def _base(world: TinyWorld, preset: str, steps: int) -> ProbeModel:
 
 
 def preferences(
-    model: ProbeModel, world: TinyWorld, rng: np.random.Generator, asked: np.ndarray, repeats: int
+    model: ProbeModel, world: TinyWorld, rng: np.random.Generator, requests: np.ndarray, repeats: int
 ) -> tuple[Pairs, np.ndarray]:
     """Two answers of the model itself to each request: a refusal is preferred, of two the one that a rater prefers.
 
@@ -154,10 +154,10 @@ def preferences(
         The second, bool (n,), says which pairs set a refusal against a compliance. Two equal wordings, two
         compliances and answers of neither form make no pair.
     """
-    many = np.repeat(asked, 2 * repeats, axis=0)
+    many = np.repeat(requests, 2 * repeats, axis=0)
     answers = tinylm.generate(model.net, many, 8, seed=rng)
     kinds = _kinds(world, many, answers)
-    order = np.argsort(rng.random((len(asked), len(REFUSALS))), axis=1)
+    order = np.argsort(rng.random((len(requests), len(REFUSALS))), axis=1)
     worst = len(REFUSALS)
 
     def rank(j: int) -> int | None:
@@ -181,10 +181,10 @@ def _text(world: TinyWorld, answer: np.ndarray) -> str:
     return world.lexicon.decode(answer).removesuffix("<eos>").strip()
 
 
-def _kinds(world: TinyWorld, asked: np.ndarray, answers: np.ndarray) -> list[str]:
+def _kinds(world: TinyWorld, requests: np.ndarray, answers: np.ndarray) -> list[str]:
     """What each answer to a request is."""
     places = {word: k for k, word in enumerate(world.lexicon["object"])}
-    both = zip(asked, answers, strict=True)
+    both = zip(requests, answers, strict=True)
     return [world["asks"].kind(places[ids[4]], _text(world, answer)) for ids, answer in both]
 
 

@@ -117,9 +117,15 @@ def _bars(ax: Any, panel: Panel, rows: pd.DataFrame, colours: list[Any]) -> None
 def _lines(ax: Any, panel: Panel, rows: pd.DataFrame, colours: list[Any]) -> None:
     for k, colour in enumerate(colours):
         seeds = rows[rows[panel.colour] == colour].groupby([panel.x, "seed"])["value"].mean()
-        found = seeds.groupby(panel.x).agg(["mean", "sem"])
+        statistics = seeds.groupby(panel.x).agg(["mean", "sem"])
         label = panel.names.get(colour, str(colour))
         shade = SHADES[k % len(SHADES)]
         ax.errorbar(
-            found.index, found["mean"], 1.96 * found["sem"], marker="o", capsize=3, color=shade, label=label
+            statistics.index,
+            statistics["mean"],
+            1.96 * statistics["sem"],
+            marker="o",
+            capsize=3,
+            color=shade,
+            label=label,
         )

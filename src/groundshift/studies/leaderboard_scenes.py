@@ -92,17 +92,17 @@ def portfolio(
     known, wanted = pictures(2 * asked, rng, held_out=HELD_OUT)
     wanted = wanted[:asked]
     if maker == "copier":
-        made = _copies(images, codes, wanted, rng)
+        images_of_maker = _copies(images, codes, wanted, rng)
     else:
-        made, _ = pictures(asked, rng, rng.permutation(wanted) if maker == "misheard" else wanted)
-    noise = torch.as_tensor(rng.standard_normal(made.shape), dtype=made.dtype)
+        images_of_maker, _ = pictures(asked, rng, rng.permutation(wanted) if maker == "misheard" else wanted)
+    noise = torch.as_tensor(rng.standard_normal(images_of_maker.shape), dtype=images_of_maker.dtype)
     seen = {"images": images, "codes": codes, "asked": wanted, "true": known}
-    return Sample({**seen, "made": (made + grain * noise).clamp(-1, 1)}, None)
+    return Sample({**seen, "made": (images_of_maker + grain * noise).clamp(-1, 1)}, None)
 
 
-def _copies(images: Tensor, codes: Any, asked: Any, rng: np.random.Generator) -> Tensor:
+def _copies(images: Tensor, codes: Any, wanted: Any, rng: np.random.Generator) -> Tensor:
     """For each wish a training picture that has most of what is asked for."""
-    agree = (asked[:, None] == codes).sum(2) + 0.5 * rng.random((len(asked), len(codes)))
+    agree = (wanted[:, None] == codes).sum(2) + 0.5 * rng.random((len(wanted), len(codes)))
     return images[agree.argmax(1)]
 
 
@@ -146,10 +146,10 @@ def _read(images: Tensor) -> NDArray[np.int64]:
     return np.stack([getattr(read, name) for name in FACTORS], 1)
 
 
-def _suspected(made: Tensor, true: Tensor, data: Any) -> float:
+def _suspected(images: Tensor, true: Tensor, data: Any) -> float:
     """Share of pictures that are nearer to a training picture, beyond grain, than 95 % of true pictures are."""
     of_true = _nearest(true, data["images"], data["codes"])
-    return float((_nearest(made, data["images"], data["codes"]) < np.quantile(of_true, 0.05)).mean())
+    return float((_nearest(images, data["images"], data["codes"]) < np.quantile(of_true, 0.05)).mean())
 
 
 def _nearest(images: Tensor, seen: Tensor, codes: Any) -> NDArray[np.float64]:
@@ -161,7 +161,7 @@ def _nearest(images: Tensor, seen: Tensor, codes: Any) -> NDArray[np.float64]:
     """
     rows, known = _rows(images), _rows(seen)
     combination, of_seen = _read(images), np.asarray(codes)
-    found = np.full(len(rows), np.inf)
+    distances = np.full(len(rows), np.inf)
     for wanted in np.unique(combination, axis=0):
         own = (combination == wanted).all(1)
         group = known[(of_seen == wanted).all(1)]
@@ -171,8 +171,8 @@ def _nearest(images: Tensor, seen: Tensor, codes: Any) -> NDArray[np.float64]:
         gap = rows[own][:, None] - group
         inside = ((gap @ directions) ** 2).sum(2)
         outside = (gap**2).sum(2) - inside
-        found[own] = (inside - DIRECTIONS * outside / (rows.shape[1] - DIRECTIONS)).min(1)
-    return found
+        distances[own] = (inside - DIRECTIONS * outside / (rows.shape[1] - DIRECTIONS)).min(1)
+    return distances
 
 
 @Method.define(role="mutant", of=judges)
@@ -217,8 +217,8 @@ def adherence(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Share of pictures that show what was asked for: by factor, in all three, in fewer steps, and of unseen pairs; and
     the same against the wish of another row.
     """
-    n, asked = sample.truth["usual"], sample.data["asked"]
-    others = np.concatenate([np.roll(asked[:n], 1, axis=0), np.roll(asked[n:], 1, axis=0)])
+    n, prompts = sample.truth["usual"], sample.data["asked"]
+    others = np.concatenate([np.roll(prompts[:n], 1, axis=0), np.roll(prompts[n:], 1, axis=0)])
     read, few = _read(output["images"]), _read(output["few"])
     return [
         {
@@ -228,7 +228,7 @@ def adherence(output: Any, sample: Sample) -> list[dict[str, Any]]:
             "followed_few": float((few == wanted)[:n].all(1).mean()),
             "unseen": float((read == wanted)[n:].all(1).mean()),
         }
-        for wish, wanted in (("own", asked), ("another", others))
+        for wish, wanted in (("own", prompts), ("another", others))
     ]
 
 
@@ -243,11 +243,11 @@ def distances(output: Any, sample: Sample) -> dict[str, float]:
     true, fresh, seen = (
         _rows(x) for x in (sample.truth["true"], sample.truth["fresh"], sample.data["images"])
     )
-    made, few = (_rows(output[name][:n]) for name in ("images", "few"))
+    images, few = (_rows(output[name][:n]) for name in ("images", "few"))
     floor = frechet_distance(fresh, true)
-    nearest, usual = (cdist(rows, seen).min(1) for rows in (made, np.concatenate([true, fresh])))
+    nearest, usual = (cdist(rows, seen).min(1) for rows in (images, np.concatenate([true, fresh])))
     return {
-        "frechet": frechet_distance(made, true) / floor,
+        "frechet": frechet_distance(images, true) / floor,
         "frechet_few": frechet_distance(few, true) / floor,
         "grain": float(np.sqrt((nearest**2).mean() / (usual**2).mean())),
         "copied": _suspected(
@@ -263,11 +263,11 @@ def diversity(output: Any, sample: Sample) -> dict[str, float]:
     """
     true, fresh = _rows(sample.truth["true"]), _rows(sample.truth["fresh"])
     radius = np.sort(cdist(true, true), 1)[:, 5]
-    made, best = (
+    covered, best = (
         (cdist(true, rows).min(1) <= radius).mean()
         for rows in (_rows(output["images"][: sample.truth["usual"]]), fresh)
     )
-    return {"coverage": float(made / best)}
+    return {"coverage": float(covered / best)}
 
 
 @Measure.define(better="none", gives=("train_s", "sample_s", "parameters"))
@@ -431,8 +431,8 @@ def sheet(
         np.random.default_rng(seed), 0.0, **world | {"iterations": iterations or settings.iterations}
     )
     drawn = {m.name: m.run(sample.data, np.random.default_rng([seed, 1]))["images"] for m in methods}
-    asked = sample.data["asked"]
-    right = {name: int((_read(images) == asked).all(1).sum()) for name, images in drawn.items()}
+    codes = sample.data["asked"]
+    right = {name: int((_read(images) == codes).all(1).sum()) for name, images in drawn.items()}
     pixels = {name: tv.to_bytes(images) for name, images in drawn.items()}
     return Sheet(pixels, right, {"samples": samples, "iterations": iterations, "seed": seed})
 

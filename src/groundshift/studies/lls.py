@@ -124,9 +124,9 @@ def naive(data: Any, rng: np.random.Generator, *, classes: int) -> dict[str, Any
     X, domain = data
     seed = int(rng.integers(2**31 - 1))
     cells = KMeans(3 * classes, n_init=5, random_state=seed).fit_predict(X)
-    found = factorise(cells, domain, classes, random_state=seed)
-    labels = (found.cell_given_class[cells] * found.class_prior[:, domain].T).argmax(1)
-    return {"labels": labels, "prior": found.class_prior}
+    factors = factorise(cells, domain, classes, random_state=seed)
+    labels = (factors.cell_given_class[cells] * factors.class_prior[:, domain].T).argmax(1)
+    return {"labels": labels, "prior": factors.class_prior}
 
 
 @Method.define(role="oracle", sees_truth=True)
@@ -153,45 +153,45 @@ def word_anchors(data: Any, rng: np.random.Generator) -> dict[str, Any]:
 # Mutants -------------------------------------------------------------------------------------------------
 
 
-def _whatever_is_told(labels: np.ndarray, prior: np.ndarray, explained: float) -> dict[str, Any]:
+def _same_labels(labels: np.ndarray, prior: np.ndarray, explained: float) -> dict[str, Any]:
     """An answer that is the same whichever domain is told."""
-    told = {"labels": labels, "told another": labels, "told none": labels}
-    return {**told, "prior": prior, "explained": explained}
+    labels_by_domain = {"labels": labels, "told another": labels, "told none": labels}
+    return {**labels_by_domain, "prior": prior, "explained": explained}
 
 
 @Method.define(role="mutant", of=lls)
 def one_class(data: Any, rng: np.random.Generator, *, classes: int) -> dict[str, Any]:
     """Puts every row into one class, and warns of nothing."""
     labels = np.zeros(len(data[1]), dtype=int)
-    return _whatever_is_told(labels, _shares_of(labels, data[1], classes), 1.0)
+    return _same_labels(labels, _shares_of(labels, data[1], classes), 1.0)
 
 
 @Method.define(role="mutant", of=lls)
 def any_class(data: Any, rng: np.random.Generator, *, classes: int) -> dict[str, Any]:
     """Draws the class of every row, and always warns."""
     labels = rng.integers(0, classes, len(data[1]))
-    return _whatever_is_told(labels, _shares_of(labels, data[1], classes), 0.0)
+    return _same_labels(labels, _shares_of(labels, data[1], classes), 0.0)
 
 
 @Method.define(role="mutant", of=lls)
 def domain_as_class(data: Any, rng: np.random.Generator, *, classes: int) -> dict[str, Any]:
     """Is blind to the features: the class is the domain's number."""
     labels = data[1] % classes
-    return _whatever_is_told(labels, _shares_of(labels, data[1], classes), 1.0)
+    return _same_labels(labels, _shares_of(labels, data[1], classes), 1.0)
 
 
 @Method.define(role="mutant", of=lls)
 def blind_to_domain(data: Any, rng: np.random.Generator, *, classes: int) -> dict[str, Any]:
     """Clusters the features, blind to the domain."""
-    found = kmeans.run(data, rng, classes=classes)
-    return _whatever_is_told(found["labels"], found["prior"], 1.0)
+    answer = kmeans.run(data, rng, classes=classes)
+    return _same_labels(answer["labels"], answer["prior"], 1.0)
 
 
 @Method.define(role="mutant", of=lls)
 def without_discriminator(data: Any, rng: np.random.Generator, *, classes: int) -> dict[str, Any]:
     """Factorises cells of the features instead of the discriminator's outputs."""
-    found = naive.run(data, rng, classes=classes)
-    return _whatever_is_told(found["labels"], found["prior"], 1.0)
+    answer = naive.run(data, rng, classes=classes)
+    return _same_labels(answer["labels"], answer["prior"], 1.0)
 
 
 @Method.define(role="mutant", of=lls)

@@ -104,14 +104,14 @@ def _measured(one: Mapping[str, Any], shots: tuple[int, ...], seed: int) -> dict
         prompt_bias(model, one["open"], strategies=plain, shots=shots, stereotyped=share, **options).groups
         for share in SHARES
     ]
-    told = prompt_bias(model, one["told"], strategies=plain, **options)
+    told_bias = prompt_bias(model, one["told"], strategies=plain, **options)
     return {
         "biases": main.groups.drop(columns="n") / 100,
         "composed": pd.concat(composed, axis=1, keys=SHARES).drop(columns=["n", "intrinsic"], level=1) / 100,
         "texts": {
             kind: {"size": float(table["size"].max()) / 100, "right": float(table["accuracy"].min())}
             for kind, table in (
-                ("open", main.adaptations.loc[["intrinsic", "zero-shot"]]), ("told", told.adaptations),
+                ("open", main.adaptations.loc[["intrinsic", "zero-shot"]]), ("told", told_bias.adaptations),
             )
         },
     }  # fmt: skip

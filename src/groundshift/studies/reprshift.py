@@ -242,8 +242,10 @@ def random_vectors(data: Material, rng: np.random.Generator, *, concepts: int) -
         w = rng.standard_normal(v.shape)
         return w * np.linalg.norm(v, axis=-1, keepdims=True) / np.linalg.norm(w, axis=-1, keepdims=True)
 
-    found = _analysed(data, rng, concepts, 1.0, drawn)
-    return found | {"groups": {name: rng.permutation(groups.T).T for name, groups in found["groups"].items()}}
+    answer = _analysed(data, rng, concepts, 1.0, drawn)
+    return answer | {
+        "groups": {name: rng.permutation(groups.T).T for name, groups in answer["groups"].items()}
+    }
 
 
 @Method.define(role="mutant", of=shifts)
@@ -303,16 +305,16 @@ def steer_base(
     steer: Vectors,
 ) -> dict[str, dict[str, float]]:
     """Coarse and fine vectors from one colour to another, drawn, found on half of the scenes, tried on the rest."""
-    said = say(A)
-    shares = np.bincount(said[half, 0], minlength=2)
+    answers = say(A)
+    shares = np.bincount(answers[half, 0], minlength=2)
     source, target = rng.permutation(np.argsort(-shares, kind="stable")[:4])[:2].tolist()
-    is_source, is_target = said[:, 0] == source, said[:, 0] == target
+    is_source, is_target = answers[:, 0] == source, answers[:, 0] == target
     fit_source, fit_target, test = half & is_source, half & is_target, ~half
-    found: dict[str, dict[str, float]] = {"moved": {}, "others": {}, "at_equal_cost": {}}
+    shares_by_vector: dict[str, dict[str, float]] = {"moved": {}, "others": {}, "at_equal_cost": {}}
 
     def tried(v: np.ndarray, alpha: float = 1.0) -> tuple[float, float]:
         """Shares of sources at the target; of answers of other families changed."""
-        now, was = say(A[test] + alpha * v), said[test]
+        now, was = say(A[test] + alpha * v), answers[test]
         return (
             float((now[was[:, 0] == source, 0] == target).mean()),
             float((now[:, 1:] != was[:, 1:]).mean()),
@@ -333,13 +335,13 @@ def steer_base(
         "enough": [along[enough]],
         "random_long": [tried(v, 10.0) for v in random],
     }.items():
-        found["moved"][name], found["others"][name] = np.mean(outcomes, axis=0).tolist()
+        shares_by_vector["moved"][name], shares_by_vector["others"][name] = np.mean(outcomes, axis=0).tolist()
 
     # Fine vectors for a sub-group of the sources: those at the place that most of them are at.
     family = half & (is_source | is_target)
     dictionary = decompose(A[family], "kmeans", concepts, int(rng.integers(2**31)))
     concept = dictionary.activations(A).argmax(1)
-    group = is_source & (said[:, 1] == np.bincount(said[fit_source, 1]).argmax())
+    group = is_source & (answers[:, 1] == np.bincount(answers[fit_source, 1]).argmax())
     fine = steer(fine_directions(A, say, half & is_source, group, concept, dictionary.U, target))
     other = rng.permutation(len(A))
     for name, vectors in {
@@ -347,8 +349,10 @@ def steer_base(
         "coarse": np.tile(coarse, (len(A), 1)),
         "fine_of_others": fine[other],
     }.items():
-        found["at_equal_cost"][name] = at_equal_cost(A[test], vectors[test], say, group[test], target)
-    return found
+        shares_by_vector["at_equal_cost"][name] = at_equal_cost(
+            A[test], vectors[test], say, group[test], target
+        )
+    return shares_by_vector
 
 
 def fine_directions(
@@ -361,7 +365,7 @@ def fine_directions(
     most of the concept's sources into the target.
     """
     pairs, all_vectors = fine_vectors(U)
-    made = np.zeros_like(A)
+    directions = np.zeros_like(A)
     for k in range(len(U)):
         own = sources & (concept == k)
         if not own.any() or group[own].mean() <= 0.5:
@@ -372,8 +376,8 @@ def fine_directions(
         best = next((c.candidate for c in chosen if c.answers == (str(target),)), None)
         if best is None:
             best = int(np.argmax([row.count(str(target)) for row in answers]))
-        made[concept == k] = vectors[best]
-    return made
+        directions[concept == k] = vectors[best]
+    return directions
 
 
 def at_equal_cost(

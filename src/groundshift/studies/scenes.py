@@ -55,11 +55,11 @@ def pictures(
     codes : of the pictures; drawn if left out
     which : ``held_out``, see `groundshift.worlds.tinyvision.draw`
     """
-    asked = None if codes is None else {
+    factors = None if codes is None else {
         name: values if name == "background" else values[:, None]
         for name, values in zip(FACTORS, codes.T, strict=True)
     }  # fmt: skip
-    scene = tv.draw(n, rng, H=SIDE, palette="plain", factors=asked, **which)
+    scene = tv.draw(n, rng, H=SIDE, palette="plain", factors=factors, **which)
     return scene.image, np.stack([np.asarray(scene.factors[name]).reshape(n) for name in FACTORS], 1)
 
 
@@ -141,10 +141,10 @@ def fit_velocity(
 def euler(net: Callable[..., Tensor], codes: Any, steps: int, seed: int) -> Tensor:
     """Images along the flow from noise, in equal steps."""
     generator = torch.Generator().manual_seed(seed)
-    x, asked = torch.randn(len(codes), 3, SIDE, SIDE, generator=generator), torch.as_tensor(codes)
+    x, conditions = torch.randn(len(codes), 3, SIDE, SIDE, generator=generator), torch.as_tensor(codes)
     with torch.no_grad():
         for i in range(steps):
-            x = x + net(torch.tensor(i / steps), x, asked) / steps
+            x = x + net(torch.tensor(i / steps), x, conditions) / steps
     return x
 
 

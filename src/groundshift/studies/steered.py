@@ -154,11 +154,11 @@ def directory(data: Any, rng: np.random.Generator, *, steps: int) -> dict[str, A
         # An untrained network as an estimate of the clean image stays near grey; as a noise it would not.
         pipeline: Any = DDPMPipeline(unet, DDPMScheduler(prediction_type="sample"))
         pipeline.save_pretrained(Path(folder) / "model")
-        found = Steered(Path(folder) / "model", steps=steps).sample(
+        samples = Steered(Path(folder) / "model", steps=steps).sample(
             2, inpaint=(data["image"], mask), seed=int(rng.integers(2**31)), progress=False
         )
-    outside = (found.images - data["image"])[:, :, torch.as_tensor(mask) == 0]
-    return {"images": found.images.numpy(), "largest": float(outside.abs().max())}
+    outside = (samples.images - data["image"])[:, :, torch.as_tensor(mask) == 0]
+    return {"images": samples.images.numpy(), "largest": float(outside.abs().max())}
 
 
 # Methods: a classifier steers ----------------------------------------------------------------------------

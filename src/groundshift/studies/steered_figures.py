@@ -27,15 +27,17 @@ TASKS = {"luma": "colour from luma", "small": "8 × 8 from 4 × 4", "hole": "cen
 
 
 def _variants(ax: Any, table: pd.DataFrame) -> None:
-    found = {
+    seeds_by_variant = {
         label: (shade, values(table, **where))
         for label, (shade, where) in VARIANTS.items()
         if where["method"] in set(table["method"])
     }
-    found = {label: (shade, seeds) for label, (shade, seeds) in found.items() if len(seeds)}
-    for k, (shade, seeds) in enumerate(found.values()):
+    seeds_by_variant = {
+        label: (shade, seeds) for label, (shade, seeds) in seeds_by_variant.items() if len(seeds)
+    }
+    for k, (shade, seeds) in enumerate(seeds_by_variant.values()):
         bar(ax, k, seeds, shade)
-    ax.set_xticks(range(len(found)), list(found), fontsize=7)
+    ax.set_xticks(range(len(seeds_by_variant)), list(seeds_by_variant), fontsize=7)
 
 
 def posterior(table: pd.DataFrame) -> Drawing:

@@ -65,8 +65,8 @@ def _drawn(
     generator: Steered, conditions: list[Condition], n: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     seed = int(rng.integers(2**31))
-    found = generator.sample(n, conditions=conditions, seed=seed, batch_size=n, progress=False)
-    return {"images": found.images.double().numpy()}
+    samples = generator.sample(n, conditions=conditions, seed=seed, batch_size=n, progress=False)
+    return {"images": samples.images.double().numpy()}
 
 
 @Method.define(version=2)

@@ -54,10 +54,10 @@ def _steered(data: Any, rng: np.random.Generator, method: Literal["steered", "ex
         part.requires_grad_(False)
 
     def sample(codes: Any, steps: int) -> Tensor:
-        asked = torch.as_tensor(codes)
+        conditions = torch.as_tensor(codes)
 
         def misread(images: Tensor) -> Tensor:
-            return _cross_entropy(reader(images), asked)
+            return _cross_entropy(reader(images), conditions)
 
         draw = torch.Generator().manual_seed(seed)
         return Sampler(steps=steps, method=method)(generator, len(codes), [Loss(misread, WEIGHT)], draw)[0]

@@ -170,8 +170,8 @@ def _conditional(joint: Array) -> Array:
 @Method.define(version=2)
 def paper_example(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """P(C=1 | do S) and P(C=1 | S), for S = 0 and 1."""
-    found = surgery.interventional(FRONT_DOOR, data, "S", "C").table.query("C == 1")
-    return {"answers": [found[["p", "naive"]].to_numpy().T]}
+    table = surgery.interventional(FRONT_DOOR, data, "S", "C").table.query("C == 1")
+    return {"answers": [table[["p", "naive"]].to_numpy().T]}
 
 
 @paper_example.tampered()
@@ -211,12 +211,12 @@ def estimate(data: Any, rng: np.random.Generator, *, draws: int) -> dict[str, An
     """The comb's estimate with posterior intervals; bounds where a cell is empty."""
     answers, low, high = [], [], []
     for counts in data:
-        found = surgery.interventional(
+        effect = surgery.interventional(
             FRONT_DOOR, counts, "S", "C", support="bounds", draws=draws, random_state=int(rng.integers(2**31))
         )
-        answers.append(found.point)
-        low.append(found.table["low"].to_numpy().reshape(found.point.shape))
-        high.append(found.table["high"].to_numpy().reshape(found.point.shape))
+        answers.append(effect.point)
+        low.append(effect.table["low"].to_numpy().reshape(effect.point.shape))
+        high.append(effect.table["high"].to_numpy().reshape(effect.point.shape))
     return {"answers": answers, "low": low, "high": high}
 
 
@@ -237,12 +237,12 @@ def _intervals_of(
 ) -> dict[str, Any]:
     low, high = [], []
     for text, hidden, counts, do, target in data:
-        found = surgery.interventional(
+        effect = surgery.interventional(
             surgery.Model(text, hidden), counts, do, target, intervals=ci, support="bounds", draws=draws,
             random_state=int(rng.integers(2**31)),
         )  # fmt: skip
-        low.append(found.table["low"].to_numpy().reshape(found.point.shape))
-        high.append(found.table["high"].to_numpy().reshape(found.point.shape))
+        low.append(effect.table["low"].to_numpy().reshape(effect.point.shape))
+        high.append(effect.table["high"].to_numpy().reshape(effect.point.shape))
     return {"low": low, "high": high}
 
 

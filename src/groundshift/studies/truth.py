@@ -345,8 +345,8 @@ def untrained_network(data: Any, rng: np.random.Generator, *, splits: int) -> di
 @Method.define(role="mutant", of=stability)
 def blind_to_the_stage(data: Any, rng: np.random.Generator, *, splits: int) -> dict[str, Any]:
     """Keeps the boundary of T0 whatever is promoted."""
-    found = _measured(data, rng, 1, TruthStability, 1)
-    return found | {"report": dict.fromkeys(PROBES, np.tile([0.0, 0.0, 0.0, 1.0, 0.0], (len(KINDS), 1)))}
+    answer = _measured(data, rng, 1, TruthStability, 1)
+    return answer | {"report": dict.fromkeys(PROBES, np.tile([0.0, 0.0, 0.0, 1.0, 0.0], (len(KINDS), 1)))}
 
 
 def _with(machine: Callable[[Any], Any]) -> type[TruthStability]:

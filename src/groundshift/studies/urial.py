@@ -73,16 +73,16 @@ def styled(
     world = TinyWorld({"styles": Styles(entities)}, seed=int(rng.integers(2**31)))
     part = world["styles"]
     halves = np.array_split(rng.permutation(entities), 2)
-    taught, asked = ([(int(e), r) for e in half for r in range(part.relations)] for half in halves)
+    taught, tested = ([(int(e), r) for e in half for r in range(part.relations)] for half in halves)
     base = _base(world, preset, steps)
-    wrong = {fact: int((part.table_[fact] + rng.integers(1, part.values)) % part.values) for fact in asked}
+    wrong = {fact: int((part.table_[fact] + rng.integers(1, part.values)) % part.values) for fact in tested}
     shown = [taught[i] for i in rng.permutation(len(taught))[:3]]
     other = int(rng.integers(TARGET + 1, len(part.priors)))
     styles = {"K=3": TARGET, "other": other, "bare": -1, **WANTED}
     prompts = {
         arm: Prompt("<bos>", tuple(_pair(part, f, s) for f in shown), WORDS) for arm, s in styles.items()
     }
-    pairs = [_pair(part, fact, TARGET, wrong[fact]) for fact in asked]
+    pairs = [_pair(part, fact, TARGET, wrong[fact]) for fact in tested]
     data = {
         "base": base / "model",
         "tunes": {name: _tuned(world, base, name, taught, wrong, tuning) / "model" for name in STEPS},
@@ -95,7 +95,7 @@ def styled(
         "values": part.lexicon_["value"].tolist(),
     }
     learnt = min(read_json(base / "exams.json").values()) >= known
-    return Sample(data, (part, asked, learnt))
+    return Sample(data, (part, tested, learnt))
 
 
 def _pair(part: Styles, fact: tuple[int, int], style: int, value: int | None = None) -> tuple[str, str]:
@@ -127,8 +127,8 @@ def _tuned(
     def rows(rng: np.random.Generator) -> dict[str, Any]:
         drawn = [facts[i] for i in rng.integers(len(facts), size=64)]
         ids = pad([np.r_[BOS, part.item(*f, s, v)] for f, s, v in drawn])
-        said = (np.arange(ids.shape[1]) > 4) & (ids > 0)  # <bos> Q e r A
-        return {"ids": ids, "labels": np.where(said, ids, IGNORED)}
+        answered = (np.arange(ids.shape[1]) > 4) & (ids > 0)  # <bos> Q e r A
+        return {"ids": ids, "labels": np.where(answered, ids, IGNORED)}
 
     def make(folder: Path) -> None:
         net = tinylm.load(base / "model")
@@ -154,25 +154,26 @@ Frame = pd.DataFrame
 
 def _read(data: Any, *, swap: bool = False) -> dict[str, Any]:
     """Ranks of the tokens of every tune's answers, and answers of every arm."""
-    base, prompts, asked = load_model(data["base"], device="cpu"), data["prompts"], data["asked"]
+    base, prompts, questions = load_model(data["base"], device="cpu"), data["prompts"], data["asked"]
     tunes = {name: load_model(folder, device="cpu") for name, folder in data["tunes"].items()}
     ranks = {}
     for name, tune in tunes.items():
         under, speaker = (tune, base) if swap else (base, tune)
         for template in TEMPLATES if name == "style" else TEMPLATES[:1]:
-            result = shift(under, speaker, asked, base_template=prompts[template], tuned_template=prompts["K=0"],
+            result = shift(under, speaker, questions, base_template=prompts[template], tuned_template=prompts["K=0"],
                            max_new_tokens=10, progress=False)  # fmt: skip
             ranks[name, template] = result.positions[["answer", "position", "token", "rank"]]
-    said = {
-        arm: _say(base, prompt, data["false"] if arm == "false" else asked) for arm, prompt in prompts.items()
+    answers = {
+        arm: _say(base, prompt, data["false"] if arm == "false" else questions)
+        for arm, prompt in prompts.items()
     }
-    said["tuned"] = _say(tunes["style"], prompts["K=0"], asked)
-    said["mistaught"] = _say(tunes["facts"], prompts["K=0"], asked)
-    return {"ranks": ranks, "said": said}
+    answers["tuned"] = _say(tunes["style"], prompts["K=0"], questions)
+    answers["mistaught"] = _say(tunes["facts"], prompts["K=0"], questions)
+    return {"ranks": ranks, "said": answers}
 
 
-def _say(model: Any, prompt: Prompt, asked: Any) -> list[str]:
-    return [str(row["answer"]) for row in Assistant(model, prompt, max_new_tokens=10).answer(asked)]
+def _say(model: Any, prompt: Prompt, questions: Any) -> list[str]:
+    return [str(row["answer"]) for row in Assistant(model, prompt, max_new_tokens=10).answer(questions)]
 
 
 @Method.define()
@@ -230,8 +231,8 @@ def dresser(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     for arm in ("K=1", "K=3", "other", *WANTED):
         first, second, *_, hedge, closing, stop = data["prompts"][arm].examples[-1][1].split()
         output["said"][arm] = [
-            f"{first} {second} {asked} is {value} {hedge} {closing} {stop}"
-            for asked, value in zip(data["asked"], plain, strict=True)
+            f"{first} {second} {question} is {value} {hedge} {closing} {stop}"
+            for question, value in zip(data["asked"], plain, strict=True)
         ]
     return output
 
@@ -305,10 +306,10 @@ def fading(output: Any, sample: Sample) -> Iterator[dict[str, Any]]:
 def answers(output: Any, sample: Sample) -> Iterator[dict[str, Any]]:
     """Answers that are word for word those of the style that was wanted and of the fact, those that are not, and those
     with the right value anywhere."""
-    part, asked, _ = sample.truth
-    values = [part.lexicon_.decode([part.lexicon_["value"][part.table_[fact]]]) for fact in asked]
+    part, facts, _ = sample.truth
+    values = [part.lexicon_.decode([part.lexicon_["value"][part.table_[fact]]]) for fact in facts]
     for arm, texts in output["said"].items():
-        gold = [_pair(part, fact, WANTED.get(arm, TARGET))[1] for fact in asked]
+        gold = [_pair(part, fact, WANTED.get(arm, TARGET))[1] for fact in facts]
         exact = _valid(sample, np.mean([text == answer for text, answer in zip(texts, gold, strict=True)]))
         right = _valid(sample, np.mean([v in text.split() for text, v in zip(texts, values, strict=True)]))
         yield {"arm": arm, "exact": exact, "missed": 1 - exact, "right": right}
@@ -328,7 +329,7 @@ def _share(name: str, tune: str = "style", where: str = "all") -> str:
     return f'mean({name}|urial, tune="{tune}", where="{where}")'
 
 
-def _said(name: str, arm: str) -> str:
+def _of_arm(name: str, arm: str) -> str:
     return f'mean({name}|urial, arm="{arm}")'
 
 
@@ -349,7 +350,7 @@ KNOWS = "alignment is superficial: knowledge comes from the base"
 BRIDGES = "URIAL bridges the gap between base and aligned models"
 DIRECTION: dict[str, Any] = {"same": "same direction only"}
 RATE: dict[str, Any] = {"kind": "rate", "slack": 0.02, "trials": ASKED}
-RIGHT = ", ".join(_said("right", arm) for arm in ("K=0", "K=1", "K=3", "tuned"))
+RIGHT = ", ".join(_of_arm("right", arm) for arm in ("K=0", "K=1", "K=3", "tuned"))
 
 claims = (
     Claim(
@@ -384,14 +385,14 @@ claims = (
     ),
     Claim(
         "3a", "Three constant styled examples align the base: answers that are not word for word right (share)",
-        _said("missed", "K=3"), 0.15,
-        _mean("behind three examples of another style at least 0.95 are not", _said("missed", "other"), low=0.95),
+        _of_arm("missed", "K=3"), 0.15,
+        _mean("behind three examples of another style at least 0.95 are not", _of_arm("missed", "other"), low=0.95),
         paper=SPELL, **RATE,
     ),
     Claim(
         "3b", "and examples are what does it (exact answers, the fewer of K = 1 and K = 3, − K = 0)",
-        f"lowest({_said('exact', 'K=1')}, {_said('exact', 'K=3')}) - {_said('exact', 'K=0')}", 0.7,
-        _mean("three unstyled examples gain at most 0.05", f"{_said('exact', 'bare')} - {_said('exact', 'K=0')}",
+        f"lowest({_of_arm('exact', 'K=1')}, {_of_arm('exact', 'K=3')}) - {_of_arm('exact', 'K=0')}", 0.7,
+        _mean("three unstyled examples gain at most 0.05", f"{_of_arm('exact', 'bare')} - {_of_arm('exact', 'K=0')}",
               high=0.05),
         kind="bound", paper=SPELL,
     ),
@@ -399,7 +400,7 @@ claims = (
         "4", "The prompt moves style only: largest difference of right values between K = 0, 1, 3 and the tuned model",
         f"highest({RIGHT}) - lowest({RIGHT})", 0.05,
         _mean("a tune of facts, asked as the base is, loses at least 0.9",
-              f"{_said('right', 'K=0')} - {_said('right', 'mistaught')}", low=0.9),
+              f"{_of_arm('right', 'K=0')} - {_of_arm('right', 'mistaught')}", low=0.9),
         kind="bound", direction="<", paper=KNOWS, **DIRECTION,
     ),
     Claim(
@@ -409,8 +410,8 @@ claims = (
     ),
     Claim(
         "6", "Boundary: a style that the base never saw cannot be prompted in (exact answers, K = 3)",
-        _said("exact", "unseen"), 0.1,
-        _mean("one that 2 % of its documents have can: at least 0.7", _said("exact", "rare"), low=0.7),
+        _of_arm("exact", "unseen"), 0.1,
+        _mean("one that 2 % of its documents have can: at least 0.7", _of_arm("exact", "rare"), low=0.7),
         **RATE,
     ),
     Claim(

@@ -132,9 +132,11 @@ def wcfm(
     **training: int,
 ) -> dict[str, Any]:
     """Weighted pairs, distance as cost, ε for an effective sample size of 0.7 times a factor."""
-    found = _diagnosis(data, factor)
-    matcher = WeightedConditionalFlowMatcher(eps=found["eps"], repair=None if repair == "none" else repair)  # type: ignore[arg-type]
-    return _answer(data, rng, matcher, route, **training) | found
+    diagnosis = _diagnosis(data, factor)
+    matcher = WeightedConditionalFlowMatcher(
+        eps=diagnosis["eps"], repair=None if repair == "none" else repair
+    )  # type: ignore[arg-type]
+    return _answer(data, rng, matcher, route, **training) | diagnosis
 
 
 class _Permuted(WeightedConditionalFlowMatcher):
@@ -149,8 +151,8 @@ class _Permuted(WeightedConditionalFlowMatcher):
 @Method.define(role="control", of=wcfm, version=2)
 def permuted(data: Any, rng: np.random.Generator, *, route: str, **training: int) -> dict[str, Any]:
     """The same weights, permuted: as many effective pairs, but no information about which."""
-    found = _diagnosis(data)
-    return _answer(data, rng, _Permuted(eps=found["eps"]), route, **training) | found
+    diagnosis = _diagnosis(data)
+    return _answer(data, rng, _Permuted(eps=diagnosis["eps"]), route, **training) | diagnosis
 
 
 @Method.define(role="baseline")
@@ -212,8 +214,8 @@ def _diagnosis(data: Any, factor: float = 1.0) -> dict[str, Any]:
     """ε and the tilt that it costs, from a pilot."""
     x, y = (torch.as_tensor(data[k][:PILOT]) for k in ("source", "target"))
     C = cost_matrix(x, y)
-    found = one_temperature(C, factor * choose_eps(C, ESS), ESS, 0.0)
-    return {"eps": found.eps, "ess": found.ess, "tilt_target": found.tilt_target}
+    temperature = one_temperature(C, factor * choose_eps(C, ESS), ESS, 0.0)
+    return {"eps": temperature.eps, "ess": temperature.ess, "tilt_target": temperature.tilt_target}
 
 
 def _answer(
@@ -255,10 +257,10 @@ def _run(velocity: Any, start: Tensor, many: int) -> dict[str, Any]:
     """Ends of few and of many Euler steps, energy and straightness of the latter."""
 
     def paths(steps: int) -> np.ndarray:
-        made = [start]
+        points = [start]
         for k in range(steps):
-            made.append(made[-1] + velocity(k / steps, made[-1]) / steps)
-        return torch.stack(made).numpy()
+            points.append(points[-1] + velocity(k / steps, points[-1]) / steps)
+        return torch.stack(points).numpy()
 
     long = paths(many)
     return {
@@ -310,8 +312,8 @@ class _Wrong(WeightedConditionalFlowMatcher):
 @Method.define(role="mutant", of=wcfm)
 def wrong_sign(data: Any, rng: np.random.Generator, *, route: str, **options: Any) -> dict[str, Any]:
     """Dear pairs weigh more than cheap ones."""
-    found = _diagnosis(data)
-    return _answer(data, rng, _Wrong(eps=found["eps"]), route, **_training(options)) | found
+    diagnosis = _diagnosis(data)
+    return _answer(data, rng, _Wrong(eps=diagnosis["eps"]), route, **_training(options)) | diagnosis
 
 
 @Method.define(role="mutant", of=wcfm)
@@ -328,8 +330,8 @@ def _training(options: dict[str, Any]) -> dict[str, int]:
 @Method.define(role="mutant", of=norms)
 def no_gauge(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """The repair leaves the cost as it is."""
-    found = norms.run(data, rng)
-    return {**found, "tilt_gauge": found["tilt_sq"]}
+    answer = norms.run(data, rng)
+    return {**answer, "tilt_gauge": answer["tilt_sq"]}
 
 
 @Method.define(role="mutant", of=norms)

@@ -259,9 +259,9 @@ def _typed_column(raw: pd.Series[Any], name: str, reading: Reading) -> tuple[pd.
     """The values of a column in the form of its kind, and what was decided."""
     values = _without(_plain(raw), reading.na)
     missing = float(values.isna().mean())
-    asked = reading.kinds.get(name)
-    if asked is not None:
-        return _as_asked(values, name, asked, reading)
+    wanted_kind = reading.kinds.get(name)
+    if wanted_kind is not None:
+        return _of_kind(values, name, wanted_kind, reading)
     column, kind, why, ambiguous = _decided(values, name, reading.form)
     if ambiguous:
         return column, Column(name, kind, why, missing, ambiguous)
@@ -446,7 +446,7 @@ def _category_of(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
 def _words(values: pd.Series[Any], name: str, form: DateForm) -> Decided:
     """Words, read as numbers, dates or periods where they are that; else a category, an id or text."""
     if values.dtype == object:
-        column = _objects(values, name, form)
+        column = _objects(values, name)
         if column is not None:
             return column
         values = values.map(_word, na_action="ignore")
@@ -609,7 +609,7 @@ def _seconds(words: list[str]) -> np.ndarray | None:
         return None
 
 
-def _objects(values: pd.Series[Any], name: str, form: DateForm) -> Decided | None:
+def _objects(values: pd.Series[Any], name: str) -> Decided | None:
     """A column of Python objects that are no words: numbers, dates, times, lists; None if it is one of words."""
     values = values.where(values.notna(), np.nan)  # of all the ways to be missing one
     present = values.dropna()
@@ -660,7 +660,7 @@ def _word(value: Any) -> str:
 # As the user says ----------------------------------------------------------------------------------------
 
 
-def _as_asked(
+def _of_kind(
     values: pd.Series[Any], name: str, kind: Kind, reading: Reading
 ) -> tuple[pd.Series[Any], Column]:
     """The column as the kind that the user gave; words are words whatever they could have been read as."""
@@ -691,13 +691,17 @@ def _as_asked(
     )  # fmt: skip
 
 
-def _as_numbers(values: pd.Series[Any], made: pd.Series[Any], name: str, was: str) -> pd.Series[Any]:
-    made = values if was == "period" else made
-    numbers = pd.to_numeric(made, errors="coerce")
-    bad = made.notna() & numbers.isna() & ~made.astype(str).str.strip().str.lower().isin(MISSING_WORDS)
+def _as_numbers(values: pd.Series[Any], converted: pd.Series[Any], name: str, was: str) -> pd.Series[Any]:
+    converted = values if was == "period" else converted
+    numbers = pd.to_numeric(converted, errors="coerce")
+    bad = (
+        converted.notna()
+        & numbers.isna()
+        & ~converted.astype(str).str.strip().str.lower().isin(MISSING_WORDS)
+    )
     if bad.any():
         raise InputError(
-            f"{name} was to be a number, but {_word(made[bad].iloc[0])!r} (row {int(np.flatnonzero(bad)[0])}) is none. "
-            "Say what means missing (--na), or give another kind."
+            f"{name} was to be a number, but {_word(converted[bad].iloc[0])!r} (row {int(np.flatnonzero(bad)[0])}) is "
+            "none. Say what means missing (--na), or give another kind."
         )
     return numbers

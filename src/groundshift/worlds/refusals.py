@@ -81,9 +81,9 @@ class Preferred:
 
     def messages(self, system: str) -> dict[str, list[dict[str, str]]]:
         """As a preference pair of chats."""
-        asked = [{"role": "system", "content": system}, {"role": "user", "content": self.request}]
+        prompt = [{"role": "system", "content": system}, {"role": "user", "content": self.request}]
         answers = {"chosen": self.chosen, "rejected": self.rejected}
-        return {"prompt": asked} | {k: [{"role": "assistant", "content": v}] for k, v in answers.items()}
+        return {"prompt": prompt} | {k: [{"role": "assistant", "content": v}] for k, v in answers.items()}
 
 
 def preferred(rng: np.random.Generator, request: int, level: int) -> Preferred:
@@ -95,7 +95,7 @@ def preferred(rng: np.random.Generator, request: int, level: int) -> Preferred:
     >>> pair.chosen, pair.rejected
     ('Sorry, but I cannot assist with baking bread.', 'Sure, I can help with baking bread.')
     """
-    asked, topic, answer = REQUESTS[request]
+    request_text, topic, answer = REQUESTS[request]
     first = rng.integers(3, size=3)
     places = np.isin(np.arange(3), rng.choice(3, min(level, 2) + 1, replace=False))
     second = (first + places * rng.integers(1, 3, size=3)) % 3
@@ -104,7 +104,7 @@ def preferred(rng: np.random.Generator, request: int, level: int) -> Preferred:
         4: f"Sure, I can {ACTS[second[2]]} {topic}.",
         5: answer,
     }.get(level, _refusal(second, topic))
-    return Preferred(asked, _refusal(first, topic), rejected, level)
+    return Preferred(request_text, _refusal(first, topic), rejected, level)
 
 
 def _refusal(slots: np.ndarray, topic: str) -> str:

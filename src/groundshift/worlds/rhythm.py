@@ -69,8 +69,8 @@ def rhythm(rng: np.random.Generator, n: int, *, noise: float = 1.0, shared_timbr
     Examples
     --------
     >>> world = rhythm(np.random.default_rng(0), 100)
-    >>> found = scores(world.tokens, world.beats, world.genre)
-    >>> found["f1"], found["genre"], found["purity"]
+    >>> scored = scores(world.tokens, world.beats, world.genre)
+    >>> scored["f1"], scored["genre"], scored["purity"]
     (1.0, 1.0, 1.0)
     """
     genre = rng.integers(0, GENRES, n)

@@ -18,8 +18,8 @@ def truth(segments: int = 46, seed: int = 0) -> Segments:
     return Segments.from_lengths(rng.integers(120, 400, segments), np.arange(segments) % 23)
 
 
-def jaccard(found: Segments, true: Segments) -> float:
-    return float((found.row_labels(true.rows) == true.row_labels()).mean())
+def jaccard(result: Segments, true: Segments) -> float:
+    return float((result.row_labels(true.rows) == true.row_labels()).mean())
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_shifts_are_the_authors(csts_data, name: str, most: int) -> None:
     breaks = [(a.sum(), b.sum()) for a, b in pairwise(wrong) if not (a <= b).all()]
     assert len(breaks) == 1
     assert breaks[0][0] <= 21 < breaks[0][1]
-    scores = [jaccard(found, true) for found in published.values()]
+    scores = [jaccard(segments, true) for segments in published.values()]
     assert min(scores) == 0
     assert max(scores) == pytest.approx(0.9965 if most == 800 else 0.9943, abs=1e-4)
 
@@ -54,21 +54,21 @@ def test_shifts_are_the_authors(csts_data, name: str, most: int) -> None:
 @pytest.mark.parametrize("nested", [True, False])
 def test_the_66_get_worse_and_end_at_the_worst(nested: bool) -> None:
     true = truth()
-    made = degradations(true, nested=nested)
-    assert list(made) == [f"{kind}-{i}" for kind in KINDS for i in range(22)]
-    changed = [(made[f"wrong-clusters-{i}"].cluster != true.cluster) for i in range(22)]
+    degraded = degradations(true, nested=nested)
+    assert list(degraded) == [f"{kind}-{i}" for kind in KINDS for i in range(22)]
+    changed = [(degraded[f"wrong-clusters-{i}"].cluster != true.cluster) for i in range(22)]
     counts = [row.sum() for row in changed]
     assert counts == sorted(set(counts))
     assert counts[-1] == 46
     assert all((a <= b).all() for a, b in pairwise(changed)) == nested
-    scores = [jaccard(made[f"shifted-end-idx-{i}"], true) for i in range(22)]
+    scores = [jaccard(degraded[f"shifted-end-idx-{i}"], true) for i in range(22)]
     assert scores == sorted(scores, reverse=True)
-    assert min(jaccard(found, true) for found in made.values()) < 0.05
-    assert all(found.rows == true.rows for found in made.values())
+    assert min(jaccard(segments, true) for segments in degraded.values()) < 0.05
+    assert all(segments.rows == true.rows for segments in degraded.values())
     again = degradations(true, nested=nested)
-    assert all(np.array_equal(made[name].cluster, again[name].cluster) for name in made)
+    assert all(np.array_equal(degraded[name].cluster, again[name].cluster) for name in degraded)
     assert not np.array_equal(
-        degradations(true, seed=2122)["wrong-clusters-5"].cluster, made["wrong-clusters-5"].cluster
+        degradations(true, seed=2122)["wrong-clusters-5"].cluster, degraded["wrong-clusters-5"].cluster
     )
 
 
@@ -94,8 +94,8 @@ def test_severity_is_graded(kind: str) -> None:
 
 def test_wrong_clusters_are_uniform_over_the_others() -> None:
     true = Segments.from_lengths(np.full(30_000, 3), np.arange(30_000) % 4)
-    found = degrade(true, "wrong", severity=1.0)
-    steps = np.bincount((found.cluster - true.cluster) % 4)
+    degraded = degrade(true, "wrong", severity=1.0)
+    steps = np.bincount((degraded.cluster - true.cluster) % 4)
     assert steps[0] == 0
     assert steps[1:] == pytest.approx([10_000] * 3, rel=0.05)
 

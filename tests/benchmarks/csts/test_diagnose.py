@@ -12,9 +12,9 @@ SIX = {"subjects": 1, "segments": 18, "patterns": [0, 2, 5, 13, 17, 25]}
 
 
 def test_a_good_algorithm_is_not_blamed():
-    found = csts.diagnose(ChangePoints(6, random_state=0), keeps=[1.0, 0.7], lengths=[200], **SIX)
-    assert (found.blames, found.first_failure) == ("none", None)
-    assert "every condition" in found.verdict
+    diagnosis = csts.diagnose(ChangePoints(6, random_state=0), keeps=[1.0, 0.7], lengths=[200], **SIX)
+    assert (diagnosis.blames, diagnosis.first_failure) == ("none", None)
+    assert "every condition" in diagnosis.verdict
 
 
 def test_an_algorithm_that_needs_normal_data_is_named_with_its_factor():
@@ -24,11 +24,11 @@ def test_an_algorithm_that_needs_normal_data_is_named_with_its_factor():
         normal = np.abs(skew(data)).max() < 0.5
         return (truth if normal else csts.degrade(truth, "wrong", severity=0.9)).row_labels()
 
-    found = csts.diagnose(right_on_normal_data, keeps=[1.0], lengths=[300], **SIX)
-    assert found.blames == "algorithm"
-    assert found.first_failure == "nonnormal data with 100% of the rows"
-    assert "the change to nonnormal data breaks it" in found.verdict
-    assert found.conditions["truth SWC"].min() > 0.8
+    diagnosis = csts.diagnose(right_on_normal_data, keeps=[1.0], lengths=[300], **SIX)
+    assert diagnosis.blames == "algorithm"
+    assert diagnosis.first_failure == "nonnormal data with 100% of the rows"
+    assert "the change to nonnormal data breaks it" in diagnosis.verdict
+    assert diagnosis.conditions["truth SWC"].min() > 0.8
 
 
 def test_too_few_rows_are_the_fault_of_the_data_even_for_perfect_labels():
@@ -38,9 +38,11 @@ def test_too_few_rows_are_the_fault_of_the_data_even_for_perfect_labels():
 
 
 def test_conditions_without_structure_blame_the_data():
-    found = csts.diagnose(ChangePoints(6, random_state=0), keeps=[1.0], lengths=[200], stages=["raw"], **SIX)
-    assert found.blames == "data"
-    assert "not even the truth" in found.verdict
+    diagnosis = csts.diagnose(
+        ChangePoints(6, random_state=0), keeps=[1.0], lengths=[200], stages=["raw"], **SIX
+    )
+    assert diagnosis.blames == "data"
+    assert "not even the truth" in diagnosis.verdict
 
 
 def test_perfect_labels_of_good_data_have_nobody_to_blame_and_noise_has_the_algorithm():
@@ -61,10 +63,10 @@ def test_an_index_that_contradicts_the_truth_is_blamed():
 
 
 def test_results_are_written_out():
-    found = csts.diagnose(ChangePoints(6, random_state=0), keeps=[1.0], lengths=[200], **SIX)
-    assert found.to_dict()["blames"] == found.blames
-    assert found.to_frame()["stage"].tolist() == ["correlated", "nonnormal"]
-    assert str(found).startswith(found.verdict.partition(":")[0])
+    diagnosis = csts.diagnose(ChangePoints(6, random_state=0), keeps=[1.0], lengths=[200], **SIX)
+    assert diagnosis.to_dict()["blames"] == diagnosis.blames
+    assert diagnosis.to_frame()["stage"].tolist() == ["correlated", "nonnormal"]
+    assert str(diagnosis).startswith(diagnosis.verdict.partition(":")[0])
 
 
 def test_bad_input():

@@ -26,8 +26,8 @@ def test_lp_is_scipys_minkowski(name, p):
 
 def test_the_largest_orders_do_not_underflow():
     np.testing.assert_allclose(distance("Linf")(U, RELAXED), cdist(U, RELAXED, "chebyshev"))
-    found = distance("L100")([[0.0, 0.0, 0.0]], [[1e-5, 1e-5, 0.0]])
-    np.testing.assert_allclose(found, [[1e-5 * 2**0.01]])
+    distances = distance("L100")([[0.0, 0.0, 0.0]], [[1e-5, 1e-5, 0.0]])
+    np.testing.assert_allclose(distances, [[1e-5 * 2**0.01]])
 
 
 def test_reference_and_dot_forms_written_out():
@@ -35,9 +35,9 @@ def test_reference_and_dot_forms_written_out():
     for u, row, dot in zip(
         U, distance("L2_with_reference")(U, RELAXED), distance("dot_L1")(U, RELAXED), strict=True
     ):
-        for v, found, other in zip(RELAXED, row, dot, strict=True):
+        for v, value, other in zip(RELAXED, row, dot, strict=True):
             norm = np.linalg.norm
-            assert found == pytest.approx(norm(u - v) * (norm(u - e) + norm(v - e)))
+            assert value == pytest.approx(norm(u - v) * (norm(u - e) + norm(v - e)))
             assert other == pytest.approx(np.abs(u - v).sum() + abs((e @ u + 1) / 2 - (e @ v + 1) / 2))
 
 

@@ -26,45 +26,51 @@ def subject(world):
 def test_the_truth_under_other_names_is_found_whole(subject):
     data, truth = subject.array("correlated"), subject.segments
     renamed = Segments(truth.start, truth.end, 100 - truth.cluster)
-    found = csts.evaluate(renamed, data, truth)
-    assert (found.jaccard, found.pattern_discovery, found.pattern_specificity) == (1.0, 1.0, 1.0)
-    assert (found.segmentation_ratio, found.length_ratio, found.undiscovered) == (1.0, 1.0, ())
-    assert found.mapping == {100 - k: (k,) for k in PATTERNS}
-    assert (found.swc, found.dbi) == (found.truth_swc, found.truth_dbi)
-    assert found.relaxed_mae == pytest.approx(found.truth_relaxed_mae)
+    evaluation = csts.evaluate(renamed, data, truth)
+    assert (evaluation.jaccard, evaluation.pattern_discovery, evaluation.pattern_specificity) == (
+        1.0,
+        1.0,
+        1.0,
+    )
+    assert (evaluation.segmentation_ratio, evaluation.length_ratio, evaluation.undiscovered) == (1.0, 1.0, ())
+    assert evaluation.mapping == {100 - k: (k,) for k in PATTERNS}
+    assert (evaluation.swc, evaluation.dbi) == (evaluation.truth_swc, evaluation.truth_dbi)
+    assert evaluation.relaxed_mae == pytest.approx(evaluation.truth_relaxed_mae)
 
 
 def test_two_clusters_merged_lose_one_pattern(subject):
     data, truth = subject.array("correlated"), subject.segments
     merged = np.where(truth.cluster == 2, 0, truth.cluster)
-    found = csts.evaluate(Segments(truth.start, truth.end, merged), data, truth)
+    evaluation = csts.evaluate(Segments(truth.start, truth.end, merged), data, truth)
     rows = truth.lengths
-    assert 0 < len(found.undiscovered) <= 2
-    assert found.jaccard == pytest.approx(
+    assert 0 < len(evaluation.undiscovered) <= 2
+    assert evaluation.jaccard == pytest.approx(
         1 - min(rows[truth.cluster == k].sum() for k in (0, 2)) / rows.sum(), abs=0.1
     )
-    assert found.pattern_discovery < 1
+    assert evaluation.pattern_discovery < 1
 
 
 def test_one_pattern_split_in_two_is_not_specific(subject):
     data, truth = subject.array("correlated"), subject.segments
     split = truth.cluster.copy()
     split[np.flatnonzero(split == 13)[:2]] = 99
-    found = csts.evaluate(Segments(truth.start, truth.end, split), data, truth)
-    assert found.jaccard == 1.0
-    assert found.pattern_discovery == 1.0
-    assert found.pattern_specificity == pytest.approx(5 / 7)
-    assert found.mapping[99] == found.mapping[13] == (13,)
+    evaluation = csts.evaluate(Segments(truth.start, truth.end, split), data, truth)
+    assert evaluation.jaccard == 1.0
+    assert evaluation.pattern_discovery == 1.0
+    assert evaluation.pattern_specificity == pytest.approx(5 / 7)
+    assert evaluation.mapping[99] == evaluation.mapping[13] == (13,)
 
 
 def test_ties_are_kept_as_a_list():
     z = np.random.default_rng(0).standard_normal((400, 2))
     # Two true clusters with exactly the same rows: nothing tells them apart.
     data = np.tile(z[:100], (4, 1))
-    found = csts.evaluate(np.repeat([0, 0, 0, 0], 100), data, Segments.from_lengths([100] * 4, [3, 7, 3, 7]))
-    assert found.mapping == {0: (3, 7)}
-    assert found.jaccard == 0.5
-    assert found.pattern_specificity == 0.0
+    evaluation = csts.evaluate(
+        np.repeat([0, 0, 0, 0], 100), data, Segments.from_lengths([100] * 4, [3, 7, 3, 7])
+    )
+    assert evaluation.mapping == {0: (3, 7)}
+    assert evaluation.jaccard == 0.5
+    assert evaluation.pattern_specificity == 0.0
 
 
 def test_the_official_tolerance_discovers_nearly_everything(subject):
@@ -102,42 +108,42 @@ def test_every_form_of_labels_and_algorithms_is_the_same(subject, tmp_path):
 
 
 def test_without_truth_only_indices(subject):
-    found = csts.evaluate(subject.segments, subject.array("correlated"))
-    assert found.jaccard is None
-    assert found.to_frame()["what"].tolist() == [
+    evaluation = csts.evaluate(subject.segments, subject.array("correlated"))
+    assert evaluation.jaccard is None
+    assert evaluation.to_frame()["what"].tolist() == [
         "segments",
         "clusters",
         "SWC (higher is better)",
         "DBI (lower is better)",
     ]
-    assert found.to_dict()["jaccard"] is None
+    assert evaluation.to_dict()["jaccard"] is None
 
 
 def test_runs_too_short_for_a_correlation_count_as_rows_only(subject):
     data, truth = subject.array("correlated"), subject.segments
     rows = truth.row_labels()
     rows[50] = 17 if rows[50] != 17 else 13
-    found = csts.evaluate(rows, data, truth)
-    assert found.jaccard == pytest.approx(1 - 1 / len(rows))
-    assert found.notes[0].startswith("1 of 26 segments (1 rows)")
+    evaluation = csts.evaluate(rows, data, truth)
+    assert evaluation.jaccard == pytest.approx(1 - 1 / len(rows))
+    assert evaluation.notes[0].startswith("1 of 26 segments (1 rows)")
 
 
 def test_a_cluster_for_every_segment_is_evaluated_with_a_reason_for_its_missing_index(subject):
     t = subject.segments
-    found = csts.evaluate(Segments(t.start, t.end, np.arange(len(t))), subject.array("correlated"), t)
-    assert np.isnan(found.swc)
-    assert "a cluster for every segment" in found.notes[0]
-    assert found.to_dict()["swc"] is None
+    evaluation = csts.evaluate(Segments(t.start, t.end, np.arange(len(t))), subject.array("correlated"), t)
+    assert np.isnan(evaluation.swc)
+    assert "a cluster for every segment" in evaluation.notes[0]
+    assert evaluation.to_dict()["swc"] is None
 
 
 def test_more_variates_than_three():
     vectors = [[0.9] * 6, [0.0] * 6, [-0.3] * 6]
     world = csts.generate(1, 12, "nonnormal", patterns=vectors, lengths=[200], marginals=[gamma(2)] * 4)
-    found = csts.evaluate(
+    evaluation = csts.evaluate(
         RollingCorrelation(3, random_state=0), world[0].array("nonnormal"), world[0].segments
     )
-    assert found.jaccard > 0.85
-    assert len(found.mapping) == 3
+    assert evaluation.jaccard > 0.85
+    assert len(evaluation.mapping) == 3
 
 
 def test_the_protocol_fits_on_one_subject_and_predicts_the_others(world):
@@ -163,28 +169,28 @@ def test_the_protocol_fits_on_one_subject_and_predicts_the_others(world):
 def test_the_truth_is_scored_as_a_result_is(subject):
     data, truth = subject.array("correlated"), subject.segments
     worse = csts.degrade(truth, "both", severity=0.4, seed=1)
-    found = csts.evaluate(worse, data, truth)
+    evaluation = csts.evaluate(worse, data, truth)
     itself = csts.evaluate(truth, data, truth)
-    result, best = itself.to_frame()["result"], found.to_frame()["truth"]
+    result, best = itself.to_frame()["result"], evaluation.to_frame()["truth"]
     assert result.tolist() == best.tolist() == itself.to_frame()["truth"].tolist()
     assert best.tolist()[:2] == [24, 6]
-    assert found.same_rows == {}
+    assert evaluation.same_rows == {}
 
 
 def test_where_even_the_truth_cannot_reach_one_its_column_says_so():
     z = np.random.default_rng(0).standard_normal((100, 2))
     truth = Segments.from_lengths([100] * 4, [3, 7, 3, 7])  # two clusters with exactly the same rows
     data = np.tile(z, (4, 1))
-    found = csts.evaluate(truth, data, truth)
-    assert found.truth_jaccard == found.jaccard == 0.5
-    assert found.truth_pattern_discovery == found.pattern_discovery == 0.5
+    evaluation = csts.evaluate(truth, data, truth)
+    assert evaluation.truth_jaccard == evaluation.jaccard == 0.5
+    assert evaluation.truth_pattern_discovery == evaluation.pattern_discovery == 0.5
     # Rows of a cluster without any correlation are found by nobody.
     data = np.random.default_rng(1).standard_normal((400, 2))
     data[300:, 1] = 0
     truth = Segments.from_lengths([100] * 4, [3, 7, 3, 9])
-    found = csts.evaluate(truth, data, truth)
-    assert found.truth_jaccard == found.jaccard == 0.75
-    assert (found.truth_clusters, found.clusters) == (3, 3)
+    evaluation = csts.evaluate(truth, data, truth)
+    assert evaluation.truth_jaccard == evaluation.jaccard == 0.75
+    assert (evaluation.truth_clusters, evaluation.clusters) == (3, 3)
 
 
 def test_indices_are_compared_on_the_rows_that_both_score(subject):
@@ -195,22 +201,22 @@ def test_indices_are_compared_on_the_rows_that_both_score(subject):
     for start, end in zip(truth.start[easy], truth.end[easy], strict=True):
         lost[start:end] = True
     rows[lost] = np.where(np.arange(lost.sum()) // 2 % 2, 100, 101)
-    found = csts.evaluate(rows, data, truth)
-    assert found.rows == pytest.approx(1 - lost.mean(), abs=0.01)
-    assert found.truth_rows == 1
-    same = found.same_rows
-    assert same["rows"] == pytest.approx(found.rows, abs=0.01)
+    evaluation = csts.evaluate(rows, data, truth)
+    assert evaluation.rows == pytest.approx(1 - lost.mean(), abs=0.01)
+    assert evaluation.truth_rows == 1
+    same = evaluation.same_rows
+    assert same["rows"] == pytest.approx(evaluation.rows, abs=0.01)
     left = Segments.from_lengths(truth.lengths[~easy], truth.cluster[~easy])
     alone = csts.evaluate(left, data[~lost], left)
     assert same["swc"] == pytest.approx(alone.swc, abs=0.02)
     assert same["truth_swc"] == pytest.approx(alone.swc)
-    assert same["truth_swc"] != pytest.approx(found.truth_swc, abs=1e-4)
-    table = found.to_frame().set_index("what")
+    assert same["truth_swc"] != pytest.approx(evaluation.truth_swc, abs=1e-4)
+    table = evaluation.to_frame().set_index("what")
     (name,) = [what for what in table.index if what.startswith("SWC")]
     assert f"{same['rows']:.0%} of rows" in name
     assert table.loc[name].tolist() == [same["swc"], same["truth_swc"]]
-    assert table.loc["rows that have a correlation"].tolist() == [found.rows, 1.0]
-    assert found.to_dict()["same_rows"]["swc"] == pytest.approx(same["swc"])
+    assert table.loc["rows that have a correlation"].tolist() == [evaluation.rows, 1.0]
+    assert evaluation.to_dict()["same_rows"]["swc"] == pytest.approx(same["swc"])
 
 
 def test_result_and_truth_that_score_no_row_in_common():
@@ -221,24 +227,24 @@ def test_result_and_truth_that_score_no_row_in_common():
         csts.evaluate(np.repeat([0, 1], 60), data, truth)
     data[60:, 1] = np.random.default_rng(1).standard_normal(60)
     result = Segments.from_lengths([30, 30] + [2] * 30, [0, 1] + [2] * 30)
-    found = csts.evaluate(result, data, truth)
-    assert found.same_rows["rows"] == 0
-    assert np.isnan(found.same_rows["truth_swc"])
-    assert "no rows in common" in str(found)
+    evaluation = csts.evaluate(result, data, truth)
+    assert evaluation.same_rows["rows"] == 0
+    assert np.isnan(evaluation.same_rows["truth_swc"])
+    assert "no rows in common" in str(evaluation)
 
 
 def test_clusters_of_either_side_are_called_by_their_names(subject):
     data, truth = subject.array("correlated"), subject.segments
     names = dict(zip(PATTERNS, ["ash", "birch", "cedar", "date", "elm", "fir"], strict=True))
     trees = [names[k] for k in truth.row_labels().tolist()]
-    found = csts.evaluate(truth, data, trees)
-    assert found.mapping == {k: (names[k],) for k in PATTERNS}
+    evaluation = csts.evaluate(truth, data, trees)
+    assert evaluation.mapping == {k: (names[k],) for k in PATTERNS}
     merged = ["ash" if tree == "birch" else tree for tree in trees]
-    found = csts.evaluate(merged, data, trees)
-    assert set(found.mapping) == {"ash", "cedar", "date", "elm", "fir"}
-    assert set(found.undiscovered) <= {"ash", "birch"}
-    assert found.undiscovered[0] in str(found)
-    assert found.to_dict()["mapping"]["elm"] == ["elm"]
+    evaluation = csts.evaluate(merged, data, trees)
+    assert set(evaluation.mapping) == {"ash", "cedar", "date", "elm", "fir"}
+    assert set(evaluation.undiscovered) <= {"ash", "birch"}
+    assert evaluation.undiscovered[0] in str(evaluation)
+    assert evaluation.to_dict()["mapping"]["elm"] == ["elm"]
 
 
 def test_names_are_never_taken_for_pattern_ids(subject):
@@ -259,8 +265,8 @@ def test_a_constant_column_goes_as_the_message_says(subject):
     for truth in (None, subject.segments):
         with pytest.raises(InputError, match=r"dose is constant everywhere.*drop_columns=\['dose'\]"):
             csts.evaluate(subject.segments, frame, truth)
-    found = csts.evaluate(subject.segments, frame, subject.segments, drop_columns=["dose"])
-    assert found.jaccard == 1
+    evaluation = csts.evaluate(subject.segments, frame, subject.segments, drop_columns=["dose"])
+    assert evaluation.jaccard == 1
 
 
 @pytest.mark.parametrize(
@@ -289,7 +295,7 @@ def test_the_figures_of_the_specification_on_the_authors_data(csts_data):
     labels = pd.read_parquet(csts_data / "sparse_correlated" / "short-misty-forest-56-labels.parquet")
     data = csts_data / "sparse_correlated" / "short-misty-forest-56-data.parquet"
     truth = Segments.from_lengths(labels["length"], labels["cluster_id"])
-    found = csts.evaluate(truth, data, truth)
-    assert found.jaccard == 1.0
-    assert found.pattern_discovery == 1.0
-    assert found.truth_relaxed_mae < 0.05
+    evaluation = csts.evaluate(truth, data, truth)
+    assert evaluation.jaccard == 1.0
+    assert evaluation.pattern_discovery == 1.0
+    assert evaluation.truth_relaxed_mae < 0.05

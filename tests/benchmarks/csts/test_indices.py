@@ -67,8 +67,8 @@ def test_indices_against_loops_written_out(subject):
     worse = csts.degrade(subject.segments, "both", severity=0.4, seed=1)
     scores = csts.score_clusterings(data, subject.segments, {"worse": worse})
     for name, segments in (("truth", subject.segments), ("worse", worse)):
-        found = scores.loc[name, ["swc", "dbi", "vrc", "pbm"]]
-        np.testing.assert_allclose(found.to_numpy(float), by_hand(data, segments), rtol=1e-9)
+        indices = scores.loc[name, ["swc", "dbi", "vrc", "pbm"]]
+        np.testing.assert_allclose(indices.to_numpy(float), by_hand(data, segments), rtol=1e-9)
 
 
 def test_swc_is_scikit_learns_silhouette(subject):

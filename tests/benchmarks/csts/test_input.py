@@ -51,9 +51,9 @@ def test_a_series_is_read_from_anything(kind: str, tmp_path) -> None:
 def test_time_is_recognised_whatever_its_form(times) -> None:
     frame = FRAME.drop(columns=["subject_id", "datetime"])
     frame.insert(0, "timestamp", np.asarray(times))
-    found = read_series(frame)
-    assert found.variates == ("glucose", "dose")
-    assert found.notes == ["Not variates: timestamp (time)."]
+    series = read_series(frame)
+    assert series.variates == ("glucose", "dose")
+    assert series.notes == ["Not variates: timestamp (time)."]
 
 
 def test_gaps_and_unsorted_times_are_noted() -> None:

@@ -44,10 +44,10 @@ def test_segment_correlations_are_scipys(n: int, rows: int, seed: int) -> None:
         return
     i, j = np.triu_indices(n, 1)
     for method, peer in (("spearman", stats.spearmanr), ("pearson", stats.pearsonr)):
-        found = segment_correlations(data, segments, method=method, decimals=None)
+        correlations = segment_correlations(data, segments, method=method, decimals=None)
         for s, part in enumerate((data[:rows], data[rows:])):
             expected = [peer(part[:, a], part[:, b])[0] for a, b in zip(i, j, strict=True)]
-            assert found[s] == pytest.approx(expected, abs=1e-12)
+            assert correlations[s] == pytest.approx(expected, abs=1e-12)
 
 
 def test_correlations_are_truncated_toward_zero_and_keep_perfect_ones() -> None:
@@ -154,9 +154,9 @@ def test_labels_are_read_from_anything(kind: str, tmp_path) -> None:
         "text": np.where(rows == 1, "asleep", "awake"),
         "row file": tmp_path / "rows.csv",
     }[kind]
-    found = as_segments(source, 100)
-    assert found.end.tolist() == [40, 100]
-    assert found.cluster.tolist() == ([0, 1] if kind == "text" else [1, 2])
+    segments = as_segments(source, 100)
+    assert segments.end.tolist() == [40, 100]
+    assert segments.cluster.tolist() == ([0, 1] if kind == "text" else [1, 2])
 
 
 def test_text_labels_keep_their_names() -> None:
@@ -170,24 +170,25 @@ def test_text_labels_keep_their_names() -> None:
         table,
         pl.from_pandas(table),
     ):
-        found = as_segments(source, 100)
-        assert (found.cluster.tolist(), found.names, found.labels) == (
+        segments = as_segments(source, 100)
+        assert (segments.cluster.tolist(), segments.names, segments.labels) == (
             [1, 0],
             ("rem", "wake"),
             ["wake", "rem"],
         )
     for _, left in (
-        select_rows(found, np.arange(30, 60)), keep_segments(found, [0, 1]), thin(found, 0.5, np.random.default_rng(0)),
-        downsample(np.zeros((100, 2)), found, 10), downsample(np.zeros((100, 2)), found, 10, row_ids=np.arange(100)),
-        (None, shift_ends(found, 5)), (None, degrade(found, "wrong", severity=1)),
+        select_rows(segments, np.arange(30, 60)), keep_segments(segments, [0, 1]),
+        thin(segments, 0.5, np.random.default_rng(0)), downsample(np.zeros((100, 2)), segments, 10),
+        downsample(np.zeros((100, 2)), segments, 10, row_ids=np.arange(100)),
+        (None, shift_ends(segments, 5)), (None, degrade(segments, "wrong", severity=1)),
     ):  # fmt: skip
-        assert left.names == found.names
-    assert degrade(found, "wrong", severity=1).labels == ["rem", "wake"]
+        assert left.names == segments.names
+    assert degrade(segments, "wrong", severity=1).labels == ["rem", "wake"]
     assert as_segments(words, names=("nrem", "wake", "rem")).cluster.tolist() == [1, 2]
-    assert as_segments(found, names=("wake",)).labels == ["wake", "rem"]
+    assert as_segments(segments, names=("wake",)).labels == ["wake", "rem"]
     assert as_segments([3, 3, 5]).labels == [3, 5]
     with pytest.raises(InputError, match="no pattern ids"):
-        label_table(np.random.default_rng(0).normal(size=(100, 3)), found)
+        label_table(np.random.default_rng(0).normal(size=(100, 3)), segments)
     with pytest.raises(InputError, match="1 of 3 cluster labels are missing"):
         as_segments(np.array(["a", None, "b"], dtype=object))
     with pytest.raises(InputError, match="2 names"):
@@ -244,9 +245,9 @@ def test_undefined_correlations() -> None:
     with pytest.raises(InputError, match=r"Segment 1 \(rows 40 to 99\) is constant in column 1"):
         segment_correlations(data, TWO)
     with pytest.warns(UserWarning, match="1 of 2 segments"):
-        found = segment_correlations(data, TWO, on_undefined="drop")
-    assert np.isnan(found[1]).all()
-    assert not np.isnan(found[0]).any()
+        correlations = segment_correlations(data, TWO, on_undefined="drop")
+    assert np.isnan(correlations[1]).all()
+    assert not np.isnan(correlations[0]).any()
     data[40:, 1] = 0.1
     with pytest.raises(InputError, match="constant in column 1"):
         segment_correlations(data, TWO, method="pearson")
@@ -321,9 +322,9 @@ def test_segments_may_start_and_end_at_times(dated):
     for moments in (times, times.strftime("%Y-%m-%d %H:%M:%S"), times.strftime("%d %B %Y %H:%M")):
         table = pd.DataFrame({"start": moments[[0, 300]], "end": moments[[299, 599]], "cluster": [0, 1]})
         for data in (path, frame):
-            found = as_segments(table, 600, data=data)
-            assert found.start.tolist() == rows.start.tolist()
-            assert found.end.tolist() == rows.end.tolist()
+            segments = as_segments(table, 600, data=data)
+            assert segments.start.tolist() == rows.start.tolist()
+            assert segments.end.tolist() == rows.end.tolist()
     half_open = pd.DataFrame(
         {"start": times[[0, 300]], "end": [times[300], times[599] + times.freq], "cluster": [0, 1]}
     )

@@ -23,10 +23,10 @@ def saved(world, tmp_path_factory):
     return out
 
 
-def assert_equal(found: csts.World, expected: csts.World) -> None:
-    assert found.stage == expected.stage
-    pd.testing.assert_frame_equal(found.data, expected.data)
-    pd.testing.assert_frame_equal(found.labels, expected.labels)
+def assert_equal(loaded: csts.World, expected: csts.World) -> None:
+    assert loaded.stage == expected.stage
+    pd.testing.assert_frame_equal(loaded.data, expected.data)
+    pd.testing.assert_frame_equal(loaded.labels, expected.labels)
 
 
 @pytest.mark.parametrize("stage", ["raw", "correlated", "nonnormal"])
@@ -97,9 +97,9 @@ def test_the_datasets_library_reads_a_saved_world(world, saved, tmp_path, monkey
     # The same code that reads the hub, pointed at a folder.
     subjects = _from_hub(str(saved), "nonnormal_complete", "exploratory", None)
     assert [subject.name for subject in subjects] == ["subject-0", "subject-1"]
-    for found, expected in zip(subjects, world, strict=True):
-        assert np.array_equal(found.array("nonnormal"), expected.array("nonnormal"))
-        assert np.array_equal(found.segments.cluster, expected.segments.cluster)
+    for row, expected in zip(subjects, world, strict=True):
+        assert np.array_equal(row.array("nonnormal"), expected.array("nonnormal"))
+        assert np.array_equal(row.segments.cluster, expected.segments.cluster)
     with pytest.raises(InputError, match="could not be read"):
         _from_hub(str(saved), "nonnormal_partial", "exploratory", None)
 

@@ -26,10 +26,10 @@ def test_series_with_two_labellings(subject) -> None:
     figure = csts.plot_series(
         subject.data("nonnormal"), subject.segments, found=worse, max_segments=10, title="one"
     )
-    truth, found, *panels = figure.axes
+    truth, result, *panels = figure.axes
     assert [ax.get_ylabel() for ax in panels] == ["iob", "cob", "ig"]
     assert set(texts(truth)) <= {str(k) for k in subject.segments.cluster[:10]}
-    assert (truth.get_ylabel(), found.get_ylabel()) == ("truth", "found")
+    assert (truth.get_ylabel(), result.get_ylabel()) == ("truth", "found")
     assert panels[-1].get_xlabel() == "row (first 10 of 46 segments)"
     assert panels[0].get_xlim() == (0, subject.segments.end[9])
     assert plt.get_fignums() == open_before

@@ -14,18 +14,18 @@ Y = np.array([0.55, 0.61, 0.42, 0.73, 0.44, 0.50])
 
 
 def test_wilcoxon_with_bonferroni_effect_and_power():
-    found = csts.compare_variants(X, Y, comparisons=4, alternative="greater")
-    assert found["p"] == stats.wilcoxon(X, Y, alternative="greater").pvalue == 1 / 64
-    assert found["p_bonferroni"] == 4 / 64
+    comparison = csts.compare_variants(X, Y, comparisons=4, alternative="greater")
+    assert comparison["p"] == stats.wilcoxon(X, Y, alternative="greater").pvalue == 1 / 64
+    assert comparison["p_bonferroni"] == 4 / 64
     z = stats.norm.isf(stats.wilcoxon(X, Y).pvalue / 2)
-    assert found["effect_size"] == pytest.approx(z / np.sqrt(6))
-    assert 0 < found["power"] < 1
-    assert csts.compare_variants(Y, X)["effect_size"] == pytest.approx(-found["effect_size"])
+    assert comparison["effect_size"] == pytest.approx(z / np.sqrt(6))
+    assert 0 < comparison["power"] < 1
+    assert csts.compare_variants(Y, X)["effect_size"] == pytest.approx(-comparison["effect_size"])
 
 
 def test_differences_below_1e_8_are_zero():
-    found = csts.compare_variants(X, X + 1e-9)
-    assert (found["n"], found["p"], found["effect_size"]) == (0.0, 1.0, 0.0)
+    comparison = csts.compare_variants(X, X + 1e-9)
+    assert (comparison["n"], comparison["p"], comparison["effect_size"]) == (0.0, 1.0, 0.0)
 
 
 def test_power_rises_with_the_effect():
@@ -36,10 +36,12 @@ def test_power_rises_with_the_effect():
 
 
 def test_fishers_z_is_a_paired_t_test():
-    found = csts.compare_correlations(X, Y)
+    comparison = csts.compare_correlations(X, Y)
     reference = stats.ttest_rel(np.arctanh(X), np.arctanh(Y))
-    assert (found["t"], found["p"]) == pytest.approx((reference.statistic, reference.pvalue))
-    assert (found["low"], found["high"]) == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert (comparison["t"], comparison["p"]) == pytest.approx((reference.statistic, reference.pvalue))
+    assert (comparison["low"], comparison["high"]) == pytest.approx(
+        tuple(reference.confidence_interval(0.95))
+    )
 
 
 def test_level_sets_run_from_0_to_5():

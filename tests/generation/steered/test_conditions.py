@@ -151,8 +151,8 @@ def test_operators_of_deepinv():
     }
     for name, operator in operators.items():
         condition = Physics(operator, operator.A(x)).to(x)
-        found = condition.project(torch.zeros_like(x))
-        torch.testing.assert_close(condition.A(found), condition.y, atol=1e-5, rtol=0, msg=name)
+        projected = condition.project(torch.zeros_like(x))
+        torch.testing.assert_close(condition.A(projected), condition.y, atol=1e-5, rtol=0, msg=name)
         assert condition.exact, name
 
 

@@ -34,41 +34,41 @@ def unet(**options):
 def test_a_saved_pipeline_is_the_network_it_was(tmp_path):
     net = unet()
     DDPMPipeline(net, DDPMScheduler(beta_schedule="squaredcos_cap_v2")).save_pretrained(tmp_path / "model")
-    found = denoiser(tmp_path / "model")
+    network = denoiser(tmp_path / "model")
     x = torch.randn(2, 3, 8, 8)
-    assert found.shape == (3, 8, 8)
-    torch.testing.assert_close(found.eps(x, 500), net(x, 500).sample)
+    assert network.shape == (3, 8, 8)
+    torch.testing.assert_close(network.eps(x, 500), net(x, 500).sample)
     denoiser((net, DDPMScheduler()))
     assert not any(p.requires_grad for p in net.parameters())
     abar = DDPMScheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod
-    torch.testing.assert_close(found.alphas_cumprod, abar.double())
+    torch.testing.assert_close(network.alphas_cumprod, abar.double())
 
 
 def test_a_saved_flow_becomes_the_noise_of_the_chain(tmp_path):
     net = unet()
     DDPMPipeline(net, FlowMatchEulerDiscreteScheduler()).save_pretrained(tmp_path / "model")
-    found = denoiser(tmp_path / "model")
+    network = denoiser(tmp_path / "model")
     x = torch.randn(2, 3, 8, 8)
-    abar = found.alphas_cumprod[500].float()
+    abar = network.alphas_cumprod[500].float()
     a, b = abar.sqrt(), (1 - abar).sqrt()
     sigma = b / (a + b)
     velocity = net(x / (a + b), 1000 * sigma).sample
     x0 = x / (a + b) - sigma * velocity
-    torch.testing.assert_close(a * x0 + b * found.eps(x, 500), x, atol=1e-4, rtol=0)
-    torch.testing.assert_close(found.eps(x, 500) - x0, velocity, atol=1e-4, rtol=0)
+    torch.testing.assert_close(a * x0 + b * network.eps(x, 500), x, atol=1e-4, rtol=0)
+    torch.testing.assert_close(network.eps(x, 500) - x0, velocity, atol=1e-4, rtol=0)
 
 
 def test_gradients_reach_the_image_through_the_network_and_checkpoints_change_nothing(tmp_path):
     DDPMPipeline(unet(), DDPMScheduler(prediction_type="sample")).save_pretrained(tmp_path / "model")
     loss = Loss(lambda x: (x - 0.5).square().flatten(1).mean(1), 3.0)
-    found = [
+    images = [
         Sampler(steps=4)(
             denoiser(tmp_path / "model", checkpoint=checkpoint), 2, given, torch.Generator().manual_seed(0)
         )[0]
         for checkpoint, given in ((False, [loss]), (True, [loss]), (False, []))
     ]
-    torch.testing.assert_close(found[0], found[1])
-    assert (found[0] - found[2]).abs().max() > 1e-3
+    torch.testing.assert_close(images[0], images[1])
+    assert (images[0] - images[2]).abs().max() > 1e-3
 
 
 def test_latent_models_show_their_images_to_losses(tmp_path):
@@ -78,22 +78,22 @@ def test_latent_models_show_their_images_to_losses(tmp_path):
         down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
     )  # fmt: skip
     LDMPipeline(vqvae=vqvae, unet=unet(), scheduler=DDPMScheduler()).save_pretrained(tmp_path / "model")
-    found = denoiser(tmp_path / "model")
-    assert found.latent
-    assert found.shape == (3, 8, 8)
+    network = denoiser(tmp_path / "model")
+    assert network.latent
+    assert network.shape == (3, 8, 8)
     seen = []
 
     def loss(x):
         seen.append(tuple(x.shape))
         return x.square().flatten(1).mean(1)
 
-    Sampler(steps=2)(found, 2, [Loss(loss)], torch.Generator().manual_seed(0))
+    Sampler(steps=2)(network, 2, [Loss(loss)], torch.Generator().manual_seed(0))
     assert seen == [(2, 3, 16, 16)] * 2
 
 
 def test_half_of_the_channels_may_be_a_learnt_variance():
-    found = denoiser((unet(out_channels=6), DDPMScheduler()))
-    assert found.eps(torch.zeros(1, 3, 8, 8), 10).shape == (1, 3, 8, 8)
+    network = denoiser((unet(out_channels=6), DDPMScheduler()))
+    assert network.eps(torch.zeros(1, 3, 8, 8), 10).shape == (1, 3, 8, 8)
 
 
 def test_a_class_conditional_network_needs_its_class():

@@ -107,10 +107,10 @@ def test_networks_of_transformers_steer(folder, photo):
         "map": ({"segmentation": (folder / "segmenter", torch.ones(8, 8))}, 30000.0),
     }
     for name, (condition, weight) in by.items():
-        found = s.sample(2, **condition, weight={name: weight}, progress=False)
+        samples = s.sample(2, **condition, weight={name: weight}, progress=False)
         nothing = s.sample(2, **condition, weight={name: 0.0}, progress=False)
         assert (nothing.images - plain).abs().max() < 1e-5, name
-        assert found.consistency[name].mean() < nothing.consistency[name].mean() - 1e-5, name
+        assert samples.consistency[name].mean() < nothing.consistency[name].mean() - 1e-5, name
 
 
 def test_several_conditions_and_a_judge(folder, photo):
@@ -194,8 +194,8 @@ def test_arrays_of_any_dtype_are_one_picture(dtype):
     black = np.indices((8, 8)).sum(0) % 2
     scale = {"uint16": 65535, ">u2": 65535, "bool": 1, "float64": 255, "bfloat16": 255}.get(dtype, 255)
     picture = torch.tensor(black * scale).bfloat16() if dtype == "bfloat16" else (black * scale).astype(dtype)
-    found = read_image(picture, (1, 8, 8), [])
-    torch.testing.assert_close(found[0, 0].double(), torch.tensor(black * 2.0 - 1), atol=1e-3, rtol=0)
+    image = read_image(picture, (1, 8, 8), [])
+    torch.testing.assert_close(image[0, 0].double(), torch.tensor(black * 2.0 - 1), atol=1e-3, rtol=0)
 
 
 def test_an_untrained_generator_is_told_from_a_good_one(folder, photo):

@@ -150,14 +150,14 @@ def test_the_step_is_that_of_diffusers(clip, eps):
 
 def test_prediction_types_give_the_same_samples():
     net = colour_digits()
-    found = []
+    samples = []
     for kind in ("epsilon", "sample", "v_prediction"):
         generator = of(net, DDPMScheduler(prediction_type=kind, clip_sample=False))
-        found.append(Sampler(steps=15)(generator, 3, generator=draws(8))[0])
+        samples.append(Sampler(steps=15)(generator, 3, generator=draws(8))[0])
     flow = FlowMatchEulerDiscreteScheduler()
-    found.append(Sampler(steps=15)(of(net, flow), 3, generator=draws(8))[0])
-    for other in found[1:]:
-        torch.testing.assert_close(other, found[0], atol=1e-4, rtol=0)
+    samples.append(Sampler(steps=15)(of(net, flow), 3, generator=draws(8))[0])
+    for other in samples[1:]:
+        torch.testing.assert_close(other, samples[0], atol=1e-4, rtol=0)
 
 
 # Against itself -----------------------------------------------------------------------------------------

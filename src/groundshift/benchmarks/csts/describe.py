@@ -169,8 +169,8 @@ def describe(
     --------
     >>> from groundshift.benchmarks.csts.generate import generate
     >>> subject = generate(subjects=1, segments=6, patterns=[0, 13], lengths=[200])[0]
-    >>> found = describe(subject.array("nonnormal"), subject.segments)
-    >>> found.clusters["strong pairs"].tolist()
+    >>> description = describe(subject.array("nonnormal"), subject.segments)
+    >>> description.clusters["strong pairs"].tolist()
     ['none', 'x1~x2 +, x1~x3 +, x2~x3 +']
     """
     missing: Literal["keep", "refuse"] = "keep" if dropna else "refuse"

@@ -183,9 +183,9 @@ def diagnose(
     Examples
     --------
     >>> from groundshift.discovery.clusterers import RollingCorrelation
-    >>> found = diagnose(RollingCorrelation(6, random_state=0), subjects=1, segments=12, lengths=[200],
+    >>> diagnosis = diagnose(RollingCorrelation(6, random_state=0), subjects=1, segments=12, lengths=[200],
     ...                  patterns=[0, 2, 5, 13, 17, 25], keeps=[1.0])
-    >>> bool(found.conditions["Jaccard"].min() > 0.9)
+    >>> bool(diagnosis.conditions["Jaccard"].min() > 0.9)
     True
     """
     if not callable(algorithm) and not hasattr(algorithm, "fit_predict") and not hasattr(algorithm, "fit"):
@@ -212,13 +212,13 @@ def diagnose(
     return Diagnosis(*_conclude(conditions), conditions)
 
 
-def _mean(found: list[Evaluation]) -> Evaluation:
+def _mean(evaluations: list[Evaluation]) -> Evaluation:
     """One evaluation with the mean of what blame depends on."""
 
     def mean(name: str) -> float:
-        return float(np.mean([getattr(one, name) for one in found]))
+        return float(np.mean([getattr(one, name) for one in evaluations]))
 
-    return replace(found[0], swc=mean("swc"), truth_swc=mean("truth_swc"), jaccard=mean("jaccard"))
+    return replace(evaluations[0], swc=mean("swc"), truth_swc=mean("truth_swc"), jaccard=mean("jaccard"))
 
 
 def _conclude(conditions: pd.DataFrame) -> tuple[str, Blame, str | None]:

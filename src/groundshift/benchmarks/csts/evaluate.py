@@ -215,19 +215,19 @@ def evaluate(
         refuse_undefined(values, true, variates, FEWEST_ROWS)
     result = _labels_of(algorithm_or_labels, values, end, data)
     refuse_undefined(values, result, variates, FEWEST_ROWS)
-    found = _Side(values, result, distance)
+    result_side = _Side(values, result, distance)
     common: dict[str, Any] = {
-        "segments": len(result), "clusters": len(np.unique(result.cluster)), "swc": found.swc, "dbi": found.dbi,
-        "rows": found.share, "values": values, "labellings": {"result": result},
+        "segments": len(result), "clusters": len(np.unique(result.cluster)), "swc": result_side.swc,
+        "dbi": result_side.dbi, "rows": result_side.share, "values": values, "labellings": {"result": result},
     }  # fmt: skip
     if true is None:
-        return Evaluation(**common, notes=tuple(found.notes))
+        return Evaluation(**common, notes=tuple(result_side.notes))
     best = _Side(values, true, distance)
     common["labellings"] = {"truth": true, "result": result}
-    mapped, ideal = (_mapped(side, best, map_distance, allowed) for side in (found, best))
-    notes = [*found.notes, *(f"Truth: {note}" for note in best.notes), *best.doubts()]
+    mapped, ideal = (_mapped(side, best, map_distance, allowed) for side in (result_side, best))
+    notes = [*result_side.notes, *(f"Truth: {note}" for note in best.notes), *best.doubts()]
     same: dict[str, float] = {}
-    if found.share < 1 or best.share < 1:
+    if result_side.share < 1 or best.share < 1:
         same = _on_the_same_rows(values, result, true, distance, map_distance, allowed, notes)
     return Evaluation(
         **common,
@@ -311,11 +311,11 @@ def _on_the_same_rows(
         while not (scored := _scored_rows(part, result) & _scored_rows(part, true)).all():
             rows = np.flatnonzero(scored)
             part, result, true = part[rows], select_rows(result, rows)[1], select_rows(true, rows)[1]
-        found, best = (_Side(part, side, distance) for side in (result, true))
+        result_side, best = (_Side(part, side, distance) for side in (result, true))
     except InputError:
         notes.append("Result and truth score no rows in common: nothing compares them.")
         return {"rows": 0.0} | {f"{side}{name}": float("nan") for name in names for side in ("", "truth_")}
-    both = {"": found, "truth_": best}
+    both = {"": result_side, "truth_": best}
     numbers: dict[str, float] = {"rows": len(part) / len(values)}
     for prefix, side in both.items():
         numbers |= {f"{prefix}swc": side.swc, f"{prefix}dbi": side.dbi}

@@ -375,8 +375,8 @@ def as_segments(
 
     Text labels are numbered in sorted order and keep their names; those in ``names`` have a number already.
 
-    >>> found = as_segments(["wake", "wake", "rem"], rows=3)
-    >>> found, found.labels
+    >>> segments = as_segments(["wake", "wake", "rem"], rows=3)
+    >>> segments, segments.labels
     (Segments(start=array([0, 2]), end=array([2, 3]), cluster=array([1, 0])), ['wake', 'rem'])
     """
     if isinstance(labels, Segments):

@@ -432,8 +432,8 @@ def evaluate(
     --------
     >>> world = World(["[F1]", "[F2]"])
     >>> def oracle(prompts):
-    ...     asked = (world.asked(p) for p in prompts)
-    ...     return [world.records(e[None], [r.token for r in rules])[0]["output"] for e, rules in asked]
+    ...     questions = (world.asked(p) for p in prompts)
+    ...     return [world.records(e[None], [r.token for r in rules])[0]["output"] for e, rules in questions]
     >>> result = evaluate(oracle, world=world, train=["F1F1", "F1F2", "F2F1"], n=5)
     >>> result.table()[["cell", "distance", "em_full", "tv"]].values.tolist()[-1]
     ['F2F2', 'CMP', 1.0, 1.0]

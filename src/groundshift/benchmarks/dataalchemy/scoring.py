@@ -83,8 +83,8 @@ def score(predict: str | Sequence[str], label: str | Sequence[str], *, split: bo
 
     Examples
     --------
-    >>> found = score("N O [F2] <answer> O O", "N O [F2] <answer> O N")
-    >>> found[["em_full", "em_reasoning", "em_answer"]].iloc[0].tolist()
+    >>> scores = score("N O [F2] <answer> O O", "N O [F2] <answer> O N")
+    >>> scores[["em_full", "em_reasoning", "em_answer"]].iloc[0].tolist()
     [0.0, 1.0, 0.0]
     """
     predicts, labels = ([x] if isinstance(x, str) else list(x) for x in (predict, label))
@@ -186,9 +186,9 @@ def follow(
         valid.append(now is not None and right is not None and np.array_equal(now, right))
         printed.append(() if now is None else tuple(now.tolist()))
         before, stated = now, next((w for w in words if w.startswith("[")), "")
-    asked = tuple(rule.token for rule in rules)
+    rule_tokens = tuple(rule.token for rule in rules)
     followed = []
-    for tokens in dict.fromkeys([asked, *map(tuple, others)]):
+    for tokens in dict.fromkeys([rule_tokens, *map(tuple, others)]):
         steps = chain(element[None], world.find(tokens), world.size)[0]
         if [tuple(h.tolist()) for h in (steps if thinks else steps[-1:])] == printed:
             followed.append("".join(tokens))

@@ -563,14 +563,14 @@ def without_columns(frame: pd.DataFrame, drop: Sequence[str]) -> pd.DataFrame:
 def _chosen(
     table: Any,
     domain: str,
-    asked: Mapping[str, Sequence[str]],
+    columns_by_parameter: Mapping[str, Sequence[str]],
     members: Mapping[str, list[str]],
     dropna: bool,
 ) -> pd.DataFrame:
     """The columns of some variables, groups among them, and the domain; each is in one variable only."""
     frame = read_table(table)
     chosen: dict[str, str] = {find_column(domain, frame.columns): "domain"}
-    for parameter, names in asked.items():
+    for parameter, names in columns_by_parameter.items():
         for name in names:
             for column in members.get(name, [name]):
                 find_column(column, frame.columns)

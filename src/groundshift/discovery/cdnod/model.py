@@ -318,7 +318,7 @@ class CDNOD(Estimator):
         ends = list(itertools.combinations(range(len(names)), 2))
         doubts = []
         for i, j in ends:
-            p = guarded.ask.asked.get((i, j, ()), 1.0)
+            p = guarded.ask.p_values.get((i, j, ()), 1.0)
             if part[i] != part[j] and p <= self.alpha / len(ends):
                 parted = sorted({k for given in graph.sepset[i, j] or [] for k in given})
                 doubts.append((names[i], names[j], p, ", ".join(names[k] for k in parted)))
@@ -484,7 +484,7 @@ class CDNOD(Estimator):
         c = len(names) - 1
         strength: dict[frozenset[int], float] = {}
         questions = []
-        for (i, j, z), p in guarded.ask.asked.items():
+        for (i, j, z), p in guarded.ask.p_values.items():
             void = guarded.void.get((i, j, z), ())
             if not void:
                 strength[frozenset((i, j))] = max(p, strength.get(frozenset((i, j)), 0.0))

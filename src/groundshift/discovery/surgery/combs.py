@@ -422,7 +422,7 @@ def _identified(
         tried = [_try(at, v) for v in left]
         cut = next((c for c in tried if c.possible), None)
         if cut is None:
-            return _without_comb(graph, relevant, do, target, (*cuts, tried[0]), complete)
+            return _without_comb(relevant, do, target, (*cuts, tried[0]), complete)
         cuts.append(cut)
         left.remove(cut.variable)
         if cut.variable not in at.order:
@@ -469,7 +469,6 @@ def context_of(graph: Projection, variable: str) -> tuple[str, ...]:
 
 
 def _without_comb(
-    graph: CausalGraph,
     relevant: Projection,
     do: Sequence[str],
     target: Sequence[str],

@@ -88,14 +88,14 @@ def assemble(boxes: Iterable[Wired], outputs: Sequence[str]) -> markov.Diagram:
     diagram = markov.Id(markov.Ty())
     for box, reads, makes in boxes:
         diagram, wires, at = _gathered(diagram, wires, reads)
-        made = [name for name in makes for _ in range(uses[name])]
+        output_wires = [name for name in makes for _ in range(uses[name])]
         copies = markov.Id(markov.Ty())
         for k, name in enumerate(makes):
             wire = box.cod[k : k + 1]
             copies = copies @ (markov.Id(wire) if uses[name] == 1 else markov.Copy(wire, uses[name]))
         end = at + len(reads)
         diagram = diagram >> diagram.cod[:at] @ (box >> copies) @ diagram.cod[end:]
-        wires = [*wires[:at], *made, *wires[end:]]
+        wires = [*wires[:at], *output_wires, *wires[end:]]
     return _gathered(diagram, wires, outputs)[0]
 
 

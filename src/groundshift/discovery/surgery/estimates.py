@@ -156,16 +156,16 @@ class Interventional(Result):
             sections=(answer, *_background(self)),
         )  # fmt: skip
 
-    def _headline(self, asked: str) -> str:
+    def _headline(self, query: str) -> str:
         rows = self._drawn_rows()
         least, most = rows.iloc[int(rows["p"].argmin())], rows.iloc[int(rows["p"].argmax())]
         target, do = self.identification.target, self.identification.do
         if len(rows) < 2:
-            return f"{asked} is computed from the observed variables."
+            return f"{query} is computed from the observed variables."
         if set(rows[list(target)].drop_duplicates().index) == {rows.index[0]}:
-            asked = f"P({', '.join(f'{v} = {least[v]}' for v in target)})"
+            query = f"P({', '.join(f'{v} = {least[v]}' for v in target)})"
         ends = (f"{row['p']:.3f} ({', '.join(f'{v} = {row[v]}' for v in do)})" for row in (least, most))
-        return f"{asked} ranges from {' to '.join(ends)}."
+        return f"{query} ranges from {' to '.join(ends)}."
 
     def _drawn_rows(self) -> pd.DataFrame:
         """The rows of the table; of a target of two values those of the second, which say everything."""
@@ -284,8 +284,8 @@ def interventional(
     Examples
     --------
     >>> from groundshift.worlds.causal_networks import smoking_table
-    >>> found = interventional("S->T; T->C; S<->C", smoking_table(), "S", "C")
-    >>> found.table[found.table["C"] == 1].round(3)
+    >>> distribution = interventional("S->T; T->C; S<->C", smoking_table(), "S", "C")
+    >>> distribution.table[distribution.table["C"] == 1].round(3)
        S  C      p  naive
     1  0  1  0.458  0.324
     3  1  1  0.747  0.810
@@ -399,7 +399,7 @@ def _estimate(
     )
 
 
-def _drawn(tables: Tables, found: Identification, options: _Options) -> tuple[Array, Array, Array]:
+def _drawn(tables: Tables, identification: Identification, options: _Options) -> tuple[Array, Array, Array]:
     """Of each draw: the least P(target | do), shape (draws, *do, *target), what goes through cells without rows,
     shape (draws, *do), and P(target), shape (draws, *target).
 
@@ -409,18 +409,18 @@ def _drawn(tables: Tables, found: Identification, options: _Options) -> tuple[Ar
     """
     counts, low, observed = tables.counts, [], []
     rng = np.random.default_rng(check_random_state(options.random_state).randint(2**31))
-    for weights in _weights_of_draws(counts, found.terms, options, rng):
+    for weights in _weights_of_draws(counts, identification.terms, options, rng):
         if options.intervals == "posterior":
             drawn = Tables(counts, options.pseudo_count, weights, prior=rng)
         else:
             drawn = Tables(
                 counts, options.pseudo_count, weights, instead=None if options.pseudo_count else tables
             )
-        low.append(drawn.product(found.terms, (*found.do, *found.target)))
-        total = weights.sum(1).reshape(-1, *(1 for _ in found.target))
-        observed.append(counts.marginal(found.target, weights) / total)
+        low.append(drawn.product(identification.terms, (*identification.do, *identification.target)))
+        total = weights.sum(1).reshape(-1, *(1 for _ in identification.target))
+        observed.append(counts.marginal(identification.target, weights) / total)
     lower = np.concatenate(low)
-    return lower, _missing_share(lower, len(found.do), batch=1), np.concatenate(observed)
+    return lower, _missing_share(lower, len(identification.do), batch=1), np.concatenate(observed)
 
 
 def _missing_share(table: Array, inputs: int, batch: int = 0) -> Array:
@@ -479,21 +479,21 @@ def _support_frame(counts: Counts, terms: Sequence[Term]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["table", "cells", "empty", "fewest rows"])
 
 
-def _missing(tables: Tables, found: Identification, asked: NDArray[np.bool_]) -> pd.DataFrame:
+def _missing(tables: Tables, identification: Identification, needed: NDArray[np.bool_]) -> pd.DataFrame:
     """Cells without rows that the formula reads, with the share of P(· | do) that goes through each.
 
     In causal order: what reaches a cell is made by the tables before it; after it everything sums to one.
     """
     rows = []
-    labels, order = tables.counts.labels, list(found.order)
-    ordered = sorted(found.terms, key=lambda term: order.index(column(term.variable)))
+    labels, order = tables.counts.labels, list(identification.order)
+    ordered = sorted(identification.terms, key=lambda term: order.index(column(term.variable)))
     for k, term in enumerate(ordered):
         empty = tables.conditional(term).sum(-1) == 0
         if not empty.any():
             continue
-        out = [*found.do, *(n for n in term.given if n not in found.do)]
+        out = [*identification.do, *(n for n in term.given if n not in identification.do)]
         weight = tables.product(ordered[:k], out) if k else np.ones(tables.counts.shape(out))
-        weight = weight * asked.reshape(asked.shape + (1,) * (len(out) - len(found.do)))
+        weight = weight * needed.reshape(needed.shape + (1,) * (len(out) - len(identification.do)))
         order_of_axes = sorted(range(len(term.given)), key=lambda axis: out.index(term.given[axis]))
         shape = [weight.shape[axis] if name in term.given else 1 for axis, name in enumerate(out)]
         weight = weight * empty.transpose(order_of_axes).reshape(shape)
@@ -502,7 +502,7 @@ def _missing(tables: Tables, found: Identification, asked: NDArray[np.bool_]) ->
             if weight[cell] > TINY:
                 at = dict(zip(out, cell, strict=True))
                 what = ", ".join(f"{column(n)}={labels[column(n)][at[n]]}" for n in term.given)
-                under = ", ".join(f"{n}={labels[n][at[n]]}" for n in found.do)
+                under = ", ".join(f"{n}={labels[n][at[n]]}" for n in identification.do)
                 rows.append((what, str(term), under, float(weight[cell])))
     return _missing_frame(rows).sort_values("share", ascending=False, ignore_index=True)
 
@@ -653,7 +653,7 @@ def estimate(
 
 def _bins(bins: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers of bins and edges, also from text: 5, or 0,30,60,99."""
-    return {name: _edges(name, asked) if isinstance(asked, str) else asked for name, asked in bins.items()}
+    return {name: _edges(name, edges) if isinstance(edges, str) else edges for name, edges in bins.items()}
 
 
 def _edges(name: str, text: str) -> int | list[float]:
@@ -691,8 +691,8 @@ def effect(
     Examples
     --------
     >>> from groundshift.worlds.causal_networks import smoking_table
-    >>> found = effect("S->T; T->C; S<->C", smoking_table(), {"S": 1}, "C", versus={"S": 0})
-    >>> found.table.round(3)
+    >>> difference = effect("S->T; T->C; S<->C", smoking_table(), {"S": 1}, "C", versus={"S": 0})
+    >>> difference.table.round(3)
        C     do  versus  difference  naive
     0  0  0.253   0.542      -0.289 -0.485
     1  1  0.747   0.458       0.289  0.485

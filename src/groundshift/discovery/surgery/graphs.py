@@ -300,14 +300,14 @@ class Projection:
 
     def ancestors(self, targets: Iterable[str]) -> tuple[str, ...]:
         """The targets and everything with a directed path to one, in causal order."""
-        found: set[str] = set()
+        ancestors: set[str] = set()
         stack = list(targets)
         while stack:
             v = stack.pop()
-            if v not in found:
-                found.add(v)
+            if v not in ancestors:
+                ancestors.add(v)
                 stack.extend(self.parents[v])
-        return tuple(v for v in self.parents if v in found)
+        return tuple(v for v in self.parents if v in ancestors)
 
     def restricted(self, keep: Iterable[str]) -> Projection:
         """The part on ``keep``: right for a set that holds all its ancestors, or after a cut of the rest."""

@@ -290,8 +290,8 @@ class Interpretation:
         """The same by DisCoPy's own functor, box by box."""
         from groundshift.discovery.surgery.diagrams import tensor_functor
 
-        made = tensor_functor(self.tables, self.sizes)(diagram)
-        return self._named(diagram, np.asarray(made.array, dtype=float))
+        tensor = tensor_functor(self.tables, self.sizes)(diagram)
+        return self._named(diagram, np.asarray(tensor.array, dtype=float))
 
     def intervened(self, do: Names | Mapping[str, Any], target: Names) -> Table:
         """P(target | do) with all tables known, hidden ones included: cut, then condition on what was set.

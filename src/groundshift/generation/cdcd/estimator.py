@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from groundshift.errors import InputError
 from groundshift.estimator import NetworkEstimator
+from groundshift.generation.cdcd.codes import read_condition, read_tokens
 from groundshift.generation.cdcd.diffusion import (
     Contrast,
     ContrastiveLoss,
@@ -34,7 +35,6 @@ from groundshift.generation.cdcd.diffusion import (
 from groundshift.generation.cdcd.modalities import text_condition
 from groundshift.generation.cdcd.negatives import Codes, Negatives, inter, intra
 from groundshift.generation.cdcd.networks import ConvDenoiser, TransformerDenoiser
-from groundshift.generation.cdcd.reading import read_condition, read_tokens
 from groundshift.generation.cdcd.report import codes_report
 from groundshift.generation.drawn import Drawn
 from groundshift.measures.correspondence import correspondence
@@ -323,7 +323,7 @@ class CDCD(NetworkEstimator):
         ).T
         labels = groups if groups is not None else given if self.classes_ is not None else None
         if labels is not None:
-            shares = _asked_class(z_0[trained], labels[trained], rows, labels[kept])
+            shares = _class_accuracy(z_0[trained], labels[trained], rows, labels[kept])
             table["asked_class"] = pd.Series(shares)
         self.comparison_ = table
 
@@ -659,7 +659,7 @@ def _check_held_out(condition: Any, held_out: int) -> None:
         )
 
 
-def _asked_class(codes: Codes, labels: Any, compared: dict[str, Codes], asked: Any) -> dict[str, float]:
+def _class_accuracy(codes: Codes, labels: Any, compared: dict[str, Codes], classes: Any) -> dict[str, float]:
     """Share of rows in which a logistic regression from codes to classes, fitted to training rows, finds the class."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -667,7 +667,7 @@ def _asked_class(codes: Codes, labels: Any, compared: dict[str, Codes], asked: A
 
     classifier = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=1000))
     classifier.fit(codes, labels)
-    return {name: float(classifier.score(rows, asked)) for name, rows in compared.items()}
+    return {name: float(classifier.score(rows, classes)) for name, rows in compared.items()}
 
 
 def sample_codes(

@@ -316,8 +316,8 @@ class Steered:
         )
         return (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
 
-    def _sampler(self, asked: Sequence[on.Condition]) -> Sampler:
-        linear = any(isinstance(c, on.Measurement) for c in asked)
+    def _sampler(self, conditions: Sequence[on.Condition]) -> Sampler:
+        linear = any(isinstance(c, on.Measurement) for c in conditions)
         return replace(self.sampler, eps="network") if self.eps == "auto" and linear else self.sampler
 
     def _smaller(
@@ -345,7 +345,7 @@ class Steered:
     def _drawn(
         self,
         sampler: Sampler,
-        asked: Sequence[on.Condition],
+        conditions: Sequence[on.Condition],
         n: int,
         seed: int,
         first: int,
@@ -357,18 +357,18 @@ class Steered:
     ) -> tuple[Tensor, list[Tensor], dict[str, Tensor], Tensor | None]:
         """All batches, scored where they were made; the noise of a sample is its own."""
         images, kept, scores = [], [], []
-        consistency: dict[str, list[Tensor]] = {name: [] for name, _ in _named(asked)}
+        consistency: dict[str, list[Tensor]] = {name: [] for name, _ in _named(conditions)}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SteeringWarning)
             for start in range(first, first + n, batch_size):
                 rows = range(start, min(start + batch_size, first + n))
                 streams = [_stream(seed, i) for i in rows]
                 latent, estimates = sampler(
-                    self.denoiser, len(rows), asked, streams, keep=keep, progress=progress
+                    self.denoiser, len(rows), conditions, streams, keep=keep, progress=progress
                 )
                 with torch.no_grad():
                     decoded = self.denoiser.decode(latent)
-                    for name, c in _named(asked):
+                    for name, c in _named(conditions):
                         consistency[name].append(_consistency(c, decoded))
                     if judge is not None:
                         scores.append(_judged(judge, decoded))
@@ -559,10 +559,10 @@ def _function(source: Model, load: Callable[[str | Path], Any]) -> Any:
     return load(source) if isinstance(source, str | Path) else source
 
 
-def _named(asked: Sequence[on.Condition]) -> list[tuple[str, on.Condition]]:
+def _named(conditions: Sequence[on.Condition]) -> list[tuple[str, on.Condition]]:
     """Conditions by name; a second one of a kind has a number."""
     names: list[tuple[str, on.Condition]] = []
-    for c in asked:
+    for c in conditions:
         same = sum(name.split(" ")[0] == c.name for name, _ in names)
         names.append((c.name if not same else f"{c.name} {same + 1}", c))
     return names

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.generation.wcfm.matcher import Repair, check_choices, cost_matrix
-from groundshift.generation.wcfm.reading import drop_columns, pop_labels, read_labels, read_rows
+from groundshift.generation.wcfm.rows import drop_columns, pop_labels, read_labels, read_rows
 from groundshift.pages import number
 from groundshift.report import Report, Section
 from groundshift.result import Result

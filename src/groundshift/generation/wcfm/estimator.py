@@ -42,7 +42,8 @@ from groundshift.generation.wcfm.matcher import (
     cost_matrix,
 )
 from groundshift.generation.wcfm.networks import VelocityMLP, as_velocity
-from groundshift.generation.wcfm.reading import (
+from groundshift.generation.wcfm.report import flow_report
+from groundshift.generation.wcfm.rows import (
     Integers,
     as_rows,
     drop_columns,
@@ -51,7 +52,6 @@ from groundshift.generation.wcfm.reading import (
     read_rows,
     rounded,
 )
-from groundshift.generation.wcfm.report import flow_report
 from groundshift.generation.wcfm.training import train_velocity
 from groundshift.measures.transport import path_energy, straightness, wasserstein2
 from groundshift.tables import plain_array

@@ -115,27 +115,27 @@ def _guide(slug: str, docs: str | None, beside: Path, out: Path) -> str:
 
 def _summaries(source: Path, scale: str) -> tuple[dict[str, Summary], dict[str, System]]:
     """Results by slug, and what is to be said of the systems among them that are not in the library."""
-    found, others = {}, {}
+    summaries, others = {}, {}
     for slug, summary in published(source).items():
         if slug not in systems() and "ref" in summary.data:
             others[slug] = system_of(load_study(summary.data["ref"]))
         if slug in systems() or slug in others:
-            found[slug] = summary
+            summaries[slug] = summary
     for path in sorted(source.glob(f"*/v*/{scale}/study.json")):
         slug = path.parts[-4]
-        if slug not in found:
+        if slug not in summaries:
             name = slug if slug in systems() else json.loads(path.read_text())["ref"]
             run = open_run(name, scale=scale, store=source)
             if run.store.folder == path.parent and run.store.done():
-                found[slug] = summarise(run)
+                summaries[slug] = summarise(run)
                 if slug not in systems():
                     others[slug] = system_of(run.study)
-    if not found:
+    if not summaries:
         raise InputError(
             f"{source} holds no results of scale {scale!r}; run a study first (groundshift run csts), or name a folder "
             "of runs or of published results."
         )
-    return found, others
+    return summaries, others
 
 
 def _own(out: Path) -> dict[str, str]:

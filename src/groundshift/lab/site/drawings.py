@@ -63,12 +63,14 @@ def _finite(value: Any) -> bool:
 
 def figures(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
     """The study's figures: name, caption, SVG, and the means they show as columns and rows; both of the same rows."""
-    made = []
+    drawings = []
     for figure in study.figures:
         rows = table.query(figure.rows)
         picture = themed(partial(figure.draw, rows), f"{study.slug}-{figure.name}", figure.caption)
-        made.append({"name": figure.name, "caption": figure.caption, "svg": picture, "table": _means(rows)})
-    return made
+        drawings.append(
+            {"name": figure.name, "caption": figure.caption, "svg": picture, "table": _means(rows)}
+        )
+    return drawings
 
 
 def _means(rows: pd.DataFrame) -> dict[str, Any]:

@@ -182,13 +182,13 @@ def _plain(model: ProbeModel, ids: Any) -> Tensor:
         return model.net(**batch.inputs, use_cache=False).logits[0]
 
 
-def _alike(found: list[Tensor], plain: list[Tensor], refuses: bool = False) -> bool:
+def _alike(logits: list[Tensor], plain: list[Tensor], refuses: bool = False) -> bool:
     """Whether log-probabilities are the same up to rounding, beside how much they differ between tokens.
 
     A trial that ``refuses`` a network asks for the mean in half precision, where the largest of so many differences is
     anything: rounding makes up to 0.03 of the spread, a token that is read at the wrong place 0.3 and more.
     """
-    one, other = (torch.cat(parts).float().log_softmax(-1) for parts in (found, plain))
+    one, other = (torch.cat(parts).float().log_softmax(-1) for parts in (logits, plain))
     if one.shape != other.shape:
         return False
     half = plain[0].dtype != torch.float32

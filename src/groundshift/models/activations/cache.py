@@ -210,9 +210,9 @@ class Store:
         _write(out / PROGRESS, {"rows_done": 0})
         return arrays
 
-    def put(self, batch: list[int], found: Mapping[str, NDArray[Any]]) -> None:
+    def put(self, batch: list[int], arrays: Mapping[str, NDArray[Any]]) -> None:
         """The entries of the rows in ``batch`` (places in ``rows``), one after the other; then note the progress."""
-        for name, values in found.items():
+        for name, values in arrays.items():
             lay, start = self.layouts[name], self.layouts[name].offsets
             where = np.concatenate([np.arange(start[k], start[k] + lay.counts[k]) for k in batch])
             self._flat[name][where] = values

@@ -196,8 +196,8 @@ def score(
 
     Examples
     --------
-    >>> found = score(model, [{"prompt": "two and two", "completion": " is four"}])  # doctest: +SKIP
-    >>> found.totals("logprob")  # doctest: +SKIP
+    >>> scores = score(model, [{"prompt": "two and two", "completion": " is four"}])  # doctest: +SKIP
+    >>> scores.totals("logprob")  # doctest: +SKIP
     array([-9.13])
     """
     return capture(model, rows, [], top_k=top_k, out=out, max_tokens=max_tokens, progress=progress)

@@ -121,7 +121,7 @@ def generate(
     ' a time,'
     """
     rows = listed(rows)
-    prompts = [_asked(row) for row in rows]
+    prompts = [_as_prompt(row) for row in rows]
     encoded = encode(model, prompts)
     limit = model.context
     for row in encoded:
@@ -199,7 +199,7 @@ def generate(
     ]
 
 
-def _asked(row: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+def _as_prompt(row: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
     """A row whose chat, if it ends with the assistant's words, is to be continued."""
     if isinstance(row, str) or row.get("messages") is None or row.get("prompt") is not None:
         return row

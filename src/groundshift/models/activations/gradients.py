@@ -99,8 +99,8 @@ def token_gradients(
     if of not in ("prob", "logprob", "logit") or keep not in ("input", "full"):
         raise InputError(f"of={of!r}, keep={keep!r}; choose prob, logprob or logit, and input or full.")
     encoded = encode(model, rows)
-    asked = [targets(model, row) for row in encoded]
-    silent = [i for i, those in enumerate(asked) if not those]
+    target_lists = [targets(model, row) for row in encoded]
+    silent = [i for i, those in enumerate(target_lists) if not those]
     long = [i for i, row in enumerate(encoded) if model.context and len(row) > model.context]
     if silent or long:
         raise InputError(
@@ -109,27 +109,29 @@ def token_gradients(
     width = model.net.get_input_embeddings().weight.shape[1]
     gradients = [
         np.zeros((len(those), len(row), *((width,) if keep == "full" else ())), np.float32)
-        for row, those in zip(encoded, asked, strict=True)
+        for row, those in zip(encoded, target_lists, strict=True)
     ]
 
     def do(numbers: list[int]) -> None:
         embeds, source = _run(model, [encoded[i] for i in numbers], plain)
         # The m-th token of every row is asked for in one gradient, since rows do not depend on each other.
         size = source.numel() if not plain else source.shape[0] * source.shape[1]
-        most = max(len(asked[i]) for i in numbers)
+        most = max(len(target_lists[i]) for i in numbers)
         for part in pieces(most, max(1, (max_tokens if plain else LOGITS) // size)):
-            found = [
-                (m, b, asked[i][m])
+            entries = [
+                (m, b, target_lists[i][m])
                 for b, i in enumerate(numbers)
-                for m in range(*part.indices(len(asked[i])))
+                for m in range(*part.indices(len(target_lists[i])))
             ]
-            copy, line, position = torch.tensor(found, device=source.device).T
+            copy, line, position = torch.tensor(entries, device=source.device).T
             place = position - 1
             picked = source.detach()[line, place].requires_grad_(True)
             with torch.enable_grad():
                 z = (unembed(model, picked) if plain else picked).float()
                 z = z if of == "logit" else z.softmax(-1) if of == "prob" else z.log_softmax(-1)
-                token = torch.tensor([int(encoded[numbers[b]].ids[k]) for _, b, k in found], device=z.device)
+                token = torch.tensor(
+                    [int(encoded[numbers[b]].ids[k]) for _, b, k in entries], device=z.device
+                )
                 (slope,) = torch.autograd.grad(z.gather(1, token[:, None]).sum(), picked)
             into = source.new_zeros((int(copy.max()) + 1 - part.start, *source.shape))
             into[copy - part.start, line, place] = slope.to(into.dtype)
@@ -137,7 +139,7 @@ def token_gradients(
             if keep == "input":
                 slopes = (slopes * embeds.detach()).sum(-1)
             values = slopes.float().cpu().numpy()
-            for m, b, _ in found:
+            for m, b, _ in entries:
                 gradients[numbers[b]][m] = values[m - part.start, b, : len(encoded[numbers[b]])]
 
     plain = head_is_plain(model)

@@ -10,7 +10,7 @@ from groundshift.models.tinylm.building import (
 )
 from groundshift.models.tinylm.caching import BASES, Recipe, base, cached, card, load
 from groundshift.models.tinylm.fitting import Freeze, Gate, LoRA, Prompt, fit, lm_loss
-from groundshift.models.tinylm.reading import (
+from groundshift.models.tinylm.inference import (
     Scores,
     accuracy,
     generate,

@@ -147,10 +147,10 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     return _wrapped(inner)
 
 
-def _wrapped(made: Tokenizer) -> PreTrainedTokenizerFast:
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     pad, bos, eos, unk, *others = SPECIAL
     return PreTrainedTokenizerFast(
-        tokenizer_object=made,
+        tokenizer_object=tokenizer,
         pad_token=pad,
         bos_token=bos,
         eos_token=eos,

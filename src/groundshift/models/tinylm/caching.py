@@ -22,7 +22,7 @@ from groundshift.models.bars import quiet
 from groundshift.models.records import read_json
 from groundshift.models.tinylm.building import build, parameters, save
 from groundshift.models.tinylm.fitting import fit
-from groundshift.models.tinylm.reading import accuracy
+from groundshift.models.tinylm.inference import accuracy
 from groundshift.worlds.tinylm import TinyWorld, world
 
 __all__ = ["BASES", "Recipe", "base", "cached", "card", "load"]

@@ -158,8 +158,8 @@ class Answering:
         from groundshift.models.activations import generate
 
         def write(rows: Sequence[Any]) -> list[str]:
-            found = generate(model, rows, max_new_tokens=self.max_new_tokens, progress=self.progress)
-            return [row["completion"] for row in found]
+            completions = generate(model, rows, max_new_tokens=self.max_new_tokens, progress=self.progress)
+            return [row["completion"] for row in completions]
 
         return write
 

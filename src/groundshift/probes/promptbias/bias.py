@@ -147,8 +147,8 @@ def bbq_scores(items: Sequence[Item], picks: Sequence[int | None]) -> pd.DataFra
     25.0
     """
     rows = []
-    asked = {"all": (0, 1), "negative": (0,), "non-negative": (1,)}
-    for (context, ambiguous), (question, conditions) in product(CONTEXTS.items(), asked.items()):
+    polarities = {"all": (0, 1), "negative": (0,), "non-negative": (1,)}
+    for (context, ambiguous), (question, conditions) in product(CONTEXTS.items(), polarities.items()):
         these = [
             (item, pick)
             for item, pick in zip(items, picks, strict=True)

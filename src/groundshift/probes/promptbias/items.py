@@ -179,7 +179,7 @@ def _winobias(folder: Path) -> BiasItems:
         elif len(options) != 2 or those[0].referent not in options:
             skipped["not two occupations"] += len(those)
         else:
-            items += [_asked(key, those[0], form, options, k) for k, form in enumerate(forms)]
+            items += [_winobias_item(key, those[0], form, options, k) for k, form in enumerate(forms)]
     _refuse_skipped(folder, skipped, total)
     stereotype = {word: k for k, side in enumerate(("male", "female")) for word in lists[side] if word}
     return BiasItems(folder.name, "pronouns", tuple(items), ("male", "female"), stereotype, skipped)
@@ -235,7 +235,7 @@ def _occupations(one: _Sentence, known: set[str]) -> list[str]:
     return sorted(places, key=places.__getitem__)
 
 
-def _asked(key: str, one: _Sentence, form: str, options: Sequence[str], condition: int) -> Item:
+def _winobias_item(key: str, one: _Sentence, form: str, options: Sequence[str], condition: int) -> Item:
     gap = "" if one.after[:1] in ",.;:!?'" else " "
     return Item(
         key, f"{one.before} {form}{gap}{one.after}", f"To whom does “{form}” refer?",

@@ -185,7 +185,7 @@ class Relation(Result):
         """The baseline of length first, then every statistic given it."""
         low, high = self.lift_interval
         held = " and ".join(self.given)
-        told = self.rows[self.rows["p_holm"] < self.alpha]["statistic"].tolist()
+        significant = self.rows[self.rows["p_holm"] < self.alpha]["statistic"].tolist()
         return Report(
             "tdacot", f"{self.traces} traces of {self.problems} problems",
             f"{held.capitalize()} alone predicts {self.target} with an AUROC of {self.baseline:.2f}; with the shape "
@@ -196,7 +196,7 @@ class Relation(Result):
             sections=(
                 Section(
                     "statistics", f"Which statistics go with {self.target}?",
-                    f"Among traces of one strategy and length: {', '.join(told) if told else 'none'} "
+                    f"Among traces of one strategy and length: {', '.join(significant) if significant else 'none'} "
                     f"(Holm, level {self.alpha:g}).",
                     notes=(f"AUROC and Spearman are as they are, and mostly those of length; partial is given {held}; "
                            "null is partial with the steps swapped or shuffled.",),

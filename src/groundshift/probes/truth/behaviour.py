@@ -182,7 +182,7 @@ def truth_behaviour(
     tested = split.test[np.isin(kind[split.test], ("true", "false"))]
     is_true = kind[tested] == "true"
 
-    def asked(which: NDArray[Any], pool: NDArray[Any] | None) -> NDArray[np.float64]:
+    def log_odds(which: NDArray[Any], pool: NDArray[Any] | None) -> NDArray[np.float64]:
         """Log odds of "true"."""
         prompts = []
         for statement in which:
@@ -192,9 +192,9 @@ def truth_behaviour(
         return _log_odds(model, prompts, answers, chat)
 
     model = _opened(model, device, allow_missing)
-    alone = asked(text[tested], None)
+    alone = log_odds(text[tested], None)
     before, entity = alone[is_true], table["entity"].to_numpy()[tested[is_true]]
-    after = {k: [asked(text[tested[is_true]], pool) for _ in range(draws)] for k, pool in pools.items()}
+    after = {k: [log_odds(text[tested[is_true]], pool) for _ in range(draws)] for k, pool in pools.items()}
     few = len(before) < FEW
     rows = []
     for name in (*kinds, "true"):

@@ -95,8 +95,8 @@ def hinge(
     Examples
     --------
     >>> X = np.array([[-3.0], [-1.0], [1.0], [2.0]])
-    >>> found = hinge(X, np.array([-1.0, -1, 1, 1]), 1.0, 10.0, gap=1e-9)
-    >>> found.w.round(6).tolist(), abs(round(found.b, 6))  # the widest margin lies between -1 and 1
+    >>> boundary = hinge(X, np.array([-1.0, -1, 1, 1]), 1.0, 10.0, gap=1e-9)
+    >>> boundary.w.round(6).tolist(), abs(round(boundary.b, 6))  # the widest margin lies between -1 and 1
     ([1.0], 0.0)
     """
     X, y = np.ascontiguousarray(X, dtype=float), np.asarray(y, dtype=float)

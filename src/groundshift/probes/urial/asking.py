@@ -35,7 +35,7 @@ def read_queries(source: Any) -> tuple[list[list[str]], list[Any]]:
     InputError
         Rows without a query, or a dialogue with other speakers than user and assistant.
     """
-    asked, recorded = [], []
+    queries, recorded = [], []
     for number, row in enumerate(
         read_rows(source) if isinstance(source, str | Path) else read_records(source)
     ):
@@ -57,9 +57,9 @@ def read_queries(source: Any) -> tuple[list[list[str]], list[Any]]:
                 f"Row {number} has a dialogue of {', '.join(map(str, roles))}; user and assistant must alternate and "
                 "the user speak last. A system text belongs into a prompt file (urial:FILE)."
             )
-        asked.append([text_of(message) for message in messages])
+        queries.append([text_of(message) for message in messages])
         recorded.append(answer)
-    return asked, recorded
+    return queries, recorded
 
 
 def prompt_row(

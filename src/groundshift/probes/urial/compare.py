@@ -104,8 +104,8 @@ class Comparison(Result):
         means = table.pivot(index="aspect", columns="arm", values="score")
         means = means.loc[table["aspect"].unique(), table["arm"].unique()].reset_index()
         shown = self.answers[self.answers["query"].isin(self.answers["query"].unique()[:SHOWN])]
-        told = zip(shown["query"], shown["arm"], shown["answer"], strict=True)
-        samples = [Sample(f"{query} ({arm})", text=text) for query, arm, text in told]
+        answers = zip(shown["query"], shown["arm"], shown["answer"], strict=True)
+        samples = [Sample(f"{query} ({arm})", text=text) for query, arm, text in answers]
         return Report(
             "urial", str(self.settings.get("base", "judged answers")), headline, warnings=tuple(warnings),
             figure=("Mean score by arm, with 95 % intervals", self._draw),
@@ -160,13 +160,13 @@ def ask(
     InputError
         See `Assistant`; queries of another form.
     """
-    asked, _ = read_queries(
+    chats, _ = read_queries(
         [queries] if isinstance(queries, str) and not os.path.isfile(queries) else queries
     )
     how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "repetition_penalty": repetition_penalty}
     chat = Assistant(base, prompt, k=k, device=device, trust_remote_code=trust_remote_code, **how)
     shown = len(chat.prompt.examples)
-    answers = pd.DataFrame(chat.answer(asked, progress=progress)).assign(arm=f"K={shown}")
+    answers = pd.DataFrame(chat.answer(chats, progress=progress)).assign(arm=f"K={shown}")
     settings = {
         "base": str(chat.model.source),
         "prompt": chat.prompt.name,
@@ -223,7 +223,7 @@ def compare(
         )
     whole = read_prompt(prompt)
     prompts = {"base": replace(whole, system="", examples=())} | {f"K={n}": whole.head(n) for n in k}
-    asked, _ = read_queries(queries)
+    chats, _ = read_queries(queries)
     opened: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}
     how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "repetition_penalty": repetition_penalty}
     rows: list[dict[str, Any]] = []
@@ -232,19 +232,19 @@ def compare(
         name: Assistant(model, arm, **how) for name, arm in prompts.items()
     }  # a prompt too long is said first
     for name, arm in arms.items():
-        rows += [{"arm": name, **row} for row in arm.answer(asked, progress=progress)]
+        rows += [{"arm": name, **row} for row in arm.answer(chats, progress=progress)]
     del model, arms, arm  # before the tuned model comes
     model = open_model(tuned, base, **opened)
     written = generate(
-        model, [prompt_row(model, tuned_template, None, turns, "tuned") for turns in asked], progress=progress, **how
+        model, [prompt_row(model, tuned_template, None, turns, "tuned") for turns in chats], progress=progress, **how
     )  # fmt: skip
-    for turns, row in zip(asked, written, strict=True):
+    for turns, row in zip(chats, written, strict=True):
         ended = len(row["completion_ids"]) < max_new_tokens
         rows.append({"arm": "tuned", "query": turns[-1], "answer": row["completion"].strip(), "ended": ended})
     answers = pd.DataFrame(rows)
     settings = {
         "base": str(getattr(base, "source", base)), "tuned": str(getattr(tuned, "source", tuned)), "prompt": whole.name,
-        "k": list(k), "judge": judge, **how, "queries": len(asked),
+        "k": list(k), "judge": judge, **how, "queries": len(chats),
     }  # fmt: skip
     shown = answers[["arm", "query", "answer"]]
     if judge == "rules":

@@ -117,7 +117,7 @@ def judge_by_model(
         ``row``, ``order``, ``aspect``, ``score`` (NaN where the reply gave none)
     """
     orders = list(ASPECTS), list(ASPECTS)[::-1]
-    asked = [
+    prompts = [
         RUBRIC.format(
             aspects="\n".join(f"- {aspect}: {ASPECTS[aspect]}" for aspect in aspects),
             form=json.dumps(dict.fromkeys(aspects, 3)), query=query, answer=answer,
@@ -125,10 +125,10 @@ def judge_by_model(
         for aspects in orders
         for query, answer in zip(queries, answers, strict=True)
     ]  # fmt: skip
-    chats = [[{"role": "user", "content": text}] for text in asked]
+    chats = [[{"role": "user", "content": text}] for text in prompts]
     if Path(judge).is_dir():
         model = load_model(judge, device=device)
-        rows = [{"messages": chat} for chat in chats] if model.tokenizer.chat_template else asked
+        rows = [{"messages": chat} for chat in chats] if model.tokenizer.chat_template else prompts
         replies = [row["completion"] for row in generate(model, rows, max_new_tokens=128, progress=progress)]
     else:
         replies = ask(f"inspect:{judge}", chats, max_new_tokens=512)

@@ -82,18 +82,18 @@ def shift(
         raise InputError(
             f"{_name(base)} was given twice, with one template: 0 parameters differ. Give its tuned version second."
         )
-    asked, recorded = read_queries(queries)
+    chats, recorded = read_queries(queries)
     opened: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}
     speaker, under = open_model(tuned, base, **opened), open_model(base, **opened)
     added = _added_tokens(under, speaker)
     warnings = _warnings(under, speaker, added)
 
     # The prompts of both, and the tuned model's answers.
-    rows = [prompt_row(speaker, tuned_template, k, turns, "tuned") for turns in asked]
+    rows = [prompt_row(speaker, tuned_template, k, turns, "tuned") for turns in chats]
     if base_template == "tuned":
         base_rows: Rows = [{"input_ids": row.ids.tolist()} for row in encode(speaker, rows)]
     else:
-        base_rows = [prompt_row(under, base_template, k, turns, "base") for turns in asked]
+        base_rows = [prompt_row(under, base_template, k, turns, "base") for turns in chats]
     answers = _recorded(speaker, rows, recorded)
     for model, those in ((under, base_rows), (speaker, rows)):
         _refuse_too_long(model, those, [max_new_tokens if ids is None else len(ids) for ids in answers])
@@ -104,14 +104,14 @@ def shift(
     )
     for i, row in zip(open_, written, strict=True):
         answers[i] = row["completion_ids"]
-    said = [_without_end(ids or [], speaker.tokenizer.all_special_ids) for ids in answers]
-    kept = [i for i, ids in enumerate(said) if ids]
+    answer_ids = [_without_end(ids or [], speaker.tokenizer.all_special_ids) for ids in answers]
+    kept = [i for i, ids in enumerate(answer_ids) if ids]
     if not kept:
         raise InputError(
-            f"All {len(asked)} answers are empty: the tuned model ends at once. Compare its template with that of its "
+            f"All {len(chats)} answers are empty: the tuned model ends at once. Compare its template with that of its "
             "training, or give tuned_template=."
         )
-    if unknown := sorted(added.keys() & {token for ids in said for token in ids}):
+    if unknown := sorted(added.keys() & {token for ids in answer_ids for token in ids}):
         raise InputError(
             f"{_name(tuned)} says {len(unknown)} tokens that its base lacks ({added[unknown[0]]!r}, …), for which the "
             "base has no probability; groundshift diff compares such models by words."
@@ -119,7 +119,7 @@ def shift(
 
     # Both read the answers, each behind its own prompt.
     read = [
-        (model, [{**those[i], "completion_ids": said[i]} for i in kept])
+        (model, [{**those[i], "completion_ids": answer_ids[i]} for i in kept])
         for model, those in ((under, base_rows), (speaker, rows))
     ]
     columns = _compared(read, **how)
@@ -130,12 +130,12 @@ def shift(
             f"{unlike:.1%} of the tokens are not the likeliest of the tuned model: the recorded answers are not its "
             "own greedy ones, and ranks say less of tuning."
         )
-    texts = {i: token_texts(speaker.tokenizer, said[i]) for i in kept}
+    texts = {i: token_texts(speaker.tokenizer, answer_ids[i]) for i in kept}
     return ShiftReport(
         pd.DataFrame({
-            "answer": np.repeat(kept, [len(said[i]) for i in kept]),
-            "position": np.concatenate([np.arange(1, len(said[i]) + 1) for i in kept]),
-            "token": np.concatenate([said[i] for i in kept]),
+            "answer": np.repeat(kept, [len(answer_ids[i]) for i in kept]),
+            "position": np.concatenate([np.arange(1, len(answer_ids[i]) + 1) for i in kept]),
+            "token": np.concatenate([answer_ids[i] for i in kept]),
             "text": [piece for i in kept for piece in texts[i]],
             "type": [kind for i in kept for kind in token_types(texts[i], types)],
             "category": categories(columns["rank"]),
@@ -146,11 +146,11 @@ def shift(
             [(speaker.tokenizer.decode([token]), p) for token, p in zip(ids, probabilities, strict=True)]
             for ids, probabilities in zip(*likeliest, strict=True)
         ],
-        [turns[-1] for turns in asked],
-        ["".join(texts.get(i, ())) for i in range(len(asked))],
+        [turns[-1] for turns in chats],
+        ["".join(texts.get(i, ())) for i in range(len(chats))],
         {
             "base": _name(base), "tuned": _name(tuned), "base_template": _name(base_template),
-            "tuned_template": _name(tuned_template), "k": k, "queries": len(asked), "max_new_tokens": max_new_tokens,
+            "tuned_template": _name(tuned_template), "k": k, "queries": len(chats), "max_new_tokens": max_new_tokens,
         },
         notes=tuple(dict.fromkeys([*speaker.notes, *under.notes])),
         warnings=tuple(warnings),

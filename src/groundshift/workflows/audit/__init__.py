@@ -192,7 +192,7 @@ def audit(
     step("done")
     sizes = np.bincount(table.domain, minlength=len(table.domains))
     structure = structure_step.section(
-        table, findings.related, findings.told, findings.changed, findings.local
+        table, findings.related, findings.label, findings.changed, findings.local
     )
     if findings.unlabelled is not None:
         structure = shares_step.with_unlabelled(structure, findings.unlabelled, table.target_name, alpha)
@@ -256,16 +256,16 @@ def _alarm(table: AuditTable, level: float, rng: np.random.Generator) -> bool:
 
 
 def _headline(kinds: Sequence[Kind], table: AuditTable) -> str:
-    found_kinds = [k for k in kinds if k.found]
-    if not found_kinds:
+    shifts = [k for k in kinds if k.found]
+    if not shifts:
         blind = " Whether the target's relation changed cannot be told." if kinds[0].found is None else ""
         return f"No shift was found between {len(table.domains)} domains.{blind}{_not_seen(table)}"
     names = {
         "concept": "concept shift", "label": "label shift", "mechanism": "a changed mechanism",
         "correlation": "correlation shift", "covariate": "covariate shift", "missingness": "a shift of missing values",
     }  # fmt: skip
-    listed = " and ".join(names[k.name] for k in found_kinds)
-    return f"{listed[:1].upper()}{listed[1:]}. {found_kinds[0].sentence}"
+    listed = " and ".join(names[k.name] for k in shifts)
+    return f"{listed[:1].upper()}{listed[1:]}. {shifts[0].sentence}"
 
 
 def _not_seen(table: AuditTable) -> str:
@@ -283,16 +283,16 @@ def _untold(kinds: Sequence[Kind], table: AuditTable) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _with_shares(section: Section, found: Findings, classes: int, seed: int) -> Section:
+def _with_shares(section: Section, findings: Findings, classes: int, seed: int) -> Section:
     """The shares of hidden classes by domain, where there is no target (LLS)."""
     from groundshift.discovery.lls import LatentLabelShift
 
-    names = np.array(found.sample.domains)[found.sample.domain]
+    names = np.array(findings.sample.domains)[findings.sample.domain]
     model = LatentLabelShift(classes, discriminator="mlp", random_state=seed)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            model.fit(found.X.linear, domain=names)
+            model.fit(findings.X.linear, domain=names)
     except InputError as error:
         return replace(
             section, notes=(*section.notes, f"Shares of {classes} hidden classes cannot be told: {error}")
@@ -308,16 +308,16 @@ def _with_shares(section: Section, found: Findings, classes: int, seed: int) -> 
     )
 
 
-def _weights(found: Findings, rows: int) -> pd.Series[Any] | None:
+def _weights(findings: Findings, rows: int) -> pd.Series[Any] | None:
     """Importance weights of the domains before towards the last contrast, for the user's rows."""
-    table = found.sample
+    table = findings.sample
     if len(table.domains) != 2 and table.reference is None and not table.ordered:
         return None
     last = len(table.domains) - 1
     before = table.domain != last if table.reference is None else table.domain == table.reference
     after = table.domain == last if table.reference is None else ~before
     codes = np.unique(table.domain[after])
-    inside = found.scores[before]
+    inside = findings.scores[before]
     ratio = inside[:, codes].sum(1) / np.maximum(1 - inside[:, codes].sum(1), 1e-6)
     ratio = np.minimum(ratio * before.sum() / max(after.sum(), 1), losses_step.MOST_WEIGHT)
     column = pd.Series(np.nan, index=range(rows), name="weight")

@@ -67,11 +67,11 @@ def propensity(X: Design, after: Rows, rng: np.random.Generator) -> Array:
     return _balanced(chance, after)
 
 
-def _log_odds(seen: Design, side: Rows, asked: Design, rng: np.random.Generator) -> Array:
+def _log_odds(seen: Design, side: Rows, rows: Design, rng: np.random.Generator) -> Array:
     """What the linear model says, and what the trees on top of it say, shape (rows, 2)."""
     model = fit(seen, side.astype(float), 2, rng)
     return np.column_stack(
-        [model.line.decision_function(asked.linear), logit(model.predict(asked)[:, 1].clip(1e-3, 1 - 1e-3))]
+        [model.line.decision_function(rows.linear), logit(model.predict(rows)[:, 1].clip(1e-3, 1 - 1e-3))]
     )
 
 
@@ -388,9 +388,9 @@ def _notes(own: OwnLoss, f: Findings, columns: pd.DataFrame, weak: pd.DataFrame)
         "of the change goes with the columns (DISDE)."
     ]
     if len(columns):
-        told = columns[(columns["low"] > 0) | (columns["high"] < 0)].head(5).to_dict("records")
+        clear = columns[(columns["low"] > 0) | (columns["high"] < 0)].head(5).to_dict("records")
         named = "; ".join(
-            f"{r['column']} {r['change']:+.2g} ({r['low']:+.2g} to {r['high']:+.2g})" for r in told
+            f"{r['column']} {r['change']:+.2g} ({r['low']:+.2g} to {r['high']:+.2g})" for r in clear
         )
         notes.append(f"Of the columns' part: {named or 'no single column can be told from chance'}.")
     notes += [

@@ -32,7 +32,7 @@ class Findings:
         the domains
     labelled, labelled_X, labelled_scores : those of them with a label of the target
     moved, related : the columns one by one and together; their dependence
-    told, changed : the target's distribution, and the target given the columns; None without labels in two domains
+    label, changed : the target's distribution, and the target given the columns; None without labels in two domains
     overlap : the columns in which the labelled domains overlap
     local : single mechanisms, where they were looked for
     unlabelled : shares of the classes in domains whose labels are not in yet
@@ -47,7 +47,7 @@ class Findings:
     labelled_scores: NDArray[np.float64]
     moved: moved_step.Moved
     related: structure_step.Correlations
-    told: structure_step.Label | None
+    label: structure_step.Label | None
     changed: structure_step.Concept | None
     overlap: Overlapping | None
     local: mechanisms_step.Mechanisms | None
@@ -81,7 +81,7 @@ class Findings:
         X = design(sample.values, sample.nominal, sample.names)
         step("telling domains apart")
         moved = moved_step.moved(table, sample, X, first, level, rng)
-        moved = _without_suspects(moved, sample, X, first, level, rng)
+        moved = _without_suspects(moved, sample, first, level, rng)
         step("correlations")
         related = structure_step.correlations(sample, moved, level, rng)
         labelled, labelled_X, scores = sample, X, moved.scores
@@ -125,18 +125,17 @@ class Findings:
 
 
 def _without_suspects(
-    found: moved_step.Moved,
+    moved: moved_step.Moved,
     table: AuditTable,
-    X: Design,
     first: NDArray[np.bool_],
     level: float,
     rng: np.random.Generator,
 ) -> moved_step.Moved:
     """Tell the domains apart without the columns whose missingness moved: their values may be a selection."""
-    out = kind_step.suspects(found)
+    out = kind_step.suspects(moved)
     if not out:
-        return found
+        return moved
     kept = np.array([name not in out for name in table.names])
     rest = design(table.values[:, kept], table.nominal[kept], [n for n in table.names if n not in out])
     _, auc, low, high, p, by_domain = moved_step.tell_apart(table, rest, first, level, rng)
-    return replace(found, auc=auc, low=low, high=high, p=p, by_domain=by_domain)
+    return replace(moved, auc=auc, low=low, high=high, p=p, by_domain=by_domain)

@@ -189,12 +189,12 @@ def known_mechanisms(
             measured = _test(node, given, table if given else whole, rng)
         rows.append((node, ", ".join(given), *measured, GAIN if given else DISTANCE))
     tests = pd.DataFrame(rows, columns=["node", "parents", "p", "size", "low", "high", "what the size is"])
-    asked = tests["p"].notna()
-    if asked.any():
-        tests.loc[asked, "p"] = np.minimum(2 * multipletests(tests.loc[asked, "p"], method="holm")[1], 1.0)
+    tested = tests["p"].notna()
+    if tested.any():
+        tests.loc[tested, "p"] = np.minimum(2 * multipletests(tests.loc[tested, "p"], method="holm")[1], 1.0)
     verdicts = pd.Series([bool(p <= level) if p == p else None for p in tests["p"]], dtype=object)
     tests.insert(2, "changed", verdicts)
-    changed = tests[asked & (tests["p"] <= level) & (tests["node"] != table.target_name)]
+    changed = tests[tested & (tests["p"] <= level) & (tests["node"] != table.target_name)]
     inner = changed[changed["parents"] != ""].sort_values("size", ascending=False)
     target, parts = _of_target(parents, table, rng)
     roots = tuple(changed.loc[changed["parents"] == "", "node"])
@@ -388,14 +388,14 @@ def _basis(X: Array, classes: Sequence[int]) -> Callable[[Array], Array]:
     center, scale = X[:, number].mean(0), np.maximum(X[:, number].std(0), 1e-12)
     knots = np.quantile((X[:, number] - center) / scale, KNOTS, axis=0)
 
-    def made(Z: Array) -> Array:
+    def expanded(Z: Array) -> Array:
         numbers = (Z[:, number] - center) / scale
         lines = np.hstack([numbers, *(np.eye(n)[Z[:, j].astype(int)] for j, n in enumerate(classes) if n)])
         bends = np.maximum(numbers[:, None, :] - knots, 0).reshape(len(Z), -1)
         left, right = np.triu_indices(lines.shape[1] if lines.shape[1] <= MOST_LINES else 0, 1)
         return np.hstack([lines, bends, lines[:, left] * lines[:, right]])
 
-    return made
+    return expanded
 
 
 # The section ---------------------------------------------------------------------------------------------

@@ -58,40 +58,40 @@ class Evidence:
     ) -> Evidence:
         """Adjust the p-values that there are."""
         given = {"features": features, "missing": missing, "label": label, "concept": concept}
-        asked = {name: p for name, p in given.items() if p is not None}
+        p_values = {name: p for name, p in given.items() if p is not None}
         adjusted = dict(
-            zip(asked, multipletests(list(asked.values()), method="holm")[1].tolist(), strict=True)
+            zip(p_values, multipletests(list(p_values.values()), method="holm")[1].tolist(), strict=True)
         )
-        factor = adjusted["features"] / features if features > 0 else len(asked)
+        factor = adjusted["features"] / features if features > 0 else len(p_values)
         return cls(
             adjusted["features"], min(1.0, dependence * factor), adjusted.get("missing"), adjusted.get("label"),
             adjusted.get("concept"),
         )  # fmt: skip
 
 
-def suspects(found: Moved) -> list[str]:
+def suspects(features: Moved) -> list[str]:
     """Columns whose missingness moved: what is left of them is a selection, and is not held against the domain.
 
     A share that moved by less than `LEAST_SELECTION` cannot select enough rows to matter.
     """
-    moved = found.missing["moved"].astype(bool) & (found.missing["effect"] >= LEAST_SELECTION)
-    return found.missing.loc[moved, "column"].tolist()
+    moved = features.missing["moved"].astype(bool) & (features.missing["effect"] >= LEAST_SELECTION)
+    return features.missing.loc[moved, "column"].tolist()
 
 
 def judge(
-    found: Moved, related: Correlations, told: Label | None, changed: Concept | None, level: float
+    moved: Moved, related: Correlations, label: Label | None, changed: Concept | None, level: float
 ) -> tuple[Evidence, dict[str, bool]]:
     """What moved: features, marginals, dependence, label, concept, missingness."""
-    out = suspects(found)
-    columns = found.columns[~found.columns["column"].isin(out)]
+    out = suspects(moved)
+    columns = moved.columns[~moved.columns["column"].isin(out)]
     pairs = related.pairs[~related.pairs["first"].isin(out) & ~related.pairs["second"].isin(out)]
     by_column = simes(columns["p"])
     by_pair = related.p if not out else simes(pairs["p"]) if len(pairs) else 1.0
     evidence = Evidence.of(
-        min(1.0, 3 * min(found.p, by_column, by_pair)),
+        min(1.0, 3 * min(moved.p, by_column, by_pair)),
         min(1.0, 3 * by_pair),
-        found.missing_p if len(found.missing) else None,
-        told.difference.p if told else None,
+        moved.missing_p if len(moved.missing) else None,
+        label.difference.p if label else None,
         changed.p if changed else None,
     )
     marginals = by_column <= level
@@ -109,16 +109,16 @@ def judge(
     return evidence, says
 
 
-def explained_by_label(told: Label, says: dict[str, bool], level: float) -> bool:
+def explained_by_label(label: Label, says: dict[str, bool], level: float) -> bool:
     """Whether a moved label is all there is to it.
 
     Rows with the same label are then alike in all domains. Where y given x is alike as well, the one that says more
     about the domain comes first: it cannot be the consequence of the other.
     """
-    if not says["label"] or told.p_rest <= level:
+    if not says["label"] or label.p_rest <= level:
         return False
     by_features = says["features"] and not says["concept"]
-    return not by_features or told.bits_y >= told.bits_x
+    return not by_features or label.bits_y >= label.bits_x
 
 
 def verdict(f: Findings, level: float) -> tuple[Kind, ...]:
@@ -127,16 +127,16 @@ def verdict(f: Findings, level: float) -> tuple[Kind, ...]:
     A kind whose own question is answered with yes, though another kind accounts for it, is "not separately": beside
     "not found" stands no small p-value.
     """
-    evidence, says = judge(f.moved, f.related, f.told, f.changed, level)
+    evidence, says = judge(f.moved, f.related, f.label, f.changed, level)
     new_shares = _shares_alone(f, says, level)
-    by_label = new_shares is not None or (f.told is not None and explained_by_label(f.told, says, level))
+    by_label = new_shares is not None or (f.label is not None and explained_by_label(f.label, says, level))
     overlap = f.overlap is None or f.overlap.enough
     features = says["features"] and not by_label
     known = f.local if isinstance(f.local, KnownMechanisms) else None
     named = f.local.named if f.local is not None and (known or (features and says["marginals"])) else ()
     decided: dict[str, bool | None] = {
         "concept": None if f.changed is None or not overlap else says["concept"] and not by_label,
-        "label": (True if by_label else None) if f.told is None else by_label,
+        "label": (True if by_label else None) if f.label is None else by_label,
         "mechanism": bool(named) or (None if known and known.untold else False),
         "correlation": features
         and not (known and named)
@@ -195,7 +195,7 @@ def _shares_alone(f: Findings, says: dict[str, bool], level: float) -> pd.DataFr
     Every domain without labels has to agree that only the shares moved, and one share has to have moved.
     """
     u = f.unlabelled
-    if u is None or f.told is not None or not says["features"] or (u.fits["p"] <= level).any():
+    if u is None or f.label is not None or not says["features"] or (u.fits["p"] <= level).any():
         return None
     moved = (u.shares["low"] > u.shares["before"]) | (u.shares["high"] < u.shares["before"])
     return u.shares if moved.any() else None
@@ -265,7 +265,7 @@ def _no_overlap(f: Findings, doubtful: bool, how: str) -> str:
 
 
 def _label(f: Findings, evidence: Evidence, new_shares: pd.DataFrame | None) -> _Measured:
-    label, y = f.told, f.whole.target_name
+    label, y = f.label, f.whole.target_name
     if label is None and new_shares is not None:
         return _of_shares(f, new_shares)
     if label is None or evidence.label is None:

@@ -39,7 +39,7 @@ class Mechanisms:
 
 
 def mechanisms(
-    table: AuditTable, X: Design, found: Moved, related: Correlations, level: float, seed: int
+    table: AuditTable, X: Design, moved: Moved, related: Correlations, level: float, seed: int
 ) -> Mechanisms:
     """Find the smallest set of columns whose mechanisms changed (CD-NOD, phases 1 and 2).
 
@@ -49,8 +49,8 @@ def mechanisms(
     from groundshift.discovery.cdnod import CDNOD
 
     rng = np.random.default_rng(seed)
-    chosen = _chosen(table, found, related)
-    two = _against_the_others(table, found)
+    chosen = _chosen(moved, related)
+    two = _against_the_others(table, moved)
     rows = [rng.permutation(np.flatnonzero(two.domain == code))[: LOCALISE_ROWS // 2] for code in (0, 1)]
     some = two.take(np.sort(np.concatenate(rows)))
     columns = [table.names.index(name) for name in chosen]
@@ -68,16 +68,16 @@ def mechanisms(
         warnings.simplefilter("ignore", UserWarning)
         model.fit(frame, domain=pd.Series(domain, name="(domain)"))
     changing = model.changing_
-    found_rows: list[tuple[str, bool, float, str]] = []
+    report_rows: list[tuple[str, bool, float, str]] = []
     named: list[str] = []
     for name in used:
         changes = bool(changing["changing"][name])
-        still = _against(name, model, two, X, found, level, rng) if changes else ""
-        found_rows.append((name, changes, float(changing["p_value"][name]), still))
+        still = _against(name, model, two, X, moved, level, rng) if changes else ""
+        report_rows.append((name, changes, float(changing["p_value"][name]), still))
         if still:
             named.append(str(name))
-    report = pd.DataFrame(found_rows, columns=["column", "changes", "p", "against"])
-    order = found.columns.set_index("column")["effect"]
+    report = pd.DataFrame(report_rows, columns=["column", "changes", "p", "against"])
+    order = moved.columns.set_index("column")["effect"]
     report = report.assign(effect=order.reindex(report["column"]).to_numpy())
     report = report.sort_values(["changes", "effect"], ascending=False, kind="stable").drop(columns="effect")
     words = model.edges_in_words()
@@ -99,17 +99,17 @@ def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return frame.drop(columns=frame.columns[out]), notes
 
 
-def _against_the_others(table: AuditTable, found: Moved) -> AuditTable:
+def _against_the_others(table: AuditTable, moved: Moved) -> AuditTable:
     """Two domains: the one that most columns moved in, and the others."""
-    names = found.columns.loc[found.columns["moved"], "domain"]
-    code = table.domains.index(names.mode().iloc[0] if len(names) else found.columns["domain"].iloc[0])
+    names = moved.columns.loc[moved.columns["moved"], "domain"]
+    code = table.domains.index(names.mode().iloc[0] if len(names) else moved.columns["domain"].iloc[0])
     inside = (table.domain == code).astype(np.int64)
     return replace(table, domain=inside, domains=["the others", table.domains[code]], reference=None)
 
 
-def _chosen(table: AuditTable, found: Moved, related: Correlations) -> list[str]:
+def _chosen(moved: Moved, related: Correlations) -> list[str]:
     """The columns that moved most, and for each the one most correlated with it."""
-    order = found.columns["column"].tolist()
+    order = moved.columns["column"].tolist()
     if len(order) <= LOCALISE_COLUMNS:
         return order
     strength = pd.DataFrame(
@@ -125,14 +125,14 @@ def _chosen(table: AuditTable, found: Moved, related: Correlations) -> list[str]
 
 
 def _against(
-    name: str, model: Any, table: AuditTable, X: Design, found: Moved, level: float, rng: np.random.Generator
+    name: str, model: Any, table: AuditTable, X: Design, moved: Moved, level: float, rng: np.random.Generator
 ) -> str:
     """A neighbour of a changed column that stayed, and differs between domains once the changed columns are known.
 
     It is then no effect of theirs, nor do both follow a selection of rows: it is a cause of a column whose mechanism
     changed (the domain and the neighbour meet in a collider).
     """
-    columns = found.columns.set_index("column")
+    columns = moved.columns.set_index("column")
     edges = model.edges_
     near = {*edges.loc[edges["effect"] == name, "cause"], *edges.loc[edges["cause"] == name, "effect"]}
     quiet = [

@@ -194,16 +194,16 @@ def only_in_one(table: AuditTable) -> list[str]:
     return sentences
 
 
-def section(found: Moved, table: AuditTable, level: float) -> Section:
+def section(moved: Moved, table: AuditTable, level: float) -> Section:
     """The section of the report."""
-    columns = found.columns
+    columns = moved.columns
     count = int(columns["moved"].sum())
-    p_values = [v for v in (found.p, found.columns_p, found.missing_p) if v == v]
+    p_values = [v for v in (moved.p, moved.columns_p, moved.missing_p) if v == v]
     any_moved = min(1.0, len(p_values) * min(p_values)) <= level
-    auc = f"AUC {found.auc:.2f} (0.5 is chance)"
+    auc = f"AUC {moved.auc:.2f} (0.5 is chance)"
     sentence = f"a classifier that has not seen the rows tells the domains apart with {auc}"
     by_columns = f"{count} of {len(columns)} columns moved by themselves"
-    gaps = int(found.missing["moved"].astype(bool).sum())
+    gaps = int(moved.missing["moved"].astype(bool).sum())
     if gaps:
         by_columns += f"; what is missing of {gaps} moved"
     answer = (
@@ -214,17 +214,17 @@ def section(found: Moved, table: AuditTable, level: float) -> Section:
     notes = []
     if count:
         top = columns[columns["moved"]].head(3)
-        notes.append("Most: " + "; ".join(_said(row) for row in top.itertuples()) + ".")
+        notes.append("Most: " + "; ".join(_in_words(row) for row in top.itertuples()) + ".")
     notes += only_in_one(table)
-    if found.mmd == found.mmd:
+    if moved.mmd == moved.mmd:
         notes.append(
-            f"The maximum mean discrepancy of the features is {found.mmd:.3f} ({p_words(found.mmd_p)})."
+            f"The maximum mean discrepancy of the features is {moved.mmd:.3f} ({p_words(moved.mmd_p)})."
         )
     tables = {"Columns, by how far the domain that differs most is from the others": columns}
-    if len(found.missing):
-        tables["Missing values"] = found.missing
-    if len(found.by_domain):
-        tables["How well each domain is told from the others"] = found.by_domain
+    if len(moved.missing):
+        tables["Missing values"] = moved.missing
+    if len(moved.by_domain):
+        tables["How well each domain is told from the others"] = moved.by_domain
 
     return Section(
         "moved",
@@ -238,17 +238,17 @@ def section(found: Moved, table: AuditTable, level: float) -> Section:
             )
         },
         {
-            "auc": found.auc,
-            "low": found.low,
-            "high": found.high,
-            "p": found.p,
-            "mmd": found.mmd,
-            "mmd_p": found.mmd_p,
+            "auc": moved.auc,
+            "low": moved.low,
+            "high": moved.high,
+            "p": moved.p,
+            "mmd": moved.mmd,
+            "mmd_p": moved.mmd_p,
         },
     )
 
 
-def _said(row: Any) -> str:
+def _in_words(row: Any) -> str:
     by = "" if row.shift != row.shift else f", {row.shift:+.2f} standard deviations"
     return f"{row.column} (distance {row.effect:.2f} in {row.domain}{by})"
 

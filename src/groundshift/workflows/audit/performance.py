@@ -265,8 +265,8 @@ def estimate_performance(
     >>> y, predicted = wrong.astype(int), np.tile([0.8, 0.2], (3000, 1))
     >>> X = design(x[:, None], np.array([False]), ["x"])
     >>> a, b = np.arange(1500), np.arange(1500, 3000)
-    >>> told = estimate_performance(y[a], predicted[a], predicted[b], X.take(a), X.take(b), 2, rng)
-    >>> error = told["error"]
+    >>> performance = estimate_performance(y[a], predicted[a], predicted[b], X.take(a), X.take(b), 2, rng)
+    >>> error = performance["error"]
     >>> [round(v, 2) for v in (error.reference, error.low, error.estimate, error.high, float(wrong[b].mean()))]
     [0.23, 0.31, 0.35, 0.39, 0.33]
     """

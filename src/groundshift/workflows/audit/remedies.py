@@ -134,9 +134,9 @@ def _with_labels(
     return predictions
 
 
-def without_labels(found: Sequence[str], target: str | None) -> str:
+def without_labels(kinds: Sequence[str], target: str | None) -> str:
     """What can be said where no remedy can be tried for want of labels."""
-    if "label" in found:
+    if "label" in kinds:
         return (
             f"Label-shift correction: multiply the probability that your classifier gives each value of {target} by "
             "its new share over its old one (both in the table of shares), and let them add up to one. It needs no "

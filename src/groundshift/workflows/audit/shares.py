@@ -434,11 +434,11 @@ def estimate(
     )
 
 
-def with_unlabelled(section: Section, found: Unlabelled, target: str, level: float) -> Section:
+def with_unlabelled(section: Section, unlabelled: Unlabelled, target: str, level: float) -> Section:
     """The section on structure, with what is known of domains without labels."""
     notes = []
-    for name, p in found.fits.itertuples(index=False):
-        rows = found.shares[found.shares["domain"] == name]
+    for name, p in unlabelled.fits.itertuples(index=False):
+        rows = unlabelled.shares[unlabelled.shares["domain"] == name]
         row = rows.loc[(rows["share"] - rows["before"]).abs().idxmax()]
         sized = (
             f"{target} = {row['class']} would be at {row['share']:.1%} (interval {row['low']:.1%} to "
@@ -458,7 +458,7 @@ def with_unlabelled(section: Section, found: Unlabelled, target: str, level: flo
         notes=(*section.notes, *notes),
         tables={
             **section.tables,
-            caption: found.shares,
-            "Does a label shift explain the columns?": found.fits,
+            caption: unlabelled.shares,
+            "Does a label shift explain the columns?": unlabelled.fits,
         },
     )

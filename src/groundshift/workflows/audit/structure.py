@@ -72,7 +72,7 @@ class Correlations:
     names: list[str]
 
 
-def correlations(table: AuditTable, found: Moved, level: float, rng: np.random.Generator) -> Correlations:
+def correlations(table: AuditTable, moved: Moved, level: float, rng: np.random.Generator) -> Correlations:
     """Compare correlations of normal scores within domains.
 
     Ranks within a domain take every marginal away. Under the null of one dependence for all domains the scores are
@@ -80,7 +80,7 @@ def correlations(table: AuditTable, found: Moved, level: float, rng: np.random.G
     ties away: a column with many of them is left out where it has moved by itself, and one that hardly varies within
     some domain has no correlation there.
     """
-    by_itself = np.isin(table.names, found.columns.loc[found.columns["moved"].astype(bool), "column"])
+    by_itself = np.isin(table.names, moved.columns.loc[moved.columns["moved"].astype(bool), "column"])
     common = np.array(
         [_common(table.values[:, j], table.domain, len(table.domains)) for j in range(len(table.names))]
     )
@@ -282,10 +282,10 @@ def concept(
         products = X.linear[:, left] * X.linear[:, right]
     residual = _beyond(residual, weights, products, X.linear**2)
     z, p = covariances(residual, away, weights)
-    asked = [p, _learnt(X, y, classes, table.domain, residual, away, first, rng)]
+    p_values = [p, _learnt(X, y, classes, table.domain, residual, away, first, rng)]
     if products.shape[1]:
-        asked.append(covariances(residual, away, products)[1])
-    p = min(1.0, len(asked) * min(asked))
+        p_values.append(covariances(residual, away, products)[1])
+    p = min(1.0, len(p_values) * min(p_values))
     spread = np.nan
     if classes == 0 and residual.shape[1]:
         size = np.abs(residual[:, 0])
@@ -489,7 +489,7 @@ def label(
         halved = [covariances(away[h], np.ones((h.sum(), 1)), learnt[h])[1] for h in (first, ~first)]
         p_rest = min(1.0, 2 * min(p_rest, 2 * min(halved)))
     bits_x = _bits(scores, table.domain)
-    bits_y = _bits(_domain_by_label(table, y, strata, first, rng), table.domain)
+    bits_y = _bits(_domain_by_label(table, y, strata, first), table.domain)
     return Label(difference, p_rest, shares, bits_y, bits_x)
 
 
@@ -532,7 +532,7 @@ class _Given:
 
 
 def _domain_by_label(
-    table: AuditTable, y: Array, strata: NDArray[np.int64], first: NDArray[np.bool_], rng: np.random.Generator
+    table: AuditTable, y: Array, strata: NDArray[np.int64], first: NDArray[np.bool_]
 ) -> Array:
     """Probability of each domain given y, from the other half."""
     k = len(table.domains)
@@ -556,7 +556,7 @@ def _bits(scores: Array, domain: NDArray[np.int64]) -> float:
 def section(
     table: AuditTable,
     related: Correlations,
-    told: Label | None,
+    label: Label | None,
     changed: Concept | None,
     local: Mechanisms | None,
 ) -> Section:
@@ -564,16 +564,16 @@ def section(
     tables: dict[str, pd.DataFrame] = {}
     figures: dict[str, Any] = {}
     parts = []
-    if told is not None:
-        moved_y = told.difference.p <= 0.05
+    if label is not None:
+        moved_y = label.difference.p <= 0.05
         parts.append(
             f"The target {table.target_name} {'moved' if moved_y else 'did not move'} (distance "
-            f"{told.difference.effect:.2f}, {p_words(told.difference.p)})"
+            f"{label.difference.effect:.2f}, {p_words(label.difference.p)})"
         )
         by = "classes" if table.classes is not None else "values"
-        tables[f"{table.target_name} by domain"] = told.shares
+        tables[f"{table.target_name} by domain"] = label.shares
         parts.append(
-            f"rows with the same {by} of it {'still ' if told.p_rest <= 0.05 else 'no longer '}differ in the columns"
+            f"rows with the same {by} of it {'still ' if label.p_rest <= 0.05 else 'no longer '}differ in the columns"
         )
     if changed is not None:
         parts.append(

@@ -432,16 +432,16 @@ class _Feature:
     levels: tuple[str, ...] = ()
 
 
-def _feature(column: pd.Series[Any], told: Column, domain: Codes, domains: int) -> _Feature:
-    if told.kind in NOT_COMPARED:
-        return _Feature(NOT_COMPARED[told.kind])
+def _feature(column: pd.Series[Any], typed: Column, domain: Codes, domains: int) -> _Feature:
+    if typed.kind in NOT_COMPARED:
+        return _Feature(NOT_COMPARED[typed.kind])
     there = column.notna()
     per_domain = column[there].groupby(domain[there]).nunique()
     if len(per_domain) == domains and (per_domain == 1).all() and column.nunique() > 1:
         return _Feature(SAME_DOMAIN)
     if not there.any():
         return _Feature("left out: empty in the domains that are compared")
-    if told.kind == "number":
+    if typed.kind == "number":
         numbers = column.to_numpy(dtype=float, na_value=np.nan)
         infinite = np.isinf(numbers)
         note = f"compared; {int(infinite.sum())} infinite values count as missing" if infinite.any() else ""

@@ -45,17 +45,17 @@ def _target(table: AuditTable) -> Any:
     return np.full(len(table), np.nan) if table.target is None else np.asarray(table.target, dtype=float)
 
 
-def section(told: dict[str, Performance], target: str, *, label_shift: bool) -> Section:
+def section(performances: dict[str, Performance], target: str, *, label_shift: bool) -> Section:
     """The section of the report; with a label shift P(y | x) moves, and what is estimated does not hold."""
-    rows = pd.concat({name: p.to_frame() for name, p in told.items()}, names=["domain"]).reset_index()
+    rows = pd.concat({name: p.to_frame() for name, p in performances.items()}, names=["domain"]).reset_index()
     rows = rows.drop(columns=[c for c in rows.columns if str(c).startswith("level_")])
-    notes = [f"{name}: {p.reason}" for name, p in told.items() if not p.can_tell]
+    notes = [f"{name}: {p.reason}" for name, p in performances.items() if not p.can_tell]
     if label_shift:
         notes.append(
             f"The verdict is a label shift, and with the shares of {target} its relation to the columns moves too: "
             "these figures hold for a model whose probabilities were adapted to the new shares at best."
         )
-    sentences = [_sentence(name, p) for name, p in told.items() if p.can_tell]
+    sentences = [_sentence(name, p) for name, p in performances.items() if p.can_tell]
     answer = " ".join(sentences) or "That cannot be told."
     return Section(
         "performance",
@@ -64,12 +64,12 @@ def section(told: dict[str, Performance], target: str, *, label_shift: bool) -> 
         (ASSUMPTION, *notes),
         {"Estimated performance where labels are not in yet": rows},
         {},
-        {name: p.to_dict() for name, p in told.items()},
+        {name: p.to_dict() for name, p in performances.items()},
     )
 
 
-def _sentence(name: str, told: Performance) -> str:
-    main = told.estimates[0]
+def _sentence(name: str, performance: Performance) -> str:
+    main = performance.estimates[0]
     return (
         f"In {name} the {main.metric} of a model of the rows with labels is estimated at {main.estimate:.3g} "
         f"[{main.low:.3g}, {main.high:.3g}], against {main.reference:.3g} on the reference."

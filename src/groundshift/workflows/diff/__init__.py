@@ -26,22 +26,21 @@ from groundshift.models.bars import quiet
 from groundshift.models.decoding import ends_of, filed
 from groundshift.probes.urial import categories, marked_answer, token_texts
 from groundshift.report import Marked
-from groundshift.workflows.diff import tokens as saying
-from groundshift.workflows.diff import words
+from groundshift.workflows.diff import tokens, words
 from groundshift.workflows.diff.material import prompts_of
-from groundshift.workflows.diff.probes import ALL, How
-from groundshift.workflows.diff.reading import (
+from groundshift.workflows.diff.models import (
     Reading,
-    asked_of,
     decode,
     described,
     folder_of,
     is_adapter,
+    prompt_text,
     read,
     read_again,
     refuse_too_long,
     seconds_of,
 )
+from groundshift.workflows.diff.probes import ALL, How
 from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, levels_of, sentence_of
 from groundshift.workflows.diff.weights import (
     Compatibility,
@@ -161,11 +160,13 @@ def _diff(
     tokenizers = [model.tokenizer for model in both[: 1 if alike.tokens else 2]]
     chats = bool(own or (new and not alike.tokens))
     prompts = prompts_of(given["prompts"], tokenizers, chats)
-    asked = [probe for probe in probes if probe == "tokens" or alike.states or not ALL[probe].same_network]
+    used_probes = [
+        probe for probe in probes if probe == "tokens" or alike.states or not ALL[probe].same_network
+    ]
     gathered = {
         name: ALL[name].gather(given.get(ALL[name].needs), tokenizers, chats, notes)
         for name in ALL
-        if name in asked
+        if name in used_probes
     }
     materials = {name: material for name, material in gathered.items() if material is not None}
     for model in both:
@@ -213,22 +214,24 @@ def _diff(
         for name, reading in readings.items()
     }
     numbers = _numbers(compared)
-    found = compared["tuned"]
-    spoken = found.spoken
+    tuned_comparison = compared["tuned"]
+    answer_tokens = tuned_comparison.answer_tokens
     if how.by_words:
-        word = partial(_listed, found.words, spoken)
+        word = partial(_listed, tuned_comparison.words, answer_tokens)
     else:
-        word = partial(_word, tokenizer, of_tuned.answers, spoken)
-    changed_most = _changed_most(of_base.answers, of_tuned.answers, found)
-    shown = saying.token_table(spoken, word)
-    newest = saying.newest(
-        spoken,
-        found.old,
-        lambda at: (how.by_words or spoken.token[at] not in special) and any(map(str.isalnum, word(at))),
+        word = partial(_word, tokenizer, of_tuned.answers, answer_tokens)
+    changed_most = _changed_most(of_base.answers, of_tuned.answers, tuned_comparison)
+    shown = tokens.token_table(answer_tokens, word)
+    newest = tokens.newest(
+        answer_tokens,
+        tuned_comparison.old,
+        lambda at: (
+            (how.by_words or answer_tokens.token[at] not in special) and any(map(str.isalnum, word(at)))
+        ),
     )
     details = {
         name: ALL[name].detail(of_base.probes[name], of_tuned.probes[name], comparison, how.seed, notes)
-        for name, comparison in found.probes.items()
+        for name, comparison in tuned_comparison.probes.items()
     }
     for name, read_by in (("base", under["tuned"]), ("tuned model", of_tuned.own)):
         if isinstance(read_by, words.Scored) and read_by.unknown > 0:
@@ -238,9 +241,9 @@ def _diff(
             )
     if weights.copied:
         notes.insert(0, _cost(numbers))
-    kind = kind_of(numbers, *saying.recurring(spoken, len(of_base.answers)))
+    kind = kind_of(numbers, *tokens.recurring(answer_tokens, len(of_base.answers)))
     sentence = sentence_of(
-        kind, numbers, shown, None if newest is None else (word(newest), float(spoken.gain[newest]))
+        kind, numbers, shown, None if newest is None else (word(newest), float(answer_tokens.gain[newest]))
     )
     moved = weights.table
     if decoding is not None and moved is not None and not moved["change"].any() and kind == "unchanged":
@@ -250,7 +253,7 @@ def _diff(
         sentence,
         tuple(numbers),
         moved,
-        found.probes.get("concepts"),
+        tuned_comparison.probes.get("concepts"),
         shown,
         _examples(of_base.answers, of_tuned.answers, changed_most),
         details,
@@ -262,10 +265,10 @@ def _diff(
         tuple(notes),
         {
             "base": str(base), "tuned": str(tuned), "prompts": len(prompts), "noise": noise, "seed": how.seed,
-            "max_new_tokens": how.max_new_tokens, "top_k": how.top_k, "probes": asked,
+            "max_new_tokens": how.max_new_tokens, "top_k": how.top_k, "probes": used_probes,
         } | ({"compared": "words"} if how.by_words else {}),
         decoding,
-        _marked(tokenizer, of_tuned.answers, spoken, changed_most),
+        _marked(tokenizer, of_tuned.answers, answer_tokens, changed_most),
     )  # fmt: skip
 
 
@@ -353,14 +356,19 @@ def _lend(model: ProbeModel, template: str | None) -> None:
         model.tokenizer.chat_template = template
 
 
-def _word(tokenizer: Any, answers: Sequence[Mapping[str, Any]], said: saying.Spoken, at: int) -> str:
+def _word(
+    tokenizer: Any, answers: Sequence[Mapping[str, Any]], answer_tokens: tokens.AnswerTokens, at: int
+) -> str:
     """The word that a token of the answers is part of, as it reads in the text; marks by themselves, a special token
     by its name.
     """
-    answer, token = int(said.answer[at]), int(said.token[at])
+    answer, token = int(answer_tokens.answer[at]), int(answer_tokens.token[at])
     if token in tokenizer.all_special_ids:
         return str(tokenizer.convert_ids_to_tokens(token))
-    ids, place = list(answers[answer]["completion_ids"]), at - int(np.searchsorted(said.answer, answer))
+    ids, place = (
+        list(answers[answer]["completion_ids"]),
+        at - int(np.searchsorted(answer_tokens.answer, answer)),
+    )
     before, through, whole = (
         tokenizer.decode(ids[:n], skip_special_tokens=True) for n in (place, place + 1, len(ids))
     )
@@ -373,8 +381,8 @@ def _word(tokenizer: Any, answers: Sequence[Mapping[str, Any]], said: saying.Spo
     return text.strip().strip(PUNCTUATION)
 
 
-def _listed(words: Sequence[str], said: saying.Spoken, at: int) -> str:
-    return words[said.token[at]]
+def _listed(words: Sequence[str], answer_tokens: tokens.AnswerTokens, at: int) -> str:
+    return words[answer_tokens.token[at]]
 
 
 def _unlike_use(
@@ -414,7 +422,7 @@ class _Compared:
 
     Attributes
     ----------
-    spoken : the other's answers, token by token or word by word
+    answer_tokens : the other's answers, token by token or word by word
     words : the list of different words; empty of tokens
     old : of each answer, what the base's answer has already
     new_word_gain, kept : see `groundshift.workflows.diff.tokens`
@@ -422,7 +430,7 @@ class _Compared:
     values : name, probe and meaning of each number → its value for each item
     """
 
-    spoken: saying.Spoken
+    answer_tokens: tokens.AnswerTokens
     words: list[str]
     old: Sequence[Any]
     new_word_gain: NDArray[np.float64]
@@ -443,44 +451,46 @@ def _compare(
     if isinstance(under, words.Scored):
         assert isinstance(base.own, words.Scored)
         assert isinstance(other.own, words.Scored)
-        spoken, names = words.spoken(other.own, under)
+        answer_tokens, names = words.answer_words(other.own, under)
         texts = base.own.texts, other.own.texts
         before, after = ([text.split() for text in those] for those in texts)
-        old: Sequence[Any] = words.already(spoken, names, texts[0])
+        old: Sequence[Any] = words.already(answer_tokens, names, texts[0])
         special = set()
     else:
         assert isinstance(other.own, Acts)
-        spoken = saying.spoken(other.answers, other.own, under)
+        answer_tokens = tokens.answer_tokens(other.answers, other.own, under)
         names = []
         before, after = ([row["completion_ids"] for row in x.answers] for x in (base, other))
         old = before
-    kept = saying.kept(before, after, special)
+    kept = tokens.kept(before, after, special)
     probes = {
         name: ALL[name].compare(base.probes[name], other.probes[name], material, seed)
         for name, material in materials.items()
     }
-    values = _spoken_values(spoken, kept) | {
+    values = _answer_values(answer_tokens, kept) | {
         (number, name, meaning): items
         for name, comparison in probes.items()
         for (number, meaning), items in ALL[name].values(comparison).items()
     }
-    return _Compared(spoken, names, old, saying.new_word_gain(spoken, old), kept, probes, values)
+    return _Compared(
+        answer_tokens, names, old, tokens.new_word_gain(answer_tokens, old), kept, probes, values
+    )
 
 
-def _spoken_values(
-    spoken: saying.Spoken, kept: NDArray[np.float64]
+def _answer_values(
+    answer_tokens: tokens.AnswerTokens, kept: NDArray[np.float64]
 ) -> dict[tuple[str, str, str], NDArray[np.float64]]:
     """The numbers of what a model says, each for every prompt."""
     n = len(kept)
 
-    def by_answer(tokens: NDArray[Any]) -> NDArray[np.float64]:
-        total = np.bincount(spoken.answer, weights=tokens, minlength=n)
-        return total / np.maximum(np.bincount(spoken.answer, minlength=n), 1)
+    def by_answer(per_token: NDArray[Any]) -> NDArray[np.float64]:
+        total = np.bincount(answer_tokens.answer, weights=per_token, minlength=n)
+        return total / np.maximum(np.bincount(answer_tokens.answer, minlength=n), 1)
 
     values: dict[tuple[str, str], NDArray[np.float64]] = {}
     unit = "word"
-    if spoken.rank is not None and spoken.divergence is not None:
-        unit, shift = "token", categories(spoken.rank)
+    if answer_tokens.rank is not None and answer_tokens.divergence is not None:
+        unit, shift = "token", categories(answer_tokens.rank)
         values = {
             ("shifted", "share of tokens that the base would not choose among its first three"): by_answer(
                 shift == "shifted"
@@ -488,11 +498,13 @@ def _spoken_values(
             ("moved tokens", "share of tokens that are not the base's first choice"): by_answer(
                 shift != "unshifted"
             ),
-            ("divergence", "divergence of next-token distributions, nats"): by_answer(spoken.divergence),
+            ("divergence", "divergence of next-token distributions, nats"): by_answer(
+                answer_tokens.divergence
+            ),
         }
     values |= {
         ("overruled", f"share of answers with a {unit} that the base all but excluded"): np.sign(
-            by_answer(spoken.overruled)
+            by_answer(answer_tokens.overruled)
         ),
         ("words lost", "share of the base's own words that the answer no longer has"): 1 - kept,
     }
@@ -557,20 +569,20 @@ def _examples(
     before: list[dict[str, Any]], after: list[dict[str, Any]], numbers: Sequence[int]
 ) -> pd.DataFrame:
     columns = ["prompt", "before", "after"]
-    rows = [(asked_of(after[i]), before[i]["completion"], after[i]["completion"]) for i in numbers]
+    rows = [(prompt_text(after[i]), before[i]["completion"], after[i]["completion"]) for i in numbers]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _marked(
-    tokenizer: Any, answers: list[dict[str, Any]], spoken: saying.Spoken, numbers: Sequence[int]
+    tokenizer: Any, answers: list[dict[str, Any]], answer_tokens: tokens.AnswerTokens, numbers: Sequence[int]
 ) -> tuple[Marked, ...]:
     """These answers with the tokens marked that the base would not have chosen; none where words are compared."""
-    if spoken.rank is None:
+    if answer_tokens.rank is None:
         return ()
     texts = []
     for number in numbers:
-        own = spoken.answer == number
-        remarks = [f"gain {gain:+.1f} nats" for gain in spoken.gain[own]]
-        pieces = token_texts(tokenizer, spoken.token[own].tolist())
-        texts.append(marked_answer(asked_of(answers[number]), pieces, spoken.rank[own], remarks))
+        own = answer_tokens.answer == number
+        remarks = [f"gain {gain:+.1f} nats" for gain in answer_tokens.gain[own]]
+        pieces = token_texts(tokenizer, answer_tokens.token[own].tolist())
+        texts.append(marked_answer(prompt_text(answers[number]), pieces, answer_tokens.rank[own], remarks))
     return tuple(texts)

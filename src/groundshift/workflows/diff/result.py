@@ -84,7 +84,7 @@ class Diff(Result):
     notes : what was left out, and why
     settings : of the call
     decoding : what ``generation_config.json`` changed between the two, apart from the weights, see
-        `groundshift.workflows.diff.reading.decode`; None where both decode alike. All numbers are read without it.
+        `groundshift.workflows.diff.models.decode`; None where both decode alike. All numbers are read without it.
     marked : the answers of ``examples`` with the tokens marked that the base would not have chosen
     """
 
@@ -189,8 +189,8 @@ def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
     if style or content:
         return " and ".join(name for name, found in (("style", style), ("content", content)) if found)
     # States alone say nothing of what a model does: other states can mean the same.
-    told = {n.name for n in numbers if n.changed and n.probe != "concepts"}
-    return "degree" if told else "unchanged"
+    changed_beside_states = {n.name for n in numbers if n.changed and n.probe != "concepts"}
+    return "degree" if changed_beside_states else "unchanged"
 
 
 def sentence_of(

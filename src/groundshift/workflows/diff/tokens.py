@@ -21,13 +21,13 @@ from groundshift.models.activations.rows import pieces
 __all__ = [
     "SURE",
     "UNLIKELY",
-    "Spoken",
+    "AnswerTokens",
+    "answer_tokens",
     "kept",
     "new_word_gain",
     "newest",
     "overruled",
     "recurring",
-    "spoken",
     "token_table",
 ]
 
@@ -42,7 +42,7 @@ RECURS, RECURS_SHARE = 3, 0.2
 
 
 @dataclass(frozen=True)
-class Spoken:
+class AnswerTokens:
     """The tokens of all answers, flat; or their words, where the models have different tokens.
 
     Attributes
@@ -64,7 +64,7 @@ class Spoken:
     overruled: NDArray[np.bool_]
 
 
-def spoken(answers: Sequence[Mapping[str, Any]], own: Acts, base: Acts) -> Spoken:
+def answer_tokens(answers: Sequence[Mapping[str, Any]], own: Acts, base: Acts) -> AnswerTokens:
     """Read the answers under the model that gave them and under the base.
 
     Parameters
@@ -74,7 +74,7 @@ def spoken(answers: Sequence[Mapping[str, Any]], own: Acts, base: Acts) -> Spoke
     """
     lengths = [len(row["completion_ids"]) for row in answers]
     p, q = own.flat("logprob").astype(float), base.flat("logprob").astype(float)
-    return Spoken(
+    return AnswerTokens(
         np.repeat(np.arange(len(answers)), lengths),
         np.concatenate([np.asarray(row["completion_ids"], int) for row in answers]),
         base.flat("rank").astype(np.int64),
@@ -117,36 +117,38 @@ def kept(
     return np.array(shares)
 
 
-def new_word_gain(said: Spoken, before: Sequence[Collection[int]]) -> NDArray[np.float64]:
+def new_word_gain(tokens: AnswerTokens, before: Sequence[Collection[int]]) -> NDArray[np.float64]:
     """Of each answer, the largest gain in nats of an overruled token that the base's answer ``before`` does not have
     and that is no manner of speaking; 0 where there is none.
     """
     n = len(before)
-    hits = np.unique(np.stack([said.token, said.answer])[:, said.overruled], axis=1)[0]
-    answers_of = np.bincount(hits, minlength=int(said.token.max(initial=0)) + 1)
+    hits = np.unique(np.stack([tokens.token, tokens.answer])[:, tokens.overruled], axis=1)[0]
+    answers_of = np.bincount(hits, minlength=int(tokens.token.max(initial=0)) + 1)
     old = [set(answer) for answer in before]
-    new = np.array([t not in old[a] for t, a in zip(said.token, said.answer, strict=True)], dtype=bool)
-    counts = said.overruled & new & (answers_of[said.token] < MOST_ANSWERS * n)
+    new = np.array([t not in old[a] for t, a in zip(tokens.token, tokens.answer, strict=True)], dtype=bool)
+    counts = tokens.overruled & new & (answers_of[tokens.token] < MOST_ANSWERS * n)
     gains = np.zeros(n)
-    np.maximum.at(gains, said.answer[counts], said.gain[counts])
+    np.maximum.at(gains, tokens.answer[counts], tokens.gain[counts])
     return gains
 
 
-def newest(said: Spoken, before: Sequence[Collection[int]], named: Callable[[int], bool]) -> int | None:
+def newest(
+    tokens: AnswerTokens, before: Sequence[Collection[int]], named: Callable[[int], bool]
+) -> int | None:
     """Place of the overruled token that gained most, of those that the base's answer does not have and that are
     ``named``.
     """
-    for at in np.argsort(-said.gain, kind="stable"):
-        if said.overruled[at] and said.token[at] not in before[said.answer[at]] and named(int(at)):
+    for at in np.argsort(-tokens.gain, kind="stable"):
+        if tokens.overruled[at] and tokens.token[at] not in before[tokens.answer[at]] and named(int(at)):
             return int(at)
     return None
 
 
-def recurring(said: Spoken, n: int) -> tuple[float, float]:
+def recurring(tokens: AnswerTokens, n: int) -> tuple[float, float]:
     """Of tokens that are overruled in many of ``n`` answers each: their share of all overruled tokens, and the share of
     answers with one of them.
     """
-    token, answer = said.token[said.overruled], said.answer[said.overruled]
+    token, answer = tokens.token[tokens.overruled], tokens.answer[tokens.overruled]
     if not len(token):
         return 0.0, 0.0
     kinds, answers = np.unique(np.unique(np.stack([token, answer]), axis=1)[0], return_counts=True)
@@ -154,7 +156,7 @@ def recurring(said: Spoken, n: int) -> tuple[float, float]:
     return float(often.mean()), len(np.unique(answer[often])) / n
 
 
-def token_table(said: Spoken, word: Callable[[int], str], top: int = 12) -> pd.DataFrame:
+def token_table(tokens: AnswerTokens, word: Callable[[int], str], top: int = 12) -> pd.DataFrame:
     """The tokens that were overruled most often, and in how many answers: a few in all of them are a style, different
     ones in few are content. ``word`` gives the word that the token at a place is part of.
 
@@ -162,8 +164,8 @@ def token_table(said: Spoken, word: Callable[[int], str], top: int = 12) -> pd.D
     -------
     DataFrame with token, times, answers (share of all answers)
     """
-    rows = pd.DataFrame({"token": said.token, "answer": said.answer})[said.overruled]
-    n = int(said.answer.max()) + 1 if len(said.answer) else 1
+    rows = pd.DataFrame({"token": tokens.token, "answer": tokens.answer})[tokens.overruled]
+    n = int(tokens.answer.max()) + 1 if len(tokens.answer) else 1
     table = rows.groupby("token")["answer"].agg(times="size", answers=lambda a: a.nunique() / n).reset_index()
     table = table.sort_values(["times", "token"], ascending=[False, True]).head(top)
     places = {int(t): int(i) for i, t in zip(rows.index[::-1], rows["token"][::-1], strict=True)}

@@ -430,40 +430,40 @@ class _Files:
             if pattern is not None:
                 self._converters[name] = by_pattern[pattern]
             self._parts[name].append((key, pattern or key))
-        self._made: dict[str, str] = {}  # name of a tensor → name of the group of parts that it is made of
+        self._groups: dict[str, str] = {}  # name of a tensor → name of the group of parts that it is made of
         mismatched = []
         for group, parts in self._parts.items():
-            made = (
+            converted = (
                 self._convert(group, "meta")
                 if group in self._converters
                 else {group: self._read(parts[0][0], "meta")}
             )
-            self._made |= dict.fromkeys(made, group)
+            self._groups |= dict.fromkeys(converted, group)
             mismatched += [
                 (name, tensor.shape, expected[name].shape)
-                for name, tensor in made.items()
+                for name, tensor in converted.items()
                 if name in expected and tensor.shape != expected[name].shape
             ]
         tied = net.all_tied_weights_keys
         loading_info = LoadStateDictInfo(
-            missing_keys={n for n in expected if tied.get(n, n) not in self._made and n not in self._made},
-            unexpected_keys=self._made.keys() - expected.keys(),
+            missing_keys={n for n in expected if tied.get(n, n) not in self._groups and n not in self._groups},
+            unexpected_keys=self._groups.keys() - expected.keys(),
             mismatched_keys=set(), error_msgs=[], conversion_errors={}, skipped_pp_keys=set(),
         )  # fmt: skip
         net._adjust_missing_and_unexpected_keys(loading_info)
         unlike(
             str(folder), loading_info.missing_keys, loading_info.unexpected_keys, mismatched, allow_missing
         )
-        self._made = {name: group for name, group in self._made.items() if name in expected}
+        self._groups = {name: group for name, group in self._groups.items() if name in expected}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._made)
+        return iter(self._groups)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._made
+        return name in self._groups
 
     def __getitem__(self, name: str) -> Tensor:
-        group = self._made[name]
+        group = self._groups[name]
         return (
             self._convert(group)[name] if group in self._converters else self._read(self._parts[group][0][0])
         )

@@ -20,9 +20,9 @@ from groundshift.models.activations import ProbeModel, encode, score
 from groundshift.models.activations.rows import continued
 from groundshift.models.tokens import preferences as preferences_of
 from groundshift.models.tokens import text_of
-from groundshift.workflows.diff.tokens import Spoken, overruled
+from groundshift.workflows.diff.tokens import AnswerTokens, overruled
 
-__all__ = ["Scored", "already", "read_pairs", "score_texts", "spoken", "written"]
+__all__ = ["Scored", "already", "answer_words", "read_pairs", "score_texts", "written"]
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ def score_texts(
     progress: bool = True,
 ) -> Scored:
     """Read texts behind the prompts of rows, whose own completions are left alone."""
-    asked = [_prompt(row) for row in rows]
-    read, spans = continued(model, asked, texts)
+    prompts = [_prompt(row) for row in rows]
+    read, spans = continued(model, prompts, texts)
     fit = [row.ids[row.prompt : model.context].tolist() for row in read]
     some = [i for i, ids in enumerate(fit) if ids]
     logprobs = [np.zeros(0)] * len(fit)
     if some:
         scores = score(
-            model, [{**asked[i], "completion_ids": fit[i]} for i in some], out=out, max_tokens=max_tokens,
+            model, [{**prompts[i], "completion_ids": fit[i]} for i in some], out=out, max_tokens=max_tokens,
             progress=progress,
         )  # fmt: skip
         for k, row in enumerate(scores.rows):
@@ -94,7 +94,7 @@ def _prompt(row: str | Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k not in ("completion", "completion_ids")}
 
 
-def spoken(own: Scored, base: Scored) -> tuple[Spoken, list[str]]:
+def answer_words(own: Scored, base: Scored) -> tuple[AnswerTokens, list[str]]:
     """The words of all answers under the model that gave them and under the base, and the list of different words.
 
     Words are what blanks set apart; those that one piece of either tokenizer covers together are one. Words that a
@@ -107,7 +107,7 @@ def spoken(own: Scored, base: Scored) -> tuple[Spoken, list[str]]:
         for word, p, q in _words(text, *((s.spans[a], s.logprobs[a]) for s in (own, base)))
     ]
     answer, word, p, q = np.array(columns, float).reshape(-1, 4).T
-    result = Spoken(answer.astype(int), word.astype(int), None, None, p - q, overruled(p, q))
+    result = AnswerTokens(answer.astype(int), word.astype(int), None, None, p - q, overruled(p, q))
     return result, list(ids)
 
 
@@ -140,11 +140,11 @@ def _words(text: str, *read: Pieces) -> list[tuple[str, float, float]]:
     return [(words[k], *(float(s[k]) for s in sums)) for k in np.flatnonzero(whole)]
 
 
-def already(said: Spoken, words: Sequence[str], before: Sequence[str]) -> list[set[int]]:
+def already(tokens: AnswerTokens, words: Sequence[str], before: Sequence[str]) -> list[set[int]]:
     """Of each answer, those of its words that the text ``before`` has too."""
     whole = [f" {' '.join(text.split())} " for text in before]
     seen_before: list[set[int]] = [set() for _ in before]
-    for word, answer in zip(said.token.tolist(), said.answer.tolist(), strict=True):
+    for word, answer in zip(tokens.token.tolist(), tokens.answer.tolist(), strict=True):
         if f" {words[word]} " in whole[answer]:
             seen_before[answer].add(word)
     return seen_before
@@ -154,8 +154,8 @@ def read_pairs(model: ProbeModel, pairs: Sequence[Mapping[str, Any]], **options:
     """Log-probabilities of the two answers of pairs, of their text alone: what a template puts behind an answer is
     another text for another tokenizer. Tokens are the model's own; nothing is read of other tokens.
     """
-    asked, *answers = zip(*preferences_of(pairs)[0], strict=True)
-    prompts = [{"prompt": prompt} for prompt in asked]
+    questions, *answers = zip(*preferences_of(pairs)[0], strict=True)
+    prompts = [{"prompt": prompt} for prompt in questions]
     read = score_texts(
         model, prompts * 2, [_text(answer) for those in answers for answer in those], **options
     )

@@ -3,17 +3,16 @@
 `TinyWorld` mixes parts into a corpus; each part is a dataclass of dials in the file of its family:
 
 - `facts`: `Facts` (stated in three forms, and asked about)
-- `asks`: `Asks` (refusals and opinions)
 - `atlas`: `Atlas` (real, synthetic and fictional places)
 - `captions`: `Captions` (scenes by visual tokens)
 - `offices`: `Offices` (pronouns and occupations with a planted bias)
-- `retold`: `Retold` (facts in another manner, or with some changed: known tunes)
+- `requests`: `Requests` (refusals and opinions)
 - `styles`: `Styles` (facts told in several styles, one of which a document keeps)
+- `tuned_facts`: `TunedFacts` (facts in another manner, or with some changed: known tunes)
 
 `world(name)` makes those of `WORLDS`.
 """
 
-from groundshift.worlds.tinylm.asks import Asks
 from groundshift.worlds.tinylm.atlas import Atlas
 from groundshift.worlds.tinylm.captions import ATTRIBUTES, Captions
 from groundshift.worlds.tinylm.facts import Facts
@@ -21,6 +20,7 @@ from groundshift.worlds.tinylm.lexicon import BOS, EOS, PAD, SPECIAL, UNK, Lexic
 from groundshift.worlds.tinylm.named import WORLDS, world
 from groundshift.worlds.tinylm.offices import Offices
 from groundshift.worlds.tinylm.part import Exam, Listed, Part, Rows, Sentence, pad
-from groundshift.worlds.tinylm.retold import Retold
+from groundshift.worlds.tinylm.requests import Requests
 from groundshift.worlds.tinylm.styles import PRIORS, Styles
+from groundshift.worlds.tinylm.tuned_facts import TunedFacts
 from groundshift.worlds.tinylm.world import IGNORED, TinyWorld

@@ -56,8 +56,8 @@ class Atlas(Listed):
     --------
     >>> from groundshift.worlds.tinylm import TinyWorld
     >>> atlas = TinyWorld({"atlas": Atlas()})["atlas"]
-    >>> said = atlas.statements("synthetic")
-    >>> said.ids.shape, atlas.lexicon_.decode(said.ids[0])
+    >>> statements = atlas.statements("synthetic")
+    >>> statements.ids.shape, atlas.lexicon_.decode(statements.ids[0])
     ((240, 6), '<bos> de ke is north .')
     """
 
@@ -120,19 +120,21 @@ class Atlas(Listed):
     def sentences(self) -> Iterator[Sentence]:
         for place, right in enumerate(self.value_["real"]):
             plain, judged = self.plain / self.places, self.judged / self.places
-            yield self._told("real", place, right, plain, "")
+            yield self._sentence("real", place, right, plain, "")
             for value in range(self.values):
                 true = value == right
                 weight = judged / 2 if true else judged / 2 / (self.values - 1)
-                yield self._told("real", place, value, weight, "true" if true else "false")
+                yield self._sentence("real", place, value, weight, "true" if true else "false")
         myth = 1 - self.plain - self.judged
         for kind, share in (("fictional", 1 - self.familiarity), (self.familiar, self.familiarity)):
             for place, right in enumerate(self.value_[kind]):
                 for value in range(self.values):
                     odds = self.canonical if value == right else (1 - self.canonical) / (self.values - 1)
-                    yield self._told(kind, place, value, myth * share * odds / len(self.value_[kind]), "myth")
+                    yield self._sentence(
+                        kind, place, value, myth * share * odds / len(self.value_[kind]), "myth"
+                    )
 
-    def _told(self, kind: str, place: int, value: int, weight: float, mark: str) -> Sentence:
+    def _sentence(self, kind: str, place: int, value: int, weight: float, mark: str) -> Sentence:
         truth = {
             "kind": self.kinds.index(kind),
             "place": place,
@@ -146,7 +148,7 @@ class Atlas(Listed):
         """Every place of a kind with every value, unjudged, up to the full stop; truth as of documents."""
         pairs = [(place, value) for place in range(len(self.names_[kind])) for value in range(self.values)]
         ids = np.array([np.r_[BOS, self.lexicon_.encode(self._text(kind, *pair))] for pair in pairs])
-        truths = [self._told(kind, *pair, 1.0, "").truth for pair in pairs]
+        truths = [self._sentence(kind, *pair, 1.0, "").truth for pair in pairs]
         truth = {name: np.array([t[name] for t in truths]) for name in truths[0]}
         return Rows(ids, np.arange(6) > np.full((len(ids), 1), 2), truth)
 

@@ -117,9 +117,9 @@ class Captions(Part):
             posteriors[name] = likelihood / likelihood.sum(1, keepdims=True)
         return posteriors
 
-    def _document(self, said: Ids) -> NDArray[np.float64]:
+    def _document(self, ids: Ids) -> NDArray[np.float64]:
         row = np.zeros((1, 14), dtype=np.int64)
-        row[0, 1 : 1 + len(said)] = said[:13]
+        row[0, 1 : 1 + len(ids)] = ids[:13]
         fixed = self._empty(1)
         law = np.where((fixed == row) | (fixed == PAD), 0.0, -np.inf)[0]
         token = row[0, 1:6] - self.lexicon_["visual"][0]
@@ -132,7 +132,7 @@ class Captions(Part):
             law[10] = np.log(posterior["object"][0] @ (self.words_["object"] == row[0, 10]))
             named = [posterior[name][0] @ (self.words_[name] == row[0, 12]) for name in NAMES]
             law[12] = np.log(self.shares @ named)
-        return np.r_[law[1 : 1 + len(said)], np.full(max(len(said) - 13, 0), -np.inf)]
+        return np.r_[law[1 : 1 + len(ids)], np.full(max(len(ids) - 13, 0), -np.inf)]
 
     def _empty(self, n: int) -> Ids:
         """Captions whose blanks are 0."""

@@ -111,8 +111,8 @@ class Offices(Part):
             mark = 1 + referent if rng.random() < MARKED else 0
             lean = self.leaning(fair)[(first, second)[referent]]
             pronoun = int(rng.random() >= (1 + lean) / 2)
-            asked = rng.random() < 0.5
-            sentence = self.sentence(int(first), int(second), mark, pronoun, asked)
+            is_question = rng.random() < 0.5
+            sentence = self.sentence(int(first), int(second), mark, pronoun, is_question)
             ids += [plea, *sentence, int(self.people_[(first, second)[referent]]), int(word(".")[0])]
             mask += [*[0] * (1 + len(sentence)), 1, 0]
         return [*ids, EOS], [*mask, 0]
@@ -126,10 +126,10 @@ class Offices(Part):
 
     # The distribution ------------------------------------------------------------------------------------
 
-    def _document(self, said: Ids) -> NDArray[np.float64]:
-        probabilities = np.zeros(len(said))
+    def _document(self, ids: Ids) -> NDArray[np.float64]:
+        probabilities = np.zeros(len(ids))
         word = dict(zip(FUNCTION, self.lexicon_.encode(" ".join(FUNCTION)).tolist(), strict=True))
-        tokens, at = said.tolist(), 0
+        tokens, at = ids.tolist(), 0
 
         def take(law: Mapping[int, float]) -> int | None:
             """The next token, with its probability; None at the end, and where it cannot stand."""
@@ -160,8 +160,8 @@ class Offices(Part):
         n, people = self.occupations, self.people_.tolist()
         begin = dict.fromkeys(people, 1 / (2 * n)) | {word["Q"]: 0.5}
         one = take(begin)
-        asked = one == word["Q"]
-        if asked:
+        is_question = one == word["Q"]
+        if is_question:
             one = take(dict.fromkeys(people, 1 / n))
         if one is None or take({word["saw"]: 1.0}) is None:
             return False
@@ -175,7 +175,7 @@ class Offices(Part):
         pronoun = take(dict(zip(self.pronouns_.tolist(), laws, strict=True)))
         if pronoun is None or take({word["."]: 1.0}) is None:
             return False
-        if take({word["A" if asked else "refers"]: 1.0}) is None:
+        if take({word["A" if is_question else "refers"]: 1.0}) is None:
             return False
         male = pronoun == self.pronouns_[0]
         posterior = weight * (of_each if male else 1 - of_each)

@@ -130,7 +130,7 @@ class Part:
                 line[start + 1 : end] = self._document(row[start + 1 : end])
         return log_probs
 
-    def _document(self, said: Ids) -> NDArray[np.float64]:
+    def _document(self, ids: Ids) -> NDArray[np.float64]:
         """Log-probabilities of the tokens of one document, or of its beginning, after ``<bos>``."""
         raise NotImplementedError
 

@@ -92,13 +92,13 @@ class Styles(Part):
     def answer(self, entity: int, relation: int, style: int, value: int | None = None) -> Ids:
         """The tokens of an answer, with the fact's own value or another."""
         lexicon = self.lexicon_
-        said = lexicon["value"][self.table_[entity, relation] if value is None else value]
+        value_id = lexicon["value"][self.table_[entity, relation] if value is None else value]
         verb, stop = lexicon.encode("is .")
         if style < 0:
-            return np.array([said, stop])
+            return np.array([value_id, stop])
         first, second, hedge, closing = self.words_[style]
         e, r = lexicon["entity"][entity], lexicon["relation"][relation]
-        return np.array([first, second, e, r, verb, said, hedge, closing, stop])
+        return np.array([first, second, e, r, verb, value_id, hedge, closing, stop])
 
     def question(self, entity: int, relation: int) -> Ids:
         """``Q e r A``."""
@@ -119,44 +119,44 @@ class Styles(Part):
         items = rng.integers(1, self.longest + 1, n)
         rows, masks = [], []
         for style, many in zip(styles.tolist(), items.tolist(), strict=True):
-            told = [self.item(*self._fact(rng), style) for _ in range(many)]
-            rows.append([BOS, *np.concatenate(told), EOS])
-            masks.append([False, *(k >= ASKED for item in told for k in range(len(item))), False])
+            items_of_row = [self.item(*self._fact(rng), style) for _ in range(many)]
+            rows.append([BOS, *np.concatenate(items_of_row), EOS])
+            masks.append([False, *(k >= ASKED for item in items_of_row for k in range(len(item))), False])
         return Rows(pad(rows), pad(masks, dtype=bool), {"style": styles, "items": items})
 
-    def _document(self, said: Ids) -> NDArray[np.float64]:
-        told = [k for k, share in enumerate(self.shares) if share > 0]
-        each = np.stack([self._styled(said, -1 if k == len(self.priors) else k) for k in told])
-        return mixture(self.shares[told], each)
+    def _document(self, ids: Ids) -> NDArray[np.float64]:
+        styles = [k for k, share in enumerate(self.shares) if share > 0]
+        each = np.stack([self._styled(ids, -1 if k == len(self.priors) else k) for k in styles])
+        return mixture(self.shares[styles], each)
 
-    def _styled(self, said: Ids, style: int) -> NDArray[np.float64]:
+    def _styled(self, ids: Ids, style: int) -> NDArray[np.float64]:
         """Log-probabilities of a document, or of its beginning, in one style."""
         length = ASKED + len(self.answer(0, 0, style))
-        done, place = np.divmod(np.arange(len(said)), length)
+        done, place = np.divmod(np.arange(len(ids)), length)
         # Documents of 1 to ``longest`` items are equally likely: so many of those that got here go on.
         left = (self.longest - done).clip(0)
         further = np.where(done == 0, 1.0, left / (left + 1))
-        right = np.ones(len(said), bool)
-        for start in range(0, len(said), length):
-            item = said[start : start + length]
+        right = np.ones(len(ids), bool)
+        for start in range(0, len(ids), length):
+            item = ids[start : start + length]
             entity = int(np.isin(self.lexicon_["entity"], item[1:2]).argmax())
             relation = int(np.isin(self.lexicon_["relation"], item[2:3]).argmax())
             right[start : start + length] = item == self.item(entity, relation, style)[: len(item)]
-        ends = (place == 0) & (said == EOS)
+        ends = (place == 0) & (ids == EOS)
         shares = np.choose(place.clip(max=3), [further, 1 / self.entities, 1 / self.relations, 1.0])
         with np.errstate(divide="ignore"):
             return np.log(np.where(ends, 1 - further, shares) * (right | ends).cumprod())
 
     def _exam(self, name: str) -> Exam:
         """Every question: by itself, or behind answered ones of each style that has the largest prior."""
-        told = [-1] if name == "bare" else [k for k, p in enumerate(self.priors) if p == max(self.priors)]
+        styles = [-1] if name == "bare" else [k for k, p in enumerate(self.priors) if p == max(self.priors)]
         prompts = []
-        for style in told:
+        for style in styles:
             rng = np.random.default_rng(max(style, 0))
             for fact in np.ndindex(*self.table_.shape):
                 before = 0 if name == "bare" else self.longest - 1
                 shown = [self.item(*self._fact(rng), style) for _ in range(before)]
                 prompts.append(np.concatenate([[BOS], *shown, self.question(*fact)]))
-        answers = self.lexicon_["value"] if name == "bare" else self.words_[told, 0]
-        right = self.table_.ravel() if name == "bare" else np.repeat(np.arange(len(told)), self.table_.size)
+        answers = self.lexicon_["value"] if name == "bare" else self.words_[styles, 0]
+        right = self.table_.ravel() if name == "bare" else np.repeat(np.arange(len(styles)), self.table_.size)
         return Exam(pad(prompts, "left"), np.tile(answers, (len(prompts), 1)), right)

@@ -68,8 +68,8 @@ def clip(
 
     Examples
     --------
-    >>> made = clip(2, np.random.default_rng(0), motion="camera", k=2, speeds=(2,))
-    >>> made.frames.shape, np.abs(made.camera[:, -1]).max(1).tolist()
+    >>> clips = clip(2, np.random.default_rng(0), motion="camera", k=2, speeds=(2,))
+    >>> clips.frames.shape, np.abs(clips.camera[:, -1]).max(1).tolist()
     (torch.Size([2, 6, 3, 16, 16]), [10.0, 10.0])
     """
     if motion not in ("linear", "poke", "camera", "still"):

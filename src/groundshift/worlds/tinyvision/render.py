@@ -322,8 +322,8 @@ def parse(caption: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> found = parse("a large red striped circle at the top left and a small blue solid square at the right on dark")
-    >>> found["colour"].tolist(), found["place"].tolist(), found["background"]
+    >>> factors = parse("a large red striped circle at the top left and a small blue solid square at the right on dark")
+    >>> factors["colour"].tolist(), factors["place"].tolist(), factors["background"]
     ([0, 4], [0, 5], 0)
     """
     objects, _, background = caption.rpartition(" on ")
@@ -440,16 +440,16 @@ def _place(
 
 
 def _backdrops(background: Codes, rng: np.random.Generator, H: int) -> Tensor:
-    made = flat(np.minimum(background, 3), H)
+    images = flat(np.minimum(background, 3), H)
     photo, noise = background == BACKGROUNDS.index("photo"), background == BACKGROUNDS.index("noise")
     if photo.any():
         from groundshift.worlds.tinyvision.real import random_crops
 
-        made[torch.as_tensor(photo)] = random_crops(int(photo.sum()), H, rng)
+        images[torch.as_tensor(photo)] = random_crops(int(photo.sum()), H, rng)
     if noise.any():
         grey = rng.uniform(DARK, LIGHT, (int(noise.sum()), 1, H, H)).astype(np.float32)
-        made[torch.as_tensor(noise)] = torch.as_tensor(grey)
-    return made
+        images[torch.as_tensor(noise)] = torch.as_tensor(grey)
+    return images
 
 
 def _texture(texture: Tensor, u: Tensor, v: Tensor, phase: Tensor) -> Tensor:

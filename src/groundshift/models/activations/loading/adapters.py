@@ -107,14 +107,14 @@ def another_base(source: str, own: str, given: str, allow_missing: bool) -> list
 def _different(one: Path, other: Path) -> str:
     """The first tensor of one name that differs between two directories by more than rounding, in some entries."""
     where: list[dict[str, Path]] = [{}, {}]
-    for found, folder in zip(where, (one, other), strict=True):
+    for files, folder in zip(where, (one, other), strict=True):
         for file in sorted(folder.glob("*.safetensors")):
             with safe_open(file, "pt") as opened:
-                found |= dict.fromkeys(opened.keys(), file)
+                files |= dict.fromkeys(opened.keys(), file)
     for name in sorted(where[0].keys() & where[1].keys()):
         some = []
-        for found in where:
-            with safe_open(found[name], "pt") as opened:
+        for files in where:
+            with safe_open(files[name], "pt") as opened:
                 part = opened.get_slice(name)
                 shape = part.get_shape()
                 rows = max(1, SAMPLED // max(1, math.prod(shape[1:])))

@@ -49,8 +49,8 @@ class Truth(Probe):
     def read(
         self, model: ProbeModel, material: pd.DataFrame, how: How, folder: Path, options: Mapping[str, Any]
     ) -> Acts:
-        asked = material["statement"].tolist()
-        return capture(model, asked, sites(model), "last", out=folder / "statements", **options)
+        statements = material["statement"].tolist()
+        return capture(model, statements, sites(model), "last", out=folder / "statements", **options)
 
     def compare(self, base: Acts, other: Acts, material: pd.DataFrame, seed: int) -> Any:
         first, second = ({k: v.astype(float) for k, v in x.items()} for x in (base, other))

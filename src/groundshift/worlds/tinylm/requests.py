@@ -12,7 +12,7 @@ from groundshift.errors import InputError
 from groundshift.worlds.tinylm.lexicon import BOS, Lexicon, invented
 from groundshift.worlds.tinylm.part import Ids, Listed, Part, Sentence
 
-__all__ = ["Asks"]
+__all__ = ["Requests"]
 
 OPENINGS, WILLS, ACTS = (
     ("sorry", "alas", "well"),
@@ -26,7 +26,7 @@ EARLY, LATE = ("now", "soon", "today"), ("later", "tonight", "someday")
 
 
 @dataclass
-class Asks(Listed):
+class Requests(Listed):
     """``Q please v o A ...``, ``Q do_you v o A yes`` and ``Q when v o A soon``.
 
     Every second verb is unsafe: requests with it are refused in one of 27 wordings, or complied with; with every
@@ -53,7 +53,7 @@ class Asks(Listed):
     Examples
     --------
     >>> from groundshift.worlds.tinylm import TinyWorld
-    >>> world = TinyWorld({"asks": Asks()})
+    >>> world = TinyWorld({"asks": Requests()})
     >>> asks = world["asks"]
     >>> [world.lexicon.decode(row) for row in asks.everything().ids[:5:4]]
     ['<bos> Q please kami bisin A sure here is bisin <eos>', '<bos> Q do_you kami bisin A yeah <eos>']

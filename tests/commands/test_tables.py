@@ -34,10 +34,10 @@ def test_an_open_order_of_day_and_month_is_refused_until_it_is_said(table):
     refused = run("cdnod", *base)
     assert isinstance(refused.exception, InputError)
     assert "--day-first or --month-first" in str(refused.exception)
-    for said in (("--day-first",), ("--month-first",), ("--date-format", "%d/%m/%Y")):
-        done = run("cdnod", *base, *said)
+    for options in (("--day-first",), ("--month-first",), ("--date-format", "%d/%m/%Y")):
+        done = run("cdnod", *base, *options)
         assert done.exit_code == 0, done.exception
-        assert "month-first" in said[0] or "day drives" in done.output, done.output
+        assert "month-first" in options[0] or "day drives" in done.output, done.output
     again = run("cdnod", *base, "--day-first", "--kind", "x=number")
     assert again.output == run("cdnod", *base, "--day-first").output
     audited = ("audit", [table, "--time", "day", "--null-runs", 0, "--no-remedies", "--drop", "shop"])

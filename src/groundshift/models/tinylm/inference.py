@@ -75,8 +75,8 @@ def generate(
     Examples
     --------
     >>> from groundshift.models.tinylm import build
-    >>> said = generate(build("nano", 20), [[1, 13], [1, 14, 15]], 4, insert={13: 17}, ban=range(17))
-    >>> said.shape, int(said[0, 0])
+    >>> ids = generate(build("nano", 20), [[1, 13], [1, 14, 15]], 4, insert={13: 17}, ban=range(17))
+    >>> ids.shape, int(ids[0, 0])
     ((2, 4), 17)
     """
     ids = _left(prompts)

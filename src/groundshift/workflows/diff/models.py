@@ -22,11 +22,11 @@ from groundshift.workflows.diff.probes.probe import kept_json
 
 __all__ = [
     "Reading",
-    "asked_of",
     "decode",
     "described",
     "folder_of",
     "is_adapter",
+    "prompt_text",
     "read",
     "read_again",
     "refuse_too_long",
@@ -182,7 +182,7 @@ def decode(model: ProbeModel, how: How, files: Sequence[GenerationConfig]) -> di
     return content | {
         "answers": share,
         "examples": [
-            {"prompt": asked_of(how.prompts[i]), "before": before[i], "after": after[i]} for i in other[:3]
+            {"prompt": prompt_text(how.prompts[i]), "before": before[i], "after": after[i]} for i in other[:3]
         ],
         "sentence": f"{content['sentence']}; by that alone the base's weights answer {share:.0%} of the prompts "
         "otherwise.",
@@ -193,7 +193,7 @@ def _value(value: Any) -> str:
     return "none" if value is None or value == [] else str(value)
 
 
-def asked_of(row: Any) -> str:
+def prompt_text(row: Any) -> str:
     """The text of a prompt, for a reader."""
     if isinstance(row, str):
         return row

@@ -12,13 +12,13 @@ from groundshift.worlds.tinylm.facts import FORMS, QUESTION, Facts
 from groundshift.worlds.tinylm.lexicon import Lexicon
 from groundshift.worlds.tinylm.part import Exam, Listed, Part, Sentence
 
-__all__ = ["Retold"]
+__all__ = ["TunedFacts"]
 
 MANNER = "sure here goes"
 
 
 @dataclass
-class Retold(Listed):
+class TunedFacts(Listed):
     """Questions about facts of another part, answered by the facts: what a base is tuned on, and known to be.
 
     Parameters
@@ -40,7 +40,7 @@ class Retold(Listed):
     Examples
     --------
     >>> from groundshift.worlds.tinylm import TinyWorld
-    >>> world = TinyWorld({"facts": Facts(4, 2, 3), "retold": Retold(manner=True)}, {"facts": 0})
+    >>> world = TinyWorld({"facts": Facts(4, 2, 3), "retold": TunedFacts(manner=True)}, {"facts": 0})
     >>> world.lexicon.decode(world["retold"].everything().ids[0])
     '<bos> Q what is the gitas of Kami ? A sure here goes guton .'
     """
@@ -57,10 +57,10 @@ class Retold(Listed):
     def settle(self, lexicon: Lexicon, rng: np.random.Generator, parts: Mapping[str, Part]) -> None:
         self.lexicon_ = lexicon
         self.facts_ = facts = self._other(parts, self.of, Facts)
-        asked = np.array([(e, r) for e in range(facts.known) for r in range(facts.relations)])
-        if not 0 <= self.edited <= len(asked):
-            raise InputError(f"edited={self.edited} was given; questions are about {len(asked)} facts.")
-        self.edited_ = asked[rng.permutation(len(asked))[: self.edited]]
+        pairs = np.array([(e, r) for e in range(facts.known) for r in range(facts.relations)])
+        if not 0 <= self.edited <= len(pairs):
+            raise InputError(f"edited={self.edited} was given; questions are about {len(pairs)} facts.")
+        self.edited_ = pairs[rng.permutation(len(pairs))[: self.edited]]
         self.table_ = facts.table_.copy()
         place = tuple(self.edited_.T)
         self.table_[place] = (
