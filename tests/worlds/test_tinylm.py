@@ -18,6 +18,7 @@ from groundshift.worlds.tinylm import (
     Retold,
     Styles,
     TinyWorld,
+    TownHall,
 )
 
 FACTS = Facts(8, 3, 4)
@@ -30,6 +31,7 @@ WORLDS = {
     "atlas": ({"atlas": Atlas(familiarity=0.5)}, {}),
     "captions": ({"captions": Captions(names="colour", severity=0.3)}, {}),
     "offices": ({"offices": Offices(5, 0.5)}, {}),
+    "town hall": ({"town": TownHall(4, gamma=0.5)}, {}),
     "shared group": ({"facts": FACTS, "captions": Captions()}, {}),
     "styles": ({"styles": Styles(4, 2, 5, priors=(0.0, 0.2, 0.3))}, {}),
 }

@@ -9,6 +9,7 @@
 - `offices`: `Offices` (pronouns and occupations with a planted bias)
 - `retold`: `Retold` (facts in another manner, or with some changed: known tunes)
 - `styles`: `Styles` (facts told in several styles, one of which a document keeps)
+- `town_hall`: `TownHall` (opinions and actions that evidence moves by a known amount)
 
 `world(name)` makes those of `WORLDS`.
 """
@@ -23,4 +24,5 @@ from groundshift.worlds.tinylm.offices import Offices
 from groundshift.worlds.tinylm.part import Exam, Listed, Part, Rows, Sentence, pad
 from groundshift.worlds.tinylm.retold import Retold
 from groundshift.worlds.tinylm.styles import PRIORS, Styles
+from groundshift.worlds.tinylm.town_hall import TownHall
 from groundshift.worlds.tinylm.world import IGNORED, TinyWorld
