@@ -85,9 +85,7 @@ def test_options_behind_a_shared_beginning(name, options):
     shared = Prefix(model, encode(model, [beginning])[0].ids)
     assert [shared.begins(row) for row in encode(model, rows)] == [True, True, True, False]
     plain = option_logprobs(model, rows, options, progress=False)
-    assert np.allclose(
-        option_logprobs(model, rows, options, prefix=shared, progress=False), plain, atol=1e-5
-    )
+    assert np.allclose(option_logprobs(model, rows, options, prefix=shared, progress=False), plain, atol=1e-5)
 
 
 def test_wrong_options_and_rows():
