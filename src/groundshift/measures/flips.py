@@ -89,8 +89,8 @@ def words_and_deeds(words: NDArray[np.float64], deeds: NDArray[np.float64]) -> d
     Returns
     -------
     dict
-        ``items``; ``kappa``, Cohen's, of "the label flipped" in both; ``r``, Pearson's, of the differences. NaN where one
-        of both is the same for all items.
+        ``items``; ``kappa``, Cohen's, of "the label flipped" in both; ``r``, Pearson's, of the differences. NaN where
+        one of both is the same for all items.
 
     Examples
     --------

@@ -68,7 +68,6 @@ class Speaker:
     def __init__(
         self,
         model: Any,
-        *,
         max_new_tokens: int = 256,
         temperature: float = 0.0,
         device: str = "auto",
@@ -134,17 +133,17 @@ class Speaker:
                 shares[k] = softmax(line[: len(options[k])])
         return shares
 
-    def refuse_long(self, chat: Chat) -> None:
-        """Refuse a history that leaves no room for a reply; nothing is ever cut."""
+    def refuse_long(self, chat: Chat, *, replies: bool) -> None:
+        """Refuse a chat that a local model cannot read, or that leaves no room for its reply; nothing is ever cut."""
         if not self.local or self.model.context is None:
             return
         from groundshift.models.activations import encode
 
-        needed = len(encode(self.model, self.rows([chat]))[0]) + int(self.settings["max_new_tokens"])
-        if needed > self.model.context:
+        room = int(self.settings["max_new_tokens"]) if replies else 1
+        if (needed := len(encode(self.model, self.rows([chat]))[0]) + room) > self.model.context:
             raise InputError(
-                f"The history needs {needed:,} tokens with a reply, and {self.name} reads {self.model.context:,}; give "
-                "a shorter context, or a smaller max_new_tokens."
+                f"The history needs {needed:,} tokens{' with a reply' * replies}, and {self.name} reads "
+                f"{self.model.context:,}; give a shorter context{', or a smaller max_new_tokens' * replies}."
             )
 
     def rows(self, chats: Sequence[Chat]) -> list[Any]:

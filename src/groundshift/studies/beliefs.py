@@ -28,7 +28,7 @@ AMOUNTS = (1, 2, 4, 8)
 """Words of evidence in a context of ten."""
 MANY = 4
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
-KINDS = ("coupled", "lagging", "free")
+KINDS, STAGES = ("stated", "action"), ("before", "again", "after")
 BAD = 0.2
 """Share of the talkers' answers that say nothing."""
 
@@ -42,7 +42,7 @@ class Settings:
     preset: str = "62k"
     steps: int = 800
     """Of each model, 128 documents each."""
-    repeats: int = 3
+    repeats: int = 10
     """Of the sampled answers."""
 
 
@@ -64,7 +64,7 @@ def town_hall(rng: np.random.Generator, severity: float, *, topics: int, steps: 
         },
         "placebo": {0: _context(world, rng, 0, 0)},
     }
-    items = {kind: _items(world, k) for k, kind in enumerate(KINDS, 1)}
+    items = {kind: _items(world, k) for k, kind in enumerate(("coupled", "lagging", "free"), 1)}
     model = tinylm.cached(world, recipe, world.seed)
     return Sample(
         {"model": model, "items": items, "contexts": contexts, "beliefs": rng.uniform(-3, 3, 24)}, part
@@ -134,16 +134,19 @@ def beliefs(data: Any, rng: np.random.Generator, *, repeats: int) -> dict[str, A
 
 def _talked(leanings: Any, bad: float, rng: np.random.Generator) -> dict[str, float]:
     """How many answers of a scripted talker said nothing, and how many are counted so."""
-    silent: list[bool] = []
+    bad_ones: list[str] = []
+    asked = 0
 
     def talker(messages: list[dict[str, str]]) -> str:
         """Answers by sigma(belief); one that said nothing will say nothing when it is asked again."""
+        nonlocal asked
         text = messages[-1]["content"]
         if text.startswith("Please end"):
             return "I said what I had to say."
-        silent.append(bool(rng.random() < bad))
-        if silent[-1]:
-            return ("The answer is: the second", "A and B are both fine.", "")[int(rng.integers(3))]
+        asked += 1
+        if rng.random() < bad:
+            bad_ones.append(("The answer is: the second", "A and B are both fine.", "")[int(rng.integers(3))])
+            return bad_ones[-1]
         topic = int(text.split(" about matter ")[1].split(".")[0])
         supports = rng.random() < 1 / (1 + np.exp(-leanings[topic]))
         return f"B has its merits. The answer is: {'AB'[int(('A) yes' in text) != supports)]}"
@@ -155,79 +158,68 @@ def _talked(leanings: Any, bad: float, rng: np.random.Generator) -> dict[str, fl
         talker, context=["no news"], items=items, questions=["stated"], samples=2, wording={"reading": "{text}"},
         random_state=int(rng.integers(2**31)),
     )  # fmt: skip
-    return {"silent": sum(silent), "counted": int(result.asked["silent"].sum()), "answers": len(silent)}
+    counted = int(result.asked["silent"].sum())
+    return {"silent": len(bad_ones), "empty": bad_ones.count(""), "counted": counted, "answers": asked}
 
 
-Tables = dict[str, Any]
+def mutant(change: Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]) -> Method:
+    """A broken version: the method's answer with some tables changed."""
+
+    def run(data: Any, rng: np.random.Generator, *, repeats: int) -> dict[str, Any]:
+        answer = dict(beliefs.run(data, rng, repeats=repeats))
+        return answer | change(answer, rng)
+
+    run.__name__, run.__doc__ = change.__name__, change.__doc__
+    return Method.define(role="mutant", of=beliefs)(run)
 
 
-def _changed(
-    data: Any, rng: np.random.Generator, repeats: int, change: Callable[[pd.DataFrame], pd.DataFrame]
-) -> Tables:
-    """The method's answer with all tables changed."""
-    answer = beliefs.run(data, rng, repeats=repeats)
-    return {k: change(v.copy()) if isinstance(v, pd.DataFrame) else v for k, v in answer.items()}
+def _set(answer: dict[str, Any], stage: str, values: Callable[[pd.DataFrame, str], Any]) -> dict[str, Any]:
+    """All tables with other values of a stage."""
+    tables = {name: table for name, table in answer.items() if isinstance(table, pd.DataFrame)}
+    return {
+        name: table.assign(**{f"{k} {stage}": values(table, k) for k in KINDS if f"{k} {stage}" in table})
+        for name, table in tables.items()
+    }
 
 
-def _set(table: pd.DataFrame, stage: str, values: Callable[[pd.DataFrame, str], Any]) -> pd.DataFrame:
-    """A table with other values of one stage; ``values`` from the table and the question."""
-    for kind in ("stated", "action"):
-        if f"{kind} {stage}" in table:
-            table[f"{kind} {stage}"] = values(table, kind)
-    return table
+@mutant
+def silent(answer: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Puts the questions without the context."""
+    return _set(answer, "after", lambda table, k: table[f"{k} again"])
 
 
-@Method.define(role="mutant", of=beliefs)
-def silent(data: Any, rng: np.random.Generator, *, repeats: int) -> Tables:
-    """Puts the questions without the context, as if nothing had been read."""
-    return _changed(data, rng, repeats, lambda t: _set(t, "after", lambda own, kind: own[f"{kind} again"]))
-
-
-@Method.define(role="mutant", of=beliefs)
-def chance(data: Any, rng: np.random.Generator, *, repeats: int) -> Tables:
+@mutant
+def chance(answer: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     """Draws every value after a context."""
-    return _changed(data, rng, repeats, lambda t: _set(t, "after", lambda own, kind: rng.random(len(own))))
+    return _set(answer, "after", lambda table, k: rng.random(len(table)))
 
 
-@Method.define(role="mutant", of=beliefs)
-def wrong_side(data: Any, rng: np.random.Generator, *, repeats: int) -> Tables:
-    """Takes the first option for the opposing one after a context."""
-    return _changed(
-        data, rng, repeats, lambda t: _set(t, "after", lambda own, kind: 1 - own[f"{kind} after"])
-    )
+@mutant
+def wrong_side(answer: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Takes the first option for the second one after a context."""
+    return _set(answer, "after", lambda table, k: 1 - table[f"{k} after"])
 
 
-@Method.define(role="mutant", of=beliefs)
-def deaf_to_deeds(data: Any, rng: np.random.Generator, *, repeats: int) -> Tables:
-    """Takes words for deeds."""
-    answer = dict(beliefs.run(data, rng, repeats=repeats))
-    words = answer["on"].rename(columns={f"stated {s}": f"action {s}" for s in ("before", "again", "after")})
-    answer["lagging"] = words.loc[:, ~words.columns.duplicated()]
-    for kind in ("coupled", "free"):
-        for stage in ("before", "again", "after"):
-            answer[kind][f"action {stage}"] = answer[kind][f"stated {stage}"]
-    return answer
+@mutant
+def words_for_deeds(answer: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Takes what is said for what is done."""
+    said = {**answer, "lagging": answer["on"]}
+    return {
+        name: table.assign(**{f"action {s}": table[f"stated {s}"] for s in STAGES})
+        for name, table in said.items() if name in ("lagging", "coupled", "free")
+    }  # fmt: skip
 
 
-@Method.define(role="mutant", of=beliefs)
-def without_floor(data: Any, rng: np.random.Generator, *, repeats: int) -> Tables:
+@mutant
+def without_floor(answer: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     """Takes every flip for an effect, as the published design without repeats does."""
-    return _changed(data, rng, repeats, lambda t: _set(t, "before", lambda own, kind: own[f"{kind} again"]))
+    return _set(answer, "before", lambda table, k: table[f"{k} again"])
 
 
-@Method.define(role="mutant", of=beliefs)
-def first_match(data: Any, rng: np.random.Generator, *, repeats: int) -> Tables:
-    """Takes the first letter that stands anywhere for the answer, and so finds one in most replies."""
-    answer = dict(beliefs.run(data, rng, repeats=repeats))
-    answer["talkers"] = [{**one, "counted": one["counted"] // 3} for one in answer["talkers"]]
-    return answer
-
-
-@Method.define(role="mutant", of=beliefs)
-def any_matter(data: Any, rng: np.random.Generator, *, repeats: int) -> Tables:
-    """Reads evidence on another matter as if it were on this one."""
-    answer = dict(beliefs.run(data, rng, repeats=repeats))
-    return answer | {"off": answer["on"]}
+@mutant
+def first_match(answer: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Takes the first letter in a reply for the answer, so that only empty ones say nothing."""
+    return {"talkers": [{**one, "counted": one["empty"]} for one in answer["talkers"]]}
 
 
 # The measures --------------------------------------------------------------------------------------------
@@ -287,12 +279,11 @@ def flips(output: Any, sample: Sample) -> list[dict[str, Any]]:
 def deeds(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Correlation of the shifts in words and in deeds, over topics and contexts."""
     rows = []
-    for kind in ("coupled", "free"):
-        own = output[kind]
-        pairs = [
-            own[[f"{question} again", f"{question} after"]].to_numpy().T for question in ("stated", "action")
-        ]
-        rows.append({"action": kind, "correlation": float(np.nan_to_num(words_and_deeds(*pairs)["r"]))})
+    for action in ("coupled", "free"):
+        words, deeds_ = (output[action][[f"{k} again", f"{k} after"]].to_numpy().T for k in KINDS)
+        rows.append(
+            {"action": action, "correlation": float(np.nan_to_num(words_and_deeds(words, deeds_)["r"]))}
+        )
     return rows
 
 
@@ -333,7 +324,7 @@ def grids(s: Settings) -> list[Grid]:
         Grid(
             "town", ("beliefs",), measures, s.seeds,
             world_params={"topics": s.topics, "steps": s.steps, "preset": s.preset},
-            method_params={"beliefs": {"repeats": s.repeats}}, cost_s=65.0,
+            method_params={"beliefs": {"repeats": s.repeats}}, cost_s=60.0,
         )
     ]  # fmt: skip
 
@@ -345,12 +336,12 @@ def _at(measure: str, **where: Any) -> str:
     return f"mean({measure}|beliefs" + "".join(f", {k}={v!r}" for k, v in where.items()) + ")"
 
 
-OURS: dict[str, Any] = {"same": "analogue"}
 TALKS = "54.7 % of stated beliefs after 10 rounds (GPT-5); 27.2 % after reading (Grok 4)"
-ELSEWHERE = Control(
+OTHER_MATTER = Control(
     "as much evidence on another matter moves nothing (mean within ±0.05)",
     _at("excess", matter="off", words=MANY), low=-0.05, high=0.05, rule="mean",
 )  # fmt: skip
+DIRECTION: dict[str, Any] = {"same": "same direction only"}
 
 claims = (
     Claim(
@@ -358,55 +349,57 @@ claims = (
         f"{_at('slope', matter='on')} - 1", 0.1, Control(
             "evidence on another matter moves nothing (mean within ±0.1)", _at("slope", matter="off"), low=-0.1,
             high=0.1, rule="mean",
-        ), kind="equivalence", paper="not measured: what a text is worth is not known", **OURS,
+        ), kind="equivalence", paper="not measured: what a text is worth is not known",
     ),
     Claim(
         "2a", "Two words against a belief flip more of them than asking again does (F − F_0)",
-        _at("excess", matter="on", words=2), 0.0, ELSEWHERE, paper=TALKS, same="same direction only",
+        _at("excess", matter="on", words=2), 0.0, OTHER_MATTER, paper=TALKS, **DIRECTION,
     ),
     Claim(
         "2b", "and more words flip more (F − F_0 of 8 words less that of 1)",
-        f"{_at('excess', matter='on', words=8)} - {_at('excess', matter='on', words=1)}", 0.1, ELSEWHERE,
-        paper=f"{TALKS}; longer reading shifts more", same="same direction only",
+        f"{_at('excess', matter='on', words=8)} - {_at('excess', matter='on', words=1)}", 0.0, OTHER_MATTER,
+        paper=f"{TALKS}; longer reading shifts more", **DIRECTION,
     ),
     Claim(
         "3", "Deeds follow words where they hang on the same evidence (correlation of their shifts)",
         _at("correlation", action="coupled"), 0.9, Control(
             "where they hang on another matter they do not (mean within ±0.35)", _at("correlation", action="free"),
             low=-0.35, high=0.35, rule="mean",
-        ), paper="changes of behaviour align with stated ones", same="same direction only",
+        ), paper="changes of behaviour align with stated ones", **DIRECTION,
     ),
     Claim(
         "4", "Words move before deeds that evidence moves less (words of evidence to half of the effect, difference)",
         _at("delay", action="lagging"), 0.0, Control(
-            "deeds that it moves as much come as early (mean within ±0.4)", _at("delay", action="coupled"), low=-0.4,
-            high=0.4, rule="mean",
-        ), paper="stated beliefs move in 2 to 4 rounds, behaviour in up to 10", same="same direction only",
+            "deeds that it moves as much come as early (mean within ±0.5)", _at("delay", action="coupled"), low=-0.5,
+            high=0.5, rule="mean",
+        ), paper="stated beliefs move in 2 to 4 rounds, behaviour in up to 10", **DIRECTION,
     ),
     Claim(
         "5", "A context without evidence flips sampled answers (F of one answer at temperature 1)", _at("raw"), 0.1,
         Control(
             "as many as asking again flips (F − F_0, mean within ±0.15)", _at("beyond"), low=-0.15, high=0.15,
             rule="mean",
-        ), paper="one answer to each question, and no floor", **OURS,
+        ), paper="one answer to each question, and no floor",
     ),
     Claim(
         "6a", "Boundary: a belief near certainty hides what it is moved by (shift of 8 words over the planted one)",
         _at("recovered", words=8), 0.9, Control(
             "two words are seen in full (at least 0.9)", _at("recovered", words=2), low=0.9, rule="mean",
-        ), direction="<", kind="boundary", paper="not reported", **OURS,
+        ), direction="<", kind="boundary", paper="not reported",
     ),
     Claim(
         "6b", "Boundary: every answer that says nothing is counted (counted of those of the talkers)",
         _at("counted", bad=BAD), 1.0, Control(
             "and none where all say something (at most 0.001 of the answers)", _at("share", bad=0.0), high=0.001,
             rule="every",
-        ), kind="identity", paper="the first match of a letter is taken", **OURS,
+        ), kind="identity", paper="the first match of a letter is taken",
     ),
 )  # fmt: skip
 
-
-NAMES = {"on": "on the matter", "off": "on another", "coupled": "same evidence", "free": "another matter"}
+FLIPS = Panel(
+    "", "words", "matter", "lines", y_label="F − F_0", x_label="words against the belief",
+    names={"on": "on the matter", "off": "on another"}, level=0.0,
+)  # fmt: skip
 study = Study(
     slug="beliefs",
     module=__name__,
@@ -418,26 +411,13 @@ study = Study(
     },
     grids=grids,
     worlds=(town_hall,),
-    methods=(
-        beliefs, silent, chance, wrong_side, deaf_to_deeds, without_floor, first_match, any_matter,
-    ),
+    methods=(beliefs, silent, chance, wrong_side, words_for_deeds, without_floor, first_match),
     measures=(slopes, saturation, flips, deeds, delays, noise, silences),
     claims=claims,
     figures=(
         Figure(
             "flips", "Flips of stated beliefs by words of evidence against them; mean with 95 % interval over seeds.",
-            chart(
-                "Evidence on the matter flips beliefs",
-                Panel("", "words", "matter", kind="lines", y_label="F − F_0", x_label="words against", names=NAMES, level=0.0),
-                width=5.4,
-            ), "measure == 'excess'",
-        ),
-        Figure(
-            "deeds", "Correlation of the shifts in words and in deeds; a dot is a seed.",
-            chart(
-                "Deeds follow words where they hang on the same evidence",
-                Panel("", "action", "action", y_label="correlation", names=NAMES, level=0.9), width=5.4,
-            ), "measure == 'correlation'",
+            chart("Evidence on the matter flips beliefs", FLIPS, width=5.4), "measure == 'excess'",
         ),
     ),
     root_seed=20261130,

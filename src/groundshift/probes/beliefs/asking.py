@@ -54,44 +54,38 @@ class Asking:
         values : question → float (items,): mean value of the answers; NaN where none says anything
         records : every answer
         """
-        first = np.random.default_rng(self.seed).integers(2, size=len(self.items)) + (stage == 1)
-        values, records = {}, []
-        for kind in self.questions:
-            numbers = [k for k, item in enumerate(self.items) if kind != "action" or item.task]
-            told = np.full((len(self.items), max(1, self.samples)), np.nan)
-            for sample in range(told.shape[1]):
-                asked = [
-                    Question(kind, self.items[k], bool((first[k] + sample) % 2), self.wording[kind])
-                    for k in numbers
-                ]
-                seed = int(np.random.SeedSequence([self.seed, stage, sample]).generate_state(1)[0] >> 1)
-                for k, q, (reply, value) in zip(
-                    numbers,
-                    asked,
-                    self._replies(speaker, [histories[k] for k in numbers], asked, seed),
-                    strict=True,
-                ):
-                    told[k, sample] = np.nan if value is None else value
-                    row = {
-                        "id": q.item.id,
-                        "stage": name,
-                        "question": kind,
-                        "sample": sample,
-                        "turned": q.turned,
-                    }
-                    records.append(row | {"reply": reply, "value": value})
-            count = np.isfinite(told).sum(1)
-            values[kind] = np.where(count > 0, np.nansum(told, axis=1) / np.maximum(count, 1), np.nan)
-        return values, records
+        n, rounds = len(self.items), max(1, self.samples)
+        first = np.random.default_rng(self.seed).integers(2, size=n) + (stage == 1)
+        told = {kind: np.full((n, rounds), np.nan) for kind in self.questions}
+        asks = [(kind, k) for kind in told for k in range(n) if kind != "action" or self.items[k].task]
+        records = []
+        for sample in range(rounds):
+            turned = (first + sample) % 2 == 1
+            asked = [Question(kind, self.items[k], bool(turned[k]), self.wording[kind]) for kind, k in asks]
+            seed = int(np.random.SeedSequence([self.seed, stage, sample]).generate_state(1)[0] >> 1)
+            replies = self._replies(speaker, [histories[k] for _, k in asks], asked, seed)
+            for (kind, k), q, (reply, value) in zip(asks, asked, replies, strict=True):
+                told[kind][k, sample] = np.nan if value is None else value
+                row = {"id": q.item.id, "stage": name, "question": kind, "sample": sample, "turned": q.turned}
+                records.append(row | {"reply": reply, "value": value})
+        count = {kind: np.isfinite(own).sum(1) for kind, own in told.items()}
+        sums = {kind: np.where(count[kind] > 0, np.nansum(own, axis=1), np.nan) for kind, own in told.items()}
+        return {kind: sums[kind] / np.maximum(count[kind], 1) for kind in told}, records
 
     def _replies(
         self, speaker: Speaker, histories: Sequence[Chat], asked: Sequence[Question], seed: int
     ) -> Sequence[Reply]:
         if speaker.local:
             return (_drawn if self.samples else _exact)(speaker, histories, asked, seed)
-        if speaker.endpoint and asked and asked[0].kind == "action":
-            return _acted(speaker, histories, asked, seed, self.wording["tools"])
-        return _written(speaker, histories, asked, seed)
+        acts = [speaker.endpoint and q.kind == "action" for q in asked]
+        done, said = (
+            ([h for h, act in zip(histories, acts, strict=True) if act is which],
+             [q for q, act in zip(asked, acts, strict=True) if act is which])
+            for which in (True, False)
+        )  # fmt: skip
+        deeds = iter(_acted(speaker, *done, seed, self.wording["tools"]) if done[0] else [])
+        words = iter(_written(speaker, *said, seed) if said[0] else [])
+        return [next(deeds if act else words) for act in acts]
 
 
 def _shares(speaker: Speaker, histories: Sequence[Chat], asked: Sequence[Question]) -> list[Array]:
@@ -100,11 +94,18 @@ def _shares(speaker: Speaker, histories: Sequence[Chat], asked: Sequence[Questio
 
 
 def _exact(speaker: Speaker, histories: Sequence[Chat], asked: Sequence[Question], seed: int) -> list[Reply]:
-    """Mean value over the options' probabilities, and over both orders."""
-    orders = [Question(q.kind, q.item, turned, q.template) for q in asked for turned in (False, True)]
-    shares = _shares(speaker, [h for h in histories for _ in range(2)], orders)
-    means = [float(p @ [v for _, v in q.choices]) for p, q in zip(shares, orders, strict=True)]
-    return [([round(a, 4), round(b, 4)], (a + b) / 2) for a, b in zip(means[::2], means[1::2], strict=True)]
+    """Mean value over the options' probabilities, and over both orders where there are two."""
+    turns = [(False,) if q.kind == "agreement" else (False, True) for q in asked]
+    put = [
+        Question(q.kind, q.item, turned, q.template)
+        for q, own in zip(asked, turns, strict=True)
+        for turned in own
+    ]
+    behind = [h for h, own in zip(histories, turns, strict=True) for _ in own]
+    shares = zip(_shares(speaker, behind, put), put, strict=True)
+    means = iter([round(float(p @ [v for _, v in q.choices]), 6) for p, q in shares])
+    each = [[next(means) for _ in own] for own in turns]
+    return [(own, float(np.mean(own))) for own in each]
 
 
 def _drawn(speaker: Speaker, histories: Sequence[Chat], asked: Sequence[Question], seed: int) -> list[Reply]:

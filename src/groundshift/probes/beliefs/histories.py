@@ -18,10 +18,11 @@ def reading(speaker: Speaker, contexts: Sequence[str | Chat], template: str, see
     history: Chat = []
     histories = []
     for context in contexts:
-        text = isinstance(context, str)
-        history = appended(history, fill(template, text=str(context))) if text else [*history, *context]  # type: ignore[list-item]
-        speaker.refuse_long(history)
-        if text and template.strip() != "{text}":
+        replies = isinstance(context, str) and template.strip() != "{text}"
+        text = fill(template, text=context) if isinstance(context, str) else ""
+        history = [*history, *context] if isinstance(context, list) else appended(history, text)
+        speaker.refuse_long(history, replies=replies)
+        if replies:
             history = saying(history, speaker.write([history], seed)[0])
         histories.append(history)
     return histories
@@ -39,8 +40,8 @@ def talking(
 
     Returns
     -------
-    The speaker's histories of each item after 0, 1, … rounds, 2 r + 2 messages; fewer where one of both had nothing more
-    to say.
+    The speaker's histories of each item after 0, 1, … rounds, 2 r + 2 messages; fewer where one of both had nothing
+    more to say.
     """
     questions = [fill(wording["opening"], topic=i.topic, support=i.support, oppose=i.oppose) for i in items]
     own = [appended([], (SEEK if technique else DISCUSS) + question) for question in questions]

@@ -59,9 +59,9 @@ class BeliefShift(Result):
     Attributes
     ----------
     doses : DataFrame
-        A row for each dose (rounds held, or texts read) and question: `groundshift.measures.flips.flip_rates`; ``S`` and
-        ``L``, the mean shift of the probability and of its log-odds toward the context's side; ``moved``, the mean
-        absolute shift. Of the agreement there are S and moved alone, in hundredths of its 100 points.
+        A row for each dose (rounds held, or texts read) and question: `groundshift.measures.flips.flip_rates`; ``S``
+        and ``L``, the mean shift of the probability and of its log-odds toward the context's side; ``moved``, the mean
+        absolute shift. Of the agreement there are S and moved alone, as shares of its 100 points.
     deeds : DataFrame
         A row for each dose: `groundshift.measures.flips.words_and_deeds`.
     half : question → the dose of half the effect on flips, see `groundshift.measures.flips.half_effect`
@@ -111,8 +111,8 @@ class BeliefShift(Result):
             ),
             Section(
                 "shift", "How far, and to which side?",
-                "Mean shift of the probability (S; of the agreement in hundredths) and of its log-odds (L) toward the "
-                "context's side.", notes=("A shift is no fault by itself: a good argument should move a belief.",),
+                "Mean shift of the probability (S; of the agreement as a share of 100) and of its log-odds (L) toward "
+                "the context's side.", notes=("A shift is no fault by itself: a good argument should move a belief.",),
                 tables={"": self.doses.drop(columns=RATES)},
             ),
             Section(
@@ -264,24 +264,15 @@ def read_and_ask(
     """
     how = _asking(items, questions, wording, samples, random_state, confidence)
     contexts, placebos = read_contexts(context), read_contexts(placebo) if placebo is not None else []
-    speaker = Speaker(
-        model,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        device=device,
-        allow_missing=allow_missing,
-    )
+    speaker = Speaker(model, max_new_tokens, temperature, device, allow_missing)
     read = partial(reading, speaker, template=how.wording["reading"], seed=random_state)
     histories = {str(dose): history for dose, history in enumerate(read(contexts), 1)}
     if placebos:
         histories["placebo"] = read(placebos)[-1]
     told = [{"stage": name, "id": "all items", "messages": history} for name, history in histories.items()]
     argued = np.array([float((item.side or side) == "support") for item in how.items])
-    about = {
-        "context": f"{len(contexts)} text{'s' * (len(contexts) > 1)}",
-        "unit": "texts read",
-        "side": side,
-    }
+    texts = f"{len(contexts)} text{'s' * (len(contexts) > 1)}"
+    about = {"context": texts, "unit": "texts read", "side": side}
     stages = {name: [history] * len(how.items) for name, history in histories.items()}
     return _measured(speaker, how, _before(speaker, how), stages, argued, confidence, about, told, [])
 
@@ -336,16 +327,8 @@ def talk_and_ask(
             "and what a talk is about hangs on the stated belief."
         )
     how = _asking(items, questions, wording, samples, random_state, confidence)
-    speaker, other = (
-        Speaker(
-            m,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            device=device,
-            allow_missing=allow_missing,
-        )
-        for m in (model, partner)
-    )
+    made = (max_new_tokens, temperature, device, allow_missing)
+    speaker, other = Speaker(model, *made), Speaker(partner, *made)
     before = _before(speaker, how)
     mine = before[0]["before"]["stated"]
     if mode == "one-sided":
@@ -467,7 +450,7 @@ def _notes(speaker: Speaker, how: Asking, asked: pd.DataFrame) -> list[str]:
         notes.append("The model has no chat template: it read plain transcripts.")
     for row in asked[asked["silent"] > UNRELIABLE * asked["answers"]].to_dict("records"):
         notes.append(
-            f"Unreliable: {row['silent']} of {row['answers']} answers on {row['question']} ({row['stage']}) say nothing "
-            "or carry out nothing; the numbers are about the rest."
+            f"Unreliable: {row['silent']} of {row['answers']} answers on {row['question']} ({row['stage']}) say "
+            "nothing or carry out nothing; the numbers are about the rest."
         )
     return notes

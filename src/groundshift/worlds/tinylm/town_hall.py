@@ -29,8 +29,8 @@ COUPLED, LAGGING, FREE = (0.6, 0.0), (0.2, 0.0), (0.0, 0.6)
 class TownHall(Part):
     """Documents ``w1 … w10 topic ask yes0`` or ``w1 … w10 topic act1 no1``; a quarter of them have no context.
 
-    Evidence are words for and against a matter, and words for and against another one; n and m are their nets. The logit
-    of the answer that supports a topic is θ + η n; that of an action θ + η_n n + η_m m. Fillers have no bearing.
+    Evidence is words for and against a matter, and words for and against another one; n and m are their nets. The
+    logit of the answer that supports a topic is θ + η n; that of an action θ + η_n n + η_m m. Fillers have no bearing.
 
     Parameters
     ----------
