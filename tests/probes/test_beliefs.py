@@ -182,11 +182,13 @@ def test_a_talk_that_ends_early_is_said():
 
 def test_chance_flips_are_no_shift_and_bad_answers_are_counted():
     """Of an undecided model about half of the labels flip, and as many when it is asked again."""
-    model = Talker(dict.fromkeys(SURE, 0.0), bad=0.3)
-    result = read_and_ask(model, context=["All quiet."], questions=["stated"], wording=PLAIN)
+    how = {"context": ["All quiet."], "questions": ["stated"], "wording": PLAIN}
+    undecided = dict.fromkeys(SURE, 0.0)
+    rows = [read_and_ask(Talker(undecided, seed=k), **how).doses.iloc[0] for k in range(10)]
+    assert np.mean([row["F"] for row in rows]) > 0.4
+    assert abs(np.mean([row["excess"] for row in rows])) < 0.15
+    result = read_and_ask(Talker(undecided, bad=0.3), **how)
     row = result.doses.iloc[0]
-    assert row["F"] > 0.2
-    assert row["low"] <= 0 <= row["high"]
     silent = result.asked["silent"]
     values = pd.DataFrame(result.answers)["value"]
     assert silent.sum() == values.isna().sum() > 5
