@@ -334,7 +334,7 @@ def test_items_that_are_none_are_refused(rows, message):
         ({"context": []}, "empty"), ({"context": [[{"role": "robot", "content": "x"}]]}, "of another form"),
         ({"questions": ["mood"]}, "mood"), ({"wording": {"state": "x"}}, "'state'"), ({"samples": 0}, "at least 1"),
         ({"wording": {"stated": "What do you think?"}}, "names nothing"), ({"confidence": 95}, "between 0 and 1"),
-        ({"max_new_tokens": 0}, "at least 1"),
+        ({"max_new_tokens": 0}, "at least 1"), ({"side": "left"}, "support or oppose"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused(arguments, message):
@@ -345,7 +345,8 @@ def test_wrong_settings_are_refused(arguments, message):
 def test_wrong_models_and_rounds_are_refused(tmp_path):
     with pytest.raises(InputError, match="int was given"):
         read_and_ask(3, context=["some text"])
-    with pytest.raises(InputError, match="whole numbers"):
-        talk_and_ask(Talker(SURE), Talker(SURE), rounds=[0])
+    for wrong, message in (({"rounds": [0]}, "whole numbers"), ({"mode": "sided"}, "two-sided or one-sided")):
+        with pytest.raises(InputError, match=message):
+            talk_and_ask(Talker(SURE), Talker(SURE), **wrong)
     (tmp_path / "chat.jsonl").write_text('{"messages": [{"role": "user", "content": "hi"}]}\n"a text"\n')
     assert read_contexts(tmp_path / "chat.jsonl") == [[{"role": "user", "content": "hi"}], "a text"]

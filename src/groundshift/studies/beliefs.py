@@ -299,22 +299,21 @@ def delays(output: Any, sample: Sample) -> list[dict[str, Any]]:
     return [{"action": kind, "delay": half(output[name], "action") - said} for kind, name in done.items()]
 
 
-@Measure.define(gives=("raw", "beyond"))
+@Measure.define(gives=("raw", "floor"))
 def noise(output: Any, sample: Sample) -> dict[str, float]:
-    """Flips of sampled answers after a context without evidence: as they are, and beyond those of asking again."""
+    """Flips of sampled answers after a context without evidence: as they are, and those of asking again."""
     table = output["sampled"]
     rates = flip_rates(*(table[f"stated {stage}"] for stage in ("again", "before", "after")))
-    return {"raw": rates["F"], "beyond": rates["excess"]}
+    return {"raw": rates["F"], "floor": rates["F_0"]}
 
 
-@Measure.define(by={"bad": (0.0, BAD)}, gives=("counted", "share"))
+@Measure.define(by={"bad": (0.0, BAD)}, gives=("counted", "planted"))
 def silences(output: Any, sample: Sample) -> list[dict[str, float]]:
-    """How many of the answers that say nothing are counted so, and which share of all answers that is."""
+    """Share of the talkers' answers that is counted as saying nothing, and that really did."""
     return [
-        {"bad": bad, "counted": one["counted"] / one["silent"] if one["silent"] else 1.0,
-         "share": one["counted"] / one["answers"]}
+        {"bad": bad, "counted": one["counted"] / one["answers"], "planted": one["silent"] / one["answers"]}
         for bad, one in zip((0.0, BAD), output["talkers"], strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def grids(s: Settings) -> list[Grid]:
@@ -322,7 +321,7 @@ def grids(s: Settings) -> list[Grid]:
     measures = ("slopes", "saturation", "flips", "deeds", "delays", "noise", "silences")
     return [
         Grid(
-            "town", ("beliefs",), measures, s.seeds,
+            "town_hall", ("beliefs",), measures, s.seeds,
             world_params={"topics": s.topics, "steps": s.steps, "preset": s.preset},
             method_params={"beliefs": {"repeats": s.repeats}}, cost_s=60.0,
         )
@@ -377,7 +376,7 @@ claims = (
     Claim(
         "5", "A context without evidence flips sampled answers (F of one answer at temperature 1)", _at("raw"), 0.1,
         Control(
-            "as many as asking again flips (F − F_0, mean within ±0.15)", _at("beyond"), low=-0.15, high=0.15,
+            "as many as asking again flips (F − F_0, mean within ±0.15)", f"{_at('raw')} - {_at('floor')}", low=-0.15, high=0.15,
             rule="mean",
         ), paper="one answer to each question, and no floor",
     ),
@@ -388,9 +387,9 @@ claims = (
         ), direction="<", kind="boundary", paper="not reported",
     ),
     Claim(
-        "6b", "Boundary: every answer that says nothing is counted (counted of those of the talkers)",
-        _at("counted", bad=BAD), 1.0, Control(
-            "and none where all say something (at most 0.001 of the answers)", _at("share", bad=0.0), high=0.001,
+        "6b", "Boundary: every answer that says nothing is counted (share counted less share of the talkers)",
+        f"{_at('counted', bad=BAD)} - {_at('planted', bad=BAD)}", 0.0, Control(
+            "and none where all say something (at most 0.001 of the answers)", _at("counted", bad=0.0), high=0.001,
             rule="every",
         ), kind="identity", paper="the first match of a letter is taken",
     ),

@@ -26,7 +26,7 @@ from groundshift.models.speaker import Speaker, read_contexts
 from groundshift.probes.beliefs.asking import Asking
 from groundshift.probes.beliefs.histories import reading, talking
 from groundshift.probes.beliefs.items import default_items, read_items
-from groundshift.probes.beliefs.prompts import WORDING
+from groundshift.probes.beliefs.prompts import TECHNIQUES, WORDING
 from groundshift.report import Report, Section, p_text
 from groundshift.result import Result
 from groundshift.writing import new_file
@@ -262,6 +262,8 @@ def read_and_ask(
     >>> result.doses["items"].tolist()
     [24]
     """
+    if side not in ("support", "oppose"):
+        raise InputError(f"side={side!r} was given; the context argues for support or oppose.")
     how = _asking(items, questions, wording, samples, random_state, confidence)
     contexts, placebos = read_contexts(context), read_contexts(placebo) if placebo is not None else []
     speaker = Speaker(model, max_new_tokens, temperature, device, allow_missing)
@@ -321,6 +323,11 @@ def talk_and_ask(
     InputError
         Items that cannot be read, a talk that does not fit into a model, no model, settings out of range.
     """
+    if mode not in ("two-sided", "one-sided") or technique not in TECHNIQUES:
+        raise InputError(
+            f"mode={mode!r}, technique={technique!r} was given; a talk is two-sided or one-sided, by one of "
+            f"{', '.join(TECHNIQUES)}."
+        )
     if not rounds or min(rounds) < 1 or "stated" not in questions:
         raise InputError(
             f"rounds={list(rounds)}, questions={list(questions)} was given; rounds are whole numbers of at least 1, "
@@ -351,23 +358,15 @@ def talk_and_ask(
         {"stage": str(h), "id": item.id, "messages": own[-1]}
         for item, h, own in zip(how.items, held, talks, strict=True)
     ]
-    about = {
-        "context": f"{max(rounds)} rounds of {mode} talk",
-        "unit": "rounds",
-        "partner": other.name,
-        "technique": used,
-    }
+    talk = f"{max(rounds)} rounds of {mode} talk"
+    about = {"context": talk, "unit": "rounds", "partner": other.name, "technique": used}
     return _measured(speaker, how, before, stages, argued, confidence, about, told, notes)
 
 
 def _asking(
-    items: Any,
-    questions: Sequence[str],
-    wording: Mapping[str, str] | None,
-    samples: int | None,
-    seed: int,
+    items: Any, questions: Sequence[str], wording: Mapping[str, str] | None, samples: int | None, seed: int,
     confidence: float,
-) -> Asking:
+) -> Asking:  # fmt: skip
     """The settings, or a refusal."""
     own = dict(wording or {})
     if unknown := sorted(set(own) - set(WORDING)):
