@@ -376,7 +376,8 @@ claims = (
     Claim(
         "5", "A context without evidence flips sampled answers (F of one answer at temperature 1)", _at("raw"), 0.1,
         Control(
-            "as many as asking again flips (F − F_0, mean within ±0.15)", f"{_at('raw')} - {_at('floor')}", low=-0.15, high=0.15,
+            "as many as asking again flips (F − F_0, mean within ±0.15)", f"{_at('raw')} - {_at('floor')}", low=-0.15,
+            high=0.15,
             rule="mean",
         ), paper="one answer to each question, and no floor",
     ),
