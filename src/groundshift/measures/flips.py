@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from groundshift.measures.answers import clustered_interval
+from groundshift.measures.intervals import clustered_means
 from groundshift.measures.rates import outcome_interval
 
 __all__ = ["flip_rates", "half_effect", "words_and_deeds"]
@@ -76,7 +76,11 @@ def half_effect(doses: ArrayLike, effects: ArrayLike) -> float:
 def _interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     if len(values) > 1 and np.ptp(values) == 0 and values[0] in (-1, 0, 1):
         return outcome_interval(values, (-1.0, 1.0), confidence)
-    return clustered_interval(values, level=confidence)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    means = clustered_means(values, np.arange(len(values)), np.random.default_rng(0), draws=2000)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
 
 
 def words_and_deeds(words: NDArray[np.float64], deeds: NDArray[np.float64]) -> dict[str, float]:
