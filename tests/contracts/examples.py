@@ -557,3 +557,22 @@ def dataalchemy_healed():
     folder = Path(tiny_model().name) / "letters"
     computed("dataalchemy_model").save(folder)
     return heal_model(folder, rules="F2F2", n=(4,), steps=2, progress=False)
+
+
+@result
+def beliefs_read():
+    from groundshift.probes import read_and_ask
+
+    return read_and_ask(
+        lambda messages: "The answer is: A", context=["All is well."], questions=["stated", "action"]
+    )
+
+
+@result
+def beliefs_talk():
+    from groundshift.probes import talk_and_ask
+
+    def agreeing(messages):
+        return "50" if "0 to 100" in messages[-1]["content"] else "The answer is: A"
+
+    return talk_and_ask(agreeing, agreeing, rounds=[1, 2])

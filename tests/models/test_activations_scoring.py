@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from groundshift.errors import InputError
-from groundshift.models.activations import capture, encode, option_logprobs, score, scoring
+from groundshift.models.activations import Prefix, capture, encode, option_logprobs, score, scoring
 from groundshift.models.activations.rows import collate
 from tests.models import tiny_models as tiny
 
@@ -73,6 +73,19 @@ def test_options_of_each_prompt():
     assert np.isnan(logprobs).tolist() == [[False, False], [False, True]]
     alone = option_logprobs(model, ["the cat sees"], ["the red bird"])
     assert logprobs[1, 0] == pytest.approx(alone[0, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [OPTIONS, ["yes", "no"]])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen2"])
+def test_options_behind_a_shared_beginning(name, options):
+    """One prefill that all prompts continue from, by other lengths, gives what whole prompts give."""
+    model = tiny.build(name)
+    beginning = "the dog sees a cat . " * 4
+    rows = [f"{beginning}{rest}" for rest in ("a bird", "the red house is small in", "two")] + ["a dog"]
+    shared = Prefix(model, encode(model, [beginning])[0].ids)
+    assert [shared.begins(row) for row in encode(model, rows)] == [True, True, True, False]
+    plain = option_logprobs(model, rows, options, progress=False)
+    assert np.allclose(option_logprobs(model, rows, options, prefix=shared, progress=False), plain, atol=1e-5)
 
 
 def test_wrong_options_and_rows():

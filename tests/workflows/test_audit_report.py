@@ -244,7 +244,8 @@ def test_a_calm_audit_says_so(rendered):
     ("values", "reach"),
     [([], (0, 1)), ([NAN, float("inf")], (0, 1)), ([0, 0], (0, 0.5)), ([0.05, 0.31], (0, 0.35)),
      ([-0.044, 0.073], (-0.05, 0.1)), ([0.48, 0.66], (0.45, 0.7)), ([-3.0, -1.0], (-3, 0)), ([0.0, 1.0], (0, 1)),
-     ([1e-13], (0, 1e-13)), ([1e6 + 1, 1e6 + 2], (1e6 + 1, 1e6 + 2))],
+     ([1e-13], (0, 1e-13)), ([9 + 1e-15, 9.0, 9 + 4e-15], (0, 9)),
+     ([1e6 + 1, 1e6 + 2], (1e6 + 1, 1e6 + 2))],
 )  # fmt: skip
 def test_intervals_are_drawn_between_round_numbers(values, reach):
     assert reach_of(values) == pytest.approx(reach, rel=1e-9, abs=0)

@@ -17,6 +17,7 @@ from groundshift.worlds.tinylm import (
     Requests,
     Styles,
     TinyWorld,
+    TownHall,
     TunedFacts,
 )
 
@@ -30,6 +31,7 @@ WORLDS = {
     "atlas": ({"atlas": Atlas(familiarity=0.5)}, {}),
     "captions": ({"captions": Captions(names="colour", severity=0.3)}, {}),
     "offices": ({"offices": Offices(5, 0.5)}, {}),
+    "town hall": ({"town": TownHall(4)}, {}),
     "shared group": ({"facts": FACTS, "captions": Captions()}, {}),
     "styles": ({"styles": Styles(4, 2, 5, priors=(0.0, 0.2, 0.3))}, {}),
 }

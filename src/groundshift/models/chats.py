@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 from groundshift.errors import InputError
 
-__all__ = ["ask", "is_provider"]
+__all__ = ["Tool", "ask", "ask_with_tools", "is_provider"]
 
 
 def is_provider(model: Any) -> bool:
@@ -47,36 +49,123 @@ def ask(
     >>> ask("inspect:openai/gpt-5", [[{"role": "user", "content": "Hi"}]], max_new_tokens=8)  # doctest: +SKIP
     ['Hello! How can I help?']
     """
+    chats_ = [[_message(turn) for turn in chat] for chat in chats]
+
+    async def answer(named: Any, messages: list[Any], config: Any) -> str:
+        return str((await named.generate(messages, config=config, cache=cache)).completion)
+
+    return _all(model, chats_, answer, max_tokens=max_new_tokens, temperature=temperature, seed=seed)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that a chat model may call.
+
+    Attributes
+    ----------
+    function : keyword arguments with type hints → text; a `ValueError` is told to the model
+    description : what it is for
+    parameters : what each argument is
+    ends : whether the chat is over once it was called without an error
+    """
+
+    function: Callable[..., str]
+    description: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    ends: bool = False
+
+
+def ask_with_tools(
+    model: Any,
+    chats: Sequence[Sequence[Mapping[str, str]]],
+    tools: Sequence[Sequence[Tool]],
+    *,
+    max_new_tokens: int,
+    steps: int = 8,
+    temperature: float = 0.0,
+    seed: int | None = None,
+    cache: bool = True,
+) -> list[list[dict[str, Any]]]:
+    """What a model says and does in each chat while it may call tools, run side by side; see `ask`.
+
+    Parameters
+    ----------
+    tools : of each chat
+    steps : largest number of the model's turns; a turn without a call is the last one
+
+    Returns
+    -------
+    list of messages for each chat
+        With "role" (assistant or tool), "content" and, where tools were called, "tool_calls".
+    """
+    work = [([_message(turn) for turn in chat], own) for chat, own in zip(chats, tools, strict=True)]
+
+    async def run(named: Any, job: Any, config: Any) -> list[dict[str, Any]]:
+        from inspect_ai.model import execute_tools
+
+        (messages, own), said = job, []
+        defined, ends = [_defined(tool) for tool in own], {t.function.__name__ for t in own if t.ends}
+        for _ in range(steps):
+            message = (await named.generate(messages, tools=defined, config=config, cache=cache)).message
+            calls = [{"name": c.function, "arguments": c.arguments} for c in message.tool_calls or []]
+            said.append({"role": "assistant", "content": message.text, "tool_calls": calls})
+            if not calls:
+                break
+            answers = (await execute_tools([message], defined)).messages
+            said += [
+                {"role": "tool", "content": getattr(m.error, "message", None) or m.text} for m in answers
+            ]
+            messages = [*messages, message, *answers]
+            if any(m.function in ends and m.error is None for m in answers):
+                break
+        return said
+
+    config = {"max_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    return _all(model, work, run, **config, parallel_tool_calls=False)
+
+
+def _defined(tool: Tool) -> Any:
+    """The tool as Inspect knows it."""
+    from inspect_ai.tool import ToolDef, ToolError
+
+    @wraps(tool.function)
+    async def call(**arguments: Any) -> str:
+        try:
+            return tool.function(**arguments)
+        except ValueError as error:
+            raise ToolError(str(error)) from error
+
+    return ToolDef(call, tool.function.__name__, tool.description, dict(tool.parameters))
+
+
+def _all(model: Any, jobs: Sequence[Any], work: Callable[..., Any], **config: Any) -> list[Any]:
+    """Every job's result, run side by side; the answers to all others are in the cache where one fails."""
     if not is_provider(model):
         raise InputError(f"{model!r} names no model of Inspect; write inspect:provider/model.")
+
+    async def run() -> list[Any]:
+        from inspect_ai.model import GenerateConfig, get_model
+        from rich.text import Text
+
+        # Providers report a missing package or key, or that they cannot be reached, by exceptions of their own.
+        try:
+            named = get_model(model.removeprefix("inspect:")) if isinstance(model, str) else model
+            async with named:
+                settings = GenerateConfig(**config)
+                results = await asyncio.gather(
+                    *(work(named, job, settings) for job in jobs), return_exceptions=True
+                )
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+        except Exception as error:
+            why = " ".join(Text.from_markup(str(error)).plain.split())[:300]
+            raise InputError(f"The model {model} gave no answer ({type(error).__name__}: {why}).") from error
+        return results
+
     # In a thread of its own, since a notebook has a loop that runs already.
     with ThreadPoolExecutor(1) as apart:
-        work = _all(model, chats, max_new_tokens, temperature, seed, cache)
-        return apart.submit(asyncio.run, work).result()
-
-
-async def _all(
-    named: Any,
-    chats: Sequence[Sequence[Mapping[str, str]]],
-    max_new_tokens: int,
-    temperature: float,
-    seed: int | None,
-    cache: bool,
-) -> list[str]:
-    from inspect_ai.model import GenerateConfig, get_model
-    from rich.text import Text
-
-    messages = [[_message(turn) for turn in chat] for chat in chats]
-    config = GenerateConfig(max_tokens=max_new_tokens, temperature=temperature, seed=seed)
-    # Providers report a missing package or key, or that they cannot be reached, by exceptions of their own.
-    try:
-        model = get_model(named.removeprefix("inspect:")) if isinstance(named, str) else named
-        async with model:
-            outputs = await asyncio.gather(*(model.generate(m, config=config, cache=cache) for m in messages))
-    except Exception as error:
-        why = " ".join(Text.from_markup(str(error)).plain.split())[:300]
-        raise InputError(f"The model {named} gave no answer ({type(error).__name__}: {why}).") from error
-    return [output.completion for output in outputs]
+        return apart.submit(asyncio.run, run()).result()
 
 
 def _message(turn: Mapping[str, str]) -> Any:

@@ -1,3 +1,6 @@
+from .beliefs import BeliefShift as BeliefShift
+from .beliefs import read_and_ask as read_and_ask
+from .beliefs import talk_and_ask as talk_and_ask
 from .promptbias import BiasItems as BiasItems
 from .promptbias import BiasTransfer as BiasTransfer
 from .promptbias import bbq_scores as bbq_scores

@@ -77,7 +77,7 @@ def reach_of(values: Iterable[Any]) -> Reach:
     """From where to where intervals are drawn, in round numbers; with zero, unless all are far from it."""
     finite = [float(v) for v in values if is_finite(v)] or [1.0]
     low, high = min(finite), max(finite)
-    if not 0 < high - low < high / 2:
+    if not 1e-9 * abs(high) < high - low < high / 2:  # no difference but that of rounding is none
         low, high = min(low, 0.0), max(high, 0.0)
     step = 10.0 ** math.floor(math.log10(high - low or 1.0)) / 2
     # The rounding takes away what floats leave behind: 3 * 0.1 is more than 0.3.

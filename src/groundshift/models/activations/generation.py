@@ -22,7 +22,8 @@ __all__ = ["Prefix", "generate"]
 
 
 class Prefix:
-    """Tokens that many prompts begin with: read once, and their cache serves every prompt (`generate`).
+    """Tokens that many prompts begin with: read once, and their cache serves every prompt (`generate`,
+    `option_logprobs`).
 
     Parameters
     ----------
@@ -72,6 +73,15 @@ class Prefix:
             "attention_mask": torch.cat([torch.ones_like(common), batch.inputs["attention_mask"]], 1),
             "cache" if "cache" in model.arguments else "past_key_values": cache,
         }
+
+    def continued(self, model: ProbeModel, rows: Sequence[Row]) -> tuple[Batch, dict[str, Any]]:
+        """Batch and inputs of a forward pass over what follows the common tokens; the batch's mask is of all tokens."""
+        batch, inputs = self.inputs(model, rows)
+        n, mask = len(self.ids), inputs["attention_mask"]
+        inputs["input_ids"] = inputs["input_ids"][:, n:]
+        if "position_ids" in model.arguments:
+            inputs["position_ids"] = (mask.cumsum(1) - 1)[:, n:]
+        return replace(batch, inputs={**batch.inputs, "attention_mask": mask}), inputs
 
 
 def generate(

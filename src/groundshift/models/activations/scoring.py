@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from groundshift.models.activations.rows import (
     listed,
     pieces,
 )
+
+if TYPE_CHECKING:
+    from groundshift.models.activations.generation import Prefix
 
 __all__ = ["option_logprobs", "read_scores", "targets", "token_scores"]
 
@@ -121,6 +124,7 @@ def option_logprobs(
     options: Sequence[Any],
     normalise: Literal["sum", "mean", "first"] = "sum",
     *,
+    prefix: Prefix | None = None,
     max_tokens: int = 8192,
     progress: bool = True,
 ) -> NDArray[np.float64]:
@@ -132,6 +136,7 @@ def option_logprobs(
     prompts : rows without completions, see `encode`
     options : texts, for all prompts, or a list of them for each; a leading space belongs to the option
     normalise : "sum" over an option's tokens, their "mean", or the "first" alone
+    prefix : tokens that the prompts begin with, whose cache is used; a prompt that does not is read whole
 
     Returns
     -------
@@ -200,11 +205,18 @@ def option_logprobs(
         logprobs[tuple(zip(*places, strict=True))] = _sums(model, apart, batched)
     else:
 
+        def begins(row: Row) -> bool:
+            # States that are recorded or steered are those of every token.
+            return prefix is not None and not (model.recording or model.steers) and prefix.begins(row)
+
         def do(numbers: list[int]) -> None:
-            batch, lists = [rows[i] for i in numbers], [tails[i] for i in numbers]
-            with torch.inference_mode():
-                for i, values in zip(numbers, _options(model, batch, lists, short), strict=True):
-                    logprobs[i, : len(values)] = values
+            begun = {i for i in numbers if begins(rows[i])}
+            for start, own in ((prefix, sorted(begun)), (None, [i for i in numbers if i not in begun])):
+                if own:
+                    batch, lists = [rows[i] for i in own], [tails[i] for i in own]
+                    with torch.inference_mode():
+                        for i, values in zip(own, _options(model, batch, lists, short, start), strict=True):
+                            logprobs[i, : len(values)] = values
 
         lengths = [
             (len(row) + max(map(len, those))) * len(those) for row, those in zip(rows, tails, strict=True)
@@ -236,13 +248,19 @@ def _sums(model: ProbeModel, rows: list[Row], batched: Callable[..., None]) -> N
 
 
 def _options(
-    model: ProbeModel, rows: list[Row], lists: list[list[list[int]]], short: bool
+    model: ProbeModel, rows: list[Row], lists: list[list[list[int]]], short: bool, prefix: Prefix | None
 ) -> list[list[float]]:
     """Sums over the tokens of each row's options, or with ``short`` their first tokens alone."""
-    padded = not short or pads_left(model)
-    batch = collate(model, rows, "left" if padded else "right")
+    padded = prefix is not None or not short or pads_left(model)
+    if prefix is None:
+        batch = collate(model, rows, "left" if padded else "right")
+    else:
+        batch, inputs = prefix.continued(model, rows)
     with model.reading(batch):
-        if padded:
+        if prefix is not None:
+            read = model.net(**inputs, use_cache=True, **_last_only(model))
+            last = read.logits[:, -1]
+        elif padded:
             read = model.net(**batch.inputs, use_cache=not short, **_last_only(model))
             last = read.logits[:, -1]
         else:

@@ -8,6 +8,7 @@
 - `offices`: `Offices` (pronouns and occupations with a planted bias)
 - `requests`: `Requests` (refusals and opinions)
 - `styles`: `Styles` (facts told in several styles, one of which a document keeps)
+- `town_hall`: `TownHall` (opinions and actions that evidence moves by a known amount)
 - `tuned_facts`: `TunedFacts` (facts in another manner, or with some changed: known tunes)
 
 `world(name)` makes those of `WORLDS`.
@@ -22,5 +23,6 @@ from groundshift.worlds.tinylm.offices import Offices
 from groundshift.worlds.tinylm.part import Exam, Listed, Part, Rows, Sentence, pad
 from groundshift.worlds.tinylm.requests import Requests
 from groundshift.worlds.tinylm.styles import PRIORS, Styles
+from groundshift.worlds.tinylm.town_hall import TownHall
 from groundshift.worlds.tinylm.tuned_facts import TunedFacts
 from groundshift.worlds.tinylm.world import IGNORED, TinyWorld
