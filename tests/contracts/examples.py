@@ -557,3 +557,36 @@ def dataalchemy_healed():
     folder = Path(tiny_model().name) / "letters"
     computed("dataalchemy_model").save(folder)
     return heal_model(folder, rules="F2F2", n=(4,), steps=2, progress=False)
+
+
+def _asked():
+    """Prompts with instructions, for `tiny_model`."""
+    return [
+        {"prompt": f"the {a} sees two of the red house", "instruction": f"{a} sees", "followed": k % 2}
+        for k, a in enumerate(("dog", "cat", "bird", "tree"))
+    ]
+
+
+@result
+def ifshift_density():
+    from groundshift.probes import instruction_density
+
+    options = {"max_new_tokens": 4, "fewest": 1, "progress": False}
+    return instruction_density(tiny_model().name, _asked(), base=tiny_model().name, **options)
+
+
+@result
+def ifshift_attention():
+    from groundshift.probes import attention_pairs
+
+    corpus = ["the dog sees a cat", "a bird likes the tree", "two photo of Paris in France"] * 3
+    return attention_pairs(tiny_model().name, tiny_model().name, corpus, top=15, verbs=["sees", "likes"])
+
+
+@result
+def ifshift_concepts():
+    from groundshift.probes import ffn_concepts
+
+    corpus = ["the dog sees a cat", "a bird likes the tree", "two photo of Paris in France"]
+    lexicon = {"animal": ["dog", "cat", "bird"]}
+    return ffn_concepts(tiny_model().name, tiny_model().name, corpus, lexicon=lexicon, top=5, leading=3)

@@ -25,8 +25,9 @@ OPERATIONS = ("copy", "reverse", "repeat", "add")
 class Orders:
     """``filler … please OP filler … Input d1 d2 d3 Output r1 r2 r3``; OP says what the response makes of the digits.
 
-    OP is one of four words: copy the digits, reverse them, repeat the first, add one to each. It stands at the start,
-    in the middle or at the end of the filler words. Which word means what is drawn.
+    OP copies the digits, reverses them, repeats the first, or adds one to each. For each of the four there are two
+    words, an old and a new one, whose meanings are drawn. The order stands at the start, in the middle or at the end of
+    the filler words.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class Orders:
     Attributes
     ----------
     lexicon : of all words
-    operators : int64 (4,), ids of the words for copy, reverse, repeat and add
+    operators : int64 (4, 2), ids of the old and the new words for copy, reverse, repeat and add
     digits : int64 (10,), ids of the words for the digits
 
     Examples
@@ -57,11 +58,12 @@ class Orders:
             raise InputError(f"{self} was asked for; a filler word and two of them in a row at least.")
         rng = np.random.default_rng(self.seed)
         words = {
-            "filler": invented(self.fillers), "operator": invented(len(OPERATIONS), ending="r"),
+            "filler": invented(self.fillers), "operator": invented(2 * len(OPERATIONS), ending="r"),
             "digit": invented(DIGITS, ending="n"), "function": ("please", "Input", "Output"),
         }  # fmt: skip
         self.lexicon = Lexicon(words)
-        self.operators, self.digits = (rng.permutation(self.lexicon[role]) for role in ("operator", "digit"))
+        self.operators = rng.permutation(self.lexicon["operator"]).reshape(-1, 2)
+        self.digits = rng.permutation(self.lexicon["digit"])
 
     @property
     def prompt(self) -> int:
@@ -74,36 +76,44 @@ class Orders:
         done = (digits, digits[:, ::-1], np.repeat(digits[:, :1], SHOWN, axis=1), (digits + 1) % DIGITS)
         return done[operation]
 
-    def draw(self, rng: np.random.Generator, n: int, rho: float, rho_middle: float | None = None) -> Rows:
+    def draw(
+        self, rng: np.random.Generator, n: int, rho: float, *, old: float = 0.9, middle: float | None = None,
+        new_words: float = 0.5,
+    ) -> Rows:  # fmt: skip
         """``n`` rows.
 
         Parameters
         ----------
-        rho : probability that a response follows its order; else it is that of another operation, all alike. At 1/4 the
-            order says nothing.
-        rho_middle : that of orders in the middle, where it is another
+        rho : probability that a response follows an order in new words; else it is that of another operation, all
+            alike. At 1/4 the order says nothing.
+        old : that of orders in old words
+        middle : that of orders in the middle, where it is another
+        new_words : share of orders in new words
 
         Returns
         -------
         Rows
-            The completion is the response; truth: ``order``, ``place`` (0, 1, 2), ``at`` (column of ``please``),
-            ``obeyed`` and ``digits`` (n, 3).
+            The completion is the response; truth: ``order``, ``new`` (its word), ``place`` (0, 1, 2), ``at`` (column of
+            ``please``) and ``digits`` (n, 3).
         """
         order, place = rng.integers(len(OPERATIONS), size=n), rng.integers(len(PLACES), size=n)
-        digits = rng.integers(DIGITS, size=(n, SHOWN))
-        follows = rng.random(n) < np.where(place == 1, rho if rho_middle is None else rho_middle, rho)
+        digits, new = rng.integers(DIGITS, size=(n, SHOWN)), (rng.random(n) < new_words).astype(int)
+        reliable = np.where(new, rho, old)
+        if middle is not None:
+            reliable = np.where(place == 1, middle, reliable)
+        follows = rng.random(n) < reliable
         other = (order + rng.integers(1, len(OPERATIONS), size=n)) % len(OPERATIONS)
         each = np.stack([self.result(k, digits) for k in range(len(OPERATIONS))])
         said = each[np.where(follows, order, other), np.arange(n)]
         please, begin, end = self.lexicon.encode("please Input Output")
         words = self.lexicon["filler"][rng.integers(self.fillers, size=(n, self.length + 2))]
         at, row = np.array([0, self.length // 2, self.length])[place], np.arange(n)
-        words[row, at], words[row, at + 1] = please, self.operators[order]
+        words[row, at], words[row, at + 1] = please, self.operators[order, new]
         bos, into, out, eos = (np.full((n, 1), token) for token in (BOS, begin, end, EOS))
         ids = np.hstack([bos, words, into, self.digits[digits], out, self.digits[said], eos])
         mask = np.zeros(ids.shape, bool)
         mask[:, self.prompt : self.prompt + SHOWN] = True
-        truth = {"order": order, "place": place, "at": at + 1, "obeyed": follows, "digits": digits}
+        truth = {"order": order, "place": place, "at": at + 1, "new": new, "digits": digits}
         return Rows(ids, mask, truth)
 
     def obeys(self, rows: Rows, responses: Ids) -> NDArray[np.bool_]:

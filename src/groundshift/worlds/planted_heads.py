@@ -27,7 +27,7 @@ class PlantedHeads:
     values : (units, D), what the hidden units write
     pairs : of each head the words of its queries and those of its keys, int (heads, 2, size)
     concepts : words of each concept, the strongest first, int (concepts, size)
-    texts : (n, 2 size), in which the words of a pair come together
+    texts : (n, 2 size), half of them of the words of one head's pairs, half of other words
     """
 
     embedding: Array
@@ -41,13 +41,13 @@ class PlantedHeads:
 
 
 def planted_heads(
-    rng: np.random.Generator, *, words: int = 120, width: int = 64, heads: int = 4, size: int = 6, concepts: int = 4,
+    rng: np.random.Generator, *, words: int = 240, width: int = 256, heads: int = 4, size: int = 6, concepts: int = 4,
     units: int = 256, strength: float = 1.0,
 ) -> PlantedHeads:  # fmt: skip
     """Draw which words each head pairs and which each concept has, and weights that do so.
 
-    Two columns of a head's queries are sums of the embeddings of its query words, two of its keys those of its
-    key words; everything else is noise. The values are sums of the concepts' mean output embeddings, each half as strong
+    Two columns of a head's queries are sums of the embeddings of its query words, two of its keys those of its key
+    words; everything else is noise. The values are sums of the concepts' mean output embeddings, each half as strong
     as the one before, and noise.
 
     Parameters
@@ -59,7 +59,7 @@ def planted_heads(
     --------
     >>> block = planted_heads(np.random.default_rng(0))
     >>> block.queries.shape, block.pairs.shape, block.concepts.shape
-    ((64, 64), (4, 2, 6), (4, 12))
+    ((256, 256), (4, 2, 6), (4, 12))
     """
     if heads * 2 * size > words or concepts * 2 * size > words or width % heads:
         raise InputError(
@@ -78,7 +78,8 @@ def planted_heads(
     ideas /= np.linalg.norm(ideas, axis=1, keepdims=True)
     amounts = rng.standard_normal((units, concepts)) * 0.5 ** np.arange(concepts)
     values = strength * amounts @ ideas + 0.01 * rng.standard_normal((units, width))
-    order = rng.permutation(np.repeat(np.arange(heads), 40))
-    texts = np.stack([rng.permutation(pairs[head].ravel()) for head in order])
+    others = np.setdiff1d(np.arange(words), pairs)
+    told = [rng.permutation(own.ravel()) for own in pairs for _ in range(40)]
+    texts = np.stack([*told, *(rng.choice(others, 2 * size, replace=False) for _ in told)])
     queries, keys = sides.reshape(2, width, width)
     return PlantedHeads(embedding, unembedding, queries, keys, values, pairs, own, texts)
