@@ -20,15 +20,15 @@ from groundshift.probes.ifshift import attention_pairs, ffn_concepts, importance
 from groundshift.probes.ifshift.attention import head_pairs, thresholds
 from groundshift.probes.ifshift.concepts import principal_directions
 from groundshift.probes.ifshift.density import sparse_importance
-from tests.models.tiny_models import build, config, fresh, tokenizer
+from tests.models.tiny_models import SIZE, build, fresh, tokenizer
 
 ROWS = [
     {"prompt": "the dog sees two of the red house", "instruction": "dog sees", "followed": 1},
     {"prompt": "a bird likes the small tree", "instruction": [2, 12], "followed": 0},
 ]
 CORPUS = [
-    "the dog sees a cat on two red house", "a bird likes blue tree", "photo of Riga in Latvia", "Paris is in France yes",
-    "dog runs small city",
+    "the dog sees a cat on two red house", "a bird likes blue tree", "photo of Riga in Latvia",
+    "Paris is in France yes", "dog runs small city",
 ]  # fmt: skip
 QUIET = {"max_new_tokens": 4, "fewest": 1, "progress": False}
 
@@ -107,7 +107,10 @@ def test_groups_are_compared_as_scipy_does():
 
 def test_what_a_template_writes_is_no_word_of_the_prompt():
     model = ProbeModel(fresh("llama"), tokenizer())
-    model.tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}is {{ m['content'] }} .{% endfor %}{% if add_generation_prompt %} yes{% endif %}"
+    turns = "{% for m in messages %}is {{ m['content'] }} .{% endfor %}"
+    model.tokenizer.chat_template = (
+        "{{ bos_token }}" + turns + "{% if add_generation_prompt %} yes{% endif %}"
+    )
     chat = instruction_density(model, ROWS, chat=True, **QUIET).tokens
     plain = instruction_density(model, ROWS, **QUIET).tokens
     assert chat["text"].str.strip().tolist() == plain["text"].str.strip().tolist()
@@ -155,9 +158,7 @@ def test_queries_and_keys_are_those_that_the_block_computes(name):
     from transformers import Phi3Config, Phi3ForCausalLM
 
     torch.manual_seed(0)
-    kinds = config("llama").to_dict() if name == "phi3" else {}
-    sizes = {k: v for k, v in kinds.items() if k in ("hidden_size", "num_hidden_layers", "num_attention_heads",
-             "num_key_value_heads", "intermediate_size", "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")}  # fmt: skip
+    sizes = SIZE | {"num_key_value_heads": 2}
     net = Phi3ForCausalLM(Phi3Config(**sizes)).eval() if name == "phi3" else fresh(name)
     for part, weight in net.named_parameters():
         if part.endswith("bias"):
