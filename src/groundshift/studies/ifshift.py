@@ -77,7 +77,8 @@ def orders(rng: np.random.Generator, severity: float, *, preset: str, steps: int
         "instruction": masks["instruction"],
     }
     followed = {name: _followed(world, rows, folder / name) for name in ("base", "sham")}
-    return Sample(data, {"masks": masks, "place": rows.truth["place"], "followed": followed})
+    truth = {"masks": masks, "followed": followed, "place": rows.truth["place"], "new": rows.truth["new"] > 0}
+    return Sample(data, truth)
 
 
 def _train(world: Orders, preset: str, steps: int, out: Path) -> None:
@@ -270,9 +271,10 @@ def _scores(output: Any, sample: Sample, model: str, mask: str) -> Array:
 
 @Measure.define(by={"model": ("base", *RHOS), "mask": MASKS}, gives=("score",))
 def score(output: Any, sample: Sample) -> list[dict[str, Any]]:
-    """Mean instruction score; with the mask moved to filler words."""
+    """Mean instruction score of orders in new words; with the mask moved to filler words."""
+    new = sample.truth["new"]
     return [
-        {"model": name, "mask": mask, "score": float(_scores(output, sample, name, mask).mean())}
+        {"model": name, "mask": mask, "score": float(_scores(output, sample, name, mask)[new].mean())}
         for name in ("base", *RHOS) for mask in MASKS
     ]  # fmt: skip
 
@@ -286,7 +288,7 @@ def told(output: Any, sample: Sample) -> list[dict[str, Any]]:
             roc_auc_score(own, _scores(output, sample, name, mask)) if 0 < own.mean() < 1 else 0.5
             for name, own in sample.truth["followed"].items()
         ]
-        means = [float(_scores(output, sample, name, mask).mean()) for name in RHOS]
+        means = [float(_scores(output, sample, name, mask)[sample.truth["new"]].mean()) for name in RHOS]
         dose = float(stats.spearmanr(list(RHOS.values()), means).statistic) if np.ptp(means) > 0 else 0.0
         rows.append({"mask": mask, "auroc": float(np.mean(aurocs)), "dose": dose})
     return rows
@@ -376,7 +378,7 @@ OURS: dict[str, Any] = {"same": "analogue", "paper": "not measured: what the wei
 
 claims = (
     Claim(
-        "1", "Tuning raises the instruction score (tuned less base)", _rise("tuned"), 0.0,
+        "1", "Tuning raises the instruction score of new orders (tuned less base)", _rise("tuned"), 0.0,
         Control("a tuning whose texts do not follow new orders raises it by at most 0.02", _rise("sham"), high=0.02,
                 rule="mean"),
         paper="+0.19 to +0.30 on three sets of prompts (figures of the published attributions)", **SAME,

@@ -156,7 +156,7 @@ class InstructionDensity(Result):
         row = known.iloc[0]
         p = f"p {'' if row['p'] < 0.001 else '= '}{p_text(row['p'])}"
         who = {
-            "tuned > base": "The tuned answers depend on the instruction with a score of {}, the base's with {}",
+            "tuned > base": "The instruction score of the tuned model is {}, of the base {}",
             "followed > not": "Where the instruction was followed the mean score is {}, where not {}",
         }[row["comparison"]]  # fmt: skip
         return f"{who.format(value_text(row['mean']), value_text(row['other mean']))} ({p}, one-sided)."
@@ -202,6 +202,7 @@ class InstructionDensity(Result):
             shade = "#2f7fa8" if model == "model" else "#9a9a9a"
             ax.errorbar(x, part["score"], error, marker="o", capsize=3, color=shade, label=str(model))
         ax.set_xticks(range(3), THIRDS)
+        ax.set_xlim(-0.4, 2.4)
         ax.set_ylabel("instruction score")
         ax.legend(frameon=False)
 
@@ -321,8 +322,10 @@ def instruction_density(
 
 
 def _tests(table: pd.DataFrame, fewest: int) -> pd.DataFrame:
-    """One-sided Welch tests: tuned against base by set, followed against not by set and model."""
+    """One-sided Welch tests, all sets first: tuned against base by set, followed against not by set and model."""
     table = table[table["response"] > 0]
+    if table["set"].nunique() > 1:
+        table = pd.concat([table.assign(set="all sets"), table])
     samples = []
     for name, part in table.groupby("set", sort=False):
         own, other = (part.loc[part["model"] == m, "score"] for m in ("model", "base"))
