@@ -5,4 +5,4 @@ from groundshift.commands.verbs import group, verb
 app = group("ifshift")
 verb(app, "density", "groundshift.probes:instruction_density")
 verb(app, "attention", "groundshift.probes:attention_pairs")
-verb(app, "concepts", "groundshift.probes:ffn_concepts", hidden={"annotate": "a function"})
+verb(app, "concepts", "groundshift.probes:ffn_concepts", parse={"lexicon": lambda files: files[-1]})
