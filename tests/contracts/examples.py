@@ -576,3 +576,36 @@ def beliefs_talk():
         return "50" if "0 to 100" in messages[-1]["content"] else "The answer is: A"
 
     return talk_and_ask(agreeing, agreeing, rounds=[1, 2])
+
+
+def _asked():
+    """Prompts with instructions, for `tiny_model`."""
+    return [
+        {"prompt": f"the {a} sees two of the red house", "instruction": f"{a} sees", "followed": k % 2}
+        for k, a in enumerate(("dog", "cat", "bird", "tree"))
+    ]
+
+
+@result
+def ifshift_density():
+    from groundshift.probes import instruction_density
+
+    options = {"max_new_tokens": 4, "fewest": 1, "progress": False}
+    return instruction_density(tiny_model().name, _asked(), base=tiny_model().name, **options)
+
+
+@result
+def ifshift_attention():
+    from groundshift.probes import attention_pairs
+
+    corpus = ["the dog sees a cat", "a bird likes the tree", "two photo of Paris in France"] * 3
+    return attention_pairs(tiny_model().name, tiny_model().name, corpus, top=15, verbs=["sees", "likes"])
+
+
+@result
+def ifshift_concepts():
+    from groundshift.probes import ffn_concepts
+
+    corpus = ["the dog sees a cat", "a bird likes the tree", "two photo of Paris in France"]
+    lexicon = {"animal": ["dog", "cat", "bird"]}
+    return ffn_concepts(tiny_model().name, tiny_model().name, corpus, lexicon=lexicon, top=5, leading=3)

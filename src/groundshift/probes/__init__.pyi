@@ -1,6 +1,14 @@
 from .beliefs import BeliefShift as BeliefShift
 from .beliefs import read_and_ask as read_and_ask
 from .beliefs import talk_and_ask as talk_and_ask
+from .ifshift import AttentionPairs as AttentionPairs
+from .ifshift import FeedForwardConcepts as FeedForwardConcepts
+from .ifshift import InstructionDensity as InstructionDensity
+from .ifshift import attention_pairs as attention_pairs
+from .ifshift import ffn_concepts as ffn_concepts
+from .ifshift import importance_density as importance_density
+from .ifshift import instruction_density as instruction_density
+from .ifshift import instruction_score as instruction_score
 from .promptbias import BiasItems as BiasItems
 from .promptbias import BiasTransfer as BiasTransfer
 from .promptbias import bbq_scores as bbq_scores
