@@ -111,7 +111,7 @@ def ask_with_tools(
             said.append({"role": "assistant", "content": message.text, "tool_calls": calls})
             if not calls:
                 break
-            answers = (await execute_tools([message], defined)).messages
+            answers: list[Any] = (await execute_tools([message], defined)).messages
             said += [
                 {"role": "tool", "content": getattr(m.error, "message", None) or m.text} for m in answers
             ]

@@ -107,7 +107,7 @@ def beliefs(data: Any, rng: np.random.Generator, *, repeats: int) -> dict[str, A
     wording = {"stated": "{topic} ask", "action": "{topic} {scene}", "reading": "{text}"}
 
     def read(
-        contexts: Mapping[int, str], kind: str, *questions: str, samples: int | None = None
+        contexts: Mapping[int, str], kind: str, *questions: Any, samples: int | None = None
     ) -> pd.DataFrame:
         tables = []
         for net, context in contexts.items():

@@ -149,7 +149,7 @@ def planted(rng: np.random.Generator, severity: float, *, strength: float) -> Sa
 def _write(lexicon: Lexicon, weights: Mapping[str, Any], out: Path) -> None:
     ids = lexicon["word"]
     for name, one in weights.items():
-        net = tinylm.build(
+        net: Any = tinylm.build(
             "nano", lexicon, hidden_size=256, intermediate_size=len(one.values), tie_word_embeddings=False
         )
         block: Any = net.model.layers[0]

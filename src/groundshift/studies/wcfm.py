@@ -133,9 +133,8 @@ def wcfm(
 ) -> dict[str, Any]:
     """Weighted pairs, distance as cost, ε for an effective sample size of 0.7 times a factor."""
     diagnosis = _diagnosis(data, factor)
-    matcher = WeightedConditionalFlowMatcher(
-        eps=diagnosis["eps"], repair=None if repair == "none" else repair
-    )  # type: ignore[arg-type]
+    chosen: Any = None if repair == "none" else repair
+    matcher = WeightedConditionalFlowMatcher(eps=diagnosis["eps"], repair=chosen)
     return _answer(data, rng, matcher, route, **training) | diagnosis
 
 

@@ -253,9 +253,8 @@ def _shares(table: pd.DataFrame, group: int) -> pd.DataFrame:
     rows = []
     for name, own in layer_groups(base.index.to_numpy(), group).items():
         for kind in kinds:
-            d = (tuned.loc[own, kind] - base.loc[own, kind]).to_numpy()
+            before, after = (side[str(kind)].to_numpy(float)[own] for side in (base, tuned))
+            d = after - before
             ends = t_interval(d) if len(d) > 1 else (np.nan, np.nan)
-            rows.append(
-                (name, kind, base.loc[own, kind].mean(), tuned.loc[own, kind].mean(), d.mean(), *ends)
-            )
+            rows.append((name, kind, before.mean(), after.mean(), d.mean(), *ends))
     return pd.DataFrame(rows, columns=["layers", "class", "base", "tuned", "difference", "low", "high"])

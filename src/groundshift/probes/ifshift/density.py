@@ -326,13 +326,13 @@ def _tests(table: pd.DataFrame, fewest: int) -> pd.DataFrame:
     table = table[table["response"] > 0]
     if table["set"].nunique() > 1:
         table = pd.concat([table.assign(set="all sets"), table])
-    samples = []
+    samples: list[Any] = []
     for name, part in table.groupby("set", sort=False):
         own, other = (part.loc[part["model"] == m, "score"] for m in ("model", "base"))
         samples.append(("tuned > base", name, "both", own, other))
-    for (name, model), part in table[table["response"] >= fewest].groupby(["set", "model"], sort=False):
+    for keys, part in table[table["response"] >= fewest].groupby(["set", "model"], sort=False):
         own, other = (part.loc[part["followed"] == k, "score"] for k in (1, 0))
-        samples.append(("followed > not", name, model, own, other))
+        samples.append(("followed > not", *keys, own, other))
     rows = []
     for *head, own, other in samples:
         a, b = own.to_numpy(), other.to_numpy()
