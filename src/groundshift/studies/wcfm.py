@@ -134,8 +134,9 @@ def wcfm(
     """Weighted pairs, distance as cost, ε for an effective sample size of 0.7 times a factor."""
     diagnosis = _diagnosis(data, factor)
     matcher = WeightedConditionalFlowMatcher(
-        eps=diagnosis["eps"], repair=None if repair == "none" else repair
-    )  # type: ignore[arg-type]
+        eps=diagnosis["eps"],
+        repair=None if repair == "none" else repair,  # type: ignore[arg-type]
+    )
     return _answer(data, rng, matcher, route, **training) | diagnosis
 
 
