@@ -129,7 +129,8 @@ class AttentionPairs(Result):
         firsts = self.pairs[self.pairs["model"] == "tuned"].groupby(["layer", "head"]).head(8)
         firsts = firsts.assign(pairs=firsts["word"] + " " + firsts["other"])
         heads = firsts.groupby(["layer", "head"])["pairs"].agg(list).reset_index()
-        heads = heads.assign(pairs=[Lines("", code=tuple(own)) for own in heads["pairs"]])
+        cells: list[Any] = [Lines("", code=tuple(own)) for own in heads["pairs"]]
+        heads = heads.assign(pairs=cells)
         return Report(
             "ifshift", f"{self.settings['base']} and {self.settings['tuned']}", headline, warnings=self.notes,
             figure=("Share of heads with more pairs after tuning, among those that changed", self._draw),
