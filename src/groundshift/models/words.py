@@ -172,7 +172,7 @@ def embedded(model: ProbeModel, words: Sequence[str], *, output: bool = False) -
     tokens = [t.answer for t in tokenise(model.tokenizer, [Written("a", f" {word}") for word in words])]
     unknown = getattr(model.tokenizer, "unk_token_id", None)
     table = model.unembedding if output else None
-    rows: list[Any] = []
+    rows: list[NDArray[np.float32] | None] = []
     with torch.inference_mode():
         for ids in tokens:
             if not ids or unknown in ids:

@@ -152,7 +152,7 @@ def _write(lexicon: Lexicon, weights: Mapping[str, Any], out: Path) -> None:
         net: Any = tinylm.build(
             "nano", lexicon, hidden_size=256, intermediate_size=len(one.values), tie_word_embeddings=False
         )
-        block: Any = net.model.layers[0]
+        block = net.get_decoder().layers[0]
         with torch.no_grad():
             net.get_input_embeddings().weight[ids] = torch.tensor(one.embedding, dtype=torch.float32)
             net.get_output_embeddings().weight[ids] = torch.tensor(one.unembedding, dtype=torch.float32)

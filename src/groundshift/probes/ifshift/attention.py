@@ -128,8 +128,8 @@ class AttentionPairs(Result):
         verbs = self.words[self.words["verb"] & (self.words["layers"] == "all")]
         firsts = self.pairs[self.pairs["model"] == "tuned"].groupby(["layer", "head"]).head(8)
         firsts = firsts.assign(pairs=firsts["word"] + " " + firsts["other"])
-        heads = firsts.groupby(["layer", "head"])["pairs"].agg(tuple).reset_index()
-        cells: Any = [Lines("", code=own) for own in heads["pairs"]]
+        heads = firsts.groupby(["layer", "head"])["pairs"].agg(list).reset_index()
+        cells: list[Any] = [Lines("", code=tuple(own)) for own in heads["pairs"]]
         heads = heads.assign(pairs=cells)
         return Report(
             "ifshift", f"{self.settings['base']} and {self.settings['tuned']}", headline, warnings=self.notes,

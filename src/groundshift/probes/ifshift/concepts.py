@@ -249,12 +249,11 @@ def _shares(table: pd.DataFrame, group: int) -> pd.DataFrame:
     """Share of directions of each class; the interval of the difference is over layers (paired t)."""
     kinds = pd.get_dummies(table["class"]).astype(float)
     by_layer = kinds.groupby([table["model"], table["layer"]]).mean()
-    base, tuned = by_layer.loc["base"], by_layer.loc["tuned"]
+    base, tuned = (by_layer.xs(name) for name in ("base", "tuned"))
     rows = []
     for name, own in layer_groups(base.index.to_numpy(), group).items():
-        for kind in kinds:
-            before, after = (side[str(kind)].to_numpy(float)[own] for side in (base, tuned))
-            d = after - before
+        for kind in map(str, kinds):
+            d = (tuned[kind][own] - base[kind][own]).to_numpy()
             ends = t_interval(d) if len(d) > 1 else (np.nan, np.nan)
-            rows.append((name, kind, before.mean(), after.mean(), d.mean(), *ends))
+            rows.append((name, kind, base[kind][own].mean(), tuned[kind][own].mean(), d.mean(), *ends))
     return pd.DataFrame(rows, columns=["layers", "class", "base", "tuned", "difference", "low", "high"])

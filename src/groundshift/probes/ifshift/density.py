@@ -326,15 +326,15 @@ def _tests(table: pd.DataFrame, fewest: int) -> pd.DataFrame:
     table = table[table["response"] > 0]
     if table["set"].nunique() > 1:
         table = pd.concat([table.assign(set="all sets"), table])
-    samples: list[Any] = []
+    samples: list[tuple[Any, ...]] = []
     for name, part in table.groupby("set", sort=False):
         own, other = (part.loc[part["model"] == m, "score"] for m in ("model", "base"))
         samples.append(("tuned > base", name, "both", own, other))
-    for keys, part in table[table["response"] >= fewest].groupby(["set", "model"], sort=False):
+    for (of, model), part in table[table["response"] >= fewest].groupby(["set", "model"], sort=False):
         own, other = (part.loc[part["followed"] == k, "score"] for k in (1, 0))
-        samples.append(("followed > not", *keys, own, other))
+        samples.append(("followed > not", of, model, own, other))
     rows = []
-    for *head, own, other in samples:
+    for kind, of, model, own, other in samples:
         a, b = own.to_numpy(), other.to_numpy()
         if not len(a) or not len(b):
             continue
@@ -342,7 +342,7 @@ def _tests(table: pd.DataFrame, fewest: int) -> pd.DataFrame:
         if min(len(a), len(b)) > 1 and np.ptp(np.r_[a, b]) > 0:
             low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
             p = stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue
-        rows.append((*head, len(a), len(b), a.mean(), b.mean(), a.mean() - b.mean(), low, high, p))
+        rows.append((kind, of, model, len(a), len(b), a.mean(), b.mean(), a.mean() - b.mean(), low, high, p))
     columns = [
         "comparison",
         "set",
