@@ -204,7 +204,7 @@ def test_chance_flips_are_no_shift_and_bad_answers_are_counted():
 def test_a_true_model_is_read_in_both_orders_from_one_cache(tmp_path):
     model = load_model(smollm.directory())
     text = tmp_path / "essay.txt"
-    text.write_text("The town museum should be free for everyone, and so should the tram. " * 4)
+    text.write_text("The town museum should be free for everyone, and so should the tram.")
     how = {"items": [i.model_dump() for i in ITEMS[:2]], "max_new_tokens": 4, "temperature": 0.0}
     result = read_and_ask(model, context=text, placebo=[text], questions=["stated", "action"], **how)
     history = result.transcript[0]["messages"]

@@ -437,8 +437,8 @@ def test_a_change_of_degree_does_not_deny_that_answers_changed(lost, begins):
     assert sentence.startswith(begins)
 
 
-def test_an_answer_that_became_empty_is_on_the_page(found):
-    silent = replace(found["style"], examples=found["style"].examples.assign(after=""))
+def test_an_answer_that_became_empty_is_on_the_page(diffs):
+    silent = replace(diffs["style"], examples=diffs["style"].examples.assign(after=""))
     assert "(nothing)" in silent.report().html()
 
 
