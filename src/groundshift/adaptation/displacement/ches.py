@@ -25,8 +25,9 @@ from torch import Tensor
 
 from groundshift.adaptation.displacement.pairs import Pairs, Template, encode_pairs, read_pairs
 from groundshift.errors import InputError, MissingPart
-from groundshift.models.activations import ProbeModel, find_sites, load_model
+from groundshift.models.activations import ProbeModel, find_sites
 from groundshift.models.activations.abilities import continuation, shares_cache
+from groundshift.models.activations.pairs import open_model
 from groundshift.models.activations.rows import Row, collate, in_batches
 from groundshift.models.activations.sites import Site
 from groundshift.report import Report, Section, value_text
@@ -43,18 +44,12 @@ __all__ = [
     "PairScores",
     "filter_pairs",
     "filter_scores",
-    "opened",
     "score",
     "score_pairs",
 ]
 
 MEASURES = ("ches", "ln_ches", "edit", "last_inner")
 MOST_ROWS = 12
-
-
-def opened(model: str | Path | ProbeModel, allow_missing: bool = False) -> ProbeModel:
-    """A model as it is, or loaded from its directory or id."""
-    return model if isinstance(model, ProbeModel) else load_model(model, allow_missing=allow_missing)
 
 
 def score(
@@ -101,7 +96,7 @@ def score(
     if not measures or (unknown := set(measures) - set(MEASURES)):
         raise InputError(f"The measures {', '.join(sorted(unknown)) if measures else 'none'} were asked for; there are "
                          f"{', '.join(MEASURES)}.")  # fmt: skip
-    model = opened(model, allow_missing)
+    model = open_model(model, allow_missing=allow_missing)
     data = encode_pairs(model, pairs, template=template)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     mine = data.select(np.arange(rank, len(data), world))

@@ -20,9 +20,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from groundshift.adaptation.displacement.ches import opened
 from groundshift.errors import InputError
 from groundshift.models.activations import ProbeModel, encode, find_sites
+from groundshift.models.activations.pairs import open_model
 from groundshift.models.activations.rows import behind, collate
 from groundshift.report import Report, Section, value_text
 from groundshift.result import Result
@@ -127,7 +127,7 @@ def first_order(
     >>> first_order("model", "Is the sky green?", " No", " Never").h_part  # doctest: +SKIP
     -0.031
     """
-    model = opened(model, allow_missing)
+    model = open_model(model, allow_missing=allow_missing)
     w, l = (_one(model, prompt, token) for token in (chosen, rejected))  # noqa: E741 (the paper's symbol)
     if w == l:
         raise InputError(f"{chosen!r} and {rejected!r} are the same token; give two.")

@@ -26,10 +26,10 @@ import torch
 from accelerate.utils import tqdm
 from torch import Tensor
 
-from groundshift.adaptation.displacement.ches import opened
 from groundshift.adaptation.displacement.pairs import Pairs, Template, encode_pairs
 from groundshift.errors import InputError, MissingPart
 from groundshift.models.activations import ProbeModel, capture, encode
+from groundshift.models.activations.pairs import open_model
 from groundshift.models.activations.rows import Row, collate
 from groundshift.models.activations.scoring import head_is_plain, logits_at, read_source
 from groundshift.report import Report, Section, value_text
@@ -335,7 +335,7 @@ def train(
     monitor = (
         Monitor(pairs, every=every, stop=stop, template=template, max_tokens=max_tokens) if every else None
     )
-    start = opened(model, allow_missing)
+    start = open_model(model, allow_missing=allow_missing)
     if getattr(start.net, "peft_config", None):
         raise InputError(
             f"{start.source} has an adapter already, and what is trained on top of it could not be saved; merge it "

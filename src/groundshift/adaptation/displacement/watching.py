@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch.nn.functional import one_hot
 from transformers import TrainerCallback
 
-from groundshift.adaptation.displacement.ches import opened
 from groundshift.adaptation.displacement.pairs import Template, encode_pairs
 from groundshift.adaptation.displacement.training import Monitor
 from groundshift.errors import InputError
 from groundshift.models.activations import ProbeModel, encode, generate
+from groundshift.models.activations.pairs import open_model
 from groundshift.models.activations.rows import collate, in_batches
 from groundshift.models.activations.scoring import head_is_plain, logit_blocks, read_source
 from groundshift.models.records import read_json
@@ -85,7 +85,7 @@ def read(
     Each answer is read once. Two models are read one after the other, so that they need not be in memory together. See
     `encode_pairs`.
     """
-    model = opened(model)
+    model = open_model(model)
     data = encode_pairs(model, pairs, template=template, end=end)
     n, width = len(data), model.net.config.get_text_config().vocab_size
     rows = encode(model, [*data.answers("chosen"), *data.answers("rejected")])
@@ -452,7 +452,7 @@ def watch(
     readings, written, notes, names = [], [], [], []
     prompts: list[list[int]] = []
     for source in (base, tuned):
-        model = opened(source, allow_missing)
+        model = open_model(source, allow_missing=allow_missing)
         data = encode_pairs(model, pairs, template=template)
         names.append(model.source)
         readings.append(read(model, data, max_tokens=max_tokens, progress=progress))

@@ -9,14 +9,19 @@ from typing import Any
 from groundshift.errors import InputError
 from groundshift.models.activations.loading import ProbeModel, load_model, load_tokenizer
 
-__all__ = ["before_and_after", "opened"]
+__all__ = ["before_and_after", "is_adapter", "open_model"]
 
 
-def opened(source: Any, base: Any = None, **loading: Any) -> ProbeModel:
+def is_adapter(source: str | Path) -> bool:
+    """Whether a directory holds an adapter and no model."""
+    return (Path(source) / "adapter_config.json").is_file()
+
+
+def open_model(source: Any, base: Any = None, **loading: Any) -> ProbeModel:
     """A model in memory as it is; a directory or id loaded, an adapter on its base."""
     if isinstance(source, ProbeModel):
         return source
-    adapter = (Path(source) / "adapter_config.json").is_file() and isinstance(base, str | Path)
+    adapter = is_adapter(source) and isinstance(base, str | Path)
     return load_model(source, base=base if adapter else None, **loading)
 
 
@@ -35,11 +40,11 @@ def before_and_after(base: Any, tuned: Any, **loading: Any) -> Iterator[tuple[st
     ]
     if len(homes) == 2:  # told before any weight is read
         _one_vocabulary(*((str(home), load_tokenizer(home).get_vocab()) for home in homes))
-    model = opened(base, **loading)
+    model = open_model(base, **loading)
     own = model.source, model.tokenizer.get_vocab()
     yield "base", model
     del model
-    model = opened(tuned, base, **loading)
+    model = open_model(tuned, base, **loading)
     _one_vocabulary(own, (model.source, model.tokenizer.get_vocab()))
     yield "tuned", model
 

@@ -277,7 +277,7 @@ def instruction_density(
     >>> rows = [{"prompt": "Translate: cat", "instruction": "Translate", "response": " Katze"}]
     >>> instruction_density("tuned/", rows, base="base/").scores  # doctest: +SKIP
     """
-    from groundshift.models.activations.pairs import opened
+    from groundshift.models.activations.pairs import open_model
     from groundshift.probes.ifshift.attributing import attributed, read_prompts
 
     if not (0 <= threshold < levels and p > 1 and max_new_tokens >= 1 and fewest >= 1):
@@ -291,7 +291,7 @@ def instruction_density(
         if source is None:
             continue
         under, own = (base, "") if name == "model" else (None, "base_")
-        probe = opened(source, under, device=device, allow_missing=allow_missing)
+        probe = open_model(source, under, device=device, allow_missing=allow_missing)
         names[name] = probe.source
         for one in attributed(
             probe, rows, own, chat, of, max_new_tokens, max_tokens=max_tokens, progress=progress

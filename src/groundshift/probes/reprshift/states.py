@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from groundshift.errors import InputError
 from groundshift.measures.representations import layerwise_cka
 from groundshift.models.activations import Acts, ProbeModel, capture, generate, load_model, read_rows
+from groundshift.models.activations.pairs import is_adapter
 from groundshift.probes.reprshift.concepts import Kind
 from groundshift.probes.reprshift.shift import Average, ReprShift
 from groundshift.probes.reprshift.words import Unembedding
@@ -253,7 +254,7 @@ def compare_models(
         return acts, Unembedding.of(model, next(iter(acts)))
 
     before, _ = read(base)
-    after, unembedding = read(tuned, base if (Path(tuned) / "adapter_config.json").is_file() else None)
+    after, unembedding = read(tuned, base if is_adapter(tuned) else None)
     result = representation_shift(
         before, after, unembedding=unembedding, method=method, n_concepts=n_concepts, average=average,
         random_state=random_state,

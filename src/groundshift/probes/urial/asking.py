@@ -6,25 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from groundshift.errors import InputError
-from groundshift.models.activations import ProbeModel, load_model, read_rows
+from groundshift.models.activations import ProbeModel, read_rows
 from groundshift.models.records import read_records
 from groundshift.models.tokens import text_of
 from groundshift.probes.urial.prompts import Prompt, read_prompt
 
-__all__ = ["open_model", "prompt_row", "read_queries"]
+__all__ = ["prompt_row", "read_queries"]
 
 FENCED = "# Query: \n ```{query}``` \n\n \n# Answer: \n ``` "
 """The base's template of the published code."""
 QUERY = ("messages", "query", "instruction", "question", "prompt", "text", "input")
 ANSWER = ("completion_ids", "answer", "output", "completion", "response")
-
-
-def open_model(source: str | Path | ProbeModel, base: Any = None, **opened: Any) -> ProbeModel:
-    """A model in memory as it is; a directory or id loaded, an adapter on its base."""
-    if isinstance(source, ProbeModel):
-        return source
-    adapter = (Path(source) / "adapter_config.json").is_file() and isinstance(base, str | Path)
-    return load_model(source, base=base if adapter else None, **opened)
 
 
 def read_queries(source: Any) -> tuple[list[list[str]], list[Any]]:

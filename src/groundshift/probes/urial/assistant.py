@@ -9,7 +9,7 @@ from typing import Any
 
 from groundshift.errors import InputError
 from groundshift.models.activations import Prefix, ProbeModel, encode, generate
-from groundshift.probes.urial.asking import open_model
+from groundshift.models.activations.pairs import open_model
 from groundshift.probes.urial.prompts import Prompt, read_prompt
 
 __all__ = ["Assistant"]

@@ -14,8 +14,9 @@ import pandas as pd
 from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import ProbeModel, generate
+from groundshift.models.activations.pairs import open_model
 from groundshift.models.records import read_records
-from groundshift.probes.urial.asking import open_model, prompt_row, read_queries
+from groundshift.probes.urial.asking import prompt_row, read_queries
 from groundshift.probes.urial.assistant import Assistant
 from groundshift.probes.urial.judging import FEATURES, features, judge_by_model, scores_of
 from groundshift.probes.urial.prompts import Prompt, read_prompt

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.models.activations import ProbeModel, encode, generate
+from groundshift.models.activations.pairs import open_model
 from groundshift.models.activations.rows import behind, collate, in_batches, pieces
 from groundshift.models.activations.scoring import LOGITS, head_is_plain, logits_at, read_source
-from groundshift.probes.urial.asking import open_model, prompt_row, read_queries
+from groundshift.probes.urial.asking import prompt_row, read_queries
 from groundshift.probes.urial.marking import token_texts
 from groundshift.probes.urial.positions import categories, compare_logits
 from groundshift.probes.urial.prompts import Prompt

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from groundshift.errors import InputError
 from groundshift.measures.intervals import bootstrap_interval
 from groundshift.models.activations import Acts, ProbeModel, load_model
+from groundshift.models.activations.pairs import is_adapter
 from groundshift.models.bars import quiet
 from groundshift.models.decoding import ends_of, filed
 from groundshift.probes.urial import categories, marked_answer, token_texts
@@ -33,7 +34,6 @@ from groundshift.workflows.diff.models import (
     decode,
     described,
     folder_of,
-    is_adapter,
     prompt_text,
     read,
     read_again,

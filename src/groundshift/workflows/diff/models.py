@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 from groundshift.errors import InputError
 from groundshift.models.activations import Acts, ProbeModel, encode, generate, score
 from groundshift.models.activations.loading import DAMAGED, gguf_of, refuse_no_model, without_weights
+from groundshift.models.activations.pairs import is_adapter
 from groundshift.models.decoding import unlike
 from groundshift.models.tokens import text_of
 from groundshift.workflows.diff import words
@@ -25,7 +26,6 @@ __all__ = [
     "decode",
     "described",
     "folder_of",
-    "is_adapter",
     "prompt_text",
     "read",
     "read_again",
@@ -199,11 +199,6 @@ def prompt_text(row: Any) -> str:
         return row
     chat = row.get("messages") or row.get("prompt")
     return text_of(chat[-1]) if isinstance(chat, list) else str(row.get("text", chat))
-
-
-def is_adapter(source: str | Path) -> bool:
-    """Whether a directory holds an adapter and no model."""
-    return (Path(source) / "adapter_config.json").is_file()
 
 
 def described(

@@ -34,6 +34,7 @@ from groundshift.models.activations.loading import (
     load_network,
     unlike,
 )
+from groundshift.models.activations.pairs import is_adapter
 from groundshift.models.files import shards_of
 
 __all__ = ["Compatibility", "Packed", "Weights", "add_noise", "compatibility", "unpacked", "weight_map"]
@@ -83,7 +84,7 @@ class Weights:
         self, base: str | Path | None, trust_remote_code: bool, trust_pickle: bool, allow_missing: bool
     ) -> None:
         folder = self.folder
-        adapter = (folder / "adapter_config.json").is_file()
+        adapter = is_adapter(folder)
         config = (
             None
             if adapter or gguf_of(str(folder))
