@@ -178,7 +178,7 @@ def ticc_gaussianised(data: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @Method.define(role="baseline")
 def rolling(data: np.ndarray, rng: np.random.Generator, *, clusters: int) -> dict[str, Any]:
-    """k-means on the Spearman correlations of rolling windows, which knows nothing of marginals."""
+    """k-means on the Spearman correlations of rolling windows, which do not depend on the marginals."""
     model = RollingCorrelation(n_clusters=clusters, random_state=int(rng.integers(2**31)))
     return {"labels": model.fit_predict(data)}
 
