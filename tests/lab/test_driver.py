@@ -49,6 +49,12 @@ def test_the_same_numbers_wherever_and_in_whatever_order(finished, tmp_path):
     assert digests(sharded) == digests(finished)
 
 
+def test_inline_cells_give_the_same_numbers_in_this_process(finished, tmp_path):
+    this = run(REF, store=tmp_path, engine="inline", progress="none")
+    assert digests(this) == digests(finished)
+    assert {event["pid"] for event in this.store.events() if event["event"] == "done"} == {os.getpid()}
+
+
 def test_a_finished_run_runs_nothing(finished):
     before = finished.store.events()
     go(finished.store.folder.parents[2])

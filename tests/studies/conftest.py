@@ -25,6 +25,6 @@ def quick(request, tmp_path_factory):
         request.module.study.slug,
         scale="quick",
         store=tmp_path_factory.mktemp("runs"),
-        engine="local:1",
+        engine="inline",
         progress="none",
     )

@@ -21,7 +21,7 @@ def test_broken_versions_of_the_method_are_caught(quick):
     assert len(quick.study.mutants) >= 3
     assert list(control_faults(quick.study)) == []
     store = quick.store.folder.parents[2]
-    answers = run(quick.study, scale="quick", store=store, engine="local:2", progress="none", mutants=True)
+    answers = run(quick.study, scale="quick", store=store, engine="inline", progress="none", mutants=True)
     assert answers.failures() == {}
     tried = trials(quick.study, quick.planned_table(), answers.planned_table(), scale="quick")
     assert {claim: trial for claim, trial in tried.items() if not any(t.caught for t in trial)} == {}

@@ -63,7 +63,7 @@ Overrides = Annotated[
 EngineOption = Annotated[
     str,
     typer.Option(
-        help="Where cells are computed: local, local:4, dask://host:8786 or dask-slurm:profile.toml."
+        help="Where cells are computed: local, local:4, inline, dask://host:8786 or dask-slurm:profile.toml."
     ),
 ]
 Retry = Annotated[list[str] | None, typer.Option(help="Run the cells that have 'failed' or 'crashed' again.")]

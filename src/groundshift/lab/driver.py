@@ -52,7 +52,7 @@ def run(
     ----------
     study : a slug of the library, ``module:name``, or an importable `Study`.
     scale : ``quick`` (seconds, no verdicts), ``cpu`` or ``paper``.
-    engine : ``local``, ``local:4``, ``dask://host:8786`` or ``dask-slurm:profile.toml``.
+    engine : ``local``, ``local:4``, ``inline``, ``dask://host:8786`` or ``dask-slurm:profile.toml``.
     overrides : changes to the scale's settings by dotted name; they get a folder of their own.
     shard : (i, n) runs the i-th of n parts, each of which may run anywhere on a shared store.
     retry : also run cells that ``failed`` (error, timeout, memory) or ``crashed`` before.

@@ -29,7 +29,7 @@ from groundshift.lab.execute import BUSY, execute
 from groundshift.lab.provenance import gpu_count
 from groundshift.lab.study import Cell, Study
 
-__all__ = ["DaskEngine", "Engine", "SlotPool", "Task", "WorkerLost", "make_engine"]
+__all__ = ["DaskEngine", "Engine", "Inline", "SlotPool", "Task", "WorkerLost", "make_engine"]
 
 WORKER_VARIABLES = {
     "OMP_NUM_THREADS": "1",
@@ -90,8 +90,11 @@ class Engine(Protocol):
 
 
 def make_engine(spec: str, study: Study, needs_gpu: bool = False, memory_gb: float | None = None) -> Engine:
-    """``local``, ``local:4``, ``dask://host:8786`` or ``dask-slurm:profile.toml``."""
+    """``local``, ``local:4``, ``inline``, ``dask://host:8786`` or ``dask-slurm:profile.toml``."""
     kind, _, rest = spec.partition(":")
+    if spec == "inline":
+        _slot_count("1", needs_gpu, memory_gb)  # refuses a machine without the GPU or the memory
+        return Inline()
     if kind == "local":
         return SlotPool(_slot_count(rest, needs_gpu, memory_gb), preload=study.preload, gpu=needs_gpu)
     if kind == "dask" and rest.startswith("//"):
@@ -99,7 +102,8 @@ def make_engine(spec: str, study: Study, needs_gpu: bool = False, memory_gb: flo
     if kind == "dask-slurm" and rest:
         return DaskEngine(slurm_cluster(Path(rest)))
     raise InputError(
-        f"{spec!r} is no engine; write local, local:4 (slots), dask://host:8786 or dask-slurm:profile.toml."
+        f"{spec!r} is no engine; write local, local:4 (slots), inline, dask://host:8786 or "
+        "dask-slurm:profile.toml."
     )
 
 
@@ -121,6 +125,29 @@ def _slot_count(text: str, needs_gpu: bool, memory_gb: float | None) -> int:
             raise InputError(f"A cell needs {memory_gb:g} GB of memory; {room:.1f} GB are free here.")
         slots = min(slots, int(room // memory_gb))
     return slots
+
+
+class Inline:
+    """Cells run in the driver's own process, one after another: a debugger stops in them, no process is started.
+
+    There are no limits of time, and a cell that kills its process ends the run, whose other cells are kept.
+    """
+
+    name = "inline"
+    blames_innocent = False
+    slots = 1
+
+    def submit(self, task: Task) -> Future[str]:
+        """Run the cell now."""
+        finished: Future[str] = Future()
+        finished.set_result(execute(task.ref, task.folder, task.definition, task.cell.key))
+        return finished
+
+    def tend(self) -> None:
+        """Nothing runs between two calls of `submit`."""
+
+    def close(self, kill: bool = False) -> None:
+        """Nothing was started."""
 
 
 # Local slots ---------------------------------------------------------------------------------------------
