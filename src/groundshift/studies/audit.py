@@ -528,9 +528,9 @@ study = Study(
     version=3,
     scales={
         "quick": Settings(
-            seeds=2, graded=("concept", "missingness"), trend_seeds=1, permuted=("mechanism", "concept+mechanism"),
-            permuted_seeds=2, mixed=MIXED[:1], mixed_seeds=1, detector_seeds=2, rows=120, null_seeds=2,
-            changes=("slope", "upstream slope"), change_seeds=2, noises=(0.7,),
+            seeds=1, graded=("concept", "missingness"), trend_seeds=1, permuted=("mechanism", "concept+mechanism"),
+            permuted_seeds=1, mixed=MIXED[:1], mixed_seeds=1, detector_seeds=1, rows=120, null_seeds=1,
+            changes=("slope", "upstream slope"), change_seeds=1, noises=(0.7,),
         ),
         "cpu": Settings(),
         "paper": Settings(

@@ -601,7 +601,7 @@ study = Study(
     module=__name__,
     version=2,
     scales={
-        "quick": Settings(seeds=2, tables=2, few=1, shares=1, least=300, most=320),
+        "quick": Settings(seeds=1, tables=2, few=1, shares=1, least=300, most=320),
         "cpu": Settings(),
         "paper": Settings(seeds=20, tables=10, few=10, shares=20, least=300, most=3000),
     },

@@ -405,7 +405,7 @@ study = Study(
     module=__name__,
     version=1,
     scales={
-        "quick": Settings(seeds=2, topics=6, steps=120, preset="nano", repeats=2),
+        "quick": Settings(seeds=1, topics=6, steps=120, preset="nano", repeats=2),
         "cpu": Settings(),
         "paper": Settings(seeds=20, topics=39, steps=4000, preset="micro", repeats=10),
     },

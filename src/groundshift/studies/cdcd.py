@@ -542,7 +542,7 @@ study = Study(
     module=__name__,
     version=3,
     scales={
-        "quick": Settings(seeds=2, train=192, test=48, iterations=12, width=16, batch=32, digits=40),
+        "quick": Settings(seeds=1, train=192, test=48, iterations=12, width=16, batch=32, digits=40),
         "cpu": Settings(),
         "paper": Settings(seeds=20, train=100_000, test=4000, iterations=20_000, width=256, batch=256),
     },

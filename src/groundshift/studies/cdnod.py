@@ -574,7 +574,7 @@ study = Study(
     module=__name__,
     version=2,
     scales={
-        "quick": Settings(seeds=2, shuffled_seeds=2, pairs=4, few_pairs=6, graphs=2, rows=200),
+        "quick": Settings(seeds=1, shuffled_seeds=1, pairs=4, few_pairs=6, graphs=2, rows=200),
         "cpu": Settings(),
         "paper": Settings(seeds=50, shuffled_seeds=50, graphs=100, rows=2000, domain_rows=100),
     },

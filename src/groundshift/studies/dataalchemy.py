@@ -694,7 +694,7 @@ study = Study(
     grids=grids,
     scales={
         "quick": Settings(
-            seeds=2, main_seeds=2, healed_seeds=2, steps=6, between_steps=6, asked=8, coverage_steps=6,
+            seeds=1, main_seeds=1, healed_seeds=1, steps=6, between_steps=6, asked=8, coverage_steps=6,
             coverage_asked=2,
         ),
         "cpu": Settings(),

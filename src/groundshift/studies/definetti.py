@@ -432,7 +432,7 @@ study = Study(
     module=__name__,
     version=3,
     scales={
-        "quick": Settings(seeds=2, repeats=4, continuous_repeats=2, graph_seeds=2),
+        "quick": Settings(seeds=1, repeats=4, continuous_repeats=2, graph_seeds=1),
         "cpu": Settings(),
         "paper": Settings(
             seeds=100, continuous_repeats=20, continuous_environments=(100, 200, 300, 400, 500),

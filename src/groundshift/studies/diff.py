@@ -406,7 +406,7 @@ study = Study(
     module=__name__,
     version=7,
     scales={
-        "quick": Settings(seeds=2, base=15, known=0.0, tune=5, prompts=12, noise=1),
+        "quick": Settings(seeds=1, base=15, known=0.0, tune=5, prompts=12, noise=1),
         "cpu": Settings(),
         "paper": Settings(seeds=20, base=2000, tune=400, noise=10),
     },

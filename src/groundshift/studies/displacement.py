@@ -568,7 +568,7 @@ study = Study(
     version=3,
     scales={
         "quick": Settings(
-            seeds=2, preset="nano", steps=60, prompts=1, repeats=4, sampled=64, language_model="bytes", parts=2
+            seeds=1, preset="nano", steps=60, prompts=1, repeats=4, sampled=64, language_model="bytes", parts=2
         ),
         "cpu": Settings(),
         "paper": Settings(seeds=20, steps=2000, prompts=20, sampled=4096, alone=4),

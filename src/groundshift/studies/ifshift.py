@@ -421,7 +421,7 @@ study = Study(
     module=__name__,
     version=1,
     scales={
-        "quick": Settings(seeds=2, preset="nano", steps=60, prompts=40),
+        "quick": Settings(seeds=1, preset="nano", steps=60, prompts=40),
         "cpu": Settings(),
         "paper": Settings(seeds=20, preset="mid", steps=1500, prompts=632),
     },

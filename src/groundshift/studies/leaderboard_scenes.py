@@ -490,7 +490,7 @@ study = Study(
     module=__name__,
     version=2,
     scales={
-        "quick": Settings(seeds=2, train=3000, asked=60, unseen=20, iterations=3, steps=(4, 2)),
+        "quick": Settings(seeds=1, train=3000, asked=60, unseen=20, iterations=3, steps=(4, 2)),
         "cpu": Settings(),
         "paper": Settings(seeds=10, train=50_000, asked=2000, unseen=500, iterations=20_000, steps=(100, 10)),
     },

@@ -425,7 +425,7 @@ study = Study(
     module=__name__,
     version=3,
     scales={
-        "quick": Settings(seeds=2, many_seeds=2, rows=40, words=1000, follows=(0.0, 0.6), digit_rows=20),
+        "quick": Settings(seeds=1, many_seeds=1, rows=40, words=1000, follows=(0.0, 0.6), digit_rows=20),
         "cpu": Settings(),
         "paper": Settings(seeds=30, rows=2000, words=20_000, digit_rows=70),
     },

@@ -325,10 +325,10 @@ claims = (
         ), direction="<", kind="boundary", paper="type 2 sentences of WinoBias", **DIRECTION,
     ),
     Claim(
-        "6b", "and the answers are right (share)", _at("right", text="told"), 0.95, Control(
+        "6b", "and the answers are right (share, in every seed)", _at("right", text="told"), 0.95, Control(
             "which they cannot be where the text does not tell (at most 0.7)", _at("right", text="open"), high=0.7,
             rule="mean",
-        ), kind="boundary", paper="type 2 sentences of WinoBias", **DIRECTION,
+        ), kind="bound", version=2, paper="type 2 sentences of WinoBias", **DIRECTION,
     ),
 )  # fmt: skip
 
@@ -340,9 +340,9 @@ NAMES = {
 study = Study(
     slug="promptbias",
     module=__name__,
-    version=1,
+    version=2,
     scales={
-        "quick": Settings(seeds=2, occupations=6, steps=150, preset="nano", shots=(1,)),
+        "quick": Settings(seeds=1, occupations=6, steps=150, preset="nano", shots=(1,)),
         "cpu": Settings(),
         "paper": Settings(seeds=20, occupations=40, steps=6000, preset="small"),
     },
@@ -369,6 +369,6 @@ study = Study(
             ), "measure == 'ratio'",
         ),
     ),
-    root_seed=20271201,
+    root_seed=20271204,
     preload=("numpy", "torch", "transformers"),
 )  # fmt: skip

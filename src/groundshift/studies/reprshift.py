@@ -639,7 +639,7 @@ study = Study(
     module=__name__,
     version=3,
     scales={
-        "quick": Settings(seeds=2, preset="nano", steps=60, tuning=8, scenes=300, concepts=4, samples=400),
+        "quick": Settings(seeds=1, preset="nano", steps=60, tuning=8, scenes=300, concepts=4, samples=400),
         "cpu": Settings(),
         "paper": Settings(seeds=20, steps=3000, tuning=400, scenes=6000, concepts=20, samples=20_000),
     },

@@ -582,7 +582,7 @@ study = Study(
     module=__name__,
     version=3,
     scales={
-        "quick": Settings(seeds=2, steps=10, sharp=4, open=2, draws=3, rounds=2, steered=6, learned=2, training=1),
+        "quick": Settings(seeds=1, steps=10, sharp=4, open=2, draws=3, rounds=2, steered=6, learned=2, training=1),
         "cpu": Settings(),
         "paper": Settings(
             seeds=20, steps=1000, sharp=300, open=50, draws=50, rounds=300, steered=300, learned=300, training=6000

@@ -614,7 +614,7 @@ study = Study(
     module=__name__,
     version=2,
     scales={
-        "quick": Settings(seeds=2, networks=2, tables=4, draws=100),
+        "quick": Settings(seeds=1, networks=2, tables=4, draws=100),
         "cpu": Settings(),
         "paper": Settings(seeds=20, networks=50, tables=100, draws=2000),
     },

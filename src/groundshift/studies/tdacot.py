@@ -356,7 +356,7 @@ study = Study(
     module=__name__,
     version=1,
     scales={
-        "quick": Settings(seeds=2, graphs=3, problems=5, common=(0.0, 0.9), noise=(1.0,)),
+        "quick": Settings(seeds=1, graphs=3, problems=5, common=(0.0, 0.9), noise=(1.0,)),
         "cpu": Settings(),
         "paper": Settings(seeds=50, problems=100),
     },

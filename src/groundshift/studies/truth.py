@@ -553,7 +553,9 @@ study = Study(
     module=__name__,
     version=3,
     scales={
-        "quick": Settings(seeds=2, overlaps=(0.0, 1.0), repeats=1, places=20, others=80, steps=10, splits=1),
+        "quick": Settings(
+            seeds=1, overlaps=(0.0, 1.0), repeats=1, places=12, others=48, steps=10, splits=1
+        ),
         "cpu": Settings(),
         "paper": Settings(
             seeds=20, overlaps=(0.0, 0.25, 0.5, 0.75, 1.0), repeats=20, places=160, steps=3000, splits=10

@@ -428,7 +428,7 @@ study = Study(
     module=__name__,
     version=1,
     scales={
-        "quick": Settings(seeds=2, steps=120, entities=4, known=0.0, tuning=0.2),
+        "quick": Settings(seeds=1, steps=120, entities=4, known=0.0, tuning=0.2),
         "cpu": Settings(),
         "paper": Settings(seeds=20, preset="mid", steps=2000, entities=60),
     },

@@ -623,7 +623,7 @@ study = Study(
     version=2,
     scales={
         "quick": Settings(
-            seeds=2, steps=40, evaluated=120, cloud=48, batches=(16, 32), plans=100, pixels=300
+            seeds=1, steps=40, evaluated=120, cloud=48, batches=(16, 32), plans=100, pixels=300
         ),
         "cpu": Settings(),
         "paper": Settings(seeds=20, steps=20_000, evaluated=4000, cloud=1000, plans=20_000, network=256),
