@@ -1,5 +1,6 @@
 """Fixtures that several rooms share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -16,6 +17,12 @@ LONG = ("tests/workflows/test_diff_real.py", "tests/workflows/", "tests/studies/
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first: one that comes last keeps a single core busy and the others idle."""
     items.sort(key=lambda item: [item.nodeid.startswith(long) for long in LONG], reverse=True)
+
+
+def pytest_collection_finish() -> None:
+    """What the libraries and the list of tests hold lives to the end: the collector need not go through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,7 @@ def paired(
     InputError
         No item in common, an id that stands twice, a column that is not there, other documents under the same ids.
     """
-    from statsmodels.stats.multitest import multipletests
+    from groundshift.measures.multiple import holm
 
     by = [by] if isinstance(by, str) else list(by)
     _refuse_missing(before, value, by)
@@ -191,7 +191,7 @@ def paired(
     counts = items.groupby(by, sort=True, dropna=False).size().reset_index(name="all") if by else None
     total = len(items) if counts is None else table[by].merge(counts, how="left", on=by)["all"]
     table["left_out"] = total - table["n"]
-    table["p_holm"] = multipletests(table["p"], method="holm")[1]
+    table["p_holm"] = holm(table["p"])
     return table
 
 

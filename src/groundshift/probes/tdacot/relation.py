@@ -264,7 +264,7 @@ def relate_traces(
     >>> relate_traces(world.records, statistics=["gaps", "gap_score"], draws=200).lift > 0.03
     True
     """
-    from statsmodels.stats.multitest import multipletests
+    from groundshift.measures.multiple import holm
 
     topology = TraceTopology.open(traces)
     table, null = topology.table_, topology.null_
@@ -300,7 +300,7 @@ def relate_traces(
     by_statistic = {
         "statistic": names, "auroc": auroc(S, right), "spearman": partial_spearman(S, right, np.zeros((len(S), 0))),
         "partial": partial_spearman(S, right, Z), "low": low, "high": high, "matched": matched, "p": p,
-        "p_holm": multipletests(p, method="holm")[1],
+        "p_holm": holm(p),
         "null": np.where(np.isfinite(swapped).all(axis=0), of_null, np.nan),
     }  # fmt: skip
     return Relation(

@@ -19,9 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import qmc
 from sklearn.linear_model import LogisticRegression, Ridge
-from statsmodels.stats.multitest import multipletests
 
 from groundshift.errors import InputError
+from groundshift.measures.multiple import holm
 from groundshift.measures.two_sample import categories_differ, numbers_differ
 from groundshift.report import Section
 from groundshift.tables import find_column, some
@@ -191,7 +191,7 @@ def known_mechanisms(
     tests = pd.DataFrame(rows, columns=["node", "parents", "p", "size", "low", "high", "what the size is"])
     tested = tests["p"].notna()
     if tested.any():
-        tests.loc[tested, "p"] = np.minimum(2 * multipletests(tests.loc[tested, "p"], method="holm")[1], 1.0)
+        tests.loc[tested, "p"] = np.minimum(2 * holm(tests.loc[tested, "p"]), 1.0)
     verdicts = pd.Series([bool(p <= level) if p == p else None for p in tests["p"]], dtype=object)
     tests.insert(2, "changed", verdicts)
     changed = tests[tested & (tests["p"] <= level) & (tests["node"] != table.target_name)]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
+from groundshift.measures.multiple import holm
 from groundshift.measures.two_sample import simes
 from groundshift.report import Section
 from groundshift.tables import some
@@ -59,9 +59,7 @@ class Evidence:
         """Adjust the p-values that there are."""
         given = {"features": features, "missing": missing, "label": label, "concept": concept}
         p_values = {name: p for name, p in given.items() if p is not None}
-        adjusted = dict(
-            zip(p_values, multipletests(list(p_values.values()), method="holm")[1].tolist(), strict=True)
-        )
+        adjusted = dict(zip(p_values, holm(list(p_values.values())).tolist(), strict=True))
         factor = adjusted["features"] / features if features > 0 else len(p_values)
         return cls(
             adjusted["features"], min(1.0, dependence * factor), adjusted.get("missing"), adjusted.get("label"),

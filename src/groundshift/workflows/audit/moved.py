@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
+from groundshift.measures.multiple import benjamini_hochberg
 from groundshift.measures.two_sample import (
     auc_interval,
     categories_differ,
@@ -166,7 +166,7 @@ def _shift(values: Array, inside: NDArray[np.bool_]) -> float:
 def _adjusted(rows: list[tuple[Any, ...]], columns: list[str], level: float) -> pd.DataFrame:
     """With q-values (Benjamini-Hochberg); what moved comes first, by effect."""
     frame = pd.DataFrame(rows, columns=columns)
-    frame["q"] = multipletests(frame["p"], method="fdr_bh")[1] if len(frame) else []
+    frame["q"] = benjamini_hochberg(frame["p"]) if len(frame) else []
     frame["moved"] = frame["q"].astype(float) <= level
     return frame.sort_values(["moved", "effect"], ascending=False, kind="stable").reset_index(drop=True)
 

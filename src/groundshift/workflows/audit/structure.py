@@ -13,8 +13,8 @@ from scipy import stats
 from scipy.special import ndtri
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import SplineTransformer
-from statsmodels.stats.multitest import multipletests
 
+from groundshift.measures.multiple import benjamini_hochberg
 from groundshift.measures.two_sample import ENOUGH, Difference, categories_differ, numbers_differ
 from groundshift.report import Section
 from groundshift.shifts.marginals import gaussianise
@@ -158,7 +158,7 @@ def correlations(table: AuditTable, moved: Moved, level: float, rng: np.random.G
             "p": np.minimum(2 * stats.norm.sf(np.abs(z[at])) * (k if k > 2 else 1), 1.0),
         }
     )
-    pairs["q"] = multipletests(pairs["p"], method="fdr_bh")[1]
+    pairs["q"] = benjamini_hochberg(pairs["p"])
     pairs["moved"] = pairs["q"] <= level
     order = pairs["change"].abs().sort_values(ascending=False, kind="stable").index
     pairs = pairs.loc[order].sort_values("moved", ascending=False, kind="stable").reset_index(drop=True)
