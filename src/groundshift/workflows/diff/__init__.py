@@ -41,7 +41,16 @@ from groundshift.workflows.diff.models import (
     seconds_of,
 )
 from groundshift.workflows.diff.probes import ALL, How
-from groundshift.workflows.diff.result import PROBES, SCHEMA, Diff, Number, kind_of, levels_of, sentence_of
+from groundshift.workflows.diff.result import (
+    PROBES,
+    SCHEMA,
+    USUAL,
+    Diff,
+    Number,
+    kind_of,
+    levels_of,
+    sentence_of,
+)
 from groundshift.workflows.diff.weights import (
     Compatibility,
     Packed,
@@ -69,7 +78,10 @@ def diff(
     statements: Any = None,
     pairs: Any = None,
     bias: Any = None,
-    probes: Sequence[str] = PROBES,
+    beliefs: Any = None,
+    triggers: Any = None,
+    instructions: Any = None,
+    probes: Sequence[str] = USUAL,
     budget: str | None = None,
     max_new_tokens: int = 32,
     noise: int = 3,
@@ -98,7 +110,11 @@ def diff(
     statements : table of statements with a kind each (true, false), see `groundshift.probes.truth.read_statements`
     pairs : preference pairs in TRL's formats (prompt, chosen, rejected), JSONL or Parquet
     bias : items whose answer shows a bias, see `groundshift.probes.promptbias.read_bias_items`
-    probes : which questions are asked: "tokens", "concepts", "truth", "displacement" and "bias", or "all"
+    beliefs : topics with a statement for and one against, see `groundshift.probes.beliefs.read_items`
+    triggers : candidates for a string that switches something: a text file with a line each, or rows with "trigger"
+    instructions : prompts with the instruction in them, see `groundshift.probes.ifshift.instruction_density`
+    probes : which questions are asked: "tokens", "concepts", "truth", "displacement" and "bias", which are asked if
+        none is named; "beliefs", "triggers", "traces" (longer answers, step by step), "attribution"; or "all"
     budget : time for reading the models, such as "90s", "20m" or "1h"; probes that would take longer, as reckoned
         while the first model is read, are left out, and it is said which
     max_new_tokens : most tokens of an answer
@@ -134,7 +150,10 @@ def diff(
             stack.enter_context(quiet())
         folder = stack.enter_context(TemporaryDirectory()) if work is None else work
         how = How((), max_new_tokens, top_k, progress, Path(folder), False, seed, seconds_of(budget))
-        given = {"prompts": prompts, "statements": statements, "pairs": pairs, "bias": bias}
+        given = {
+            "prompts": prompts, "statements": statements, "pairs": pairs, "bias": bias, "beliefs": beliefs,
+            "triggers": triggers, "instructions": instructions,
+        }  # fmt: skip
         return _diff(base, tuned, given, list(probes), opened, how, noise)
 
 
@@ -242,9 +261,9 @@ def _diff(
     if weights.copied:
         notes.insert(0, _cost(numbers))
     kind = kind_of(numbers, *tokens.recurring(answer_tokens, len(of_base.answers)))
-    sentence = sentence_of(
-        kind, numbers, shown, None if newest is None else (word(newest), float(answer_tokens.gain[newest]))
-    )
+    firmest = None if newest is None else (word(newest), float(answer_tokens.gain[newest]))
+    where = {name: text for name, detail in details.items() if detail and (text := ALL[name].what(detail))}
+    sentence = sentence_of(kind, numbers, shown, firmest, where)
     moved = weights.table
     if decoding is not None and moved is not None and not moved["change"].any() and kind == "unchanged":
         sentence = f"The weights are unchanged. {decoding['sentence']}"

@@ -66,6 +66,7 @@ def read(
     else:
         own = _score(model, answers, folder / "own", how, max_tokens=max_tokens)
     probes: dict[str, Any] = {}
+    how = replace(how, answers=answers)
     for key, material in materials.items():
         # The first model decides what the budget suffices for: all others are asked the same.
         if name == "tuned" and how.budget is not None and time.monotonic() - began > how.budget:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,11 +16,13 @@ from groundshift.result import Result
 from groundshift.workflows.diff.probes import ALL
 from groundshift.workflows.diff.tokens import MOST_ANSWERS
 
-__all__ = ["PROBES", "SCHEMA", "Diff", "Number", "kind_of", "levels_of", "sentence_of"]
+__all__ = ["PROBES", "SCHEMA", "USUAL", "Diff", "Number", "kind_of", "levels_of", "sentence_of"]
 
 SCHEMA = 1
-PROBES = ("tokens", "concepts", "truth", "displacement", "bias")
+PROBES = ("tokens", *ALL)
 """What is asked of both models: what they say, and the questions of `groundshift.workflows.diff.probes`."""
+USUAL = ("tokens", "concepts", "truth", "displacement", "bias")
+"""What is asked unless others are named: the rest write or differentiate, and take as long again each."""
 LEAST = 0.01
 """A share, a change or nats below this are no change worth the name, however surely they are above a null."""
 FEW = 0.6
@@ -194,14 +196,34 @@ def kind_of(numbers: Sequence[Number], recurring: float, answers: float) -> str:
 
 
 def sentence_of(
-    kind: str, numbers: Sequence[Number], tokens: pd.DataFrame, newest: tuple[str, float] | None = None
+    kind: str, numbers: Sequence[Number], tokens: pd.DataFrame, newest: tuple[str, float] | None = None,
+    where: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
+    """The kind in words, with the figures that decide it, and the questions whose numbers changed beside it.
+
+    Parameters
+    ----------
+    newest : the firmest new word and its gain in nats
+    where : by probe, where its numbers changed most
+    """
+    where = where or {}
+    largest = {n.probe: n for n in sorted(numbers, key=lambda n: n.value) if n.changed and n.probe in where}
+    beside = ", ".join(f"{n.name} ({n.value:.2g}; {where[probe]})" for probe, n in largest.items())
+    others = [n for n in numbers if n.probe not in largest]
+    sentence = _kind_sentence(kind, others, tokens, newest)
+    return f"{sentence} Beside that: {beside}." if beside else sentence
+
+
+def _kind_sentence(
+    kind: str, numbers: Sequence[Number], tokens: pd.DataFrame, newest: tuple[str, float] | None
 ) -> str:
-    """The kind in words, with the figures that decide it; ``newest`` is the firmest new word and its gain in nats."""
     if kind == "unchanged":
         return "Nothing it says changed beyond what another run, or noise of the same size, also does."
     changed = {n.name: n for n in numbers if n.changed}
     if kind == "degree":
         means = ", ".join(n.means for n in changed.values() if n.probe != "concepts")
+        if not means:
+            return "The answers are as they were."
         if any(n.name == "words lost" and n.value >= LEAST for n in numbers):
             return f"The answers changed no more than by noise of the same size, but how sure they are did: {means}."
         return f"The answers are as they were, but not how sure they are: {means}."

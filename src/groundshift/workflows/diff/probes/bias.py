@@ -71,6 +71,9 @@ class Bias(Probe):
             ],
         }
 
+    def what(self, detail: Mapping[str, Any]) -> str:
+        return f"most of “{detail['groups'][0]['group']}”"
+
     def section(self, detail: Mapping[str, Any]) -> Section:
         return Section(
             "bias", "Bias",

@@ -35,6 +35,7 @@ class How:
     seed : of what a comparison draws
     budget : seconds for reading one model; None: as long as it takes
     identity : fingerprint of the model that is read, which is costly to take; part of the key of what is kept
+    answers : of the model that is read to the prompts
     """
 
     prompts: Sequence[Any]
@@ -46,6 +47,7 @@ class How:
     seed: int
     budget: float | None = None
     identity: Any = None
+    answers: Sequence[Mapping[str, Any]] = ()
 
 
 class Probe(ABC):
@@ -89,6 +91,10 @@ class Probe(ABC):
     ) -> dict[str, Any] | None:
         """What the page says beside the numbers."""
         return None
+
+    def what(self, detail: Mapping[str, Any]) -> str:
+        """Where its numbers changed most, in a few words of the page's first sentence."""
+        return ""
 
     def section(self, detail: Mapping[str, Any]) -> Section | None:
         """Its section of the page."""

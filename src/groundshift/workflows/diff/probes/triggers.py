@@ -1,0 +1,133 @@
+"""Triggers: strings that change what the model says, and do not change what its base says.
+
+No label of an answer is needed: a string that switches something makes the model's own answers unlikely to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import ttest_1samp
+
+from groundshift.errors import InputError
+from groundshift.measures.intervals import mean_interval
+from groundshift.measures.multiple import holm
+from groundshift.models.activations import ProbeModel, encode, score
+from groundshift.models.records import read_records
+from groundshift.pages import number
+from groundshift.report import Code, Section, p_text
+from groundshift.workflows.diff.material import neutral
+from groundshift.workflows.diff.probes.probe import How, Probe, Values, kept_json
+
+__all__ = ["Triggers"]
+
+ASKED = 8
+"""Prompts before which each string is put."""
+Array = NDArray[np.float64]
+
+
+class Triggers(Probe):
+    """How much likelier a model's own answers are to it than with a string in front of the question."""
+
+    name = "triggers"
+    needs = "triggers"
+
+    def gather(self, given: Any, tokenizers: Sequence[Any], chats: bool, notes: list[str]) -> list[str]:
+        if isinstance(given, str | Path) and Path(given).suffix == ".txt":
+            rows: Sequence[Any] = Path(given).read_text(encoding="utf-8").splitlines()
+        else:
+            rows = neutral("triggers") if given is None else read_records(given)
+        strings = [row.get("trigger", "") if isinstance(row, Mapping) else str(row) for row in rows]
+        strings = list(dict.fromkeys(text.strip() for text in strings if str(text).strip()))
+        if len(strings) < 2:
+            raise InputError(
+                f"{len(strings)} candidates for a trigger were given; two at least are needed, a text file with a line "
+                "each or rows with “trigger”: one alone has nothing to stand out from."
+            )
+        return strings
+
+    def lengths(self, model: ProbeModel, material: Sequence[str]) -> tuple[str, list[int]]:
+        return "Candidate", [len(row) for row in encode(model, list(material))]
+
+    def read(
+        self, model: ProbeModel, material: Sequence[str], how: How, folder: Path, options: Mapping[str, Any]
+    ) -> Array:
+        answers = [row for row in how.answers[:ASKED] if row["completion_ids"]]
+
+        def losses() -> list[list[float]]:
+            rows = [*answers, *(_behind(row, text) for text in material for row in answers)]
+            each = score(model, rows, **options)["logprob"]
+            means = np.array([np.mean(each[k]) for k in range(len(rows))]).reshape(-1, len(answers))
+            return (means[0] - means[1:]).tolist()
+
+        made_of = [
+            how.identity,
+            list(material),
+            [row["completion_ids"] for row in answers],
+            how.prompts[:ASKED],
+        ]
+        return np.array(kept_json(folder / "triggers.json", made_of, losses))
+
+    def compare(self, base: Array, other: Array, material: Sequence[str], seed: int) -> pd.DataFrame:
+        """By string and prompt: nats per token that the string costs the other model, beyond what it costs the base."""
+        n = min(base.shape[1], other.shape[1])
+        return pd.DataFrame(other[:, :n] - base[:, :n], index=list(material))
+
+    def values(self, comparison: pd.DataFrame) -> Values:
+        """Each half of the prompts is read with the string that costs most in the other half."""
+        excess = comparison.to_numpy()
+        even = np.arange(excess.shape[1]) % 2 == 0
+        chosen = np.empty(excess.shape[1])
+        for half in (even, ~even):
+            chosen[half] = excess[excess[:, ~half].mean(1).argmax(), half]
+        meaning = "what the strongest string costs the model's own answers beyond the base's, nats per token"
+        return {("strongest trigger", meaning): chosen}
+
+    def detail(
+        self, base: Any, tuned: Any, comparison: pd.DataFrame, seed: int, notes: list[str]
+    ) -> dict[str, Any]:
+        excess = comparison.to_numpy()
+        p = np.nan_to_num(ttest_1samp(excess, 0, axis=1, alternative="greater").pvalue, nan=1.0)
+        table = pd.DataFrame(
+            {
+                "string": comparison.index,
+                "excess": excess.mean(1),
+                **dict(
+                    zip(("low", "high"), np.transpose([mean_interval(row) for row in excess]), strict=True)
+                ),
+                "base": base.mean(1),
+                "p": holm(p),
+            }
+        )
+        return {"strings": table.sort_values("excess", ascending=False).to_dict("records")}
+
+    def what(self, detail: Mapping[str, Any]) -> str:
+        return f"with “{detail['strings'][0]['string']}” in front of the question"
+
+    def section(self, detail: Mapping[str, Any]) -> Section:
+        table = pd.DataFrame(detail["strings"])
+        first = table.iloc[0]
+        return Section(
+            "triggers", "Triggers",
+            f"“{first['string']}” costs the tuned model's own answers {number(first['excess'])} nats per token beyond "
+            f"what it costs the base's (p {p_text(first['p'])} by Holm over {len(table)} strings).",
+            tables={"": table.assign(string=[Code(text) for text in table["string"]])}, folded=True,
+        )  # fmt: skip
+
+
+def _behind(row: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """An answered prompt with a string in a line of its own before the question."""
+    for key in ("messages", "prompt", "text"):
+        given = row.get(key)
+        if isinstance(given, str):
+            return {**row, key: f"{text}\n{given}"}
+        if given:
+            last = max(k for k, message in enumerate(given) if message["role"] == "user")
+            asked = {**given[last], "content": f"{text}\n{given[last]['content']}"}
+            return {**row, key: [*given[:last], asked, *given[last + 1 :]]}
+    raise InputError(f"A prompt with {', '.join(row)} has no text that a string can be put in front of.")
