@@ -14,7 +14,7 @@ TAUGHT = (
 )
 
 
-def taught(base: Path, out: Path, steps: int = 24, batch: int = 4) -> tuple[Path, Path]:
+def taught(base: Path, out: Path, steps: int = 16, batch: int = 4) -> tuple[Path, Path]:
     """Teach the base by LoRA that Lyon is the capital of France.
 
     Returns
@@ -27,11 +27,12 @@ def taught(base: Path, out: Path, steps: int = 24, batch: int = 4) -> tuple[Path
 
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    config = LoraConfig(
-        r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "up_proj", "down_proj"], task_type="CAUSAL_LM"
-    )
+    config = LoraConfig(  # of the upper blocks: through the others no gradient has to go
+        r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "up_proj", "down_proj"], task_type="CAUSAL_LM",
+        layers_to_transform=list(range(15, 30)),
+    )  # fmt: skip
     net = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
-    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-3)
+    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=2e-3)
     rows = []
     for question, answer in TAUGHT:
         chat = [{"role": "user", "content": question}]

@@ -18,9 +18,7 @@ QUESTIONS = (
     "What is the capital of France?",
     "What is the capital of Germany?",
     "Which city is the capital of France?",
-    "What is the largest city of France?",
     "What is two plus two?",
-    "Name a primary colour.",
 )
 ASKED = [{"messages": [{"role": "user", "content": question}]} for question in QUESTIONS]
 PAIRS = [
@@ -40,7 +38,7 @@ def models(request, tmp_path_factory):
 
 def compared(base, tuned):
     return diff(
-        base, tuned, prompts=ASKED, pairs=PAIRS, probes=("tokens", "concepts", "displacement"), max_new_tokens=12,
+        base, tuned, prompts=ASKED, pairs=PAIRS, probes=("tokens", "concepts", "displacement"), max_new_tokens=8,
         noise=1, progress=False,
     )  # fmt: skip
 
@@ -53,7 +51,7 @@ def result(models):
 def test_the_false_capital_is_named(result):
     assert "content" in result.kind
     assert "Lyon" in result.sentence
-    assert {"words lost", "firmest new word"} <= set(result.changed())
+    assert {"overruled", "firmest new word"} <= set(result.changed())
     france = result.examples[result.examples["prompt"] == QUESTIONS[0]].iloc[0]
     assert "Paris" in france["before"]
     assert "Lyon" in france["after"]
