@@ -290,8 +290,10 @@ def _control(claim: Claim, table: pd.DataFrame) -> ControlEvidence | None:
 
 def control_evidence(control: Control, x: np.ndarray, unit: str = "seed") -> ControlEvidence:
     """What replicates of a control's estimand come to, and whether they lie where they must."""
-    if len(x) < 2 or not np.isfinite(x).all():
+    if not len(x) or not np.isfinite(x).all():
         return ControlEvidence(math.nan, math.nan, math.nan, False)
+    if len(x) < 2:
+        return ControlEvidence(float(x.mean()), math.nan, math.nan, False)
     low, high = _interval(x, control.estimand, unit, 0.95)
     lowest, highest = {"mean": (x.mean(), x.mean()), "interval": (low, high), "every": (x.min(), x.max())}[
         control.rule
