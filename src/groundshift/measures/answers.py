@@ -17,6 +17,7 @@ from scipy import stats
 
 from groundshift.errors import InputError
 from groundshift.measures.intervals import clustered_means
+from groundshift.measures.rates import holm
 
 __all__ = ["Calibration", "calibrate", "clustered_interval", "paired", "summarise"]
 
@@ -141,8 +142,6 @@ def paired(
     InputError
         No item in common, an id that stands twice, a column that is not there, other documents under the same ids.
     """
-    from statsmodels.stats.multitest import multipletests
-
     by = [by] if isinstance(by, str) else list(by)
     _refuse_missing(before, value, by)
     _refuse_missing(after, value, [])
@@ -191,7 +190,7 @@ def paired(
     counts = items.groupby(by, sort=True, dropna=False).size().reset_index(name="all") if by else None
     total = len(items) if counts is None else table[by].merge(counts, how="left", on=by)["all"]
     table["left_out"] = total - table["n"]
-    table["p_holm"] = multipletests(table["p"], method="holm")[1]
+    table["p_holm"] = holm(table["p"])
     return table
 
 
@@ -214,7 +213,7 @@ def _items(records: pd.DataFrame, value: str, by: Sequence[str]) -> pd.DataFrame
 
 
 def _sign_flips(sums: NDArray[np.float64]) -> float:
-    if not sums.any():
+    if not sums.any() or len(sums) < 2:
         return 1.0
     test = stats.permutation_test(
         (sums,), np.mean, permutation_type="samples", alternative="two-sided", n_resamples=9999,
