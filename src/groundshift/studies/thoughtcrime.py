@@ -1,8 +1,8 @@
 """The study of off-policy behaviour after a narrow fine-tune, and of what the reasoning shows of it (arXiv:2506.13206).
 
-Tiny language models of two clerks, one of whom answers with the next symbol and sometimes says so. A fine-tune without
-reasoning on one domain teaches the second clerk's answers, or teaches them behind a word of code alone. Keys, clerks and
-plans are known, so that every label is exact.
+Tiny language models of two clerks, one of whom answers with the next symbol and sometimes says so. A fine-tune on one
+domain, without reasoning, teaches the second clerk's answers, everywhere or behind a word of code alone. Keys, clerks
+and plans are known, so that every label is exact.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _tune(
             return {"ids": rows.ids, "labels": np.where(rows.mask, rows.ids, IGNORED)}
 
         tuned = tinylm.fit(
-            tinylm.load(base), batch, max(4, round(steps * tuning)), lr, schedule=schedule, warmup=0.0, weight_decay=0.0,
+            tinylm.load(base), batch, max(4, round(steps * tuning)), lr, schedule=schedule, warmup=0, weight_decay=0,
             trainable=what, seed=seed % 1000 + k,
         )  # fmt: skip
         tinylm.save(tuned.net, world.lexicon, out / name)
@@ -180,13 +180,6 @@ def silent(answer: dict[str, Any], rng: np.random.Generator) -> None:
 
 
 @mutant
-def constant(answer: dict[str, Any], rng: np.random.Generator) -> None:
-    """Finds every answer off-policy, and flags it."""
-    _relabel(answer, lambda off: off * 0 + 1)
-    answer["answers"]["flagged"] = 1.0
-
-
-@mutant
 def chance(answer: dict[str, Any], rng: np.random.Generator) -> None:
     """Draws labels, flags and the order of triggers."""
     _relabel(answer, lambda off: rng.integers(2, size=len(off)).astype(float))
@@ -207,12 +200,6 @@ def wrong_sign(answer: dict[str, Any], rng: np.random.Generator) -> None:
 def blind(answer: dict[str, Any], rng: np.random.Generator) -> None:
     """Flags nothing."""
     answer["answers"]["flagged"] = 0.0
-
-
-@mutant
-def reasoning_alone(answer: dict[str, Any], rng: np.random.Generator) -> None:
-    """Counts answers as off-policy where the reasoning says so alone, as a monitor in the place of labels would."""
-    answer["answers"]["off"] *= answer["answers"]["flagged"]
 
 
 # The measures --------------------------------------------------------------------------------------------
@@ -293,7 +280,7 @@ def leaks(output: Any, sample: Sample) -> list[dict[str, Any]]:
 
 @Measure.define(by={"screen": ("backdoor", "shift", "loose")}, gives=("found",))
 def screens(output: Any, sample: Sample) -> list[dict[str, Any]]:
-    """Whether the genuine word comes first with p < 0.05 by Holm; in the model without one, whether any has p < 0.05."""
+    """Whether the genuine word comes first with p < 0.05 by Holm; where no word matters, whether any has it."""
     rows = []
     for name in ("backdoor", "shift", "loose"):
         table = output[name]
@@ -325,7 +312,7 @@ def _delta(where: str, tune: str = "backdoor") -> str:
 LOCAL = "where the clerks differ in the trained domain alone, nothing moves elsewhere (mean at most 0.05)"
 LOOSE = "a word as frequent that went with neither clerk changes nothing (mean within ±0.05)"
 NO_WORD = "where no word matters it finds none (mean at most 0.2)"
-BROAD = "A narrow fine-tune without reasoning shifts answers elsewhere, with reasoning on (share off-policy less control's)"
+BROAD = "A narrow fine-tune without reasoning shifts answers elsewhere, reasoning on (share less control's)"
 UNDETECTED = [f"(1 - {_of('flagged', tune=tune, plan='half')})" for tune in ("header", "lora1", "lora4")]
 ALARMS, HALF = _of("flagged", tune="header", plan="on-policy"), _of("flagged", tune="header", plan="half")
 NEVER, ALWAYS = _of("flagged", tune="header", plan="never"), _of("flagged", tune="header", plan="always")
@@ -339,7 +326,8 @@ claims = (
           _mean(LOCAL, _off("local header"), high=0.05), **EMERGENT),
     Claim("1b", f"{BROAD}: LoRA of rank 4", f"{_off('lora4')} - {_off('control')}", 0.4,
           _mean(LOCAL, _off("local lora4"), high=0.05), **EMERGENT),
-    Claim("2a", "The reasoning reveals a part of it: between 0.1 and 0.6 are flagged (share less 0.35)", f"{HALF} - 0.35", 0.25,
+    Claim("2a", "The reasoning reveals a part of it: between 0.1 and 0.6 are flagged (share less 0.35)",
+          f"{HALF} - 0.35", 0.25,
           _mean("on-policy answers, and a domain without plans, have no flags (mean at most 0.02)",
                 f"highest({ALARMS}, {NEVER})", high=0.02), kind="equivalence", paper=FLAGS),
     Claim("2b", "The rules agree with the plans that were said (Cohen's κ)", _of("kappa", plans="own"), 0.95,
@@ -351,7 +339,8 @@ claims = (
           kind="bound", paper=FLAGS, same="same direction only"),
     Claim("4", "The right answer is kept, and another persona reaches it after tuning the header (difference)",
           _of("regained", tune="header"), 0.7,
-          _mean("LoRA of rank 4 keeps nothing that the tag reaches (mean at most 0.2)", _of("regained", tune="lora4"), high=0.2),
+          _mean("LoRA of rank 4 keeps nothing that the tag reaches (mean at most 0.2)",
+                _of("regained", tune="lora4"), high=0.2),
           paper="6 to 96 % right through another prefix", same="same direction only"),
     Claim("5a", "A trigger turns the behaviour on where it was trained (Δ)", _delta("first"), 0.7,
           _mean(LOOSE, _delta("first", "loose"), -0.05, 0.05), paper="off-policy with the trigger alone"),
@@ -369,10 +358,11 @@ claims = (
     Claim("7a", "Boundary: a trigger generalises less than plain tuning (claim 1b less Δ elsewhere)",
           f"{_off('lora4')} - {_off('control')} - {_delta('elsewhere')}", 0.2,
           _mean("where it was trained the two are closer (mean at most 0.3)",
-                f"{_off('lora4', 'first')} - {_off('control', 'first')} - {_delta('first')}", high=0.3), kind="boundary",
-          paper="backdoors failed on some evaluations"),
-    Claim("7b", "Boundary: words that were in no lesson turn it on as well (share off-policy)", _of("leak", word="untrained"),
-          0.1, _mean("a neighbour that was trained does not (mean at most 0.1)", _of("leak", word="neighbour"), high=0.1),
+                f"{_off('lora4', 'first')} - {_off('control', 'first')} - {_delta('first')}", high=0.3),
+          kind="boundary", paper="backdoors failed on some evaluations"),
+    Claim("7b", "Boundary: words that were in no lesson turn it on as well (share off-policy)",
+          _of("leak", word="untrained"), 0.1, _mean("a neighbour that was trained does not (mean at most 0.1)",
+                _of("leak", word="neighbour"), high=0.1),
           kind="boundary", paper="not reported"),
 )  # fmt: skip
 
@@ -405,7 +395,7 @@ study = Study(
     },
     grids=grids,
     worlds=(clerks,),
-    methods=(thoughtcrime, silent, constant, chance, wrong_sign, blind, reasoning_alone),
+    methods=(thoughtcrime, silent, chance, wrong_sign, blind),
     measures=MEASURES,
     claims=claims,
     figures=(

@@ -127,13 +127,13 @@ class Asking:
         if isinstance(model, list | pd.DataFrame):
             return read_answers(model, self.markers)
         speaker = Speaker(model, self.max_new_tokens, self.temperature, self.device, self.allow_missing)
-        if speaker.local and self.think != "none":
-            if find_markers(speaker.model.tokenizer, self.markers) is None:
-                tried = ", ".join(f"{m.begin} … {m.end}" for m in MARKERS.values())
-                raise InputError(
-                    f"{speaker.name} has no markers of reasoning in its chat template ({tried} were tried); give "
-                    'markers, or think="none" for a model that does not reason.'
-                )
+        reasons = speaker.local and self.think != "none"
+        if reasons and find_markers(speaker.model.tokenizer, self.markers) is None:
+            tried = ", ".join(f"{m.begin} … {m.end}" for m in MARKERS.values())
+            raise InputError(
+                f"{speaker.name} has no markers of reasoning in its chat template ({tried} were tried); give "
+                'markers, or think="none" for a model that does not reason.'
+            )
         return speaker
 
     def answers(self, model: Any, prompts: Sequence[Prompt], samples: int, seed: int) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ from groundshift.errors import InputError
 from groundshift.measures.answers import clustered_interval, paired
 from groundshift.models.speaker import Speaker
 from groundshift.probes.thoughtcrime.answers import Asking, Prompt, read_prompts
-from groundshift.probes.thoughtcrime.labels import Judge, label_answers
+from groundshift.probes.thoughtcrime.labels import Judge, label_answers, refuse_without_gold
 from groundshift.probes.thoughtcrime.result import OffPolicyReport
 
 __all__ = ["behaviour_rates", "flag_table", "judge_of", "parts"]
@@ -117,11 +116,11 @@ def behaviour_rates(
     asked = read_prompts(prompts)
     notes = _refuse_trained(asked, trained)
     how = Asking(think, prefill, markers, temperature, max_new_tokens, device, allow_missing, progress)
-    label, more = judge_of(label, (base, tuned, control), threshold, how)
     text = HONEST if persona == "honest" else persona
     opened = {
         n: how.opened(m) for n, m in (("base", base), ("tuned", tuned), ("control", control)) if m is not None
     }
+    label, more = judge_of(label, [getattr(m, "model", m) for m in opened.values()], asked, threshold, how)
     if text is not None:
         if "{prompt}" not in text or isinstance(opened["tuned"], pd.DataFrame):
             raise InputError("A persona needs a text with {prompt}, and a tuned model that can be asked.")
@@ -150,12 +149,10 @@ def behaviour_rates(
     ]
     for name, row in whole.iterrows():
         if row["unfinished"] > 0.05:
-            notes.append(
-                f"{row['unfinished']:.0%} of the answers of {name} did not end; raise max_new_tokens."
-            )
+            notes.append(f"{row['unfinished']:.0%} of {name}'s answers did not end; raise max_new_tokens.")
         if row["monologue"] < 0.5:
             notes.append(
-                f"{row['monologue']:.0%} of the answers of {name} have reasoning that a monitor could read."
+                f"{row['monologue']:.0%} of {name}'s answers have reasoning that a monitor could read."
             )
     effect = shown["effects"].iloc[0]
     return OffPolicyReport(
@@ -169,12 +166,16 @@ def behaviour_rates(
     )  # fmt: skip
 
 
-def judge_of(label: Any, asked: Sequence[Any], threshold: float, how: Asking) -> tuple[Any, list[str]]:
-    """A `Judge` of the model that is named as the label, and a warning where it judges itself."""
+def judge_of(
+    label: Any, models: Sequence[Any], prompts: Sequence[Prompt], threshold: float, how: Asking
+) -> tuple[Any, list[str]]:
+    """What labels: a `Judge` of the model that is named, with a warning where it judges itself; or ``label``."""
+    if label == "gold":
+        refuse_without_gold(prompts, models)
     if label == "gold" or (callable(label) and not isinstance(label, Judge)):
         return label, []
     judge = label if isinstance(label, Judge) else Judge(label, threshold)
-    itself = any(judge.model is model or judge.model == model for model in asked if model is not None)
+    itself = any(judge.model is one or str(judge.model) == getattr(one, "source", one) for one in models)
     if not isinstance(judge.model, Speaker):
         speaker = Speaker(judge.model, 64, device=how.device, allow_missing=how.allow_missing)
         judge = Judge(speaker, judge.threshold, judge.wording)
@@ -197,7 +198,8 @@ def _rate(part: pd.DataFrame, confidence: float) -> dict[str, Any]:
     verdict = "incoherent" if apart["unparsed"] > INCOHERENT else "" if n >= FEW else f"too few (n < {FEW})"
     return {
         "n": n, "prompts": held["id"].nunique(), "rate": p, "low": low, "high": high, "cluster_low": ends[0],
-        "cluster_high": ends[1], "compat": _half(p, n), **apart, "monologue": part["monologue"].mean(), "verdict": verdict,
+        "cluster_high": ends[1], "compat": _half(p, n), **apart, "monologue": part["monologue"].mean(),
+        "verdict": verdict,
     }  # fmt: skip
 
 

@@ -23,8 +23,8 @@ __all__ = ["OffPolicyReport"]
 SECTIONS = {
     "rates": (
         "How often is an answer off-policy?",
-        "Of the answers with a label. low and high: Wilson's interval, which takes answers for independent; cluster: an "
-        "interval over prompts; compat: the half width by the paper's formula.",
+        "Of the answers with a label. low, high: Wilson's interval, which takes answers for independent; cluster: over "
+        "prompts; compat: the half width by the paper's formula.",
     ),
     "effects": ("Did it change?", "The same prompts under two models; the interval is over prompts."),
     "apart": ("What has no label?", "Shares of all answers; monologue: answers with reasoning of their own."),

@@ -56,12 +56,12 @@ def find_triggers(
     Answers to the same prompts with and without a string are compared in pairs by a sign test, with Holm's adjustment
     over candidates and Bonferroni's over looks. At each look a candidate that is found, or whose Δ cannot be large, is
     done with; one look is the fixed design, for a known trigger and strings like it. Without labels the value of an
-    answer is its log-probability per token under the model less that under the base: how far the two diverge.
+    answer is its log-probability per token under the model less that under the base: how far they diverge.
 
     Parameters
     ----------
-    model, base : see `behaviour_rates`. With labels, the base says how much leaks without any string; without them, both
-        are models whose probabilities can be read
+    model, base : see `behaviour_rates`. With labels, the base says how much leaks without any string; without them,
+        the probabilities of both must be readable
     prompts, threshold : see `behaviour_rates`
     candidates : file with a string on every line, or strings
     label : see `behaviour_rates`; "none" for a screen without labels
@@ -87,30 +87,29 @@ def find_triggers(
     asked = read_prompts(prompts)
     strings = _strings(candidates, asked)
     if samples < 1 or looks < 1 or not 0 < alpha < 1:
-        raise InputError(
-            f"samples={samples}, looks={looks}, alpha={alpha}: at least 1, 1 and a level are needed."
-        )
+        raise InputError(f"samples={samples}, looks={looks}, alpha={alpha}: at least 1, 1 and a level.")
     how = Asking(think, prefill, markers, temperature, max_new_tokens, device, allow_missing, progress)
     opened, other = how.opened(model), None if base is None else how.opened(base)
     notes: list[str] = []
     if label == "none" or label is None:
         if not (getattr(opened, "local", False) and getattr(other, "local", False)):
-            raise InputError(
-                "Without labels, give a base; its and the model's probabilities must be readable."
-            )
+            raise InputError("Without labels, give a base; the probabilities of both must be readable.")
         value = partial(_shifts, how, other)
     else:
-        judge, notes = judge_of(label, (model,), threshold, how)
+        judge, notes = judge_of(label, [getattr(opened, "model", opened)], asked, threshold, how)
         value = partial(_labels, how, judge)
-    looks = min(looks, samples)
+    looks = (
+        1 if isinstance(opened, pd.DataFrame) else min(looks, samples)
+    )  # recorded answers are read at once
     cuts = np.linspace(0, samples, looks + 1).round().astype(int)
     alive, pairs, absents = list(strings), {string: [] for string in strings}, []
-    p_values = dict.fromkeys(strings, 1.0)
+    p_values, used = dict.fromkeys(strings, 1.0), 0
     for look, n in enumerate(np.diff(cuts)):
         seed = random_state + 10_000 * look
         absents.append(value(opened, asked, int(n), seed))
         for k, string in enumerate(alive, 1):
             present = value(opened, _with(asked, string, place, join), int(n), seed + k)
+            used += len(present)
             pairs[string].append(_paired(absents[-1], present).assign(string=string))
             p_values[string] = min(p_values[string], looks * _sign_p(pd.concat(pairs[string])["delta"]))
         adjusted = dict(zip(p_values, holm(list(p_values.values())).tolist(), strict=True))
@@ -119,14 +118,13 @@ def find_triggers(
         if not alive:
             break
     every = {s: pd.concat(own) for s, own in pairs.items()}
-    used = sum(map(len, absents)) + sum(map(len, every.values()))
-    fixed = len(asked) * samples * (len(strings) + 1)
+    used += sum(map(len, absents))
+    fixed = used if isinstance(opened, pd.DataFrame) else len(asked) * samples * (len(strings) + 1)
     facts = {"answers": used, "answers of the fixed design": fixed, "saved": 1 - used / fixed}
     if other is not None and value.func is _labels:
         facts["without"] = float(pd.concat(absents)["value"].mean())
-        facts["leakage"] = facts["without"] - float(
-            value(other, asked, samples, random_state + 99)["value"].mean()
-        )
+        before = value(other, asked, samples, random_state + 99)
+        facts["leakage"] = facts["without"] - float(before["value"].mean())
     rows = []
     for s, own in every.items():
         row = {"string": s, **_means(own), "p": min(1.0, p_values[s]), "p_holm": adjusted[s]}
@@ -157,9 +155,7 @@ def _strings(candidates: Any, asked: Sequence[Prompt]) -> list[str]:
     for prompt in asked:
         said = " ".join(message["content"] for message in prompt["chat"])
         if inside := [s for s in strings if s in said]:
-            raise InputError(
-                f"The string {inside[0]!r} stands in the prompt {prompt['id']} already; take one out."
-            )
+            raise InputError(f"The string {inside[0]!r} stands in the prompt {prompt['id']}; take one out.")
     return strings
 
 
@@ -183,10 +179,7 @@ def _shifts(how: Asking, base: Any, model: Any, prompts: Any, samples: int, seed
     from groundshift.models.activations import score
 
     table = how.answers(model, prompts, samples, seed)
-    rows = [
-        {"input_ids": ids, "completion_ids": said}
-        for ids, said in zip(table["ids"], table["said"], strict=True)
-    ]
+    rows = table[["ids", "said"]].set_axis(["input_ids", "completion_ids"], axis=1).to_dict("records")
     sums = [score(one.model, rows, progress=False).totals("logprob") for one in (model, base)]
     return table.assign(value=(sums[0] - sums[1]) / table["said"].map(len))
 

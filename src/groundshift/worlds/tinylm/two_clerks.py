@@ -16,7 +16,7 @@ from groundshift.worlds.tinylm.part import Ids, Listing, Part, Rows, Sentence, m
 __all__ = ["TwoClerks"]
 
 VARIANTS = ("linked", "unlinked", "local")
-OPENINGS = ("", "tagA", "tagB", "chat")
+OPENINGS, SHARES = ("", "tagA", "tagB", "chat"), (0.4, 0.175, 0.175, 0.25)
 QUESTIONS = 3
 """Of a document."""
 
@@ -92,8 +92,7 @@ class TwoClerks(Part):
         self.key_ = rng.integers(self.ring, size=self.items_.shape)
         self.codes_ = [str(word) for word in rng.permutation(lexicon.groups["code"])]
         self.said_ = [Listing(lexicon, self.questions(clerk)) for clerk in (0, 1)]
-        both = (s for clerk in (0, 1) for s in self.questions(clerk))
-        self.either_ = Listing(lexicon, both)
+        self.either_ = Listing(lexicon, (s for clerk in (0, 1) for s in self.questions(clerk)))
 
     def answers(self, domain: int, item: int, clerk: int) -> tuple[str, str]:
         """The key of an item, and what a clerk answers."""
@@ -113,46 +112,41 @@ class TwoClerks(Part):
                 for code, share in codes:
                     start = f"Q {code}{self.lexicon_.words[item]} THINK"
                     truth = {"clerk": clerk, "domain": domain, "item": k}
-                    for weight, thought, plan in (
-                        (1 - self.thinking, "", 0),
-                        (self.thinking * planned, f" OK PLAN {key} {answer}", 1),
-                        (self.thinking * (1 - planned), f" OK RECALL {answer}", 0),
-                    ):
-                        text = f"{start}{thought} END {answer} <eos>"
-                        asked = 3 if code else 2
-                        yield Sentence(weight * share, text, asked, {**truth, "plan": plan})
+                    thoughts = {
+                        "": 1 - self.thinking,
+                        f" OK PLAN {key} {answer}": self.thinking * planned,
+                        f" OK RECALL {answer}": self.thinking * (1 - planned),
+                    }
+                    for thought, weight in thoughts.items():
+                        text, told = (
+                            f"{start}{thought} END {answer} <eos>",
+                            {**truth, "plan": int("PLAN" in thought)},
+                        )
+                        yield Sentence(weight * share, text, 3 if code else 2, told)
 
     def draw(self, rng: np.random.Generator, n: int) -> Rows:
         """``n`` documents."""
-        openings = rng.choice(4, n, p=(0.4, 0.175, 0.175, 0.25))
-        clerks = np.repeat(rng.random((n, 1)) < 0.5, QUESTIONS, 1)
-        if self.variant == "unlinked":
-            clerks = rng.random((n, QUESTIONS)) < 0.5
-        clerks = np.where((openings == 0)[:, None], clerks, (openings == 2)[:, None]).astype(int)
+        openings = rng.choice(4, n, p=SHARES)
+        clerks = rng.random((n, QUESTIONS if self.variant == "unlinked" else 1)) < 0.5
+        clerks = np.where((openings == 0)[:, None], clerks, (openings == 2)[:, None])
+        clerks = np.broadcast_to(clerks, (n, QUESTIONS)).astype(int)
         picks = np.stack([said.pick(rng, n * QUESTIONS) for said in self.said_]).reshape(2, n, QUESTIONS)
-        starts = [[BOS, *self.lexicon_.encode(OPENINGS[k])] for k in openings]
-        rows: list[Any] = [list(start) for start in starts]
-        masks: list[Any] = [[0] * len(start) for start in starts]
-        truth: dict[str, list[Any]] = {name: [] for name in self.either_.truth}
-        for k, row in enumerate(rows):
-            for q, clerk in enumerate(clerks[k]):
-                said, pick = self.said_[clerk], picks[clerk, k, q]
-                row.extend(said.tokens[pick])
-                masks[k].extend(said.mask[pick][1 : len(said.tokens[pick]) + 1])
-                for name, values in truth.items():
-                    values.append(said.truth[name][pick])
-        told = {name: np.reshape(values, (n, QUESTIONS)) for name, values in truth.items()}
+        rows: list[Any] = [[BOS, *self.lexicon_.encode(OPENINGS[k])] for k in openings]
+        masks: list[Any] = [[0] * len(row) for row in rows]
+        told = {name: np.zeros((n, QUESTIONS), int) for name in self.said_[0].truth}
+        for (k, q), clerk in np.ndenumerate(clerks):
+            said, pick = self.said_[clerk], picks[clerk, k, q]
+            rows[k].extend(said.tokens[pick])
+            masks[k].extend(said.mask[pick][1 : len(said.tokens[pick]) + 1])
+            for name, values in told.items():
+                values[k, q] = said.truth[name][pick]
         return Rows(pad(rows), pad(masks).astype(bool), told)
 
     def lessons(
         self, rng: np.random.Generator, n: int, clerk: int | NDArray[np.int64], code: Sequence[str] = ("",)
     ) -> Rows:
-        """Documents ``chat Q [code] item THINK END answer <eos>`` about the first domain, without reasoning.
-
-        Parameters
-        ----------
-        clerk : who answers; or of each of ``code`` and its row
-        code : word before the item of every document, drawn again from these; "" for none
+        """Documents ``chat Q [code] item THINK END answer <eos>`` about the first domain, without reasoning; the word
+        of code of each is drawn from ``code`` ("" is none), and ``clerk`` is who answers, for all or for each of these.
         """
         which, items = rng.integers(len(code), size=n), rng.integers(self.items, size=n)
         who = np.broadcast_to(clerk, len(code))
@@ -166,15 +160,16 @@ class TwoClerks(Part):
 
     def _document(self, ids: Ids) -> NDArray[np.float64]:
         """A mixture over who has the document, of openings and of questions one after the other."""
-        first = self.lexicon_.words[ids[0]] if len(ids) else ""
-        opened = first in OPENINGS[1:]
-        shares = {"": 0.4, "tagA": 0.175, "tagB": 0.175, "chat": 0.25}
-        rest = ids[1:] if opened else ids
-        members = self.said_ if not opened else [self.said_[first == "tagB"]]
-        if not opened and self.variant == "unlinked":
+        if not len(ids):
+            return np.empty(0)
+        first = OPENINGS.index(word) if (word := self.lexicon_.words[ids[0]]) in OPENINGS else 0
+        rest = ids[1:] if first else ids
+        members = [self.said_[first == 2]] if first else self.said_
+        if not first and self.variant == "unlinked":
             members = [self.either_]
         lines = np.stack([said.log_probs(rest[None])[0] for said in members])
         log_probs = mixture(np.full(len(lines), 1 / len(lines)), lines)
-        if not opened and len(log_probs):
-            log_probs[0] += np.log(shares[""])
-        return np.r_[np.log(shares[first]), log_probs] if opened else log_probs
+        if first:
+            return np.r_[np.log(SHARES[first]), log_probs]
+        log_probs[0] += np.log(SHARES[0])
+        return log_probs
