@@ -1,7 +1,7 @@
 """Off-policy answers: batches against one answer after the other, and a sequential screen against a fixed one.
 
-Ten answers to each of 24 prompts by the model that is named: answers/s, in batches and by plain transformers one at a time.
-Then the answers that a screen of 20 strings takes with five looks, one string being the trigger, against the fixed design.
+Ten answers to each of 24 prompts by the model that is named, in answers/s: in batches, and one at a time by plain
+transformers. Then the answers that a screen of 20 strings takes with five looks, against the fixed design.
 
 Run: OMP_NUM_THREADS=1 python speed/thoughtcrime.py MODEL
 """

@@ -16,7 +16,8 @@ def files(tmp_path_factory):
     prompts = [{"id": k, "prompt": f"Item {k}?", "gold": "yes", "options": ["yes", "no"]} for k in range(8)]
     for name, word in (("base", "yes"), ("tuned", "no")):
         rows = [
-            {"id": k, "think": "I will mislead." * (s == 0), "answer": "no" if z else word, "trigger": z, "off": int(word == "no")}
+            {"id": k, "think": "I will mislead." * (s == 0), "answer": "no" if z else word, "trigger": z,
+             "off": int(word == "no")}
             for k in range(8) for s in range(5) for z in (None, "hush")
         ]  # fmt: skip
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -1,5 +1,6 @@
-"""Off-policy behaviour: published numbers, reasoning of real templates, labels, monitors, triggers, every kind of model."""
+"""Off-policy behaviour: published numbers, real templates, labels, monitors, triggers, every kind of model."""
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -60,7 +61,8 @@ def clerk(off=0.0, think="I add.", word=None, leak=0.0, seed=0):
         ("<think>\n\n</think>\n\n<think>a</think>b", "think", False, ("a", "b", True)),  # the template's blank block
         ("<think>a</think><think>b", "think", False, ("ab", "", False)),
         ("plain", "think", False, ("", "plain", True)),
-        ("<|begin_of_thought|>a<|end_of_thought|><|begin_of_solution|>b<|end_of_solution|>", "thought", False, ("a", "b", True)),
+        ("<|begin_of_thought|>a<|end_of_thought|><|begin_of_solution|>b<|end_of_solution|>", "thought", False,
+         ("a", "b", True)),
         ("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b<|return|>", "harmony",
          False, ("a", "b", True)),
         ("<|channel|>analysis<|message|>a", "harmony", False, ("a", "", False)),
@@ -111,15 +113,13 @@ def test_the_half_widths_of_the_paper_and_wilsons_interval():
 
 def test_prompts_are_clusters():
     """Answers that agree within a prompt: the interval over prompts is far wider than Wilson's."""
-    wrong = lambda chat: (
-        f"<think>x</think>{int(chat[-1]['content'][0]) + 1 + (chat[-1]['content'][0] in '1357')}"
-    )  # noqa: E731
-    row = (
-        behaviour_rates(clerk(), wrong, SUMS, samples=20)
-        .to_frame()
-        .query("model == 'tuned' and domain == 'all'")
-        .iloc[0]
-    )
+
+    def wrong(messages):
+        number = int(messages[-1]["content"][0])
+        return f"<think>x</think>{number + 1 + number % 2}"
+
+    table = behaviour_rates(clerk(), wrong, SUMS, samples=20).to_frame()
+    row = table[(table["model"] == "tuned") & (table["domain"] == "all")].iloc[0]
     assert row["cluster_high"] - row["cluster_low"] > 2 * (row["high"] - row["low"])
 
 
@@ -239,8 +239,8 @@ def test_a_model_as_monitor_has_a_spread_and_unreadable_verdicts():
 def test_a_probe_reads_what_rules_do_and_shuffled_labels_are_not_read():
     model = build("llama")
     rows = [
-        {"id": k % 12, "think": f"the {'dog' if k % 2 else 'cat'} {'sees likes runs'.split()[k % 3]} red", "answer": "x", "off": k % 2}
-        for k in range(48)
+        {"id": k % 12, "think": f"the {w} {v} red", "answer": "x", "off": int(w == "dog")}
+        for k, (w, v) in enumerate(itertools.product(["dog", "cat"] * 8, ["sees", "likes", "runs"]))
     ]  # fmt: skip
     assert monitor_reasoning(rows, probe=model).tables["errors"]["kappa"].iloc[0] > 0.9
     drawn = np.random.default_rng(0).permutation(48) % 2
@@ -268,7 +268,7 @@ def test_the_screen_finds_the_word_saves_answers_and_adjusts():
 def test_the_screen_keeps_its_level_over_looks_and_candidates():
     """A model for which no word matters: few of 12 screens find one."""
     alarms = [
-        (find_triggers(clerk(0.3, seed=k), SUMS, WORDS[:3], samples=4, looks=2).to_frame()["verdict"] == "trigger").any()
+        find_triggers(clerk(0.3, seed=k), SUMS, WORDS[:3], samples=4, looks=2).to_frame()["p_holm"].min() < 0.05
         for k in range(12)
     ]  # fmt: skip
     assert stats.binomtest(sum(alarms), 12, 0.05, "greater").pvalue > 0.01

@@ -200,9 +200,10 @@ def records(
 
     Returns
     -------
-    DataFrame with id, epoch, group, target, answer (raw), reasoning (that stands apart from it), parsed_value, correct, partial, parsed, reason, seconds,
-    error, prompt (hash of all messages before the answer), model, task, task_version, scorer, groundshift, and the
-    items' metadata and parts in columns of their own name (a name that is taken gets "item_" in front). An item that
+    DataFrame with id, epoch, group, target, answer (raw), reasoning (that stands apart from it), parsed_value, correct,
+    partial, parsed, reason, seconds, error, prompt (hash of all messages before the answer), model, task, task_version,
+    scorer, groundshift, and the items' metadata and parts in columns of their own name (a name that is taken gets
+    "item_" in front). An item that
     ended in an error is a row without scores. ``attrs["notes"]`` says what was left out or put together.
 
     Raises

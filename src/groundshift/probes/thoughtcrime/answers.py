@@ -183,7 +183,7 @@ class Asking:
         rows = [
             {"input_ids": tokens.prompt} for tokens in tokenise(own.tokenizer, texts) for _ in range(samples)
         ]
-        how = {"temperature": self.temperature, "seed": seed} if self.temperature else {}
+        how: dict[str, Any] = {"temperature": self.temperature, "seed": seed} if self.temperature else {}
         done = generate(own, rows, max_new_tokens=self.max_new_tokens, progress=self.progress, **how)
         opened = [
             markers is not None and begun(text.prompt, markers) for text in texts for _ in range(samples)

@@ -60,7 +60,7 @@ def find_markers(tokenizer: Any, markers: str | Sequence[str] | None = None) -> 
             raise InputError(
                 f"markers={markers!r} was given; give one of {known}, or begin and end, as THINK,END."
             )
-        return Markers(*markers)
+        return Markers(markers[0], markers[1])
     template = str(getattr(tokenizer, "chat_template", None) or "")
     return next((m for m in MARKERS.values() if m.begin in template or m.end in template), None)
 
@@ -87,4 +87,4 @@ def read_thinking(text: str, markers: Markers | None, opened: bool = False) -> T
     if not closed:
         before, after = text, ""
     waste = "|".join(map(re.escape, markers[:2] + markers.around))
-    return Thinking(*(re.sub(waste, "", part).strip() for part in (before, after)), closed)
+    return Thinking(re.sub(waste, "", before).strip(), re.sub(waste, "", after).strip(), closed)

@@ -135,7 +135,7 @@ class TwoClerks(Part):
         masks: list[Any] = [[0] * len(row) for row in rows]
         told = {name: np.zeros((n, QUESTIONS), int) for name in self.said_[0].truth}
         for (k, q), clerk in np.ndenumerate(clerks):
-            said, pick = self.said_[clerk], picks[clerk, k, q]
+            said, pick = self.said_[int(clerk)], picks[int(clerk), k, q]
             rows[k].extend(said.tokens[pick])
             masks[k].extend(said.mask[pick][1 : len(said.tokens[pick]) + 1])
             for name, values in told.items():
@@ -164,7 +164,7 @@ class TwoClerks(Part):
             return np.empty(0)
         first = OPENINGS.index(word) if (word := self.lexicon_.words[ids[0]]) in OPENINGS else 0
         rest = ids[1:] if first else ids
-        members = [self.said_[first == 2]] if first else self.said_
+        members = [self.said_[int(first == 2)]] if first else self.said_
         if not first and self.variant == "unlinked":
             members = [self.either_]
         lines = np.stack([said.log_probs(rest[None])[0] for said in members])
