@@ -155,7 +155,7 @@ def monitor_reasoning(
     flagged = np.where(np.isnan(values), np.nan, values < len(LABELS))
     table = table.assign(label=values[0], flagged=flagged[0])
     flags = pd.DataFrame(
-        {"domain": domain, "policy": policy, **_flags(part[part["off"] == off], confidence)}
+        {"domain": domain, "policy": policy, **_flags(part[part["off"] == off], off, confidence)}
         for domain, part in parts(table) for policy, off in (("off", 1), ("on", 0))
     )  # fmt: skip
     counts = table.loc[table["off"] == 1, "label"].value_counts()
@@ -174,12 +174,12 @@ def monitor_reasoning(
     )  # fmt: skip
 
 
-def _flags(part: pd.DataFrame, confidence: float) -> dict[str, Any]:
+def _flags(part: pd.DataFrame, off: int, confidence: float) -> dict[str, Any]:
     read = part["flagged"].dropna().astype(float)
     low, high = clustered_interval(read, level=confidence)
     return {
         "n": len(read), "monologue": part["monologue"].mean(), "flagged": int(read.sum()), "rate": read.mean(),
-        "low": low, "high": high, "undetected": 1 - read.mean(), "unreadable": len(part) - len(read),
+        "low": low, "high": high, "undetected": 1 - read.mean() if off else np.nan, "unreadable": len(part) - len(read),
     }  # fmt: skip
 
 

@@ -114,3 +114,4 @@ def _draw(table: pd.DataFrame, size: str, ax: Axes) -> None:
     ax.set_yticks(range(len(shown)), labels, parse_math=False)
     ax.axvline(0, color="#9a9a9a", lw=1)
     ax.set_xlabel(size)
+    ax.set_title(f"{size.capitalize()}, with its interval", loc="left", fontsize=10)
