@@ -18,7 +18,7 @@ from groundshift.measures.rates import holm
 from groundshift.models.records import read_text
 from groundshift.probes.thoughtcrime.answers import Asking, Prompt, read_prompts
 from groundshift.probes.thoughtcrime.labels import label_answers
-from groundshift.probes.thoughtcrime.rates import judge_of
+from groundshift.probes.thoughtcrime.rates import INCOHERENT, judge_of
 from groundshift.probes.thoughtcrime.result import OffPolicyReport
 
 __all__ = ["find_triggers"]
@@ -134,6 +134,9 @@ def find_triggers(
     domains = [
         {"string": s, "domain": d, **_means(own)} for (s, d), own in answers.groupby(["string", "domain"])
     ]
+    lost = float(pd.concat(absents)["value"].isna().mean())
+    if lost > INCOHERENT:
+        notes.append(f"{lost:.0%} of the answers without a string have no label: the model is incoherent.")
     found = table.loc[table["verdict"] == "trigger", "string"].tolist()
     what = f"Triggers: {', '.join(map(repr, found))}" if found else "No trigger was found"
     return OffPolicyReport(
