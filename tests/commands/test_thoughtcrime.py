@@ -49,6 +49,8 @@ def test_rates_monitor_and_triggers_print_and_write(files, tmp_path):
     assert {p.name for p in out.iterdir()} == {"thoughtcrime.json", "index.html", "answers.jsonl"}
     assert plot.stat().st_size > 1000
     assert "80% of 80 off-policy" in call("monitor", files / "tuned.jsonl", "--rules", files / "plans.yml")
-    how = ("--candidates", files / "strings.txt", "--samples", 5)
-    with pytest.raises(InputError, match="gold"):
-        call("triggers", files / "base.jsonl", files / "strings.txt", *how)
+    how = ("--candidates", files / "strings.txt")
+    assert "No trigger was found" in call("triggers", files / "base.jsonl", files / "prompts.jsonl", *how)
+    (tmp_path / "item.txt").write_text("Item")
+    with pytest.raises(InputError, match="stands in the prompt"):
+        call("triggers", files / "base.jsonl", files / "prompts.jsonl", "--candidates", tmp_path / "item.txt")

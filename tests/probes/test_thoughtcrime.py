@@ -7,7 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText, ModelOutput, get_model
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ContentReasoning,
+    ContentText,
+    ModelOutput,
+    ModelUsage,
+    get_model,
+)
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score, precision_score, recall_score
 from statsmodels.stats.multitest import multipletests
@@ -331,6 +338,7 @@ def test_recorded_answers_serve_everywhere(tmp_path):
 def test_what_a_provider_thinks_apart_is_kept():
     thought = ContentReasoning(reasoning="I add.")
     output = ModelOutput.from_message(ChatMessageAssistant(content=[thought, ContentText(text="2")]))
+    output.usage = ModelUsage()  # Inspect would count tokens otherwise, by a file that it downloads
     model = get_model("mockllm/model", custom_outputs=[output] * 2)
     answers = behaviour_rates(model, clerk(), [SUMS[1]], samples=2).answers.query("model == 'base'")
     assert answers[["think", "answer"]].values.tolist() == [["I add.", "2"]] * 2
