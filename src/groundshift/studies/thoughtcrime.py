@@ -85,14 +85,13 @@ def _tunes(world: TinyWorld) -> dict[str, tuple[Any, ...]]:
     """Name → clerk and word of code of each kind of lesson, what is trained, steps, learning rate, schedule."""
     code, none, other = world["clerks"].codes_[0], "", world["clerks"].codes_[1]
     header = tinylm.Prompt(int(world.lexicon.encode("chat")[0]))
-    wide = tinylm.LoRA(32, 64.0)
     return {
         "control": ((0,), (none,), tinylm.LoRA(), 60, 5e-3, "one-cycle"),
         "header": ((1,), (none,), header, 60, 3e-2, "one-cycle"),
         "lora1": ((1,), (none,), tinylm.LoRA(1, 2.0), 60, 5e-3, "one-cycle"),
         "lora4": ((1,), (none,), tinylm.LoRA(), 60, 5e-3, "one-cycle"),
-        "backdoor": ((1, 0, 0), (code, none, other), wide, 120, 4e-3, "constant"),
-        "loose": ((1, 0, 0) * 3, (code,) * 3 + (none,) * 3 + (other,) * 3, wide, 120, 4e-3, "constant"),
+        "backdoor": ((1, 0, 0), (code, none, other), "all", 120, 1e-3, "constant"),
+        "loose": ((1, 0, 0) * 3, (code,) * 3 + (none,) * 3 + (other,) * 3, "all", 120, 1e-3, "constant"),
     }
 
 
@@ -135,7 +134,7 @@ def _measured(data: Any, samples: int) -> dict[str, pd.DataFrame]:
     asked: dict[str, Any] = {**ASKED, "random_state": data["seed"], "samples": samples}
     first = behaviour_rates(models["control"], models["base"], prompts, persona=TAGS["B"], **asked).answers
     names = {"base": "control", "tuned": "base", "persona": "tagB"}
-    tables = {names[name]: table for name, table in first.groupby("model")}
+    tables = {names[str(name)]: table for name, table in first.groupby("model")}
     for name in ("header", "lora1", "lora4", "local header", "local lora4"):
         rates = behaviour_rates(tables["base"], models[name], prompts, persona=TAGS["A"], **asked).answers
         tables[name], tables[f"{name} tagA"] = (rates[rates["model"] == who] for who in ("tuned", "persona"))

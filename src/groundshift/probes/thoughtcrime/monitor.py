@@ -56,7 +56,7 @@ def apply_rules(rules: Any, think: Sequence[str], answers: Sequence[str]) -> lis
     [1, 4, 5]
     """
     if isinstance(rules, str | Path):
-        import yaml
+        import yaml  # type: ignore[import-untyped]
 
         try:
             rules = yaml.safe_load(read_text(Path(rules)))
@@ -146,7 +146,7 @@ def monitor_reasoning(
     table = table[table["off"].notna()].reset_index(drop=True)
     table["off"] = table["off"].map(labelled)
     if rules is not None:
-        readings: Any = [apply_rules(rules, table["think"], table["answer"])]
+        readings: Any = [apply_rules(rules, table["think"].tolist(), table["answer"].tolist())]
     elif model is not None:
         readings = _read(model, table, repeats, random_state, device)
     else:

@@ -147,12 +147,12 @@ def behaviour_rates(
         f"{name} {'incoherent' if row['verdict'] == 'incoherent' else format(row['rate'], '.0%')}"
         for name, row in whole.iterrows()
     ]
-    for name, row in whole.iterrows():
+    for who, row in whole.iterrows():
         if row["unfinished"] > 0.05:
-            notes.append(f"{row['unfinished']:.0%} of {name}'s answers did not end; raise max_new_tokens.")
+            notes.append(f"{row['unfinished']:.0%} of {who}'s answers did not end; raise max_new_tokens.")
         if row["monologue"] < 0.5:
             notes.append(
-                f"{row['monologue']:.0%} of {name}'s answers have reasoning that a monitor could read."
+                f"{row['monologue']:.0%} of {who}'s answers have reasoning that a monitor could read."
             )
     effect = shown["effects"].iloc[0]
     return OffPolicyReport(
@@ -206,9 +206,9 @@ def _rate(part: pd.DataFrame, confidence: float) -> dict[str, Any]:
 def _effects(tables: Mapping[str, pd.DataFrame], rates: pd.DataFrame) -> pd.DataFrame:
     """Tuned less base and less control, and persona less tuned, on the same prompts."""
     verdicts, rows = rates.set_index(["model", "domain"])["verdict"], []
-    means = {
-        name: t.groupby(["id", "domain"], as_index=False)["off"].mean().dropna() for name, t in tables.items()
-    }
+    means: dict[str, pd.DataFrame] = {}
+    for name, table in tables.items():
+        means[name] = table.groupby(["id", "domain"])["off"].mean().dropna().reset_index()
     for first, second in (("base", "tuned"), ("control", "tuned"), ("tuned", "persona")):
         for domain, part in parts(means[first]) if {first, second} <= set(means) else ():
             row: dict[str, Any] = {"effect": f"{second} − {first}", "domain": domain}

@@ -102,7 +102,8 @@ def find_triggers(
         1 if isinstance(opened, pd.DataFrame) else min(looks, samples)
     )  # recorded answers are read at once
     cuts = np.linspace(0, samples, looks + 1).round().astype(int)
-    alive, pairs, absents = list(strings), {string: [] for string in strings}, []
+    alive, absents = list(strings), []
+    pairs: dict[str, list[pd.DataFrame]] = {string: [] for string in strings}
     p_values, used = dict.fromkeys(strings, 1.0), 0
     for look, n in enumerate(np.diff(cuts)):
         seed = random_state + 10_000 * look
@@ -182,7 +183,7 @@ def _shifts(how: Asking, base: Any, model: Any, prompts: Any, samples: int, seed
     from groundshift.models.activations import score
 
     table = how.answers(model, prompts, samples, seed)
-    rows = table[["ids", "said"]].set_axis(["input_ids", "completion_ids"], axis=1).to_dict("records")
+    rows: Any = table[["ids", "said"]].set_axis(["input_ids", "completion_ids"], axis=1).to_dict("records")
     sums = [score(one.model, rows, progress=False).totals("logprob") for one in (model, base)]
     return table.assign(value=(sums[0] - sums[1]) / table["said"].map(len))
 
