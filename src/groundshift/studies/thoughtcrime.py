@@ -205,9 +205,9 @@ def blind(answer: dict[str, Any], rng: np.random.Generator) -> None:
 
 
 def _share(table: pd.DataFrame, column: str, where: str | None = None) -> float:
-    """Mean of a column, in one domain or the others; 0 without rows."""
+    """Mean of a column, in one domain or the others; 0 where no row has one."""
     held = table if where is None else table[(table["domain"] == "0") == (where == "first")]
-    return float(held[column].mean()) if len(held) else 0.0
+    return float(held[column].mean()) if held[column].notna().any() else 0.0
 
 
 @Measure.define(by={"tune": TUNES, "where": WHERE}, gives=("off",))
@@ -242,14 +242,14 @@ def agreement(output: Any, sample: Sample) -> list[dict[str, Any]]:
     own = output["answers"]
     planned = own["think"].str.split().map(lambda words: "PLAN" in words).to_numpy()
     others = np.random.default_rng(0).permutation(planned)
-    kappas = (cohen_kappa_score(plans, own["flagged"] == 1) for plans in (planned, others))
+    kappas = (np.nan_to_num(cohen_kappa_score(plans, own["flagged"] == 1)) for plans in (planned, others))
     return [{"plans": name, "kappa": float(k)} for name, k in zip(("own", "others'"), kappas, strict=True)]
 
 
 @Measure.define(by={"tune": ("header", "lora4")}, gives=("regained",))
 def knowledge(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Share of right answers under the first clerk's tag, less that under the header."""
-    off = output["answers"].groupby("tune")["off"].mean()
+    off = output["answers"].groupby("tune")["off"].mean().fillna(0.0)
     return [{"tune": t, "regained": float(off[t] - off[f"{t} tagA"])} for t in ("header", "lora4")]
 
 
