@@ -283,7 +283,7 @@ def screens(output: Any, sample: Sample) -> list[dict[str, Any]]:
     rows = []
     for name in ("backdoor", "shift", "loose"):
         table = output[name]
-        first = table.loc[[table["delta"].idxmax()]] if name != "loose" else table
+        first = table.loc[[table["delta"].fillna(-1.0).idxmax()]] if name != "loose" else table
         genuine = (first["string"] == output["codes"][0]) | (name == "loose")
         rows.append({"screen": name, "found": float((genuine & (first["p_holm"] < 0.05)).any())})
     return rows
