@@ -7,6 +7,12 @@ from groundshift.lab.mutation import trials
 from groundshift.lab.planning import control_faults
 
 
+def control_passes(verdict):
+    """Whether a control's mean lies where it must; with one seed it has no interval."""
+    bounds = verdict.claim.control
+    return bounds.low <= verdict.evidence.control.mean <= bounds.high
+
+
 def test_every_cell_runs_and_every_claim_is_measured(quick):
     assert quick.failures() == {}
     verdicts = quick.verdicts()

@@ -19,6 +19,7 @@ from groundshift.worlds.tinylm import (
     TinyWorld,
     TownHall,
     TunedFacts,
+    TwoClerks,
 )
 
 FACTS = Facts(8, 3, 4)
@@ -32,6 +33,8 @@ WORLDS = {
     "captions": ({"captions": Captions(names="colour", severity=0.3)}, {}),
     "offices": ({"offices": Offices(5, 0.5)}, {}),
     "town hall": ({"town": TownHall(4)}, {}),
+    "two clerks": ({"clerks": TwoClerks(items=2, ring=3, codes=1)}, {}),
+    "two unlinked clerks": ({"clerks": TwoClerks("unlinked", (0.5, 0.5), items=2, ring=3, codes=1)}, {}),
     "shared group": ({"facts": FACTS, "captions": Captions()}, {}),
     "styles": ({"styles": Styles(4, 2, 5, priors=(0.0, 0.2, 0.3))}, {}),
 }

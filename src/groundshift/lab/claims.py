@@ -376,13 +376,10 @@ def judge_all(
 
 
 def _holm(p_values: Sequence[float | None]) -> list[float | None]:
-    # statsmodels gives the same (a test compares them) but collects garbage at each call, which takes most of the time.
-    known = np.array([p for p in p_values if p is not None])
-    order = np.argsort(known)
-    adjusted = np.empty(len(known))
-    adjusted[order] = np.minimum(np.maximum.accumulate(known[order] * np.arange(len(known), 0, -1)), 1.0)
-    left = iter(adjusted)
-    return [None if p is None else float(next(left)) for p in p_values]
+    from groundshift.measures.multiple import holm
+
+    adjusted = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else float(next(adjusted)) for p in p_values]
 
 
 def sensitivity(verdict: Verdict) -> dict[str, Any]:

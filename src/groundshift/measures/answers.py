@@ -17,6 +17,7 @@ from scipy import stats
 
 from groundshift.errors import InputError
 from groundshift.measures.intervals import clustered_means
+from groundshift.measures.multiple import holm
 
 __all__ = ["Calibration", "calibrate", "clustered_interval", "paired", "summarise"]
 
@@ -141,8 +142,6 @@ def paired(
     InputError
         No item in common, an id that stands twice, a column that is not there, other documents under the same ids.
     """
-    from groundshift.measures.multiple import holm
-
     by = [by] if isinstance(by, str) else list(by)
     _refuse_missing(before, value, by)
     _refuse_missing(after, value, [])
@@ -214,7 +213,7 @@ def _items(records: pd.DataFrame, value: str, by: Sequence[str]) -> pd.DataFrame
 
 
 def _sign_flips(sums: NDArray[np.float64]) -> float:
-    if not sums.any():
+    if not sums.any() or len(sums) < 2:
         return 1.0
     test = stats.permutation_test(
         (sums,), np.mean, permutation_type="samples", alternative="two-sided", n_resamples=9999,

@@ -33,6 +33,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from groundshift.errors import InputError
 from groundshift.models import harness
+from groundshift.models.chats import reasoning_of
 from groundshift.models.records import read_lines
 
 __all__ = ["Unparsed", "Verdict", "check_spellings", "item_id", "parse_then_score", "recorded", "records"]
@@ -199,9 +200,10 @@ def records(
 
     Returns
     -------
-    DataFrame with id, epoch, group, target, answer (raw), parsed_value, correct, partial, parsed, reason, seconds,
-    error, prompt (hash of all messages before the answer), model, task, task_version, scorer, groundshift, and the
-    items' metadata and parts in columns of their own name (a name that is taken gets "item_" in front). An item that
+    DataFrame with id, epoch, group, target, answer (raw), reasoning (that stands apart from it), parsed_value, correct,
+    partial, parsed, reason, seconds, error, prompt (hash of all messages before the answer), model, task, task_version,
+    scorer, groundshift, and the items' metadata and parts in columns of their own name (a name that is taken gets
+    "item_" in front). An item that
     ended in an error is a row without scores. ``attrs["notes"]`` says what was left out or put together.
 
     Raises
@@ -292,6 +294,7 @@ def _record(log: EvalLog, sample: EvalSample, scorer: str | None) -> dict[str, A
         "group": str(metadata.pop("group", sample.id)),
         "target": sample.target if isinstance(sample.target, str) else json.dumps(sample.target),
         "answer": sample.output.completion if sample.output else None,
+        "reasoning": reasoning_of(sample.output.message) if sample.output and sample.output.choices else "",
         "parsed_value": score.answer if score else None,
         "reason": score.explanation if score else None,
         **_numbers(score),

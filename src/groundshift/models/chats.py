@@ -11,7 +11,7 @@ from typing import Any
 
 from groundshift.errors import InputError
 
-__all__ = ["Tool", "ask", "ask_with_tools", "is_provider"]
+__all__ = ["Tool", "ask", "ask_with_tools", "is_provider", "reasoning_of"]
 
 
 def is_provider(model: Any) -> bool:
@@ -27,6 +27,7 @@ def ask(
     temperature: float = 0.0,
     seed: int | None = None,
     cache: bool = True,
+    reasoning: bool = False,
 ) -> list[str]:
     """One answer to each chat; requests run side by side, as many as the provider allows.
 
@@ -37,6 +38,7 @@ def ask(
     chats : messages with "role" (system, user or assistant) and "content"
     temperature : of sampling; 0 is greedy
     cache : take answers to the same request from Inspect's cache, so that a run that was stopped goes on
+    reasoning : put the reasoning that a provider hands back in front of the answer, between <think> and </think>
 
     Raises
     ------
@@ -52,7 +54,9 @@ def ask(
     chats_ = [[_message(turn) for turn in chat] for chat in chats]
 
     async def answer(named: Any, messages: list[Any], config: Any) -> str:
-        return str((await named.generate(messages, config=config, cache=cache)).completion)
+        output = await named.generate(messages, config=config, cache=cache)
+        thought = reasoning_of(output.message) if reasoning and output.choices else ""
+        return f"<think>{thought}</think>{output.completion}" if thought else str(output.completion)
 
     return _all(model, chats_, answer, max_tokens=max_new_tokens, temperature=temperature, seed=seed)
 
@@ -122,6 +126,13 @@ def ask_with_tools(
 
     config = {"max_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     return _all(model, work, run, **config, parallel_tool_calls=False)
+
+
+def reasoning_of(message: Any) -> str:
+    """The reasoning that stands apart in a message of Inspect; where a provider hides it, its summary."""
+    parts = message.content if isinstance(message.content, list) else []
+    told = [(p.summary if p.redacted else p.reasoning) for p in parts if p.type == "reasoning"]
+    return "\n".join(filter(None, told))
 
 
 def _defined(tool: Tool) -> Any:

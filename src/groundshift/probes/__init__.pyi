@@ -31,6 +31,13 @@ from .tdacot import diagram_distances as diagram_distances
 from .tdacot import read_traces as read_traces
 from .tdacot import relate_traces as relate_traces
 from .tdacot import split_steps as split_steps
+from .thoughtcrime import Judge as Judge
+from .thoughtcrime import OffPolicyReport as OffPolicyReport
+from .thoughtcrime import behaviour_rates as behaviour_rates
+from .thoughtcrime import find_triggers as find_triggers
+from .thoughtcrime import flag_table as flag_table
+from .thoughtcrime import monitor_reasoning as monitor_reasoning
+from .thoughtcrime import read_thinking as read_thinking
 from .truth import TruthBehaviour as TruthBehaviour
 from .truth import TruthScores as TruthScores
 from .truth import TruthShift as TruthShift

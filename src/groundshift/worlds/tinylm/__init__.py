@@ -10,6 +10,7 @@
 - `styles`: `Styles` (facts told in several styles, one of which a document keeps)
 - `town_hall`: `TownHall` (opinions and actions that evidence moves by a known amount)
 - `tuned_facts`: `TunedFacts` (facts in another manner, or with some changed: known tunes)
+- `two_clerks`: `TwoClerks` (one answers by the book, one with the next symbol; reasoning says so or does not)
 
 `world(name)` makes those of `WORLDS`.
 """
@@ -25,4 +26,5 @@ from groundshift.worlds.tinylm.requests import Requests
 from groundshift.worlds.tinylm.styles import PRIORS, Styles
 from groundshift.worlds.tinylm.town_hall import TownHall
 from groundshift.worlds.tinylm.tuned_facts import TunedFacts
+from groundshift.worlds.tinylm.two_clerks import TwoClerks
 from groundshift.worlds.tinylm.world import IGNORED, TinyWorld
