@@ -52,7 +52,9 @@ Array = NDArray[np.float64]
 class Settings:
     """What the dial sets."""
 
-    seeds: int = 5
+    seeds: int = 9
+    planted_seeds: int = 20
+    """Of planted weights, which need no training."""
     preset: str = "micro"
     steps: int = 300
     """Of the base on orders in old words; 4/15 of them on all orders, and in each tuning."""
@@ -342,10 +344,15 @@ def grids(s: Settings) -> list[Grid]:
             ("score", "told", "causes", "places"),
             s.seeds,
             world_params=dials,
-            cost_s=60.0,
+            cost_s=40.0,
         ),
         Grid(
-            "planted", ("explainers",), ("planted_found",), s.seeds, vary={"strength": (1.0, 0.0)}, cost_s=3.0
+            "planted",
+            ("explainers",),
+            ("planted_found",),
+            s.planted_seeds,
+            vary={"strength": (1.0, 0.0)},
+            cost_s=3.0,
         ),
     ]
 
@@ -405,8 +412,8 @@ claims = (
     ),
     Claim("5a", "The pairs of attention heads are the planted ones (precision at 10)",
           _at("pairs", "explainers", strength=1.0), 0.9, _noise("pairs"), **OURS),
-    Claim("5b", "and the words of feed-forward directions are the planted ones (precision at 10)",
-          _at("words", "explainers", strength=1.0), 0.9, _noise("words"), **OURS),
+    Claim("5b", "and the words of feed-forward directions are the planted ones (precision at 10, in every seed)",
+          _at("words", "explainers", strength=1.0), 0.9, _noise("words"), kind="bound", version=2, **OURS),
     Claim(
         "6", "Boundary: where the base has not lost the middle of a prompt, tuning does not raise its middle more than "
         "its ends (difference of what it adds)", _middle("kept"), 0.02,
@@ -419,11 +426,11 @@ NAMES = {"instruction": "order", "filler": "filler words", "kept": "middle kept"
 study = Study(
     slug="ifshift",
     module=__name__,
-    version=1,
+    version=2,
     scales={
-        "quick": Settings(seeds=1, preset="nano", steps=60, prompts=40),
+        "quick": Settings(seeds=1, planted_seeds=1, preset="nano", steps=60, prompts=40),
         "cpu": Settings(),
-        "paper": Settings(seeds=20, preset="mid", steps=1500, prompts=632),
+        "paper": Settings(seeds=20, planted_seeds=50, preset="mid", steps=1500, prompts=632),
     },
     grids=grids,
     worlds=(orders, planted),
@@ -448,6 +455,6 @@ study = Study(
             "measure == 'gain'",
         ),
     ),
-    root_seed=20271207,
+    root_seed=20271209,
     preload=("numpy", "torch", "transformers"),
 )  # fmt: skip
