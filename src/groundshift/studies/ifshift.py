@@ -52,7 +52,7 @@ Array = NDArray[np.float64]
 class Settings:
     """What the dial sets."""
 
-    seeds: int = 9
+    seeds: int = 8
     planted_seeds: int = 20
     """Of planted weights, which need no training."""
     preset: str = "micro"
@@ -352,7 +352,7 @@ def grids(s: Settings) -> list[Grid]:
             ("planted_found",),
             s.planted_seeds,
             vary={"strength": (1.0, 0.0)},
-            cost_s=3.0,
+            cost_s=0.5,
         ),
     ]
 
