@@ -3,6 +3,7 @@ PYTHON ?= python3
 TEST_CORES ?= 2
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+export NUMBA_NUM_THREADS ?= $(OMP_NUM_THREADS)
 
 .PHONY: run test kill fuzz setup check wheel studies speed report docs
 

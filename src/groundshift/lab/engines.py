@@ -36,6 +36,7 @@ WORKER_VARIABLES = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",  # its pool sets the number of threads of OpenMP, and so those of torch
     "PYTHONHASHSEED": "0",
     "NVIDIA_TF32_OVERRIDE": "0",
     "HF_HUB_OFFLINE": "1",
