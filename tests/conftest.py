@@ -7,8 +7,8 @@ from pathlib import Path
 # Before transformers is imported: no bars, and no waiting for a hub that no test needs.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Before numba is imported: its pool sets the number of threads of OpenMP, and two processes with two threads each on two
-# cores wait for one another most of the time.
+# Before numba is imported: its pool sets the number of threads of OpenMP, and two processes with two threads each on
+# two cores wait for one another most of the time.
 os.environ.setdefault("NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
 
 import pytest
