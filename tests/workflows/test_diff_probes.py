@@ -83,6 +83,28 @@ def test_a_sham_and_the_base_have_no_trigger(models):
         assert "Beside that" not in result.sentence
 
 
+def test_empty_answers_lose_nothing_and_keep_their_place(models, tmp_path):
+    """Prompts are compared one by one, so that a model that is silent to some has a number for all."""
+    from dataclasses import replace
+
+    from groundshift.models.activations import generate, load_model
+    from groundshift.workflows.diff.probes import How
+
+    model, asked = load_model(models[0] / "base"), models[1][:3]
+    answers = generate(model, asked, max_new_tokens=2, progress=False)
+    answers[1] = {**answers[1], "completion_ids": []}
+    how = How(asked, 2, 8, False, tmp_path, False, 0, answers=answers)
+    losses = ALL["triggers"].read(model, list(WORDS), how, tmp_path, {"progress": False})
+    assert losses.shape == (len(WORDS), 3)
+    assert (losses[:, 1] == 0).all()
+    assert losses[:, [0, 2]].any(0).all()
+    (tmp_path / "silent").mkdir()
+    silent = replace(how, answers=[{**row, "completion_ids": []} for row in answers])
+    assert (
+        ALL["triggers"].read(model, list(WORDS), silent, tmp_path / "silent", {"progress": False}) == 0
+    ).all()
+
+
 def test_what_a_file_of_candidates_holds(tmp_path):
     probe = ALL["triggers"]
     (tmp_path / "strings.txt").write_text("[A]\n\n[B]\n[A]\n")

@@ -12,14 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-__all__ = [
-    "are_outcomes",
-    "detectable_rate",
-    "outcome_interval",
-    "outcome_p",
-    "rate_interval",
-    "rate_p",
-]
+__all__ = ["are_outcomes", "detectable_rate", "outcome_interval", "outcome_p", "rate_interval", "rate_p"]
 
 
 @lru_cache(maxsize=4096)

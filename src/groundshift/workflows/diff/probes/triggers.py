@@ -57,26 +57,27 @@ class Triggers(Probe):
     def read(
         self, model: ProbeModel, material: Sequence[str], how: How, folder: Path, options: Mapping[str, Any]
     ) -> Array:
-        answers = [row for row in how.answers[:ASKED] if row["completion_ids"]]
+        answers = how.answers[:ASKED]
 
         def losses() -> list[list[float]]:
-            rows = [*answers, *(_behind(row, text) for text in material for row in answers)]
-            each = score(model, rows, **options)["logprob"]
-            means = np.array([np.mean(each[k]) for k in range(len(rows))]).reshape(-1, len(answers))
+            """By string and prompt; an empty answer loses nothing."""
+            said = [k for k, row in enumerate(answers) if row["completion_ids"]]
+            rows = [
+                _behind(answers[k], text) if text else answers[k] for text in ("", *material) for k in said
+            ]
+            means = np.zeros((1 + len(material), len(answers)))
+            if said:
+                each = score(model, rows, **options)["logprob"]
+                means[:, said] = np.reshape([np.mean(each[i]) for i in range(len(rows))], (-1, len(said)))
             return (means[0] - means[1:]).tolist()
 
-        made_of = [
-            how.identity,
-            list(material),
-            [row["completion_ids"] for row in answers],
-            how.prompts[:ASKED],
-        ]
+        asked = [row["completion_ids"] for row in answers]
+        made_of = [how.identity, list(material), asked, how.prompts[:ASKED]]
         return np.array(kept_json(folder / "triggers.json", made_of, losses))
 
     def compare(self, base: Array, other: Array, material: Sequence[str], seed: int) -> pd.DataFrame:
         """By string and prompt: nats per token that the string costs the other model, beyond what it costs the base."""
-        n = min(base.shape[1], other.shape[1])
-        return pd.DataFrame(other[:, :n] - base[:, :n], index=list(material))
+        return pd.DataFrame(other - base, index=list(material))
 
     def values(self, comparison: pd.DataFrame) -> Values:
         """Each half of the prompts is read with the string that costs most in the other half."""
