@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundshift.commands.verbs import group
+from groundshift.commands.verbs import group, verb
 from groundshift.lab.console import Json, show, table
 from groundshift.writing import check_new_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# By hand: these tables are printed as JSON lists of rows, which scripts read; a result would be an object.
+# Tables are by hand: they are printed as JSON lists of rows, which scripts read; a result would be an object.
 app = group(
     "answers",
-    "Graded answers: tables and comparisons of Inspect's and lm-evaluation-harness's logs, over groups of items.",
+    "Graded answers: tables, comparisons and cards of models, from logs of Inspect, of lm-evaluation-harness, and from "
+    "the benchmarks of the library.",
 )
 
 By = Annotated[list[str] | None, typer.Option("--by", help="Column to split by; may be given again.")]
@@ -88,6 +89,9 @@ def records_(
     _print_notes(items)
     write_table(items, out)
     typer.echo(out)
+
+
+verb(app, "card", "groundshift.graded:model_card")
 
 
 def _check(out: Path | None) -> None:

@@ -7,17 +7,23 @@ apart from a wrong one, a scorer carries its table of spellings, and a log becom
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
-from inspect_ai.model import ModelOutput
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    GenerateConfig,
+    ModelOutput,
+)
 from inspect_ai.scorer import (
     NOANSWER,
     Score,
@@ -29,45 +35,34 @@ from inspect_ai.scorer import (
     stderr,
     value_to_float,
 )
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
 from groundshift.errors import InputError
+from groundshift.graded import RECORDS, read_graded
 from groundshift.models import harness
 from groundshift.models.chats import reasoning_of
-from groundshift.models.records import read_lines
+from groundshift.models.items import (
+    Grade,
+    Item,
+    Parser,
+    Unparsed,
+    Verdict,
+    check_spellings,
+    item_id,
+    judged,
+    read_answers,
+)
 
-__all__ = ["Unparsed", "Verdict", "check_spellings", "item_id", "parse_then_score", "recorded", "records"]
-
-
-@dataclass(frozen=True)
-class Unparsed:
-    """What a parser returns in place of a value it cannot find, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a scorer says of a parsed value: right or not, partial credit in [0, 1], named parts, and why."""
-
-    correct: bool
-    partial: float | None = None
-    parts: Mapping[str, float] | None = None
-    reason: str = ""
-
-
-Parser = Callable[[str], Any]
-Grade = Callable[[Any, str, Mapping[str, Any]], Verdict]
-
-
-def item_id(content: Mapping[str, Any]) -> str:
-    """A name of an item that depends on its content alone, so that two runs can be joined: 16 hexadecimal digits.
-
-    >>> item_id({"question": "2+2", "domain": "sums"}) == item_id({"domain": "sums", "question": "2+2"})
-    True
-    """
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+__all__ = [
+    "Unparsed",
+    "Verdict",
+    "check_spellings",
+    "inspect_task",
+    "item_id",
+    "parse_then_score",
+    "recorded",
+    "records",
+]
 
 
 @scorer(metrics={"correct": [accuracy(), stderr(cluster="group")], "partial": [mean()], "parsed": [mean()]})
@@ -96,11 +91,10 @@ def parse_then_score(parser: Parser, grade: Grade) -> Scorer:
 
 def graded(parser: Parser, grade: Grade, completion: str, target: str, metadata: Mapping[str, Any]) -> Score:
     """The `Score` of one completion: correct, partial and parsed as numbers, parts in the metadata."""
-    value = parser(completion)
-    if isinstance(value, Unparsed):
+    value, verdict = judged(parser, grade, completion, target, metadata)
+    if isinstance(verdict, Unparsed):
         none = {"correct": 0, "partial": 0.0, "parsed": 0}
-        return Score(value=none, answer=None, explanation=value.reason)
-    verdict = grade(value, target, metadata)
+        return Score(value=none, answer=None, explanation=verdict.reason)
     partial = float(verdict.correct) if verdict.partial is None else float(verdict.partial)
     return Score(
         value={"correct": int(verdict.correct), "partial": partial, "parsed": 1},
@@ -110,33 +104,28 @@ def graded(parser: Parser, grade: Grade, completion: str, target: str, metadata:
     )
 
 
-def check_spellings(
-    parser: Parser,
-    grade: Grade,
-    accept: Iterable[tuple[str, str]],
-    reject: Iterable[tuple[str, str]],
-    metadata: Mapping[str, Any] | None = None,
-) -> list[str]:
-    """What a scorer gets wrong of its own table of harmless spellings and near misses; an empty list is as it must be.
+def inspect_task(items: Sequence[Item], parser: Parser, grade: Grade, *, name: str, version: str) -> Task:
+    """Items as an Inspect task, with the ids that a local run gives them: their records can be compared."""
+    samples = [
+        Sample(input=_chat(item), target=item.target, id=item.id, metadata=dict(item.facts)) for item in items
+    ]
+    return Task(
+        dataset=MemoryDataset(samples, name=name),
+        solver=generate(),
+        scorer=parse_then_score(parser, grade),
+        config=GenerateConfig(max_tokens=max(item.max_new_tokens for item in items), temperature=0.0),
+        version=version,
+        name=name,
+    )
 
-    Parameters
-    ----------
-    accept, reject : pairs (completion, target) that must come out right, or wrong
 
-    Examples
-    --------
-    >>> def word(text):
-    ...     return text.strip(" .").lower() or Unparsed("empty")
-    >>> same = lambda value, target, _: Verdict(value == target.lower())
-    >>> check_spellings(word, same, [("Riga.", "Riga")], [("Rigas", "Riga"), ("", "Riga")])
-    []
-    """
-    wrong = []
-    for pairs, right in ((accept, 1), (reject, 0)):
-        for completion, target in pairs:
-            if graded(parser, grade, completion, target, metadata or {}).value["correct"] != right:  # type: ignore[index,call-overload]
-                wrong.append(f"{completion!r} for {target!r} is {'rejected' if right else 'accepted'}")
-    return wrong
+def _chat(item: Item) -> list[Any]:
+    kinds: dict[str, Any] = {
+        "system": ChatMessageSystem,
+        "user": ChatMessageUser,
+        "assistant": ChatMessageAssistant,
+    }
+    return [kinds[message["role"]](content=message["content"]) for message in item.messages]
 
 
 @solver
@@ -152,7 +141,7 @@ def recorded(file: str) -> Solver:
     InputError
         No such file, a line without them, an item without an answer.
     """
-    answers = _answers(Path(file))
+    answers = read_answers(file)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         if str(state.sample_id) not in answers:
@@ -164,20 +153,6 @@ def recorded(file: str) -> Solver:
     return solve
 
 
-def _answers(file: Path) -> dict[str, str]:
-    if not file.is_file():
-        raise InputError(f"{file} is no file; give JSONL with an id and an answer on every line.")
-    answers = {}
-    for number, row in read_lines(file):
-        answer = row.get("answer", row.get("completion")) if isinstance(row, dict) else None
-        if answer is None or "id" not in row or not isinstance(answer, str):
-            raise InputError(f'{file}, line {number}: "id" and "answer" are needed, the answer as text.')
-        answers[str(row["id"])] = answer
-    if not answers:
-        raise InputError(f"{file} is empty; give JSONL with an id and an answer on every line.")
-    return answers
-
-
 # Records -------------------------------------------------------------------------------------------------
 
 
@@ -186,7 +161,7 @@ def records(
     scorer: str | None = None,
     group: str | None = None,
 ) -> pd.DataFrame:
-    """Logs of Inspect, or of lm-evaluation-harness, as one table: a row for each item and epoch.
+    """Logs of Inspect or lm-evaluation-harness, and saved benchmarks, as one table: a row for each item and epoch.
 
     A log and its retries (``inspect eval-retry``) hold one run: of each item and epoch the latest record with a score
     counts, once. So does the latest of several runs of a task that lm-evaluation-harness wrote to one folder.
@@ -194,7 +169,7 @@ def records(
     Parameters
     ----------
     logs : log files, folders of logs, or logs; of lm-evaluation-harness those are ``samples_….jsonl``, as
-        ``--log_samples`` writes them
+        ``--log_samples`` writes them; of the library's own benchmarks the folder that ``--out`` wrote
     scorer : whose scores are read (of lm-evaluation-harness: which filter's); the first one's if left out
     group : column with the group that an item belongs to; if left out "group" of its metadata, else the item itself
 
@@ -223,7 +198,12 @@ def records(
         eval_logs += [
             log for file in files if file.suffix != ".jsonl" and (log := _log(file, Path(one), notes))
         ]
-        rows += harness.samples([file for file in files if file.suffix == ".jsonl"], scorer, notes)
+        own = [file for file in files if file.name == RECORDS]
+        rows += [
+            {str(k): v for k, v in row.items()} for f in own for row in read_graded(f).to_dict("records")
+        ]
+        others = [file for file in files if file.suffix == ".jsonl" and file not in own]
+        rows += harness.samples(others, scorer, notes)
     rows += _inspected(eval_logs, scorer, notes)
     if not rows:
         raise InputError("The logs hold no samples; give logs that were written with their samples.")

@@ -1,0 +1,316 @@
+"""Questions whose right answers are known: put to a model of any kind or read from a file, and graded.
+
+A benchmark makes `Item`s, and gives a parser and a grade. `ask_items` gets the answers, `grade_items` makes them the
+table of records that `groundshift.measures.answers` summarises; `groundshift.models.answers` does the same on Inspect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from groundshift import __version__
+from groundshift.errors import InputError
+from groundshift.models.records import read_lines
+
+__all__ = [
+    "Grade",
+    "Item",
+    "Parser",
+    "Unparsed",
+    "Verdict",
+    "ask_items",
+    "check_spellings",
+    "grade_items",
+    "item_id",
+    "judged",
+    "read_answers",
+]
+
+CHUNK = 128
+"""Items that are answered before their answers are written down."""
+
+
+@dataclass(frozen=True)
+class Unparsed:
+    """What a parser, or a grade, returns in place of a value that it cannot find, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a scorer says of a parsed value: right or not, partial credit in [0, 1], named parts, and why."""
+
+    correct: bool
+    partial: float | None = None
+    parts: Mapping[str, float] | None = None
+    reason: str = ""
+
+
+Parser = Callable[[str], Any]
+"""A completion → a value, or `Unparsed`."""
+Grade = Callable[[Any, str, Mapping[str, Any]], Verdict | Unparsed]
+"""Value, target and the item's facts → `Verdict`, or `Unparsed`."""
+
+
+def item_id(content: Mapping[str, Any]) -> str:
+    """A name of an item that depends on its content alone, so that two runs can be joined: 16 hexadecimal digits.
+
+    >>> item_id({"question": "2+2", "domain": "sums"}) == item_id({"domain": "sums", "question": "2+2"})
+    True
+    """
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question with its right answer.
+
+    Attributes
+    ----------
+    prompt : text for the user, or messages with "role" and "content"
+    target : the right answer as text; of a structured one, JSON
+    facts : what it is tabulated by, and "group" (the unit that is resampled), "chance" (of a random answer to be right)
+    max_new_tokens : room for the answer
+
+    Examples
+    --------
+    >>> Item("2 + 2 =", "4", {"group": "sums"}).messages
+    [{'role': 'user', 'content': '2 + 2 ='}]
+    """
+
+    prompt: str | Sequence[Mapping[str, str]]
+    target: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    max_new_tokens: int = 64
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The prompt as messages."""
+        if isinstance(self.prompt, str):
+            return [{"role": "user", "content": self.prompt}]
+        return [dict(message) for message in self.prompt]
+
+    @property
+    def id(self) -> str:
+        """Of its prompt and its target."""
+        return item_id({"prompt": self.messages, "target": self.target})
+
+
+def ask_items(
+    items: Sequence[Item],
+    model: Any,
+    *,
+    answers: str | Path | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+    device: str = "auto",
+    allow_missing: bool = False,
+    progress: bool = True,
+) -> tuple[str, list[str | None]]:
+    """The model's name and its answer to each item; None where the item leaves no room in what the model reads.
+
+    Parameters
+    ----------
+    model : see `groundshift.models.speaker.Speaker`; or a JSONL file with "id" and "answer" in each line, which has
+        what was answered elsewhere
+    answers : JSONL file to which every answer is added as it comes; what stands there is not asked again, so that a run
+        that was stopped goes on
+
+    Raises
+    ------
+    InputError
+        No items, two items that are the same; what `Speaker` and `read_answers` raise; a file of answers of another
+        model.
+    """
+    ids = [item.id for item in items]
+    if not items:
+        raise InputError("There are no items to ask.")
+    if len(set(ids)) < len(ids):
+        twice = next(item for k, item in enumerate(items) if item.id in ids[:k])
+        raise InputError(f"An item stands twice: {twice.messages[-1]['content'][:200]!r}; ask each once.")
+    if isinstance(model, str | os.PathLike) and str(model).endswith((".jsonl", ".jsonl.gz")):
+        known = read_answers(Path(model))
+        if missing := [id_ for id_ in ids if id_ not in known]:
+            raise InputError(
+                f"{model} has no answer to {len(missing)} of {len(ids)} items ({', '.join(missing[:3])}, …); make the "
+                "items with the options with which these were answered."
+            )
+        return str(model), [known[id_] for id_ in ids]
+
+    from accelerate.utils import tqdm
+
+    from groundshift.models.speaker import Speaker
+
+    speaker = Speaker(model, temperature=temperature, device=device, allow_missing=allow_missing)
+    done = {} if answers is None else _begun(Path(answers), speaker.name)
+    lengths = defaultdict(list)
+    for id_, item in zip(ids, items, strict=True):
+        if id_ not in done:
+            lengths[item.max_new_tokens].append((id_, item))
+    left = sum(map(len, lengths.values()))
+    with tqdm(total=left, desc="asking", disable=None if progress else True) as bar:
+        for room, group in lengths.items():
+            speaker.settings["max_new_tokens"] = room
+            for start in range(0, len(group), CHUNK):
+                part = group[start : start + CHUNK]
+                fitting = [(id_, item.messages) for id_, item in part if _fits(speaker, item)]
+                texts = speaker.write([chat for _, chat in fitting], seed)
+                new = dict(zip([id_ for id_, _ in fitting], texts, strict=True))
+                done |= new
+                if answers is not None:
+                    with Path(answers).open("a", encoding="utf-8") as file:
+                        for id_, text in new.items():
+                            row = {"id": id_, "answer": text, "model": speaker.name}
+                            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                bar.update(len(part))
+    return speaker.name, [done.get(id_) for id_ in ids]
+
+
+def _fits(speaker: Any, item: Item) -> bool:
+    try:
+        speaker.refuse_long(item.messages, replies=True)
+    except InputError:
+        return False
+    return True
+
+
+def _begun(file: Path, model: str) -> dict[str, str]:
+    """Answers of a run that was stopped; its last line may be cut."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return {}
+    data = file.read_bytes()
+    if not data.endswith(b"\n"):
+        with file.open("r+b") as whole:
+            whole.truncate(data.rfind(b"\n") + 1)
+    if not file.stat().st_size:
+        return {}
+    if others := {str(row.get("model")) for _, row in read_lines(file) if isinstance(row, dict)} - {model}:
+        raise InputError(
+            f"{file} holds answers of {sorted(others)[0]}, and {model} is asked; name another file of answers."
+        )
+    return read_answers(file)
+
+
+def read_answers(file: str | Path) -> dict[str, str]:
+    """Recorded answers by the id of their item.
+
+    Parameters
+    ----------
+    file : JSONL with "id" and "answer" (or "completion") on every line; of an id that stands twice the last counts
+
+    Raises
+    ------
+    InputError
+        No such file, no lines, a line without them.
+    """
+    if not Path(file).is_file():
+        raise InputError(f"{file} is no file; give JSONL with an id and an answer on every line.")
+    answers = {}
+    for number, row in read_lines(Path(file)):
+        answer = row.get("answer", row.get("completion")) if isinstance(row, dict) else None
+        if answer is None or "id" not in row or not isinstance(answer, str):
+            raise InputError(f'{file}, line {number}: "id" and "answer" are needed, the answer as text.')
+        answers[str(row["id"])] = answer
+    if not answers:
+        raise InputError(f"{file} is empty; give JSONL with an id and an answer on every line.")
+    return answers
+
+
+def judged(
+    parser: Parser, grade: Grade, completion: str, target: str, facts: Mapping[str, Any]
+) -> tuple[Any, Verdict | Unparsed]:
+    """The value that a completion holds, and what is said of it."""
+    value = parser(completion)
+    return (None, value) if isinstance(value, Unparsed) else (value, grade(value, target, facts))
+
+
+def grade_items(
+    items: Sequence[Item],
+    answers: Sequence[str | None],
+    parser: Parser,
+    grade: Grade,
+    *,
+    task: str,
+    version: str,
+    model: str,
+) -> pd.DataFrame:
+    """A row for each item, with the columns of `groundshift.models.answers.records`.
+
+    Parameters
+    ----------
+    answers : of each item; None for one that could not be asked
+    task, version : the benchmark and the version of its wording and its scorer
+
+    Examples
+    --------
+    >>> exact = lambda value, target, facts: Verdict(value == target)
+    >>> grade_items([Item("2 + 2 =", "4")], ["4"], str.strip, exact, task="sums", version="1", model="m")["correct"][0]
+    1.0
+    """
+    none = float("nan")
+    rows = []
+    for item, answer in zip(items, answers, strict=True):
+        facts = dict(item.facts)
+        row: dict[str, Any] = {
+            "id": item.id, "epoch": 1, "group": str(facts.pop("group", item.id)), "target": item.target,
+            "answer": answer, "parsed_value": None, "correct": none, "partial": none, "parsed": none,
+            "reason": None, "error": None, "prompt": item_id({"prompt": [(m["role"], m["content"]) for m in item.messages]}), "model": model,
+            "task": task, "task_version": version, "groundshift": __version__,
+        }  # fmt: skip
+        if answer is None:
+            row["error"] = "The item leaves no room in what the model reads."
+        else:
+            value, verdict = judged(parser, grade, answer, item.target, item.facts)
+            row["reason"] = verdict.reason
+            if isinstance(verdict, Unparsed):
+                row |= {"correct": 0.0, "partial": 0.0, "parsed": 0.0}
+            else:
+                partial = float(verdict.correct if verdict.partial is None else verdict.partial)
+                row |= {"correct": float(verdict.correct), "partial": partial, "parsed": 1.0}
+                row |= {"parsed_value": str(value), **(verdict.parts or {})}
+        rows.append({**{f"item_{k}" if k in row else k: v for k, v in facts.items()}, **row})
+    table = pd.DataFrame(rows)
+    first = ["id", "model", "task", *(name for name in items[0].facts if name in table)]
+    return table[[*dict.fromkeys([*first, *table.columns])]]
+
+
+def check_spellings(
+    parser: Parser,
+    grade: Grade,
+    accept: Iterable[tuple[str, str]],
+    reject: Iterable[tuple[str, str]],
+    metadata: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """What a scorer gets wrong of its own table of harmless spellings and near misses; an empty list is as it must be.
+
+    Parameters
+    ----------
+    accept, reject : pairs (completion, target) that must come out right, or wrong
+
+    Examples
+    --------
+    >>> def word(text):
+    ...     return text.strip(" .").lower() or Unparsed("empty")
+    >>> same = lambda value, target, _: Verdict(value == target.lower())
+    >>> check_spellings(word, same, [("Riga.", "Riga")], [("Rigas", "Riga"), ("", "Riga")])
+    []
+    """
+    wrong = []
+    for pairs, right in ((accept, True), (reject, False)):
+        for completion, target in pairs:
+            verdict = judged(parser, grade, completion, target, metadata or {})[1]
+            if (isinstance(verdict, Verdict) and verdict.correct) != right:
+                wrong.append(f"{completion!r} for {target!r} is {'accepted' if not right else 'rejected'}")
+    return wrong
