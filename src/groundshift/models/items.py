@@ -159,7 +159,7 @@ def ask_items(
         if id_ not in done:
             lengths[item.max_new_tokens].append((id_, item))
     left = sum(map(len, lengths.values()))
-    with tqdm(total=left, desc="asking", disable=None if progress else True) as bar:
+    with tqdm(main_process_only=False, total=left, desc="asking", disable=None if progress else True) as bar:
         for room, group in lengths.items():
             speaker.settings["max_new_tokens"] = room
             for start in range(0, len(group), CHUNK):
@@ -263,10 +263,11 @@ def grade_items(
     rows = []
     for item, answer in zip(items, answers, strict=True):
         facts = dict(item.facts)
+        messages = [(message["role"], message["content"]) for message in item.messages]
         row: dict[str, Any] = {
             "id": item.id, "epoch": 1, "group": str(facts.pop("group", item.id)), "target": item.target,
             "answer": answer, "parsed_value": None, "correct": none, "partial": none, "parsed": none,
-            "reason": None, "error": None, "prompt": item_id({"prompt": [(m["role"], m["content"]) for m in item.messages]}), "model": model,
+            "reason": None, "error": None, "prompt": item_id({"prompt": messages}), "model": model,
             "task": task, "task_version": version, "groundshift": __version__,
         }  # fmt: skip
         if answer is None:
