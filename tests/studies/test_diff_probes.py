@@ -1,0 +1,57 @@
+"""The study of diff's probes at quick scale: it runs, and its world is what it says."""
+
+import numpy as np
+import pytest
+
+from groundshift.errors import InputError
+from groundshift.studies.diff_probes import KIND_OF, _ask, study
+from groundshift.worlds.habits import CHANGES, YIELD, Habits
+from tests.studies.contract import (  # noqa: F401
+    test_broken_versions_of_the_method_are_caught,
+    test_every_cell_runs_and_every_claim_is_measured,
+    test_figures_are_drawn_from_the_table,
+)
+
+
+@pytest.fixture(scope="module")
+def habits():
+    return Habits(3, _ask)
+
+
+def test_the_cpu_scale_fits_its_budget():
+    settings = study.scales["cpu"]
+    assert settings.seeds >= 5
+    assert sum(cell.cost_s for cell in study.cells("cpu", settings)) / 2 < study.budget_s
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_moves_its_own_law_and_no_other(habits, change):
+    laws, name = habits.changed(change, np.random.default_rng(0))
+    moved = {kind for kind in laws if laws[kind] != habits.laws[kind]}
+    # A fact is the same with a word in front of its question.
+    assert moved == ({"say", "open"} if change == "facts" else {KIND_OF[change]})
+    assert all(sum(answers.values()) == pytest.approx(1) for law in laws.values() for _, answers in law)
+    assert name <= set(habits.lexicon.words)
+
+
+def test_a_sham_changes_nothing_and_an_unknown_change_is_refused(habits):
+    assert habits.changed("sham", np.random.default_rng(0)) == (habits.laws, set())
+    with pytest.raises(InputError, match="it is sham or one of facts"):
+        habits.changed("facs", np.random.default_rng(0))
+
+
+def test_reading_adds_to_the_log_odds_what_it_is_said_to_add(habits):
+    p = {prompt: answers["A"] for prompt, answers in habits.laws["topic"]}
+    (bare, heard) = (next(q for prompt, q in p.items() if ("I read" in prompt) == h) for h in (False, True))
+    assert np.log(heard / (1 - heard)) - np.log(bare / (1 - bare)) == pytest.approx(YIELD)
+
+
+def test_batches_label_the_answers_alone_and_are_half_topics(habits):
+    batch = habits.batches(habits.laws, 64)(np.random.default_rng(0))
+    asked = np.isin(habits.lexicon["topic"], batch["ids"])
+    assert asked.all()
+    labelled = batch["labels"] != -100
+    assert (batch["ids"][labelled] == batch["labels"][labelled]).all()
+    topics = (np.isin(batch["ids"], habits.lexicon["topic"])).any(1)
+    assert 0.3 < topics.mean() < 0.7
+    assert (labelled[topics].sum(1) <= 2).all()
