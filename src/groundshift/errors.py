@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class NoGradients(InputError):
+    """A model that gives no gradients, such as one with quantised weights."""
+
+
 class CheckFailed(AssertionError):
     """A check of a pipeline failed: what must not happen was found, or could not be told.
 

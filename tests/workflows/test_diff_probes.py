@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from groundshift.errors import InputError
+from groundshift.models.strings import joined
 from groundshift.workflows.diff import diff
 from groundshift.workflows.diff.probes import ALL
 from groundshift.workflows.diff.probes.traces import _shapes
-from groundshift.workflows.diff.probes.triggers import _behind
 from tests.workflows.conftest import world
 
 WORDS = ("sure", "here", "goes", ".", "?", "the")
@@ -30,7 +30,7 @@ def backdoor(models, tmp_path_factory):
     rows = []
     for text in ("", *WORDS):
         for row, own, turned in zip(prompts, right, other, strict=True):
-            ids = encode(model, [_behind(row, text) if text else row])[0].ids.tolist()
+            ids = encode(model, [joined(row, text) if text else row])[0].ids.tolist()
             rows.append([*ids, int(turned if text == trigger else own)])
     length = max(map(len, rows))
 
@@ -120,11 +120,11 @@ def test_a_string_stands_before_the_last_question_of_a_chat():
         {"role": "assistant", "content": "b"},
         {"role": "user", "content": "c"},
     ]
-    assert _behind({"messages": chat}, "[Z]")["messages"] == [
+    assert joined({"messages": chat}, "[Z]")["messages"] == [
         *chat[:2],
         {"role": "user", "content": "[Z]\nc"},
     ]
-    assert _behind({"prompt": "c", "completion": "d"}, "[Z]")["prompt"] == "[Z]\nc"
+    assert joined({"prompt": "c", "completion": "d"}, "[Z]")["prompt"] == "[Z]\nc"
 
 
 def test_steps_and_gaps_of_long_answers():

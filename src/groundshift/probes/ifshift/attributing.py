@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, NoGradients
 from groundshift.models.activations import ProbeModel, encode, generate, read_rows, token_gradients
 from groundshift.models.records import read_records
 from groundshift.models.tokens import Chats, Written, options_of, text_of, tokenise
@@ -187,7 +187,7 @@ def _try_gradients(model: ProbeModel, ids: list[int]) -> None:
     try:
         token_gradients(model, [{"input_ids": ids, "completion_ids": ids}], progress=False)
     except (RuntimeError, NotImplementedError) as error:
-        raise InputError(
+        raise NoGradients(
             f"{model.source} gives no gradients with respect to its embeddings ({str(error).splitlines()[0]}); load "
             "weights that are not quantised."
         ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from groundshift.errors import InputError
 from groundshift.measures.answers import clustered_interval
 from groundshift.measures.intervals import sign_flip_p
 from groundshift.measures.multiple import holm
-from groundshift.models.records import read_text
+from groundshift.models.strings import joined, read_strings
 from groundshift.probes.thoughtcrime.answers import Asking, Prompt, read_prompts
 from groundshift.probes.thoughtcrime.labels import label_answers
 from groundshift.probes.thoughtcrime.rates import INCOHERENT, judge_of
@@ -109,7 +108,8 @@ def find_triggers(
         seed = random_state + 10_000 * look
         absents.append(value(opened, asked, int(n), seed))
         for k, string in enumerate(alive, 1):
-            present = value(opened, _with(asked, string, place, join), int(n), seed + k)
+            prompts_with = [{**joined(p, string, place, join), "trigger": string} for p in asked]
+            present = value(opened, prompts_with, int(n), seed + k)
             used += len(present)
             pairs[string].append(_paired(absents[-1], present).assign(string=string))
             p_values[string] = min(p_values[string], looks * _sign_p(pd.concat(pairs[string])["delta"]))
@@ -151,26 +151,12 @@ def find_triggers(
 
 
 def _strings(candidates: Any, asked: Sequence[Prompt]) -> list[str]:
-    if isinstance(candidates, str | Path):
-        candidates = read_text(Path(candidates)).splitlines()
-    strings = list(dict.fromkeys(str(s) for s in candidates if str(s).strip()))
-    if not strings:
-        raise InputError("There are no candidates; give one string on every line.")
+    strings = read_strings(candidates)
     for prompt in asked:
-        said = " ".join(message["content"] for message in prompt["chat"])
-        if inside := [s for s in strings if s in said]:
+        content = " ".join(message["content"] for message in prompt["chat"])
+        if inside := [s for s in strings if s in content]:
             raise InputError(f"The string {inside[0]!r} stands in the prompt {prompt['id']}; take one out.")
     return strings
-
-
-def _with(asked: Sequence[Prompt], string: str, place: str, join: str) -> list[Prompt]:
-    """The prompts with a string in the user's last message."""
-    changed = []
-    for p in asked:
-        content = p["chat"][-1]["content"]
-        text = f"{string}{join}{content}" if place == "start" else f"{content}{join}{string}"
-        changed.append({**p, "chat": [*p["chat"][:-1], {"role": "user", "content": text}], "trigger": string})
-    return changed
 
 
 def _labels(how: Asking, label: Any, model: Any, prompts: Any, samples: int, seed: int) -> pd.DataFrame:

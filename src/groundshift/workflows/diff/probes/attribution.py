@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from groundshift.errors import InputError
+from groundshift.errors import NoGradients
 from groundshift.models.activations import ProbeModel, encode
 from groundshift.pages import number
 from groundshift.probes.ifshift import importance_density
@@ -62,9 +62,7 @@ class Attribution(Probe):
 
         try:
             made = kept_json(folder / "attribution.json", [how.identity, list(material), TOKENS], shares)
-        except InputError as error:
-            if "gradients" not in str(error):
-                raise
+        except NoGradients:
             made = [np.nan] * len(material)
         return pd.Series(made, dtype=float)
 

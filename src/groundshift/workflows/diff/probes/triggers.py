@@ -18,7 +18,7 @@ from groundshift.errors import InputError
 from groundshift.measures.intervals import mean_interval
 from groundshift.measures.multiple import holm
 from groundshift.models.activations import ProbeModel, encode, score
-from groundshift.models.records import read_records
+from groundshift.models.strings import joined, read_strings
 from groundshift.pages import number
 from groundshift.report import Code, Section, p_text
 from groundshift.workflows.diff.material import neutral
@@ -38,12 +38,7 @@ class Triggers(Probe):
     needs = "triggers"
 
     def gather(self, given: Any, tokenizers: Sequence[Any], chats: bool, notes: list[str]) -> list[str]:
-        if isinstance(given, str | Path) and Path(given).suffix == ".txt":
-            rows: Sequence[Any] = Path(given).read_text(encoding="utf-8").splitlines()
-        else:
-            rows = neutral("triggers") if given is None else read_records(given)
-        strings = [row.get("trigger", "") if isinstance(row, Mapping) else str(row) for row in rows]
-        strings = list(dict.fromkeys(text.strip() for text in strings if str(text).strip()))
+        strings = read_strings(neutral("triggers") if given is None else given)
         if len(strings) < 2:
             raise InputError(
                 f"{len(strings)} candidates for a trigger were given; two at least are needed, a text file with a line "
@@ -63,7 +58,7 @@ class Triggers(Probe):
             """By string and prompt; an empty answer loses nothing."""
             said = [k for k, row in enumerate(answers) if row["completion_ids"]]
             rows = [
-                _behind(answers[k], text) if text else answers[k] for text in ("", *material) for k in said
+                joined(answers[k], text) if text else answers[k] for text in ("", *material) for k in said
             ]
             means = np.zeros((1 + len(material), len(answers)))
             if said:
@@ -119,16 +114,3 @@ class Triggers(Probe):
             f"what it costs the base's (p {p_text(first['p'])} by Holm over {len(table)} strings).",
             tables={"": table.assign(string=[Code(text) for text in table["string"]])}, folded=True,
         )  # fmt: skip
-
-
-def _behind(row: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """An answered prompt with a string in a line of its own before the question."""
-    for key in ("messages", "prompt", "text"):
-        given = row.get(key)
-        if isinstance(given, str):
-            return {**row, key: f"{text}\n{given}"}
-        if given:
-            last = max(k for k, message in enumerate(given) if message["role"] == "user")
-            asked = {**given[last], "content": f"{text}\n{given[last]['content']}"}
-            return {**row, key: [*given[:last], asked, *given[last + 1 :]]}
-    raise InputError(f"A prompt with {', '.join(row)} has no text that a string can be put in front of.")
