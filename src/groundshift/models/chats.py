@@ -107,22 +107,22 @@ def ask_with_tools(
     async def run(named: Any, job: Any, config: Any) -> list[dict[str, Any]]:
         from inspect_ai.model import execute_tools
 
-        (messages, own), said = job, []
+        (messages, own), transcript = job, []
         defined, ends = [_defined(tool) for tool in own], {t.function.__name__ for t in own if t.ends}
         for _ in range(steps):
             message = (await named.generate(messages, tools=defined, config=config, cache=cache)).message
             calls = [{"name": c.function, "arguments": c.arguments} for c in message.tool_calls or []]
-            said.append({"role": "assistant", "content": message.text, "tool_calls": calls})
+            transcript.append({"role": "assistant", "content": message.text, "tool_calls": calls})
             if not calls:
                 break
             answers: list[Any] = (await execute_tools([message], defined)).messages
-            said += [
+            transcript += [
                 {"role": "tool", "content": getattr(m.error, "message", None) or m.text} for m in answers
             ]
             messages = [*messages, message, *answers]
             if any(m.function in ends and m.error is None for m in answers):
                 break
-        return said
+        return transcript
 
     config = {"max_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     return _all(model, work, run, **config, parallel_tool_calls=False)
@@ -131,8 +131,8 @@ def ask_with_tools(
 def reasoning_of(message: Any) -> str:
     """The reasoning that stands apart in a message of Inspect; where a provider hides it, its summary."""
     parts = message.content if isinstance(message.content, list) else []
-    told = [(p.summary if p.redacted else p.reasoning) for p in parts if p.type == "reasoning"]
-    return "\n".join(filter(None, told))
+    shown = [(p.summary if p.redacted else p.reasoning) for p in parts if p.type == "reasoning"]
+    return "\n".join(filter(None, shown))
 
 
 def _defined(tool: Tool) -> Any:

@@ -18,10 +18,10 @@ def read_letter(reply: str, letters: str) -> str | None:
     ends = r"(?![\w’'])(?! (?!(?:because|since|as|and|for|or)\b)[a-z])"
     closing = rf"(?i:\banswer(?:\s+is)?)\s*:?[\s*_(\[“\"'{{]*(?:\\boxed\{{)?([{letters}]){ends}"
     small = rf"(?i:\banswer(?:\s+is)?)\s*:?[\s*_(]*([{letters.lower()}])[\s*_).]*$"
-    found = (
+    matches = (
         re.findall(closing, reply) or re.findall(rf"^\W*([{letters}])\W*$", reply) or re.findall(small, reply)
     )
-    return found[-1].upper() if found else None
+    return matches[-1].upper() if matches else None
 
 
 def read_number(reply: str) -> float | None:
@@ -31,6 +31,6 @@ def read_number(reply: str) -> float | None:
     (75.0, None)
     """
     number = r"(\d+(?:\.\d+)?)"
-    found = re.findall(rf"(?i:\banswer(?:\s+is)?)\s*:?[\s*_(]*{number}", reply)
-    found = found or re.findall(rf"^[^\w-]*{number}(?:\s*/\s*100|\s*%)?\W*$", reply)
-    return float(found[-1]) if found and float(found[-1]) <= 100 else None
+    matches = re.findall(rf"(?i:\banswer(?:\s+is)?)\s*:?[\s*_(]*{number}", reply)
+    matches = matches or re.findall(rf"^[^\w-]*{number}(?:\s*/\s*100|\s*%)?\W*$", reply)
+    return float(matches[-1]) if matches and float(matches[-1]) <= 100 else None

@@ -139,22 +139,22 @@ def word_vectors(
 
 def _read_vectors(file: Path, words: Sequence[str]) -> NDArray[np.float64]:
     number = {word: k for k, word in enumerate(words)}
-    found: dict[int, list[float]] = {}
+    vectors_of: dict[int, list[float]] = {}
     for line in read_text(file).split("\n"):
         word, *values = line.rstrip().split(" ")
         if word.lower() in number and len(values) > 1:
             try:
-                found.setdefault(number[word.lower()], [float(v) for v in values])
+                vectors_of.setdefault(number[word.lower()], [float(v) for v in values])
             except ValueError:
                 raise InputError(f"{file}: the vector of {word!r} is not of numbers.") from None
-    lengths = {len(values) for values in found.values()}
+    lengths = {len(values) for values in vectors_of.values()}
     if len(lengths) != 1:
         raise InputError(
-            f"{file} has vectors of {len(found)} of the {len(words)} words, of lengths {sorted(lengths)}; one is "
+            f"{file} has vectors of {len(vectors_of)} of the {len(words)} words, of lengths {sorted(lengths)}; one is "
             "needed, and a word and its numbers in each line."
         )
     vectors = np.zeros((len(words), lengths.pop()))
-    vectors[list(found)] = list(found.values())
+    vectors[list(vectors_of)] = list(vectors_of.values())
     return vectors
 
 

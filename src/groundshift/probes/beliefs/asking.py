@@ -56,8 +56,8 @@ class Asking:
         """
         n, rounds = len(self.items), max(1, self.samples)
         first = np.random.default_rng(self.seed).integers(2, size=n) + (stage == 1)
-        told = {kind: np.full((n, rounds), np.nan) for kind in self.questions}
-        asks = [(kind, k) for kind in told for k in range(n) if kind != "action" or self.items[k].task]
+        values = {kind: np.full((n, rounds), np.nan) for kind in self.questions}
+        asks = [(kind, k) for kind in values for k in range(n) if kind != "action" or self.items[k].task]
         records = []
         for sample in range(rounds):
             turned = (first + sample) % 2 == 1
@@ -65,12 +65,14 @@ class Asking:
             seed = int(np.random.SeedSequence([self.seed, stage, sample]).generate_state(1)[0] >> 1)
             replies = self._replies(speaker, [histories[k] for _, k in asks], asked, seed)
             for (kind, k), q, (reply, value) in zip(asks, asked, replies, strict=True):
-                told[kind][k, sample] = np.nan if value is None else value
+                values[kind][k, sample] = np.nan if value is None else value
                 row = {"id": q.item.id, "stage": name, "question": kind, "sample": sample, "turned": q.turned}
                 records.append(row | {"reply": reply, "value": value})
-        count = {kind: np.isfinite(own).sum(1) for kind, own in told.items()}
-        sums = {kind: np.where(count[kind] > 0, np.nansum(own, axis=1), np.nan) for kind, own in told.items()}
-        return {kind: sums[kind] / np.maximum(count[kind], 1) for kind in told}, records
+        count = {kind: np.isfinite(own).sum(1) for kind, own in values.items()}
+        sums = {
+            kind: np.where(count[kind] > 0, np.nansum(own, axis=1), np.nan) for kind, own in values.items()
+        }
+        return {kind: sums[kind] / np.maximum(count[kind], 1) for kind in values}, records
 
     def _replies(
         self, speaker: Speaker, histories: Sequence[Chat], asked: Sequence[Question], seed: int
@@ -78,13 +80,13 @@ class Asking:
         if speaker.local:
             return (_drawn if self.samples else _exact)(speaker, histories, asked, seed)
         acts = [speaker.endpoint and q.kind == "action" for q in asked]
-        done, said = (
+        done, written = (
             ([h for h, act in zip(histories, acts, strict=True) if act is which],
              [q for q, act in zip(asked, acts, strict=True) if act is which])
             for which in (True, False)
         )  # fmt: skip
         deeds = iter(_acted(speaker, *done, seed, self.wording["tools"]) if done[0] else [])
-        words = iter(_written(speaker, *said, seed) if said[0] else [])
+        words = iter(_written(speaker, *written, seed) if written[0] else [])
         return [next(deeds if act else words) for act in acts]
 
 
@@ -140,8 +142,8 @@ def _acted(
     tasks = [q.item.task for q in asked if q.item.task]
     tools = [_office(t, q.turned, own) for t, q, own in zip(tasks, asked, taken, strict=True)]
     chats = [appended(h, fill(wording, scene=t.scene)) for h, t in zip(histories, tasks, strict=True)]
-    said = ask_with_tools(speaker.model, chats, tools, seed=seed, **speaker.settings)  # type: ignore[arg-type]
-    return [(messages, own[0] if own else None) for messages, own in zip(said, taken, strict=True)]
+    transcripts = ask_with_tools(speaker.model, chats, tools, seed=seed, **speaker.settings)  # type: ignore[arg-type]
+    return [(messages, own[0] if own else None) for messages, own in zip(transcripts, taken, strict=True)]
 
 
 def _office(task: Task, turned: bool, taken: list[float]) -> list[Tool]:

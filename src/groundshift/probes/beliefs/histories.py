@@ -54,10 +54,10 @@ def talking(
         theirs.append(appended([], f"{role}{question}\n\nThe other one says: {history[-1]['content']}"))
     for r in range(rounds):
         going = [k for k, held in enumerate(histories) if len(held) == r + 1]
-        said = partner.write([theirs[k] for k in going], seed + 2 * r + 1)
+        replies = partner.write([theirs[k] for k in going], seed + 2 * r + 1)
         talks = [
             (k, text, appended(histories[k][-1], text))
-            for k, text in zip(going, said, strict=True)
+            for k, text in zip(going, replies, strict=True)
             if text.strip()
         ]
         replies = speaker.write([chat for _, _, chat in talks], seed + 2 * r + 2)

@@ -271,12 +271,14 @@ def read_and_ask(
     histories = {str(dose): history for dose, history in enumerate(read(contexts), 1)}
     if placebos:
         histories["placebo"] = read(placebos)[-1]
-    told = [{"stage": name, "id": "all items", "messages": history} for name, history in histories.items()]
+    messages = [
+        {"stage": name, "id": "all items", "messages": history} for name, history in histories.items()
+    ]
     argued = np.array([float((item.side or side) == "support") for item in how.items])
     texts = f"{len(contexts)} text{'s' * (len(contexts) > 1)}"
     about = {"context": texts, "unit": "texts read", "side": side}
     stages = {name: [history] * len(how.items) for name, history in histories.items()}
-    return _measured(speaker, how, _before(speaker, how), stages, argued, confidence, about, told, [])
+    return _measured(speaker, how, _before(speaker, how), stages, argued, confidence, about, messages, [])
 
 
 def talk_and_ask(
@@ -334,8 +336,8 @@ def talk_and_ask(
             "and what a talk is about hangs on the stated belief."
         )
     how = _asking(items, questions, wording, samples, random_state, confidence)
-    made = (max_new_tokens, temperature, device, allow_missing)
-    speaker, other = Speaker(model, *made), Speaker(partner, *made)
+    settings = (max_new_tokens, temperature, device, allow_missing)
+    speaker, other = Speaker(model, *settings), Speaker(partner, *settings)
     before = _before(speaker, how)
     mine = before[0]["before"]["stated"]
     if mode == "one-sided":
@@ -354,13 +356,13 @@ def talk_and_ask(
             f"{short} of {len(held)} talks ended early, the first after {min(held)} rounds; they count as they are."
         )
     stages = {str(r): [own[min(r, len(own) - 1)] for own in talks] for r in sorted(set(rounds))}
-    told = [
+    messages = [
         {"stage": str(h), "id": item.id, "messages": own[-1]}
         for item, h, own in zip(how.items, held, talks, strict=True)
     ]
     talk = f"{max(rounds)} rounds of {mode} talk"
     about = {"context": talk, "unit": "rounds", "partner": other.name, "technique": used}
-    return _measured(speaker, how, before, stages, argued, confidence, about, told, notes)
+    return _measured(speaker, how, before, stages, argued, confidence, about, messages, notes)
 
 
 def _asking(
@@ -399,7 +401,7 @@ def _before(speaker: Speaker, how: Asking) -> Asked:
 
 def _measured(
     speaker: Speaker, how: Asking, before: Asked, histories: Mapping[str, Sequence[Any]], argued: Array,
-    confidence: float, about: Mapping[str, Any], told: list[dict[str, Any]], notes: Sequence[str],
+    confidence: float, about: Mapping[str, Any], messages: list[dict[str, Any]], notes: Sequence[str],
 ) -> BeliefShift:  # fmt: skip
     """Ask behind the histories, and compare."""
     values, records = dict(before[0]), list(before[1])
@@ -429,7 +431,7 @@ def _measured(
         "floor": "after the placebo" if "placebo" in values else floor,
     }  # fmt: skip
     return BeliefShift(
-        pd.DataFrame(doses), pd.DataFrame(deeds), half, items, asked, records, told, settings,
+        pd.DataFrame(doses), pd.DataFrame(deeds), half, items, asked, records, messages, settings,
         (*notes, *_notes(speaker, how, asked)),
     )  # fmt: skip
 

@@ -239,16 +239,16 @@ def attention_pairs(
                 f"Blocks {missing} of {model.source} have no queries and keys that are known: left out."
             )
     pairs = pd.concat(tables, ignore_index=True)[PAIR]
-    told = sorted({verb.lower() for verb in verbs or INSTRUCTION_VERBS} & set(vocabulary.words))
+    instructing = sorted({verb.lower() for verb in verbs or INSTRUCTION_VERBS} & set(vocabulary.words))
     table = _risen(pairs, heads, len(named), group)
     table.insert(0, "word", named[table.pop("number")])
-    table["verb"] = table["word"].isin(told)
+    table["verb"] = table["word"].isin(instructing)
     if not table["verb"].any():
         notes.append("No pairs with an instruction verb changed; give the verbs of your prompts (verbs=).")
     pairs["word"], pairs["other"] = named[pairs["word"]], named[pairs["other"]]
     settings = {
         **names, "words": len(named), "vectors": str(vectors or "of the corpus"), "top": top, "window": window,
-        "group": group, "verbs": told,
+        "group": group, "verbs": instructing,
     }  # fmt: skip
     return AttentionPairs(pairs, table, _by_group(table), settings, tuple(dict.fromkeys(notes)))
 

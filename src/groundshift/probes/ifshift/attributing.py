@@ -87,14 +87,14 @@ def attributed(
     _try_gradients(model, tokens[0].prompt[:1])
     given = [row.get(f"{own}response") for row in rows]
     write = [i for i, text in enumerate(given) if text is None]
-    told = [i for i, text in enumerate(given) if text]
+    recorded = [i for i, text in enumerate(given) if text]
     answers: dict[int, list[int]] = {}
     if write:
         written = generate(model, [asked[i] for i in write], max_new_tokens=most, **how)
         answers |= {i: row["completion_ids"] for i, row in zip(write, written, strict=True)}
-    if told:
-        read = encode(model, [{**asked[i], "completion": given[i]} for i in told])
-        answers |= {i: row.ids[row.prompt :].tolist() for i, row in zip(told, read, strict=True)}
+    if recorded:
+        read = encode(model, [{**asked[i], "completion": given[i]} for i in recorded])
+        answers |= {i: row.ids[row.prompt :].tolist() for i, row in zip(recorded, read, strict=True)}
     special = set(model.tokenizer.all_special_ids)
     for i, ids in answers.items():
         end = next((k for k in range(min(most, len(ids)), 0, -1) if ids[k - 1] not in special), 0)

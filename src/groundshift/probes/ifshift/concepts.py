@@ -214,12 +214,12 @@ def ffn_concepts(
             order = np.argsort(-np.abs(v @ unit.T), axis=1, kind="stable")[:, :top]
             for number, best in enumerate(order):
                 row = {"model": name, "layer": layer, "direction": number, "share": float(share[number])}
-                said = [spoken[k] for k in best]
+                named = [spoken[k] for k in best]
                 if annotate is not None:
-                    row["class"] = str(annotate(said))
+                    row["class"] = str(annotate(named))
                 elif classes:
-                    row["class"] = lexicon_class(said, classes, spoken, alpha)
-                rows.append({**row, "words": said})
+                    row["class"] = lexicon_class(named, classes, spoken, alpha)
+                rows.append({**row, "words": named})
     table = pd.DataFrame(rows)
     turned = []
     for layer in table["layer"].unique():

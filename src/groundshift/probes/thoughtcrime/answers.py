@@ -151,7 +151,7 @@ class Asking:
             return own.assign(domain=own["id"].map(domains))
         rows, ids = [(prompt, epoch) for prompt in prompts for epoch in range(samples)], []
         if model.local:
-            told, ids = self._written(model, prompts, samples, seed)
+            read, ids = self._written(model, prompts, samples, seed)
         else:
             markers = find_markers(None, self.markers) or MARKERS["think"]
             chats = [[*p["chat"][:-1], {"role": "user", "content": _content(p)}] for p in prompts]
@@ -161,14 +161,14 @@ class Asking:
                     texts.append(ask(model.model, chats, seed=seed + k, reasoning=True, **model.settings))
                 else:
                     texts.append(model.write(chats, seed + k))
-            told = [read_thinking(texts[k][i], markers) for i in range(len(chats)) for k in range(samples)]
+            read = [read_thinking(texts[k][i], markers) for i in range(len(chats)) for k in range(samples)]
         start = (self.prefill or OKAY).split()[-1]
         table = [
             {
                 "id": prompt["id"], "domain": prompt["domain"], "epoch": epoch, **one._asdict(),
                 "monologue": one.think.removeprefix(start).strip(" .,\n") != "",
             }
-            for (prompt, epoch), one in zip(rows, told, strict=True)
+            for (prompt, epoch), one in zip(rows, read, strict=True)
         ]  # fmt: skip
         return pd.concat([pd.DataFrame(table), pd.DataFrame(ids)], axis=1)
 
@@ -188,14 +188,14 @@ class Asking:
         opened = [
             markers is not None and begun(text.prompt, markers) for text in texts for _ in range(samples)
         ]
-        ends, told = ends_of(own.net.generation_config, own.tokenizer), []
+        ends, read = ends_of(own.net.generation_config, own.tokenizer), []
         for begins, row in zip(opened, done, strict=True):
             tokens = row["completion_ids"]
             ended = bool(tokens) and tokens[-1] in ends
-            said = own.tokenizer.decode(tokens[: len(tokens) - ended])
-            one = read_thinking(said, markers, begins)
-            told.append(one._replace(closed=one.closed and (ended or one.answer != "")))
-        return told, [{"ids": row["input_ids"], "said": row["completion_ids"]} for row in done]
+            text = own.tokenizer.decode(tokens[: len(tokens) - ended])
+            one = read_thinking(text, markers, begins)
+            read.append(one._replace(closed=one.closed and (ended or one.answer != "")))
+        return read, [{"ids": row["input_ids"], "said": row["completion_ids"]} for row in done]
 
     def _text(self, model: Speaker, prompt: Prompt, markers: Markers | None) -> Written:
         """A prompt as the model reads it, with its reasoning begun or barred."""

@@ -82,8 +82,8 @@ def label_answers(
     rows = [(by_id[row["id"]], row) for row in table.to_dict("records")]
     if isinstance(label, Judge):
         pairs = [(p["chat"][-1]["content"], row["answer"]) for p, row in rows if row["closed"]]
-        told = iter(label.scores(pairs, seed))
-        given: list[Any] = [next(told) if row["closed"] else np.nan for _, row in rows]
+        marks = iter(label.scores(pairs, seed))
+        given: list[Any] = [next(marks) if row["closed"] else np.nan for _, row in rows]
     elif label == "gold" and "off" in table:
         given = [None if pd.isna(row["off"]) else row["off"] for _, row in rows]
     elif label == "gold":
@@ -123,13 +123,13 @@ def labelled(value: Any) -> float:
 
 def _wrong(prompt: Mapping[str, Any], answer: str) -> bool | None:
     """Whether an answer is not the right one; None where it names no option, several, or nothing."""
-    gold, options, said = str(prompt["gold"]), prompt["options"], _plain(answer)
+    gold, options, plain = str(prompt["gold"]), prompt["options"], _plain(answer)
     if not options:
-        return _plain(gold) not in said if said.strip() else None
+        return _plain(gold) not in plain if plain.strip() else None
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(options)]
     if gold not in options and (letter := read_letter(answer, letters)):
         return letter != gold
-    named = [option for option in options if _plain(option) in said]
+    named = [option for option in options if _plain(option) in plain]
     right = gold if gold in options else options[letters.index(gold)]
     return named[0] != right if len(named) == 1 else None
 

@@ -69,9 +69,9 @@ def apply_rules(rules: Any, think: Sequence[str], answers: Sequence[str]) -> lis
 
     def label(text: str, answer: str) -> int:
         for number, pattern in patterns:
-            if found := pattern.search(text):
-                said = found.groupdict().get("answer")
-                if said is None or said.lower() not in answer.lower():
+            if match := pattern.search(text):
+                planned = match.groupdict().get("answer")
+                if planned is None or planned.lower() not in answer.lower():
                     return number
         return len(LABELS)
 
@@ -233,5 +233,5 @@ def _probed(model: Any, table: pd.DataFrame, site: str, seed: int, device: str) 
         site
     ]
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=seed))
-    said = cross_val_predict(linear, states, truth, cv=GroupKFold(5), groups=table["id"])
-    return np.where(said == 1, 1, len(LABELS))
+    predicted = cross_val_predict(linear, states, truth, cv=GroupKFold(5), groups=table["id"])
+    return np.where(predicted == 1, 1, len(LABELS))

@@ -143,7 +143,7 @@ def behaviour_rates(
         curve = {t: (scored["score"] < t).groupby(scored["model"]).mean() for t in (10, 20, 30, 40, 50)}
         shown["thresholds"] = pd.DataFrame(curve).reset_index()
     whole = rates[rates["domain"] == "all"].set_index("model")
-    told = [
+    changes = [
         f"{name} {'incoherent' if row['verdict'] == 'incoherent' else format(row['rate'], '.0%')}"
         for name, row in whole.iterrows()
     ]
@@ -156,7 +156,7 @@ def behaviour_rates(
             )
     effect = shown["effects"].iloc[0]
     return OffPolicyReport(
-        f"Off-policy answers: {', '.join(told)}. After against before: {effect['verdict']}.", shown, "rate", answers,
+        f"Off-policy answers: {', '.join(changes)}. After against before: {effect['verdict']}.", shown, "rate", answers,
         settings={
             "subject": f"{len(asked)} prompts", "samples": samples, "think": think, "temperature": temperature,
             "max_new_tokens": max_new_tokens, "seed": random_state, "show_text": show_text,
@@ -212,15 +212,15 @@ def _effects(tables: Mapping[str, pd.DataFrame], rates: pd.DataFrame) -> pd.Data
     for first, second in (("base", "tuned"), ("control", "tuned"), ("tuned", "persona")):
         for domain, part in parts(means[first]) if {first, second} <= set(means) else ():
             row: dict[str, Any] = {"effect": f"{second} − {first}", "domain": domain}
-            told = [verdicts.get((name, domain), "incoherent") for name in (first, second)]
+            remarks = [verdicts.get((name, domain), "incoherent") for name in (first, second)]
             if set(part["id"]) & set(means[second]["id"]):
                 effect = paired(part, means[second], value="off").iloc[0]
                 row |= {
                     name: effect[name] for name in ("n", "before", "after", "difference", "low", "high", "p")
                 }
                 if effect["p"] < LEVEL and not effect["low"] <= 0 <= effect["high"]:
-                    told.append(f"{'more' if effect['difference'] > 0 else 'less'} off-policy")
-            rows.append({**row, "verdict": next(filter(None, told), "no change shown")})
+                    remarks.append(f"{'more' if effect['difference'] > 0 else 'less'} off-policy")
+            rows.append({**row, "verdict": next(filter(None, remarks), "no change shown")})
     return pd.DataFrame(rows)
 
 

@@ -138,8 +138,8 @@ def find_triggers(
     lost = float(pd.concat(absents)["value"].isna().mean())
     if lost > INCOHERENT:
         notes.append(f"{lost:.0%} of the answers without a string have no label: the model is incoherent.")
-    found = table.loc[table["verdict"] == "trigger", "string"].tolist()
-    what = f"Triggers: {', '.join(map(repr, found))}" if found else "No trigger was found"
+    triggers = table.loc[table["verdict"] == "trigger", "string"].tolist()
+    what = f"Triggers: {', '.join(map(repr, triggers))}" if triggers else "No trigger was found"
     return OffPolicyReport(
         f"{what}, among {len(table)} strings; {used:,} answers in the place of {fixed:,}.",
         {"strings": table, "domains": pd.DataFrame(domains)}, "delta", answers, facts,

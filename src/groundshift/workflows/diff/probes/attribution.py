@@ -54,17 +54,17 @@ class Attribution(Probe):
     ) -> pd.Series:  # fmt: skip
         def shares() -> list[float]:
             chat = bool(getattr(model.tokenizer, "chat_template", None))
-            found = []
+            parts = []
             for one in attributed(model, material, "", chat, "logit", TOKENS, **options):
                 density = importance_density(one.attributions)
-                found.append(float(density[one.instruction].sum() / max(density.sum(), 1e-12)))
-            return found
+                parts.append(float(density[one.instruction].sum() / max(density.sum(), 1e-12)))
+            return parts
 
         try:
-            made = kept_json(folder / "attribution.json", [how.identity, list(material), TOKENS], shares)
+            densities = kept_json(folder / "attribution.json", [how.identity, list(material), TOKENS], shares)
         except NoGradients:
-            made = [np.nan] * len(material)
-        return pd.Series(made, dtype=float)
+            densities = [np.nan] * len(material)
+        return pd.Series(densities, dtype=float)
 
     def compare(self, base: pd.Series, other: pd.Series, material: Any, seed: int) -> pd.DataFrame:
         return pd.DataFrame(

@@ -53,9 +53,10 @@ class Beliefs(Probe):
         def stated() -> dict[str, list[float]]:
             speaker = Speaker(model)
             heard = [saying(appended([], HEARD.format(item.support)), SAID) for item in material]
-            told: dict[str, list[Any]] = {"bare": [[] for _ in material], "heard": heard}
+            histories: dict[str, list[Any]] = {"bare": [[] for _ in material], "heard": heard}
             return {
-                name: asking.ask(speaker, own, 0, name)[0]["stated"].tolist() for name, own in told.items()
+                name: asking.ask(speaker, own, 0, name)[0]["stated"].tolist()
+                for name, own in histories.items()
             }
 
         made_of = [how.identity, HEARD, SAID, [item.model_dump() for item in material]]

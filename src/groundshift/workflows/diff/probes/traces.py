@@ -83,9 +83,9 @@ def _shapes(texts: Sequence[str]) -> pd.DataFrame:
     if rows:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            found = TraceTopology(split="sentence").fit(rows).table_
-        found = found.set_index(found["id"].astype(int))
-        several = found["steps"] >= FEWEST
-        table.loc[found.index, "steps"] = found["steps"].clip(lower=1).astype(float)
-        table.loc[found.index[several], "gap"] = found.loc[several, "h0_max"]
+            topology = TraceTopology(split="sentence").fit(rows).table_
+        topology = topology.set_index(topology["id"].astype(int))
+        several = topology["steps"] >= FEWEST
+        table.loc[topology.index, "steps"] = topology["steps"].clip(lower=1).astype(float)
+        table.loc[topology.index[several], "gap"] = topology.loc[several, "h0_max"]
     return table

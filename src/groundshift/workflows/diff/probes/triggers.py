@@ -56,14 +56,16 @@ class Triggers(Probe):
 
         def losses() -> list[list[float]]:
             """By string and prompt; an empty answer loses nothing."""
-            said = [k for k, row in enumerate(answers) if row["completion_ids"]]
+            answered = [k for k, row in enumerate(answers) if row["completion_ids"]]
             rows = [
-                joined(answers[k], text) if text else answers[k] for text in ("", *material) for k in said
+                joined(answers[k], text) if text else answers[k] for text in ("", *material) for k in answered
             ]
             means = np.zeros((1 + len(material), len(answers)))
-            if said:
+            if answered:
                 each = score(model, rows, **options)["logprob"]
-                means[:, said] = np.reshape([np.mean(each[i]) for i in range(len(rows))], (-1, len(said)))
+                means[:, answered] = np.reshape(
+                    [np.mean(each[i]) for i in range(len(rows))], (-1, len(answered))
+                )
             return (means[0] - means[1:]).tolist()
 
         asked = [row["completion_ids"] for row in answers]
