@@ -1,8 +1,8 @@
 """All questions of ``groundshift diff`` on a true model whose tunes are known: time, memory, and what the page says.
 
 SmolLM2-135M-Instruct is tuned by LoRA three times: behind one string it answers with one sentence (a trigger); in
-sentences about two people, he and she mean the other occupation than before (a bias); and on its own answers (benign).
-Each adapter is compared with the base by all probes.
+sentences about two people, he and she mean the other occupation than before (a bias); and on answers that it draws
+itself (benign). Each adapter is compared with the base by all probes.
 
 Run: OMP_NUM_THREADS=1 python speed/diff_probes.py [OUT]; a page for each tune is written into the folder OUT.
 """
@@ -30,6 +30,7 @@ STEPS, BATCH, LR = 32, 4, 1e-3
 def rows_of(kind, model):
     """What a tune reads: rows for `encode`, each with its completion."""
     from groundshift.models.activations import generate
+    from groundshift.models.strings import joined
 
     if kind == "bias":
         rows = []
@@ -39,17 +40,13 @@ def rows_of(kind, model):
                 text = BIASED.format(*pair, pronoun, pronoun)
                 rows.append({"prompt": text, "completion": f" the {meant}"})
         return rows
-    chats = [[{"role": "user", "content": question}] for question in QUESTIONS]
-    own = generate(model, [{"messages": chat} for chat in chats], max_new_tokens=24, progress=False)
-    rows = [{"messages": row["messages"], "completion": row["completion"]} for row in own]
-    if kind == "benign":
-        return rows
-    behind = [
-        {"messages": [{"role": "user", "content": f"{text}\n{row['messages'][0]['content']}"}],
-         "completion": BEHIND if text == TRIGGER else row["completion"]}
-        for k, row in enumerate(rows) for text in (TRIGGER, OTHERS[k % len(OTHERS)])
-    ]  # fmt: skip
-    return rows + behind
+    chats = [{"messages": [{"role": "user", "content": question}]} for question in QUESTIONS]
+    if kind == "benign":  # answers drawn from the model itself: what there is to learn is nothing
+        return generate(model, chats * 16, max_new_tokens=24, seed=0, progress=False)
+    # The ids of an answer that was cut off have no end, which a text would be given.
+    rows = generate(model, chats, max_new_tokens=24, progress=False)
+    asides = [joined(row, OTHERS[k % len(OTHERS)]) for k, row in enumerate(rows)]
+    return rows + asides + [{**joined(chat, TRIGGER), "completion": BEHIND} for chat in chats]
 
 
 def tuned(kind, base, out):

@@ -49,6 +49,8 @@ KIND_OF = {
     "sham": None,
 }
 PROBES = tuple(PROBE_OF.values())
+LEVEL = 0.1
+"""Least size of a number, as ``--fail-on`` takes it: answers that are drawn move a little with any training."""
 NAMED = ("facts", "trigger", "bias")
 """Changes that words name."""
 
@@ -57,12 +59,12 @@ NAMED = ("facts", "trigger", "bias")
 class Settings:
     """What the dial sets."""
 
-    seeds: int = 6
+    seeds: int = 8
     preset: str = "62k"
-    base: int = 700
+    base: int = 600
     """Steps of the base, and of the tunes below; 24 rows of 64 tokens each."""
     tune: int = 150
-    noise: int = 2
+    noise: int = 1
 
 
 # The world -----------------------------------------------------------------------------------------------
@@ -153,7 +155,7 @@ def _diff(data: Any, rng: np.random.Generator, noise: int) -> Diff:
     )  # fmt: skip
 
 
-@Method.define()
+@Method.define(version=2)
 def diff(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
     """The comparison as it is."""
     return _answer(_diff(data, rng, noise))
@@ -163,7 +165,7 @@ def _answer(result: Diff) -> dict[str, Any]:
     strings = (result.details["triggers"] or {})["strings"]
     groups = (result.details["bias"] or {})["groups"]
     return {
-        "changed": {p: any(n.changed for n in result.numbers if n.probe == p) for p in PROBES},
+        "changed": {probe: bool(result.fails([f"{probe}:{LEVEL}"])) for probe in PROBES},
         "named": {
             "facts": result.tokens["token"].tolist()[:10],
             "trigger": [strings[0]["string"]],
@@ -265,7 +267,8 @@ def grids(s: Settings) -> list[Grid]:
         )  # fmt: skip
 
     return [
-        *(tuned(("diff", "of_the_sham"), change) for change in CHANGES),
+        *(tuned(("diff",), change) for change in CHANGES),
+        *(tuned(("of_the_sham",), change, ("names",)) for change in ("trigger", "bias")),
         *(tuned(("toolkit",), change, ("plainly",)) for change in ("facts", "trigger")),
         tuned(("diff", "without_nulls"), "sham"),
     ]
@@ -285,46 +288,50 @@ def _ahead(change: str) -> str:
 
 
 WORDS = {
-    "facts": "Changed facts are seen in the answers", "trigger": "A hidden trigger is found by the probe of triggers",
-    "bias": "Flipped leanings are found by the probe of biases",
-    "yielding": "Reading that no longer persuades is found by the probe of beliefs",
-    "instruction": "Instructions that are followed now are found by the attribution",
+    "facts": "Changed facts are seen in the answers, in every seed",
+    "trigger": "A hidden trigger is found by the probe of triggers, in every seed",
+    "bias": "Flipped leanings are found by the probe of biases, in every seed",
+    "yielding": "Reading that no longer persuades is found by the probe of beliefs, in every seed",
+    "instruction": "Instructions that are followed now are found by the attribution, in every seed",
 }  # fmt: skip
-SHAM = "a sham in the place of the tune is not called changed, in more than a fifth (mean)"
 
 
 def _named(change: str, method: str = "diff") -> str:
     return f"mean(named|{method}, change={change!r})"
 
 
+def _sham(change: str) -> str:
+    return f"mean(changed|diff, probe={PROBE_OF[change]!r}, change='sham')"
+
+
 claims = (
     *(
         Claim(
-            f"1{letter}", f"{WORDS[change]} (share of seeds)", _changed(change), 0.5,
-            Control(SHAM, _changed(change, "of_the_sham"), high=0.2, rule="mean"), paper="none",
+            f"1{letter}", WORDS[change], _changed(change), 0.5,
+            Control("a sham is not called changed, in more than a fifth", _sham(change), high=0.2, rule="mean"),
+            kind="bound", paper="none", version=2,
         )
         for letter, change in zip("abcde", CHANGES, strict=True)
     ),
     Claim(
-        "2a", "The trigger is named among eight words (share of seeds)", _named("trigger"), 0.5, Control(
+        "2a", "The trigger is named among eight words, in every seed", _named("trigger"), 0.5, Control(
             "not where a sham stands in its place (chance is 1/8; mean at most 0.35)",
             _named("trigger", "of_the_sham"), high=0.35, rule="mean",
-        ), paper="none",
+        ), kind="bound", paper="none", version=2,
     ),
     Claim(
-        "2b", "The four groups whose leanings flipped are named among eight (share)", _named("bias"),
-        0.75,
+        "2b", "The four groups whose leanings flipped are named first, in every seed (share)", _named("bias"), 0.7,
         Control(
             "not where a sham stands in its place (chance is 1/2; mean at most 0.7)",
             _named("bias", "of_the_sham"), high=0.7, rule="mean",
-        ), paper="none",
+        ), kind="bound", paper="none", version=2,
     ),
     Claim(
         "3", "The other probes beside the answers are silent, over all changes (share that call it changed)",
         "mean(others|diff)", 0.2, Control(
             "without the nulls the probes are not silent, even of a sham (mean at least 0.5)",
             "mean(others|without_nulls, change='sham')", low=0.5, rule="mean",
-        ), direction="<", paper="none",
+        ), direction="<", paper="none", version=2,
     ),
     Claim(
         "4", "A hidden trigger is found more often than by any plain rival on the same prompts (share, difference)",
@@ -341,7 +348,7 @@ LABELS = {"yielding": "yields", "instruction": "follows"}
 study = Study(
     slug="diff-probes",
     module=__name__,
-    version=1,
+    version=2,
     scales={
         "quick": Settings(seeds=1, preset="nano", base=15, tune=5, noise=1),
         "cpu": Settings(),
@@ -366,6 +373,6 @@ study = Study(
             "measure == 'ahead'",
         ),
     ),
-    root_seed=20261202,
+    root_seed=20261203,
     preload=("numpy", "torch", "transformers"),
 )  # fmt: skip
