@@ -43,7 +43,7 @@ def changed(seed, classes=0, **change):
     ],
 )  # fmt: skip
 def test_a_changed_slope_sign_spread_or_product_is_a_concept_shift(change, classes):
-    for seed in (0, 1, 2):
+    for seed in (0, 1):
         result = audit(changed(seed, classes, **change), domain="when", target="y", **FAST)
         assert result.found[0] == "concept"
         assert "label" not in result.found
