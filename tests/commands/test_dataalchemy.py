@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from groundshift.commands.answers import app as answers
 from groundshift.commands.dataalchemy import app
 from groundshift.errors import InputError
 
@@ -32,7 +33,8 @@ def test_train_evaluate_and_heal(tmp_path):
     content = json.loads(call("evaluate", m, "--test", "F2F2", "--n", 4, *files, "--json"))
     assert "never learned" in content["note"]
     assert [row["cell"] for row in content["cells"]] == ["F1F1", "F1F2", "F2F2"]
-    assert (tmp_path / "r" / "items.jsonl").is_file()
+    card = CliRunner().invoke(answers, ["card", str(tmp_path / "r"), "--json"])
+    assert json.loads(card.output)["benchmarks"][0]["task"] == "dataalchemy"
     output = call("evaluate", m, "--axis", "element", "--n", 2)
     for words in ("letters in new places", "new letters", "For instance", "never learned", "inconclusive"):
         assert words in output

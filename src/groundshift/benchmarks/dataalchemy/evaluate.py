@@ -27,6 +27,8 @@ from groundshift.benchmarks.dataalchemy.records import (
 from groundshift.benchmarks.dataalchemy.scoring import faithfulness, follow, score
 from groundshift.benchmarks.dataalchemy.splits import discrepancy, distance
 from groundshift.errors import InputError
+from groundshift.graded import RECORDS
+from groundshift.models.items import item_id
 from groundshift.report import Report, Section
 from groundshift.result import Result
 from groundshift.tables import write_table
@@ -387,10 +389,19 @@ class Evaluation(Result):
         return self.cells()
 
     def _content(self) -> dict[str, Any]:
-        return {"model": self.model, "note": self.note, "learned": self.learned, "cells": self.cells()}
+        cells = self.cells()
+        return {
+            "model": self.model, "note": self.note, "learned": self.learned, "strata": ["distance"], "cells": cells,
+        }  # fmt: skip
 
     def _write_more(self, folder: Path) -> None:
-        self.items.to_json(folder / "items.jsonl", orient="records", lines=True, force_ascii=False)
+        """The items as records that `groundshift answers` reads, and the cells."""
+        keys = zip(*(self.items[name] for name in ("axis", "cell", "input", "label")), strict=True)
+        records = self.items.assign(
+            id=[item_id({"item": [k, *key]}) for k, key in enumerate(keys)], task="dataalchemy", model=self.model,
+            correct=self.items["em_full"].astype(float), parsed=1.0,
+        )  # fmt: skip
+        records.to_json(folder / RECORDS, orient="records", lines=True, force_ascii=False)
         write_table(self.cells(), folder / "cells.csv")
 
 
