@@ -15,7 +15,7 @@ from groundshift.errors import InputError
 from groundshift.models.records import read_json
 from groundshift.tables import plain_array
 
-__all__ = ["Encoder", "encode_texts", "hash_vectors"]
+__all__ = ["Encoder", "encode_texts", "hash_vectors", "nearest"]
 
 Encoder = str | Callable[[list[str]], Any]
 Array = NDArray[np.float64]
@@ -59,6 +59,24 @@ def encode_texts(texts: list[str], encoder: Encoder = "hash", device: str = "aut
             f"The encoder gave an array {vectors.shape} for {len(texts)} texts; (texts, p) is needed."
         )
     return vectors
+
+
+def nearest(
+    texts: list[str], corpus: list[str], k: int, encoder: Encoder = "hash", device: str = "auto"
+) -> tuple[NDArray[np.int64], Array]:
+    """Positions in a corpus of the ``k`` nearest to each text by cosine, nearest first, and the cosines: (N, k) each.
+
+    Examples
+    --------
+    >>> nearest(["When is tax due?"], ["Cats sleep.", "Tax is due in May."], 1)[0].tolist()
+    [[1]]
+    """
+    place = {text: n for n, text in enumerate(dict.fromkeys([*corpus, *texts]))}
+    vectors = encode_texts(list(place), encoder, device)
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    cosine = vectors[[place[text] for text in texts]] @ vectors[[place[text] for text in corpus]].T
+    chosen = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+    return chosen, np.take_along_axis(cosine, chosen, 1)
 
 
 def hash_vectors(texts: list[str]) -> Array:

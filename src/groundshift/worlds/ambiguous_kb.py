@@ -28,7 +28,7 @@ Ids = NDArray[np.int64]
 
 @dataclass
 class AmbiguousKB:
-    """Questions in tokens, each with three fragments ``tag entity condition value``.
+    """Questions in tokens, each with three fragments ``entity condition value tag``.
 
     Two fragments are about the entity, under its dominant and its minor condition; the third is about another entity
     under one of the two. Their order, tags and values are drawn for each question.
@@ -68,14 +68,21 @@ class AmbiguousKB:
     def __post_init__(self) -> None:
         if self.entities < 4 or min(self.conditions, self.values, self.tags) < 3:
             raise InputError(
-                f"{self.entities} entities, {self.conditions} conditions, {self.values} values and {self.tags} tags were "
-                "given; at least 4, 3, 3 and 3 are needed."
+                f"{self.entities} entities, {self.conditions} conditions, {self.values} values and {self.tags} tags "
+                "were given; at least 4, 3, 3 and 3 are needed."
             )
         rng = np.random.default_rng(self.seed)
-        kinds = {"entity": self.entities, "condition": self.conditions, "value": self.values, "tag": self.tags}
+        kinds = {
+            "entity": self.entities,
+            "condition": self.conditions,
+            "value": self.values,
+            "tag": self.tags,
+        }
         words = rng.permutation(invented(sum(kinds.values()))).tolist()
         groups = {name: [words.pop() for _ in range(n)] for name, n in kinds.items()}
-        self.lexicon = Lexicon({**groups, "protocol": PROTOCOLS, "function": ("question", "condition", "answer")})
+        self.lexicon = Lexicon(
+            {**groups, "protocol": PROTOCOLS, "function": ("question", "condition", "answer")}
+        )
         pairs = np.array([rng.permutation(self.conditions)[:2] for _ in range(self.entities)])
         self.dominant, self.minor = pairs.T
         self.group = rng.permutation(np.arange(self.entities) % len(PRIORS))
@@ -86,7 +93,7 @@ class AmbiguousKB:
         Returns
         -------
         dict of int64 arrays
-            ``entity`` (n,), ``fragments`` (n, 3, 4) with tag, entity, condition and value in the order shown,
+            ``entity`` (n,), ``fragments`` (n, 3, 4) with entity, condition, value and tag in the order shown,
             ``place`` (n, 2), where the dominant and the minor fragment stand, ``asker`` (n,): 0 who wants the dominant
             condition, 1 the minor one.
         """
@@ -98,7 +105,7 @@ class AmbiguousKB:
         tags = rng.permuted(np.tile(np.arange(self.tags), (n, 1)), axis=1)[:, :3]
         values = rng.permuted(np.tile(np.arange(self.values), (n, 1)), axis=1)[:, :3]
         about = np.stack([entity, entity, other], 1)
-        fragments = np.stack([tags, about, np.column_stack([conditions, third]), values], 2)
+        fragments = np.stack([about, np.column_stack([conditions, third]), values, tags], 2)
         order = rng.permuted(np.tile(np.arange(3), (n, 1)), axis=1)
         prior = np.array(PRIORS)[self.group[entity]]
         return {
@@ -108,9 +115,7 @@ class AmbiguousKB:
             "asker": (rng.random(n) >= prior).astype(np.int64),
         }
 
-    def written(
-        self, asked: dict[str, Ids], protocol: str, condition: Ids | None = None
-    ) -> tuple[Ids, Ids]:
+    def written(self, asked: dict[str, Ids], protocol: str, condition: Ids | None = None) -> tuple[Ids, Ids]:
         """Prompts and targets in ids, (n, prompt) and (n, target).
 
         Parameters
@@ -119,7 +124,7 @@ class AmbiguousKB:
             conditions with their answers, in the order of the fragments) or "given" (the asker's condition is said)
         condition : int64 (n,), which condition is said under "given"; the asker's if left out
         """
-        word = {kind: self.lexicon[kind] for kind in ("tag", "entity", "condition", "value")}
+        word = {kind: self.lexicon[kind] for kind in ("entity", "condition", "value", "tag")}
         fragments, n = asked["fragments"], len(asked["entity"])
         rows = np.arange(n)
         shown = np.stack([word[k][fragments[:, :, c]] for c, k in enumerate(word)], 2).reshape(n, -1)
@@ -128,26 +133,34 @@ class AmbiguousKB:
         prompt = [np.full(n, BOS), *shown.T, says["Q"], word["entity"][asked["entity"]], how]
         wanted = fragments[rows, asked["place"][rows, asked["asker"]]]
         if protocol == "given":
-            prompt.append(word["condition"][wanted[:, 2] if condition is None else condition])
+            prompt.append(word["condition"][wanted[:, 1] if condition is None else condition])
         parts = np.sort(asked["place"], 1) if protocol == "condition_first" else None
         target = []
         for k in range(1 if parts is None else 2):
-            tag, _, about, value = (wanted if parts is None else fragments[rows, parts[:, k]]).T
+            _, about, value, tag = (wanted if parts is None else fragments[rows, parts[:, k]]).T
             target += [] if parts is None else [says["C"], word["condition"][about]]
             target += [says["A"], word["value"][value], word["tag"][tag]]
         return np.stack(prompt, 1), np.stack([*target, np.full(n, EOS)], 1)
 
     def batch(self, rng: np.random.Generator, rows: int, protocol: str) -> dict[str, Ids]:
-        """A training batch of one protocol: ids, and labels on the target alone (else −100)."""
-        prompts, targets = self.written(self.draw(rng, rows), protocol)
+        """A training batch of one protocol: ids, and labels on the target alone (else −100).
+
+        Under "given" either condition is said equally often, so that a model has to read it.
+        """
+        asked = self.draw(rng, rows)
+        if protocol == "given":
+            asked["asker"] = rng.integers(2, size=rows)
+        prompts, targets = self.written(asked, protocol)
         ids = np.hstack([prompts, targets])
         return {"ids": ids, "labels": np.where(np.arange(ids.shape[1]) < prompts.shape[1], IGNORED, ids)}
 
     def read(self, ids: Ids) -> list[dict[str, str]]:
-        """The entries (condition, answer, tag) that a row of generated ids says; of what is cut off the part that is there."""
+        """The entries (condition, answer, tag) that a row of generated ids says, as far as they are there."""
         text = self.lexicon.decode(ids).partition("<eos>")[0]
         entry = re.compile(r"(?:condition (?P<condition>\S+) )?answer (?P<answer>\S+)(?: (?P<tag>\S+))?")
-        return [{key: value or "" for key, value in found.groupdict().items()} for found in entry.finditer(text)]
+        return [
+            {key: value or "" for key, value in found.groupdict().items()} for found in entry.finditer(text)
+        ]
 
 
 # In plain English ------------------------------------------------------------------------------------------
@@ -195,8 +208,8 @@ def _stated(condition: str, topic: int, entity: str, value: str) -> str:
 def english_questions(rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
     """Ambiguous questions in plain English about things with invented names.
 
-    A group of `PRIORS` is drawn for each; where an asker always means the same, the question has one gold pair, else two
-    or three. Of the fragments, in drawn order, one states each gold pair; one is about another thing, and one about
+    A group of `PRIORS` is drawn for each; where an asker always means the same, the question has one gold pair, else
+    two or three. Of the fragments, in drawn order, one states each gold pair; one is about another thing, and one about
     another property of the same.
 
     Returns
@@ -216,7 +229,10 @@ def english_questions(rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
         topic, another = rng.permutation(len(TOPICS))[:2].tolist()
         conditions, values = _conditions(rng, size), _values(rng, topic, size + 1)
         said = [(entity, topic, c, v) for c, v in zip(conditions, values, strict=False)]
-        said += [(other, topic, conditions[0], values[-1]), (entity, another, conditions[-1], _values(rng, another, 1)[0])]
+        said += [
+            (other, topic, conditions[0], values[-1]),
+            (entity, another, conditions[-1], _values(rng, another, 1)[0]),
+        ]
         order = rng.permutation(len(said)).tolist()
         titles = [f"{said[k][0]}, {said[k][2]}" for k in order]
         where = [order.index(j) + 1 for j in range(size)]
@@ -256,6 +272,12 @@ def judged_pairs(rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
         )[k % 5]
         asked = f"Who repairs the {entity}, and where is it made?"
         rows.append(
-            {"question": asked, "expected": expected, "actual": actual, "kind": kind, "label": kind in ("same", "reworded")}
+            {
+                "question": asked,
+                "expected": expected,
+                "actual": actual,
+                "kind": kind,
+                "label": kind in ("same", "reworded"),
+            }
         )
     return rows
