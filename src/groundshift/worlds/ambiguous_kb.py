@@ -133,7 +133,7 @@ class AmbiguousKB:
         prompt = [np.full(n, BOS), *shown.T, says["Q"], word["entity"][asked["entity"]], how]
         wanted = fragments[rows, asked["place"][rows, asked["asker"]]]
         if protocol == "given":
-            prompt.append(word["condition"][wanted[:, 1] if condition is None else condition])
+            prompt += [says["C"], word["condition"][wanted[:, 1] if condition is None else condition]]
         parts = np.sort(asked["place"], 1) if protocol == "condition_first" else None
         target = []
         for k in range(1 if parts is None else 2):
