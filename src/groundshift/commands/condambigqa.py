@@ -3,6 +3,5 @@
 from groundshift.commands.verbs import group, verb
 
 app = group("condambigqa")
-verb(app, "ask", "groundshift.benchmarks.condambigqa:ask", options={"data": "--data"})
-verb(app, "score", "groundshift.benchmarks.condambigqa:score_answers")
-verb(app, "draft", "groundshift.benchmarks.condambigqa:draft_conditions")
+verb(app, "ask", "groundshift.benchmarks.condambigqa:ask", options={"data": "--data", "judge": "--judge"})
+verb(app, "draft", "groundshift.benchmarks.condambigqa:draft_conditions", options={"data": "--data"})

@@ -28,7 +28,7 @@ Ids = NDArray[np.int64]
 
 @dataclass
 class AmbiguousKB:
-    """Questions in tokens, each with three fragments ``entity condition value tag``.
+    """Questions in tokens, each with three fragments ``entity:condition value tag``.
 
     Two fragments are about the entity, under its dominant and its minor condition; the third is about another entity
     under one of the two. Their order, tags and values are drawn for each question.
@@ -55,7 +55,7 @@ class AmbiguousKB:
     >>> asked = kb.draw(np.random.default_rng(0), 2)
     >>> prompts, targets = kb.written(asked, "condition_first")
     >>> prompts.shape, targets.shape
-    ((2, 17), (2, 11))
+    ((2, 13), (2, 11))
     """
 
     entities: int = 8
@@ -80,9 +80,9 @@ class AmbiguousKB:
         }
         words = rng.permutation(invented(sum(kinds.values()))).tolist()
         groups = {name: [words.pop() for _ in range(n)] for name, n in kinds.items()}
-        self.lexicon = Lexicon(
-            {**groups, "protocol": PROTOCOLS, "function": ("question", "condition", "answer")}
-        )
+        groups["condition"] = [f"{e}:{c}" for e in groups["entity"] for c in groups["condition"]]
+        more = {"protocol": PROTOCOLS, "function": ("question", "condition", "answer")}
+        self.lexicon = Lexicon({**groups, **more})
         pairs = np.array([rng.permutation(self.conditions)[:2] for _ in range(self.entities)])
         self.dominant, self.minor = pairs.T
         self.group = rng.permutation(np.arange(self.entities) % len(PRIORS))
@@ -125,20 +125,24 @@ class AmbiguousKB:
         condition : int64 (n,), which condition is said under "given"; the asker's if left out
         """
         word = {kind: self.lexicon[kind] for kind in ("entity", "condition", "value", "tag")}
-        fragments, n = asked["fragments"], len(asked["entity"])
+        word["condition"] = word["condition"].reshape(self.entities, self.conditions)
+        fragments, n, entity = asked["fragments"], len(asked["entity"]), asked["entity"]
         rows = np.arange(n)
-        shown = np.stack([word[k][fragments[:, :, c]] for c, k in enumerate(word)], 2).reshape(n, -1)
+        keys = word["condition"][fragments[:, :, 0], fragments[:, :, 1]]
+        shown = np.stack(
+            [keys, word["value"][fragments[:, :, 2]], word["tag"][fragments[:, :, 3]]], 2
+        ).reshape(n, -1)
         says = {w: np.full(n, i) for w, i in zip(("Q", "C", "A"), self.lexicon["function"], strict=True)}
         how = np.full(n, self.lexicon["protocol"][PROTOCOLS.index(protocol)])
-        prompt = [np.full(n, BOS), *shown.T, says["Q"], word["entity"][asked["entity"]], how]
+        prompt = [np.full(n, BOS), *shown.T, says["Q"], word["entity"][entity], how]
         wanted = fragments[rows, asked["place"][rows, asked["asker"]]]
         if protocol == "given":
-            prompt += [says["C"], word["condition"][wanted[:, 1] if condition is None else condition]]
+            prompt += [says["C"], word["condition"][entity, wanted[:, 1] if condition is None else condition]]
         parts = np.sort(asked["place"], 1) if protocol == "condition_first" else None
         target = []
         for k in range(1 if parts is None else 2):
             _, about, value, tag = (wanted if parts is None else fragments[rows, parts[:, k]]).T
-            target += [] if parts is None else [says["C"], word["condition"][about]]
+            target += [] if parts is None else [says["C"], word["condition"][entity, about]]
             target += [says["A"], word["value"][value], word["tag"][tag]]
         return np.stack(prompt, 1), np.stack([*target, np.full(n, EOS)], 1)
 
@@ -154,10 +158,24 @@ class AmbiguousKB:
         ids = np.hstack([prompts, targets])
         return {"ids": ids, "labels": np.where(np.arange(ids.shape[1]) < prompts.shape[1], IGNORED, ids)}
 
+    def named(self, fragments: Ids) -> list[Any]:
+        """Fragments (n, 3, 4) as words: entity, condition, value and tag of each."""
+        e, c, v, t = np.moveaxis(fragments, -1, 0)
+        ids = (
+            self.lexicon["condition"][e * self.conditions + c],
+            self.lexicon["value"][v],
+            self.lexicon["tag"][t],
+        )
+        key, value, tag = (np.array(self.lexicon.words)[part] for part in ids)
+        entity, condition = (
+            np.vectorize(lambda word, side=side: word.split(":")[side])(key) for side in (0, 1)
+        )
+        return list(np.stack([entity, condition, value, tag], -1).tolist())
+
     def read(self, ids: Ids) -> list[dict[str, str]]:
         """The entries (condition, answer, tag) that a row of generated ids says, as far as they are there."""
         text = self.lexicon.decode(ids).partition("<eos>")[0]
-        entry = re.compile(r"(?:condition (?P<condition>\S+) )?answer (?P<answer>\S+)(?: (?P<tag>\S+))?")
+        entry = re.compile(r"(?:condition \S+:(?P<condition>\S+) )?answer (?P<answer>\S+)(?: (?P<tag>\S+))?")
         return [
             {key: value or "" for key, value in found.groupdict().items()} for found in entry.finditer(text)
         ]

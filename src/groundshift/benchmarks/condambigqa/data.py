@@ -27,8 +27,7 @@ __all__ = [
     "Drafts", "Fragment", "Generated", "Gold", "Question", "draft_conditions", "load", "make_items", "retrieve",
 ]  # fmt: skip
 
-VERSION = "1"
-"""Of the prompts and the reading."""
+VERSION = "1"  # of the prompts and the reading
 PROTOCOLS = ("closed", "direct", "condition_first", "given")
 LISTS = ("conditions", "answers")
 NEXT = 'Read each pair in drafts.jsonl, mend it or delete it, and set its "confirmed" to true; else it is left out.'
@@ -108,8 +107,8 @@ def load(data: Any = None) -> list[Question]:
         data = english_questions(np.random.default_rng(0), 24) if data is None else data
         questions = [_question(row, number) for number, row in enumerate(read_records(data), 1)]
     ids = [question.id for question in questions]
-    if twice := next((one for k, one in enumerate(ids) if one in ids[:k]), None):
-        raise InputError(f"The id {twice!r} stands twice; every question needs an id of its own.")
+    if twice := [one for one in set(ids) if ids.count(one) > 1]:
+        raise InputError(f"The id {twice[0]!r} stands twice; every question needs an id of its own.")
     return questions
 
 
@@ -213,7 +212,7 @@ def prompt_of(question: Question, protocol: str) -> str:
     fragments = [f"Fragment {k} - {f.title}:\n{f.text}" for k, f in enumerate(question.fragments, 1)]
     conditions = [f"{k}. {gold.condition}" for k, gold in enumerate(question.gold, 1)]
     shown = {"fragments": "\n\n".join(fragments), "conditions": "\n".join(conditions)}
-    return Template(text.strip()).substitute(question=question.text, **shown)
+    return Template(text.strip()).substitute(shown, question=question.text)
 
 
 def make_items(
@@ -300,9 +299,11 @@ class Drafts(Result):
 
     def report(self) -> Report:
         """What was proposed, and what people are to do with it."""
-        head = f"{self.model} proposes {len(self.to_frame())} conditions for {len(self.questions)} questions."
-        table = Section("drafts", "Proposed pairs", tables={"": self.to_frame()})
-        return Report("condambigqa", self.model, head, NEXT, sections=(table,))
+        names = [row["question"] for row in self.rows() for _ in row["properties"]]
+        head = f"{self.model} proposes {len(names)} conditions for {len(self.questions)} questions."
+        figures = {"Pairs by question": lambda ax: ax.barh(*np.unique(names, return_counts=True))}
+        drafts = Section("drafts", "Proposed pairs", tables={"": self.to_frame()}, figures=figures)
+        return Report("condambigqa", self.model, head, NEXT, sections=(drafts,))
 
     def _content(self) -> dict[str, Any]:
         return {"model": self.model, "drafts": self.rows()}

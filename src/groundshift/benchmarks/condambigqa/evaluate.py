@@ -66,9 +66,9 @@ class Ambiguity(Graded):
         """
         steps = {name: (before, after) for name, (before, after, _) in EFFECTS.items()}
         table = paired_within(self.records, "protocol", steps, "question", value)
-        judge = self.calibrated and self.calibrated.calibration
-        resolved = [judge is None or judge.resolves(row.difference) for row in table.itertuples()]
-        return table.assign(resolved=resolved)
+        judge = None if self.calibrated is None else self.calibrated.calibration
+        gaps = table["difference"].tolist() if len(table) else []
+        return table.assign(resolved=[judge is None or judge.resolves(gap) for gap in gaps])
 
     def worst(self, n: int = 20) -> pd.DataFrame:
         """The questions that lose most: answer F1 by protocol, and ``loss``, what their mean lacks of 1."""
@@ -107,7 +107,8 @@ class Ambiguity(Graded):
             texts.append(Marked(f"Fragment {k} - {fragment.title}", ((fragment.text, tone, remark),)))
         missing = "A row without gold entry is an answer too many, one without an answer is missing."
         tables = {protocol: _compared(job, self.settings["pair"]) for protocol, job in jobs.items()}
-        written = self.records[self.records["question"] == name].set_index("protocol")["answer"].to_dict()
+        own = self.records[self.records["question"] == name]
+        written = dict(zip(own["protocol"].astype(str), own["answer"], strict=True))
         sections = (
             Section("pairs", "Gold and generated entries", notes=(missing,), tables=tables),
             Section("fragments", "Fragments", notes=(MARKS,), texts=texts),
@@ -116,8 +117,8 @@ class Ambiguity(Graded):
         return Report("condambigqa", name, question.text, sections=sections)
 
     def _headline(self) -> str:
-        said = [f"{EFFECTS[r.effect][2]} adds {r.difference:+.2f} ({r.low:+.2f} to {r.high:+.2f})"
-                for r in self.effects().itertuples() if r.resolved]  # fmt: skip
+        said = [f"{EFFECTS[r['effect']][2]} adds {r['difference']:+.2f} ({r['low']:+.2f} to {r['high']:+.2f})"
+                for r in self.effects().to_dict("records") if r["resolved"]]  # fmt: skip
         return f"Answer F1 of {self.model}: {'; '.join(said)}." if said else super()._headline()
 
     def _warnings(self) -> tuple[str, ...]:
@@ -157,7 +158,7 @@ class Ambiguity(Graded):
         return sections
 
     def _examples(self, n: int = 5) -> list[Section]:
-        return []  # the worst questions stand in a table, and each has a page
+        return []
 
     def _content(self) -> dict[str, Any]:
         own = {"effects": self.effects(), "official": self.official(), "worst": self.worst()}

@@ -31,10 +31,8 @@ Weights = tuple[float, float, float]
 FIRST = (0.3, 0.5, 0.2)
 WEIGHTS = {"condition_first": FIRST, "direct": (0, 0.7, 0.3), "given": (0, 0.6, 0.4), "closed": (0, 1.0, 0)}
 """Of condition, answer and citation in the weight of a pair, as published; other protocols have those of the first."""
-CAP = 3
-"""Entries that the prompts ask for at most; more are scored all the same."""
-TIE = 1e-9
-"""Weight of the answer score among pairings of equal weight."""
+CAP = 3  # entries that the prompts ask for at most; more are scored all the same
+TIE = 1e-9  # weight of the answer score among pairings of equal weight
 CONDITION = """1. Both must restrict the question to the same case: the same time, place, version or meaning.
 2. Take off much for every restriction that is left out, wrong or contradicted."""
 STEPS = {**ANSWER_STEPS, "condition": CONDITION}
@@ -82,8 +80,8 @@ def _triple(precision: float, recall: float) -> tuple[float, float, float]:
 
 
 def score_tables(
-    condition: ArrayLike, answer: ArrayLike, citation: ArrayLike, *, weights: Weights = FIRST,
-    pair: Pairing = "optimal", once: Sequence[int] | None = None, threshold: float = 0.5, prior: Sequence[float] | None = None,
+    condition: ArrayLike, answer: ArrayLike, citation: ArrayLike, *, weights: Weights = FIRST, threshold: float = 0.5,
+    pair: Pairing = "optimal", once: Sequence[int] | None = None, prior: Sequence[float] | None = None,
 ) -> QuestionScore:  # fmt: skip
     """Scores from the judge's tables.
 
