@@ -20,12 +20,11 @@ def call(*arguments):
 @pytest.fixture
 def files(tmp_path):
     """Questions, and recorded answers to them."""
-    rows = english_questions(np.random.default_rng(1), 12)
-    answers = [
-        {"question": row["id"], "protocol": protocol, "model": "mine",
-         "answer": {"answers": [{"answer": p["groundtruth"], "citations": p["citations"]} for p in row["properties"][:most]]}}
-        for row in rows for protocol, most in (("direct", 1), ("given", 9))
-    ]  # fmt: skip
+    rows, answers = english_questions(np.random.default_rng(1), 12), []
+    for row in rows:
+        pairs = [{"answer": p["groundtruth"], "citations": p["citations"]} for p in row["properties"]]
+        for protocol, most in (("direct", 1), ("given", 9)):
+            answers.append({"question": row["id"], "protocol": protocol, "answer": {"answers": pairs[:most]}})
     for name, lines in (("faq", rows), ("answers", answers)):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return tmp_path
@@ -33,10 +32,8 @@ def files(tmp_path):
 
 def test_recorded_answers_are_scored_and_written(files):
     how = ("--data", files / "faq.jsonl", "--protocols", "direct,given", "--judge", "exact")
-    text = call("ask", files / "answers.jsonl", *how, "--out", files / "out", "--plot", files / "plot.png")
-    assert "answers.jsonl" in text
-    written = {p.name for p in (files / "out").iterdir()}
-    assert written == {"condambigqa.json", "index.html", "records.jsonl", "questions"}
+    call("ask", files / "answers.jsonl", *how, "--out", files / "out", "--plot", files / "plot.png")
+    assert {p.name for p in (files / "out").iterdir()} >= {"index.html", "records.jsonl", "questions"}
     assert len(list((files / "out" / "questions").iterdir())) == 12
     content = json.loads(call("ask", files / "answers.jsonl", *how, "--json"))
     assert [row["answer"] for row in content["official"]] == [1.0, 1.0]
