@@ -238,6 +238,7 @@ def english_questions(rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
     --------
     >>> row = english_questions(np.random.default_rng(0), 1)[0]
     >>> row["question"], [pair["condition"] for pair in row["properties"]], row["asker"]
+    ('Where is the Gaba heater made?', ['in Vogi', 'in Noma', 'in Robu'], [0.5, 0.25, 0.25])
     """
     questions = []
     for number in range(n):

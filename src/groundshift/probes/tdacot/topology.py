@@ -17,8 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from groundshift.errors import InputError
 from groundshift.estimator import GIVEN, Estimator
-from groundshift.probes.tdacot import homology
 from groundshift.models.sentences import Encoder, encode_texts
+from groundshift.probes.tdacot import homology
 from groundshift.probes.tdacot.homology import Diagram, Metric
 from groundshift.probes.tdacot.traces import SPLITTERS, Splitter, Trace, read_traces, split_steps, subset
 from groundshift.report import Report, Section
