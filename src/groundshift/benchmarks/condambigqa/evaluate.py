@@ -31,7 +31,7 @@ EFFECTS = {
 SHOWN = ["answer_f1", "answer_precision", "answer_recall", "coverage", "condition_f1", "citation_f1", "hit",
          "first_hit", "given", "expected", "abstained", "stray"]  # fmt: skip
 UNRESOLVED = "A dash: smaller than what the judge itself differs by between repeats, so it is not reported."
-MARKS = "Green: cited, and supports a gold entry. Amber: supports one, and is not cited. Red: cited, supports none."
+MARKS = "Green: cited, and supports a gold entry. Dotted: supports one, and is not cited. Red: cited, supports none."
 
 
 @dataclass(frozen=True, repr=False)
@@ -185,10 +185,10 @@ def _compared(job: Job, pair: Pairing) -> pd.DataFrame:
         for kind in ("condition", "answer"):
             row |= {f"gold {kind}": getattr(gold, kind, None), kind: getattr(one, kind, None)}
             row[f"{kind} score"] = getattr(job, kind)[i, j] if one and gold else np.nan
-        wanted, cited = (sorted(entry.citations) if entry else [] for entry in (gold, one))
+        wanted, cited = (sorted(x.citations) if x and job.weights[2] else [] for x in (gold, one))
         hits = set(wanted) & set(cited)
         tone: Any = "bad" if not hits else "good" if len(hits) == len(cited) else "open"
-        row["gold citation"] = ", ".join(map(str, wanted))
+        row["gold citation"] = ", ".join(map(str, wanted)) or None
         row["citation"] = Badge(", ".join(map(str, cited)), tone) if cited else None
         rows.append(row)
     table = pd.DataFrame(rows).dropna(axis=1, how="all")
