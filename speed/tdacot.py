@@ -12,8 +12,8 @@ import gudhi
 import numpy as np
 from timing import timed
 
+from groundshift.models.sentences import hash_vectors
 from groundshift.probes.tdacot import TraceTopology, diagrams, step_distances
-from groundshift.probes.tdacot.encoders import hash_vectors
 from groundshift.worlds.reasoning_traces import maze_of_facts
 
 

@@ -1,6 +1,7 @@
 """What groundshift adds to Inspect: ``inspect eval groundshift/dataalchemy``, ``--solver groundshift/recorded``."""
 
+from groundshift.benchmarks.condambigqa.task import condambigqa
 from groundshift.benchmarks.dataalchemy.task import dataalchemy
 from groundshift.models.answers import parse_then_score, recorded
 
-__all__ = ["dataalchemy", "parse_then_score", "recorded"]
+__all__ = ["condambigqa", "dataalchemy", "parse_then_score", "recorded"]

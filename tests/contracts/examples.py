@@ -559,6 +559,25 @@ def dataalchemy_healed():
     return heal_model(folder, rules="F2F2", n=(4,), steps=2, progress=False)
 
 
+def _places(messages):
+    return '{"conditions": [{"condition": "in 2020", "answer": "<b>Ann</b>", "citations": [1, 9]}]}'
+
+
+@result
+def condambigqa_asked():
+    from groundshift.benchmarks import condambigqa
+
+    return condambigqa.ask(_places, n=6, progress=False)
+
+
+@result
+def condambigqa_drafts():
+    from groundshift.benchmarks import draft_conditions
+
+    rows = [{"question": "Who is mayor?", "ctxs": [{"title": "Mayors", "text": "Ann was, in 2020."}]}]
+    return draft_conditions(_places, rows, progress=False)
+
+
 @result
 def beliefs_read():
     from groundshift.probes import read_and_ask

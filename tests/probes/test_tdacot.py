@@ -200,7 +200,7 @@ def test_centring_brings_back_what_a_common_vector_hides():
 
 
 def _with_common(texts, weight):
-    from groundshift.probes.tdacot.encoders import hash_vectors
+    from groundshift.models.sentences import hash_vectors
 
     x = hash_vectors(texts)
     return x / np.linalg.norm(x, axis=1, keepdims=True) + weight / np.sqrt(x.shape[1])
@@ -349,7 +349,7 @@ def test_vectors_that_cannot_be_read():
             TraceTopology(metric="precomputed").fit({"a": wrong})
     with pytest.raises(InputError, match="is a text"):
         TraceTopology(metric="precomputed").fit([{"trace": "a b"}])
-    with pytest.raises(InputError, match="for 2 steps"):
+    with pytest.raises(InputError, match="for 2 texts"):
         TraceTopology(encoder=lambda texts: np.ones((1, 3))).fit([{"trace": ["a b", "c"]}])
 
 

@@ -1,4 +1,8 @@
+from . import condambigqa as condambigqa
 from . import csts as csts
+from .condambigqa import Ambiguity as Ambiguity
+from .condambigqa import Drafts as Drafts
+from .condambigqa import draft_conditions as draft_conditions
 from .csts import Degraded as Degraded
 from .csts import Description as Description
 from .csts import Diagnosis as Diagnosis

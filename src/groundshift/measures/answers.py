@@ -6,7 +6,7 @@ wrong and are a share of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from groundshift.errors import InputError
 from groundshift.measures.intervals import clustered_means
 from groundshift.measures.multiple import holm
 
-__all__ = ["Calibration", "calibrate", "clustered_interval", "paired", "summarise"]
+__all__ = ["Calibration", "calibrate", "clustered_interval", "paired", "paired_within", "summarise"]
 
 
 def clustered_interval(
@@ -192,6 +192,40 @@ def paired(
     table["left_out"] = total - table["n"]
     table["p_holm"] = holm(table["p"])
     return table
+
+
+def paired_within(
+    records: pd.DataFrame, column: str, steps: Mapping[str, tuple[str, str]], key: str, value: str = "correct"
+) -> pd.DataFrame:
+    """Differences between levels of a column of one run, on what the levels have in common; see `paired`.
+
+    Parameters
+    ----------
+    records : see `summarise`
+    column : such as the protocol under which a question was asked
+    steps : name → the levels before and after; a step of which a level is missing is left out
+    key : what is the same at every level, such as the question
+
+    Returns
+    -------
+    DataFrame with a row for each step, which is named in the column "effect"; Holm's adjustment is over the steps
+
+    Examples
+    --------
+    >>> records = pd.DataFrame({"how": ["a", "b"] * 3, "question": [1, 1, 2, 2, 3, 3], "correct": [0, 1] * 3})
+    >>> paired_within(records, "how", {"gain": ("a", "b")}, "question")[["effect", "difference"]].values.tolist()
+    [['gain', 1.0]]
+    """
+    own = dict(list(records.groupby(column)))
+    sides: tuple[list[pd.DataFrame], list[pd.DataFrame]] = [], []
+    for name, levels in steps.items():
+        for side, level in zip(sides, levels if set(levels) <= set(own) else (), strict=False):
+            side.append(own[level].assign(effect=name, id=name + " " + own[level][key].astype(str)))
+    if not sides[0]:
+        return pd.DataFrame()
+    table = paired(pd.concat(sides[0]), pd.concat(sides[1]), "effect", value)
+    order = {name: k for k, name in enumerate(steps)}
+    return table.sort_values("effect", key=lambda names: names.map(order), ignore_index=True)
 
 
 def _refuse_missing(records: pd.DataFrame, value: str, by: Sequence[str]) -> None:

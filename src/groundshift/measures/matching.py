@@ -1,4 +1,4 @@
-"""Scores of labels whose names mean nothing: the best one-to-one matching to the true ones first (Hungarian method)."""
+"""One-to-one pairs (Hungarian method), and scores of labels whose names mean nothing, matched to the true ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,64 @@ from scipy.optimize import linear_sum_assignment
 
 from groundshift.errors import InputError
 
-__all__ = ["match_labels", "matched_accuracy", "matched_l1"]
+__all__ = [
+    "could_match",
+    "could_match_greedily",
+    "match",
+    "match_greedily",
+    "match_labels",
+    "matched_accuracy",
+    "matched_l1",
+]
+
+
+def match(weights: ArrayLike) -> list[tuple[int, int]]:
+    """The one-to-one pairs (row, column) of the largest total weight.
+
+    >>> match([[0.6, 0.5], [0.6, 0.1]]), match_greedily([[0.6, 0.5], [0.6, 0.1]])
+    ([(0, 1), (1, 0)], [(0, 0), (1, 1)])
+    """
+    table = np.asarray(weights, dtype=float)
+    pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True) if table.size else ()
+    return [(int(i), int(j)) for i, j in pairs]
+
+
+def match_greedily(weights: ArrayLike) -> list[tuple[int, int]]:
+    """Each row in its turn takes the unused column of the largest weight, as long as there is one."""
+    table, pairs = np.array(weights, dtype=float), []
+    for i in range(min(table.shape) if table.size else 0):
+        pairs.append((i, int(table[i].argmax())))
+        table[:, pairs[-1][1]] = -np.inf
+    return pairs
+
+
+def could_match(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
+    """Which pairs can be in the best matching (`match`) of weights that lie between two tables.
+
+    A pair cannot if the largest total with it of the high weights is below the largest total of the low ones.
+
+    >>> could_match([[0.9, 0.1], [0.1, 0.8]], [[1.0, 0.2], [0.2, 0.8]]).tolist()
+    [[True, False], [False, True]]
+    """
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    least, could = sum(low[pair] for pair in match(low)) - 1e-7, np.zeros(low.shape, dtype=bool)
+    for place in np.ndindex(low.shape):
+        forced = high.copy()
+        forced[place] += np.abs(high).sum() + 1
+        could[place] = sum(high[pair] for pair in match(forced)) >= least
+    return could
+
+
+def could_match_greedily(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
+    """The same of `match_greedily`, up to the first row whose choice is open: the rows after it depend on it."""
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    could, free = np.zeros(low.shape, dtype=bool), np.ones(low.shape[1], dtype=bool)
+    for i in range(min(low.shape) if low.size else 0):
+        could[i] = free & (high[i] >= low[i, free].max())
+        if could[i].sum() > 1 and (low[i] < high[i])[could[i]].any():
+            break
+        free[np.where(could[i], low[i], -np.inf).argmax()] = False
+    return could
 
 
 def match_labels(true: ArrayLike, found: ArrayLike, n_labels: int) -> NDArray[np.int64]:

@@ -123,7 +123,7 @@ def ask_items(
     Parameters
     ----------
     model : see `groundshift.models.speaker.Speaker`; or a JSONL file with "id" and "answer" in each line, which has
-        what was answered elsewhere
+        what was answered elsewhere; in place of "id", facts that name one item, such as "question" and "protocol"
     answers : JSONL file to which every answer is added as it comes; what stands there is not asked again, so that a run
         that was stopped goes on
 
@@ -140,7 +140,7 @@ def ask_items(
         twice = next(item for k, item in enumerate(items) if item.id in ids[:k])
         raise InputError(f"An item stands twice: {twice.messages[-1]['content'][:200]!r}; ask each once.")
     if isinstance(model, str | os.PathLike) and str(model).endswith((".jsonl", ".jsonl.gz")):
-        known = read_answers(Path(model))
+        known = _by_facts(Path(model), items) or read_answers(Path(model))
         if missing := [id_ for id_ in ids if id_ not in known]:
             raise InputError(
                 f"{model} has no answer to {len(missing)} of {len(ids)} items ({', '.join(missing[:3])}, …); make the "
@@ -175,6 +175,35 @@ def ask_items(
                             file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 bar.update(len(part))
     return speaker.name, [done.get(id_) for id_ in ids]
+
+
+def _by_facts(file: Path, items: Sequence[Item]) -> dict[str, str]:
+    """Recorded answers whose lines have no id, by the one item that has the facts of each line; empty if they have ids.
+
+    Answers that are no text are taken as JSON, and lines about other items are left out.
+    """
+    rows = [row for _, row in read_lines(file) if isinstance(row, dict)] if file.is_file() else []
+    if not rows or any("answer" not in row or "id" in row for row in rows):
+        return {}
+    names = sorted({name for row in rows for name in row} & set(items[0].facts))
+    ids = defaultdict(list)
+    for item in items:
+        ids[tuple(str(item.facts[name]) for name in names)].append(item.id)
+    known: dict[str, str] = {}
+    for row in rows:
+        own = ids.get(key := tuple(str(row.get(name)) for name in names), [])
+        if len(own) > 1 or (own and own[0] in known):
+            raise InputError(
+                f"{file}: {key} ({', '.join(names)}) names {len(own)} items, or stands twice; name one, once."
+            )
+        known |= {
+            id_: row["answer"] if isinstance(row["answer"], str) else json.dumps(row["answer"]) for id_ in own
+        }
+    if not known:
+        raise InputError(
+            f"{file} answers none of the items; each line needs an id, or facts ({', '.join(items[0].facts)})."
+        )
+    return known
 
 
 def _fits(speaker: Any, item: Item) -> bool:

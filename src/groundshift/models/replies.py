@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["read_letter", "read_number"]
+__all__ = ["read_citations", "read_letter", "read_number", "read_objects"]
+
+LABEL = r"(?:(?:fragments?|sources?|documents?|passages?)\s*#?|\bF|\[|^|[,;&]|\band\b)\s*\[?"
+NUMBERS = re.compile(rf"{LABEL}(\d+)(?:\s*(?:-|–|to)\s*(?:fragment\s*|F)?(\d+))?(?![\w%])", re.IGNORECASE)
+WIDEST = 50  # a range of more fragments is none
 
 
 def read_letter(reply: str, letters: str) -> str | None:
@@ -34,3 +41,40 @@ def read_number(reply: str) -> float | None:
     matches = re.findall(rf"(?i:\banswer(?:\s+is)?)\s*:?[\s*_(]*{number}", reply)
     matches = matches or re.findall(rf"^[^\w-]*{number}(?:\s*/\s*100|\s*%)?\W*$", reply)
     return float(matches[-1]) if matches and float(matches[-1]) <= 100 else None
+
+
+def read_objects(reply: str) -> list[dict[str, Any]]:
+    """The objects of JSON in a reply, in order, and not those inside others.
+
+    Reasoning in <think>…</think>, fences and words around the JSON, and trailing commas are forgiven; of an object that
+    is cut off, the whole ones inside it are read.
+
+    >>> read_objects('Sure: {"a": [{"b": 1,}, {"b": 2}, {"b"')
+    [{'b': 1}, {'b': 2}]
+    """
+    text = re.sub(r",(\s*[}\]])", r"\1", reply.rpartition("</think>")[2])
+    decoder, start, objects = json.JSONDecoder(strict=False), 0, []
+    while (start := text.find("{", start)) >= 0:
+        try:
+            value, start = decoder.raw_decode(text, start)
+            objects.append(value)
+        except (ValueError, RecursionError):  # no JSON begins here, or it is cut off
+            start += 1
+    return objects
+
+
+def read_citations(value: Any) -> frozenset[int]:
+    """Numbers of the sources that a citation names, in any of the ways that models and people write one.
+
+    >>> sorted(read_citations(["Fragment 3 - The 1998 final", "[5]", "F7", 9, "1-2"]))
+    [1, 2, 3, 5, 7, 9]
+    """
+    if isinstance(value, Mapping):
+        value = value.get("fragment", value.get("number", value.get("title", "")))
+    if isinstance(value, list | tuple):
+        return frozenset(number for one in value for number in read_citations(one))
+    cited = set()
+    for match in NUMBERS.finditer("" if value is None else str(value).strip()):
+        first, last = int(match[1]), int(match[2] or match[1])
+        cited |= set(range(first, last + 1)) if first <= last < first + WIDEST else {first}
+    return frozenset(cited)

@@ -18,7 +18,7 @@ from scipy import stats
 
 from groundshift.lab.claims import Claim, Control
 from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
-from groundshift.probes.tdacot.encoders import hash_vectors
+from groundshift.models.sentences import hash_vectors
 from groundshift.probes.tdacot.relation import auroc, length_and_shape, length_strata, matched_auroc
 from groundshift.probes.tdacot.topology import TraceTopology
 from groundshift.studies.drawing import Panel, chart

@@ -17,8 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from groundshift.errors import InputError
 from groundshift.estimator import GIVEN, Estimator
+from groundshift.models.sentences import Encoder, encode_texts
 from groundshift.probes.tdacot import homology
-from groundshift.probes.tdacot.encoders import Encoder, encode_steps
 from groundshift.probes.tdacot.homology import Diagram, Metric
 from groundshift.probes.tdacot.traces import SPLITTERS, Splitter, Trace, read_traces, split_steps, subset
 from groundshift.report import Report, Section
@@ -281,7 +281,7 @@ class TraceTopology(Estimator):
             number = np.arange(len(unique))
         else:
             number, texts = pd.factorize(np.array([s for t in traces for s in t.steps], dtype=object))
-            unique = encode_steps(list(texts), self.encoder, self.device) if len(texts) else np.empty((0, 1))
+            unique = encode_texts(list(texts), self.encoder, self.device) if len(texts) else np.empty((0, 1))
         if not len(unique):
             raise InputError(
                 "None of the traces has a step with a word in it; give texts, or vectors of steps."

@@ -1,4 +1,4 @@
-"""Vectors of steps: the built-in encoder, sentence encoders, and language models."""
+"""Vectors of texts: the built-in encoder, sentence encoders, and language models."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from groundshift.errors import InputError
 from groundshift.models.records import read_json
 from groundshift.tables import plain_array
 
-__all__ = ["Encoder", "encode_steps", "hash_vectors"]
+__all__ = ["Encoder", "encode_texts", "hash_vectors", "nearest"]
 
 Encoder = str | Callable[[list[str]], Any]
 Array = NDArray[np.float64]
 WIDTH = 384
 RARE, FEW = 0.1, 5
-"""Words of fewer steps than this share, or this number, weigh all the same."""
+"""Words of fewer texts than this share, or this number, weigh all the same."""
 PATIENCE = 5.0
 """Seconds to wait for a word from the hub."""
 
 
-def encode_steps(texts: list[str], encoder: Encoder = "hash", device: str = "auto") -> Array:
+def encode_texts(texts: list[str], encoder: Encoder = "hash", device: str = "auto") -> Array:
     """Vectors of different texts, (N, p), not normalised.
 
     Parameters
@@ -43,7 +43,7 @@ def encode_steps(texts: list[str], encoder: Encoder = "hash", device: str = "aut
 
     Examples
     --------
-    >>> encode_steps(["a red cube", "a blue ball"]).shape
+    >>> encode_texts(["a red cube", "a blue ball"]).shape
     (2, 384)
     """
     if callable(encoder):
@@ -56,17 +56,35 @@ def encode_steps(texts: list[str], encoder: Encoder = "hash", device: str = "aut
         vectors = _sentence_vectors(texts, encoder, device)
     if vectors.ndim != 2 or len(vectors) != len(texts):
         raise InputError(
-            f"The encoder gave an array {vectors.shape} for {len(texts)} steps; (steps, p) is needed."
+            f"The encoder gave an array {vectors.shape} for {len(texts)} texts; (texts, p) is needed."
         )
     return vectors
+
+
+def nearest(
+    texts: list[str], corpus: list[str], k: int, encoder: Encoder = "hash", device: str = "auto"
+) -> tuple[NDArray[np.int64], Array]:
+    """Positions in a corpus of the ``k`` nearest to each text by cosine, nearest first, and the cosines: (N, k) each.
+
+    Examples
+    --------
+    >>> nearest(["When is tax due?"], ["Cats sleep.", "Tax is due in May."], 1)[0].tolist()
+    [[1]]
+    """
+    place = {text: n for n, text in enumerate(dict.fromkeys([*corpus, *texts]))}
+    vectors = encode_texts(list(place), encoder, device)
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    cosine = vectors[[place[text] for text in texts]] @ vectors[[place[text] for text in corpus]].T
+    chosen = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+    return chosen, np.take_along_axis(cosine, chosen, 1)
 
 
 def hash_vectors(texts: list[str]) -> Array:
     """The encoder that needs no model: the sum of one fixed random direction for each different word, (N, 384).
 
-    Stop words are left out, and a word weighs the logarithm of the inverse share of steps that hold it; words in fewer
-    than a tenth of the steps, or in fewer than five, weigh all the same. Two steps with one of two such words in common
-    are at a distance of about 1, two without at about 1.41. It knows no synonyms. A step of stop words alone is 0.
+    Stop words are left out, and a word weighs the logarithm of the inverse share of texts that hold it; words in fewer
+    than a tenth of the texts, or in fewer than five, weigh all the same. Two texts with one of two such words in common
+    are at a distance of about 1, two without at about 1.41. It knows no synonyms. A text of stop words alone is 0.
 
     >>> x = hash_vectors(["amber links to basil", "basil links to coral", "onyx links to pearl"])
     >>> x /= np.linalg.norm(x, axis=1, keepdims=True)
@@ -111,8 +129,8 @@ def _mean_states(texts: list[str], folder: str, device: str) -> Array:
     if acts.dropped:
         row, why = next(iter(acts.dropped.items()))
         raise InputError(
-            f"{len(acts.dropped)} steps cannot be read by {folder} (first: {texts[row][:60]!r}: {why}); split traces "
-            "into shorter steps."
+            f"{len(acts.dropped)} texts cannot be read by {folder} (first: {texts[row][:60]!r}: {why}); split "
+            "them into shorter ones."
         )
     return np.asarray(next(iter(acts.values())), dtype=np.float64)
 
