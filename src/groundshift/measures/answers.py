@@ -23,7 +23,12 @@ __all__ = ["Calibration", "calibrate", "clustered_interval", "paired", "paired_w
 
 
 def clustered_interval(
-    values: ArrayLike, groups: ArrayLike | None = None, level: float = 0.95, seed: int = 0
+    values: ArrayLike,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    *,
+    shares: bool = True,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a mean, resampling whole groups; Wilson's for single yes-or-no items.
 
@@ -32,6 +37,7 @@ def clustered_interval(
     values : finite, shape (n,)
     groups : label of each item's group (a question asked in many ways, a picture, a tree); each item by itself if
         left out
+    shares : whether values that are all 0 or 1 are answers to yes-or-no items, and not differences of such
 
     Returns
     -------
@@ -50,7 +56,7 @@ def clustered_interval(
     number = len(pd.unique(groups))
     if number < 2:
         return float("nan"), float("nan")
-    if number == len(values) and np.isin(values, (0, 1)).all():
+    if shares and number == len(values) and np.isin(values, (0, 1)).all():
         low, high = stats.binomtest(int(values.sum()), len(values)).proportion_ci(level, "wilson")
         return float(low), float(high)
     means = clustered_means(values, groups, np.random.default_rng(seed))
@@ -171,7 +177,7 @@ def paired(
     both["group"] = both["group"] if "group" in both else both["id"]
 
     def one(part: pd.DataFrame) -> dict[str, Any]:
-        low, high = clustered_interval(part["difference"], part["group"])
+        low, high = clustered_interval(part["difference"], part["group"], shares=False)
         sums = part.groupby("group")["difference"].sum().to_numpy()
         return {
             "n": len(part),
