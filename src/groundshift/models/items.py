@@ -285,8 +285,9 @@ def grade_items(
     Examples
     --------
     >>> exact = lambda value, target, facts: Verdict(value == target)
-    >>> grade_items([Item("2 + 2 =", "4")], ["4"], str.strip, exact, task="sums", version="1", model="m")["correct"][0]
-    1.0
+    >>> records = grade_items([Item("2 + 2 =", "4")], ["4"], str.strip, exact, task="sums", version="1", model="m")
+    >>> records[["answer", "correct"]].values.tolist()
+    [['4', 1.0]]
     """
     none = float("nan")
     rows = []

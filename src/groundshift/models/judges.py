@@ -254,8 +254,8 @@ def _entailment(source: str, device: str) -> Callable[[str, list[Row], int], Arr
 
     def rate(kind: str, rows: list[Row], attempt: int) -> Array:
         scores: list[float] = []
+        texts = [[f"{q} {actual}" for q, _, actual in rows], [expected for _, expected, _ in rows]]
         for start in range(0, len(rows), 32):
-            texts = [[f"{q} {actual}" for q, _, actual in rows], [expected for _, expected, _ in rows]]
             part = [side[start : start + 32] for side in texts]
             batch = tokenizer(*part, padding=True, truncation=True, return_tensors="pt").to(net.device)
             with torch.inference_mode():
