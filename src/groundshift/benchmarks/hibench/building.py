@@ -1,36 +1,25 @@
-"""Items: structures of every difficulty, the questions that are asked of them, and questions of the user's own."""
+"""Items: the questions that are asked of structures of every difficulty, and of the user's own."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from groundshift.benchmarks.hibench.sources import read_questions, read_tree
-from groundshift.benchmarks.hibench.tasks import FORMATS, SCENARIOS, TASKS, Task, answer, show, written
+from groundshift.benchmarks.hibench.questions import read_questions
+from groundshift.benchmarks.hibench.tasks import FORMATS, SCENARIOS, TASKS, Task, answer, written
 from groundshift.errors import InputError
 from groundshift.models.items import Item, item_id
-from groundshift.worlds.hierarchies import (
-    FAMILIES,
-    FORMS,
-    Tree,
-    from_json,
-    grow,
-    paper,
-    program,
-    shape,
-    university,
-)
-from groundshift.worlds.hierarchies.formulas import NOTATIONS, canonical, formula, read, value
+from groundshift.worlds.hierarchies import FORMS, Tree, code, read_tree, show, stream, structures
+from groundshift.worlds.hierarchies.formulas import NOTATIONS, read, value
 
-__all__ = ["CELLS", "VERSION", "build", "questions_from", "reply", "structures"]
+__all__ = ["VERSION", "build", "questions_from", "reply"]
 
 VERSION = "1"
 """Of wording and scorers; it stands in every record."""
@@ -43,87 +32,42 @@ INTRO = {
     "paper": "A paper, whose sections stand between their marks:",
     **{notation: f"A formula in {notation} notation:" for notation in NOTATIONS},
 }  # fmt: skip
-CELLS: dict[str, dict[str, Any]] = {
-    "multi_tree": {"easy": ((2, 3), (2, 3)), "medium-1": ((2, 3), (3, 4)), "medium-2": ((3, 4), (2, 3)),
-                   "hard-1": ((2, 3), (5, 6)), "hard-2": ((5, 6), (2, 3))},
-    "binary": {"easy": ((2, 3, 4), (2,)), "medium": ((5, 6, 7), (2,)), "hard": ((8, 9), (2,))},
-    "json": {"easy": (4, (1, 2)), "medium": (5, (2, 3)), "hard": (6, (2, 4))},
-    "formula": {"easy": 5, "medium": 10, "hard": 15},
-    "code": {"easy": (False, False), "medium": (True, False), "hard": (True, True)},
-    "paper": {"easy": (1, 4), "medium": (2, 4), "hard": (3, 4)},
-}  # fmt: skip
-"""Difficulty → of trees levels and most children (crossed; hard-1 is wide, hard-2 deep), else the world's settings."""
-VALUES = ((1, 9), (-100, 99), (-1000, 999))
 SHAPED = ("isomorphic", "add_node", "remove_node", "mirror_tree")
 """Tasks that need one of the forms of trees."""
-
-
-def _stream(seed: int, *names: Any) -> np.random.Generator:
-    """Random numbers of their own for whatever has a name, so that a new cell or task moves no other."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(repr(names).encode()),)))
-
-
-def structures(scenario: str, n: int = 3, seed: int = 0) -> Iterator[tuple[str, Any]]:
-    """Difficulty and structure, ``n`` of each cell (of trees: of each of ``n`` numbers of nodes)."""
-    for difficulty, cell in CELLS[scenario].items():
-        rng, binary = _stream(seed, scenario, difficulty), scenario == "binary"
-        if scenario in ("multi_tree", "binary"):
-            for levels, degree, balanced in product(*cell, (False, True) if binary else (False,)):
-                sizes = np.arange(levels, sum(degree**k for k in range(levels)) + 1)
-                for size in np.repeat(rng.permutation(sizes)[:n], n):
-                    yield difficulty, grow(rng, int(size), levels, degree, balanced, binary)
-            continue
-        for _ in range(n):
-            drawn: Iterable[Any] = [from_json(paper(rng, *cell))] if scenario == "paper" else []
-            if scenario == "json":
-                drawn = (from_json(university(rng, *cell, nonsense)) for nonsense in (False, True))
-            elif scenario == "code":
-                drawn = (program(rng, family, *cell) for family in FAMILIES)
-            elif scenario == "formula":
-                cells = product(("basic", "parentheses", "power"), VALUES)
-                drawn = (formula(rng, cell, *settings) for settings in cells)
-            yield from ((difficulty, structure) for structure in drawn)
-
-
-def _code(structure: Any) -> str:
-    """Equal for structures that are the same but for names: of trees their shape, of formulas their canonical tree."""
-    if isinstance(structure, Tree):
-        return shape(structure)
-    return structure.text["python"] if hasattr(structure, "family") else canonical(structure)
 
 
 def _item(
     task: Task, structure: Any, form: str, rng: np.random.Generator, thinking: bool, labels: str = "true", **facts: Any
 ) -> Item | None:  # fmt: skip
     """A question of a task about a structure; None where it allows none."""
-    arguments = task.draw(rng, structure, form)
-    if arguments is None:
+    drawn = task.draw(rng, structure, form)
+    if drawn is None:
         return None
-    target = written(answer(structure, task.name, labels, **arguments), task.kind, form)
-    text, tree = show(task.shown(structure, **arguments), form), isinstance(structure, Tree)
-    guesses, code = task.guesses(structure, arguments), _code(structure)
+    target = written(answer(structure, task.name, labels, **drawn), task.kind, form)
+    text, guesses, same = (
+        show(task.shown(structure, **drawn), form),
+        task.guesses(structure, drawn),
+        code(structure),
+    )
     own = {
-        "levels": structure.levels if tree else code.count("(") if form in NOTATIONS else 0,
-        "nodes": len(structure.nodes) if tree else len(text.split()), **facts,
-        "answer_form": arguments.get("notation", form), "shape": item_id({"code": code}),
-        "group": item_id({"code": code, "text": show(structure, form)}), "chance": 1 / len(guesses) if guesses else 0.0,
+        "levels": structure.levels if isinstance(structure, Tree) else None, **facts,
+        "answer_form": drawn.get("notation", form), "shape": item_id({"code": same}),
+        "group": item_id({"code": same, "text": show(structure, form)}), "chance": 1 / len(guesses) if guesses else 0.0,
     }  # fmt: skip
-    return _asked(task, form, text, task.question.format(**arguments), target, thinking, own)
+    return _asked(task, form, text, task.question.format(**drawn), target, thinking, own)
 
 
 def _asked(
     task: Task, form: str, text: str, question: str, target: str, thinking: bool, facts: Mapping[str, Any]
-) -> Item:
+) -> Item:  # fmt: skip
     ask = "Think step by step, and end with" if thinking else "Reply, without your working, with"
     ask += f' one JSON object: {{"answer": <{FORMATS[task.kind]}>}}'
     own = {
         "task": task.name, "dimension": task.dimension, "scenario": task.scenario, "form": form,
         "answer_type": task.kind, "answer_form": form, **facts, "structure": text, "question": question,
     }  # fmt: skip
-    messages = [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": f"{INTRO.get(form, INTRO['own'])}\n{text}\n\n{question}\n{ask}"},
-    ]
+    prompt = f"{INTRO.get(form, INTRO['own'])}\n{text}\n\n{question}\n{ask}"
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
     return Item(messages, target, own, 64 * (1 + len(target) // 64) + 512 * thinking)
 
 
@@ -143,30 +87,16 @@ def _chosen(names: Sequence[str], known: Iterable[str], what: str) -> list[str]:
 
 
 def build(
-    *,
-    scenarios: Sequence[str] = (),
-    tasks: Sequence[str] = (),
-    difficulty: Literal["all", "easy", "medium", "hard"] = "all",
-    forms: Sequence[str] = ("edge", "drawing"),
-    shots: int = 0,
-    thinking: bool = False,
-    per_task: int = 20,
-    n: int = 3,
-    labels: Literal["true", "published"] = "true",
-    seed: int = 0,
-) -> list[Item]:
+    *, scenarios: Sequence[str] = (), tasks: Sequence[str] = (),
+    difficulty: Literal["all", "easy", "medium", "hard"] = "all", forms: Sequence[str] = ("edge", "drawing"),
+    shots: int = 0, thinking: bool = False, per_task: int = 20, n: int = 3,
+    labels: Literal["true", "published"] = "true", seed: int = 0,
+) -> list[Item]:  # fmt: skip
     """Questions of the thirty tasks with exact answers; those about one structure stand together.
 
     Parameters
     ----------
-    scenarios, tasks : names of `SCENARIOS` and of `TASKS`; all if left out
-    difficulty : of the structures
-    forms : in which trees are shown: edge, drawing, json, indent, nested, parent
-    shots : solved questions about other structures in front of each
-    thinking : ask for the working, too
-    per_task : questions of each task, over structures of every difficulty; 0: one about every structure and form
-    n : structures of each cell of the generator
-    labels : "published" labels depths and descendants as the published generator does
+    scenarios, tasks, difficulty, forms, shots, thinking, per_task, n, labels, seed : see `ask`
 
     Raises
     ------
@@ -187,46 +117,34 @@ def build(
     items: dict[str, Item] = {}
     for scenario in _chosen(scenarios, SCENARIOS, "scenario"):
         own = [TASKS[name] for name in wanted if TASKS[name].scenario == scenario]
-        drawn = [
-            pair for pair in structures(scenario, n, seed) if difficulty in ("all", pair[0].split("-")[0])
-        ]
+        drawn = [one for one in structures(scenario, n, seed) if difficulty in ("all", one[0].split("-")[0])]
         used = forms if scenario in ("multi_tree", "binary") else SCENARIOS[scenario]
-        some = np.sort(_stream(seed, scenario).permutation(len(drawn))[: -(-per_task // len(used)) or None])
+        some = np.sort(stream(seed, scenario).permutation(len(drawn))[: -(-per_task // len(used)) or None])
         times = range(max(1, -(-per_task // (len(some) * len(used)))))
-        for k, form, task, turn in product(some, used, own, times):
-            rng, (level, structure) = _stream(seed, task.name, form, int(k), turn), drawn[k]
+        for k, form, task, time in product(some, used, own, times):
+            rng, (level, structure) = stream(seed, task.name, form, int(k), time), drawn[k]
             item = _item(task, structure, form, rng, thinking, labels, difficulty=level)
-            others = [s for _, s in (drawn[j] for j in rng.permutation(len(drawn))) if s is not structure][
-                :shots
-            ]
-            shown = [_item(task, other, form, rng, thinking, labels) for other in others]
+            others = [int(j) for j in rng.permutation(len(drawn)) if j != k][:shots]
+            shown = [_item(task, drawn[j][1], form, rng, thinking, labels) for j in others]
             if item is not None:
                 turns = [turn for one in shown if one for turn in (one.messages[1], reply(one))]
-                item = Item(
-                    [item.messages[0], *turns, item.messages[1]], item.target, item.facts, item.max_new_tokens
-                )
+                messages = [item.messages[0], *turns, item.messages[1]]
+                item = Item(messages, item.target, item.facts, item.max_new_tokens)
                 items[item.id] = item
     return list(items.values())
 
 
 def questions_from(
-    source: Any,
-    *,
-    tasks: Sequence[str] = (),
-    per_task: int = 20,
-    form: str = "own",
-    unique: Literal["name", "path"] = "name",
-    thinking: bool = False,
-    seed: int = 0,
-) -> list[Item]:
+    source: Any, *, tasks: Sequence[str] = (), per_task: int = 20, form: str = "own",
+    unique: Literal["name", "path"] = "name", thinking: bool = False, seed: int = 0,
+) -> list[Item]:  # fmt: skip
     """Questions with exact answers about a hierarchy of one's own.
 
     Parameters
     ----------
     source : a JSON or Markdown file, a folder, a nested dictionary, a directed graph of networkx, a formula such as
-        "2 * (3 - 4)", or questions: JSONL with "task", "question" and "answer", or a tree file of the paper's repository
-    tasks : of `TASKS`; all that the source allows if left out
-    per_task : questions of each task; fewer where there are no others
+        "2 * (3 - 4)"; or questions: JSONL with "task", "question" and "answer", a tree file of the paper's repository
+    tasks, per_task : of `TASKS`, all that the source allows if left out; fewer questions where there are no others
     form : how a tree is shown: own (as the source writes it), edge, drawing, json, indent, nested, parent
     unique : what tells records apart: their names, or their paths where names stand several times
     thinking : ask for the working, too
@@ -271,10 +189,9 @@ def questions_from(
         )
     items: dict[str, Item] = {}
     for task in kept:
-        rng = _stream(seed, task.name, form)
+        rng = stream(seed, task.name, form)
         drawn = (_item(task, structure, form, rng, thinking) for _ in range(5 * per_task))
-        own = {item.id: item for item in drawn if item is not None}
-        items |= dict(list(own.items())[:per_task])
+        items |= dict(list({item.id: item for item in drawn if item is not None}.items())[:per_task])
     if not items:
         raise InputError(
             "The source is too small for any of the questions; a tree needs three nodes or more."

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from groundshift.benchmarks.hibench import answers
-from groundshift.worlds.hierarchies import CLASSES, Program, Tree, render
+from groundshift.benchmarks.hibench import arguments
+from groundshift.worlds.hierarchies import CLASSES, Tree, operations, render
 from groundshift.worlds.hierarchies.formulas import NOTATIONS, canonical, read, value, write
 
-__all__ = ["DIMENSIONS", "FORMATS", "SCENARIOS", "TASKS", "Task", "answer", "show", "written"]
+__all__ = ["DIMENSIONS", "FORMATS", "SCENARIOS", "TASKS", "Task", "answer", "written"]
 
 DIMENSIONS = {
     "A": "local relationships", "B": "global structure", "C": "modification", "D": "analysis", "E": "text",
@@ -58,7 +58,7 @@ class Task:
         """The answers that a guess chooses among; none where a guess is never right."""
         if self.options is not None:
             return self.options(s, **arguments)
-        fixed = {"boolean": (True, False), "order": answers.ORDERS, "class": CLASSES}
+        fixed = {"boolean": (True, False), "order": operations.ORDERS, "class": CLASSES}
         return s.nodes if self.kind in ("node", "name") else fixed.get(self.kind, ())
 
 
@@ -69,62 +69,62 @@ _levels, _level = (lambda s, node: range(1, s.levels + 1)), (lambda s, node: s.l
 TABLE = (
     Task("multi_tree", "root", "A", "node", "Which node is the root?", lambda s: s.root),
     Task("multi_tree", "leaf", "A", "boolean", "Is node {node} a leaf, that is, a node without children?",
-         lambda s, node: not s.children[node], answers.a_node),
+         lambda s, node: not s.children[node], arguments.a_node),
     Task("multi_tree", "node_depth", "A", "integer", "On which level is node {node}? The root is on level 1.",
-         _level, answers.a_node, _levels),
+         _level, arguments.a_node, _levels),
     Task("multi_tree", "all_children", "A", "set", "Which nodes are descendants of node {node}: its children, their "
-         "children, and so on?", lambda s, node: s.under(node).nodes[1:], answers.a_node),
+         "children, and so on?", lambda s, node: s.under(node).nodes[1:], arguments.a_node),
     Task("multi_tree", "all_ancestor", "A", "set", "Which nodes are ancestors of node {node}: its parent, its parent's "
-         "parent, and so on?", lambda s, node: s.ancestors(node), answers.a_node),
+         "parent, and so on?", lambda s, node: s.ancestors(node), arguments.a_node),
     Task("multi_tree", "common_ancestor", "A", "node", "Which node is the lowest common ancestor of the nodes {first} "
-         "and {second}? A node counts as an ancestor of itself.", answers.lowest_common, answers.two_nodes),
+         "and {second}? A node counts as an ancestor of itself.", operations.lowest_common, arguments.two_nodes),
     Task("multi_tree", "isomorphic", "B", "boolean", "Is this structure the same if nodes are renamed and children may "
-         "change places?\n  {other}", answers.isomorphic, answers.another_structure),
+         "change places?\n  {other}", arguments.isomorphic, arguments.another_structure),
     Task("multi_tree", "add_node", "C", "tree", f"Add the node {{new}} as the last child of node {{node}}. {WHOLE}.",
-         answers.added, answers.a_new_node),
+         operations.added, arguments.a_new_node),
     Task("multi_tree", "remove_node", "C", "tree", "Remove node {node}. Its children move to its parent, behind the "
          "parent's other children. If it is the root, its first child becomes the root and takes the others behind "
-         f"its own. {WHOLE}, or \"No edges\" where one node or none is left.", answers.removed, answers.a_node),
+         f"its own. {WHOLE}, or \"No edges\" where one node or none is left.", operations.removed, arguments.a_node),
     Task("binary", "balance", "B", "boolean", "Is this binary tree balanced: do the heights of the left and the right "
-         "subtree of every node differ by at most 1?", answers.balanced),
+         "subtree of every node differ by at most 1?", operations.balanced),
     *(Task("binary", f"{name}fix_traversal", "B", "list", f"Which are the nodes in {name}order ({rule})?",
-           lambda s, order=f"{name}order": answers.traversal(s, order)) for name, rule in RULES.items()),
+           lambda s, order=f"{name}order": operations.traversal(s, order)) for name, rule in RULES.items()),
     Task("binary", "traversal_order_verification", "B", "order", "Which traversal of the tree is this sequence: "
-         "preorder, inorder or postorder?\n  {sequence}", answers.order_of, answers.a_traversal),
+         "preorder, inorder or postorder?\n  {sequence}", arguments.order_of, arguments.a_traversal),
     Task("binary", "mirror_tree", "C", "tree", f"Let left and right change places at every node. {WHOLE}.",
          lambda s: Tree(s.roots, s.children, {node: "LR"[side == "L"] for node, side in s.side.items()})),
     Task("json", "child_count", "A", "integer", "How many {kind} stand directly under {node}?",
-         lambda s, kind, node: sum(s.kind.get(child) == kind for child in s.children[node]), answers.a_kind_under,
-         lambda s, kind, node: range(1, 1 + len(answers.of_kind(s, kind)))),
+         lambda s, kind, node: sum(s.kind.get(child) == kind for child in s.children[node]), arguments.a_kind_under,
+         lambda s, kind, node: range(1, 1 + len(operations.of_kind(s, kind)))),
     Task("json", "json_node_depth", "A", "integer", "On which level is {node}? The outermost record is on level 1.",
-         _level, answers.a_node, _levels),
+         _level, arguments.a_node, _levels),
     Task("json", "level_count", "B", "integer", "How many {kind} are there in all?",
-         lambda s, kind: len(answers.of_kind(s, kind)), answers.a_kind, lambda s, kind: range(1, len(s.nodes))),
-    Task("json", "level_nodes", "B", "set", "What are the names of all {kind}?", answers.of_kind, answers.a_kind),
+         lambda s, kind: len(operations.of_kind(s, kind)), arguments.a_kind, lambda s, kind: range(1, len(s.nodes))),
+    Task("json", "level_nodes", "B", "set", "What are the names of all {kind}?", operations.of_kind, arguments.a_kind),
     Task("json", "node_attribute", "A", "text", "Among the {kind} directly under {node} there is one whose {key} is "
-         "{given}. What is its {field}?", answers.attribute, answers.an_attribute,
+         "{given}. What is its {field}?", arguments.attribute, arguments.an_attribute,
          lambda s, field, **_: sorted({str(own[field]) for own in s.attributes.values() if field in own})),
     Task("json", "path_finding", "A", "list", "Which names are on the path from {first} to {second}, with both ends?",
-         answers.path, answers.path_ends),
+         operations.path, arguments.path_ends),
     Task("json", "nearest_ancestor", "A", "name", "What is the lowest one that both {first} and {second} stand under? "
-         "Neither of the two counts.", lambda s, **pair: answers.lowest_common(s, **pair, itself=False),
-         answers.two_below),
+         "Neither of the two counts.", lambda s, **pair: operations.lowest_common(s, **pair, itself=False),
+         arguments.two_below),
     Task("formula", "calculate", "D", "number", "What is its value, rounded to two decimals?", value),
     Task("formula", "convert", "D", "formula", "Write it in {notation} notation, with a blank between tokens.",
-         write, lambda rng, s, f: {"notation": answers.pick(rng, [n for n in NOTATIONS if n != f])}),
+         write, lambda rng, s, f: {"notation": arguments.pick(rng, [n for n in NOTATIONS if n != f])}),
     Task("formula", "equivalent", "D", "boolean", "Is it the same formula as this one in {notation} notation? The two "
          "sides of + and of * may change places.\n  {other}",
-         lambda s, notation, other: canonical(read(other, notation)) == canonical(s), answers.another_formula),
+         lambda s, notation, other: canonical(read(other, notation)) == canonical(s), arguments.another_formula),
     Task("code", "time_complexity", "D", "class", "What is its time complexity in terms of its argument n?",
          lambda s: s.time),
     Task("code", "space_complexity", "D", "class", "How much memory does it need beside its argument n, with its "
          "stack?", lambda s: s.space),
-    Task("paper", "contextual_qa", "E", "text", "{question}", lambda s, question: answers.facts(s)[question],
-         lambda rng, s, f: {"question": answers.pick(rng, sorted(answers.facts(s)))},
-         lambda s, question: sorted(set(answers.facts(s).values()))),
+    Task("paper", "contextual_qa", "E", "text", "{question}", lambda s, question: arguments.facts(s)[question],
+         lambda rng, s, f: {"question": arguments.pick(rng, sorted(arguments.facts(s)))},
+         lambda s, question: sorted(set(arguments.facts(s).values()))),
     Task("paper", "disordered_section", "E", "set", "Two sections of the first level have changed places. Which two?",
-         lambda s, first, second: [first, second], answers.two_sections,
-         lambda s, **_: list(combinations(s.children[s.root], 2)), answers.swapped),
+         lambda s, first, second: [first, second], arguments.two_sections,
+         lambda s, **_: list(combinations(s.children[s.root], 2)), operations.swapped),
     Task("paper", "outline_extraction", "E", "list", "What are the headings of all sections, in the order of the "
          "paper?", lambda s: s.nodes[1:]),
 )  # fmt: skip
@@ -159,20 +159,3 @@ def written(result: Any, kind: str, form: str) -> str:
     if kind == "number":
         return f"{float(round(result, 2)):.2f}"
     return ("no", "yes")[result] if kind == "boolean" else f"O({result})" if kind == "class" else str(result)
-
-
-def show(structure: Any, form: str) -> str:
-    """A structure of any scenario as text."""
-    if isinstance(structure, Program):
-        return structure.text[form]
-    if not isinstance(structure, Tree):
-        return write(structure, form)
-    return _sections(structure, structure.root) if form == "paper" else render(structure, form)
-
-
-def _sections(tree: Tree, node: Any) -> str:
-    parts = [
-        tree.attributes[node].get("text", ""),
-        *(_sections(tree, child) for child in tree.children[node]),
-    ]
-    return "\n".join(part for part in (f"<<<{node}>>>", *parts, f"<<</{node}>>>") if part)

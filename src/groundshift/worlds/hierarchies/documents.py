@@ -1,23 +1,16 @@
-"""Documents: nested data as a tree, a university as JSON, and papers of sections."""
+"""Documents as nested data: a university of people, and papers of sections with invented facts."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from groundshift.errors import InputError
-from groundshift.worlds.hierarchies.text import read_node
-from groundshift.worlds.hierarchies.trees import Node, Tree
 from groundshift.worlds.tinylm.lexicon import invented
 
-__all__ = ["from_json", "paper", "refuse_doubled", "university"]
+__all__ = ["paper", "university"]
 
-NAMED = ("name", "title", "label", "id", "key")
-"""Fields that name a record: the first of these that one of its fields ends with."""
 UNITS = {"Faculty": "Faculties", "Department": "Departments", "Program": "Programs", "Course": "Courses"}
 TOPICS = (
     "Marine Alpine Nordic Applied Modern Comparative Clinical Digital Rural Urban Classical Global Social Early",
@@ -85,46 +78,3 @@ def paper(rng: np.random.Generator, depth: int, width: int) -> dict[str, Any]:
     for _ in range(max(3, width)):
         sections.append(section(1, sections[-1]["name"] if sections else ""))
     return {"name": next(names), "sections": sections}
-
-
-def refuse_doubled(names: Iterable[str]) -> None:
-    if doubled := [name for name, count in Counter(names).items() if count > 1]:
-        raise InputError(
-            f"{len(doubled)} names stand several times ({', '.join(doubled[:5])}), so that a question could mean "
-            'any of them; give unique="path" (--unique path).'
-        )
-
-
-def from_json(data: Mapping[str, Any], unique: str = "name") -> Tree:
-    """A nested dictionary as a tree: objects and entries of lists are nodes, other fields are attributes.
-
-    >>> tree = from_json({"name": "A", "teams": [{"name": "B", "size": 3}], "sites": ["C"]})
-    >>> tree.children["A"], tree.kind["B"], tree.attributes["B"]["size"]
-    (('B', 'C'), 'teams', 3)
-    """
-    edges: list[tuple[Node, Node]] = []
-    names: list[str] = []
-    kind: dict[Node, str] = {}
-    attributes: dict[Node, dict[str, Any]] = {}
-    queue: deque[tuple[Any, str, str, Node | None]] = deque([(data, "document", "document", None)])
-    while queue:
-        entry, of, default, above = queue.popleft()
-        fields = entry if isinstance(entry, Mapping) else {"name": entry}
-        plain = {str(k): v for k, v in fields.items() if not isinstance(v, list | Mapping)}
-        key = next(
-            (k for n in NAMED for k in plain if k.casefold().endswith(n) and plain[k] is not None), None
-        )
-        name = default if key is None else str(plain.pop(key))
-        name = f"{above}/{name}" if unique == "path" and above is not None else name
-        node = read_node(name)
-        names.append(name)
-        edges += [] if above is None else [(above, node)]
-        kind[node], attributes[node] = of, plain
-        for field, item in fields.items():
-            if isinstance(item, Mapping):
-                queue.append((item, str(field), str(field), node))
-            elif isinstance(item, list):
-                queue.extend((child, str(field), f"{field}[{k}]", node) for k, child in enumerate(item))
-    refuse_doubled(names)
-    text = json.dumps(data, ensure_ascii=False)
-    return Tree.of(edges, [read_node(names[0])], kind=kind, attributes=attributes, text=text)

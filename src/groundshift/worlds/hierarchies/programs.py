@@ -25,8 +25,8 @@ FAMILIES: Mapping[str, tuple[str, str, str]] = {
     "merging halves": ("n log n", "n", "if n < 2\n return 1\nlist m n\nlet s = f(n // 2) + f(n - n // 2)\nfor i n\n "
                                        "set m[i] = s + i\nreturn m[n - 1]"),
     "double recursion": ("2^n", "n", "if n < 2\n return 1\nreturn f(n - 1) + f(n - 1)"),
-    "filled table": ("n", "n", "list m n + 2\nset m[1] = 1\nlet i = 2\nwhile i < n + 1\n set m[i] = m[i - 1] + m[i - 2]\n "
-                               "set i = i + 1\nreturn m[n]"),
+    "filled table": ("n", "n", "list m n + 2\nset m[1] = 1\nlet i = 2\nwhile i < n + 1\n "
+                               "set m[i] = m[i - 1] + m[i - 2]\n set i = i + 1\nreturn m[n]"),
     "subsets": ("n 2^n", "1", "let s = 0\nfor j 1 << n\n for i n\n  if (j >> i) & 1\n   set s = s + i\nreturn s"),
 }  # fmt: skip
 """Family → time, space, and a program in lines that Python and C++ are written from."""

@@ -1,4 +1,4 @@
-"""What the tasks ask, drawn from a structure, and the exact answers."""
+"""What the tasks ask about, drawn from a structure s that is shown in a form f."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from typing import Any
 
 from groundshift.worlds.hierarchies import Tree, parse, render, shape
 from groundshift.worlds.hierarchies.formulas import NOTATIONS, changed, write
-
-ORDERS = ("preorder", "inorder", "postorder")
-
-# In all of these s is the structure and f the form in which it is shown.
+from groundshift.worlds.hierarchies.operations import ORDERS, traversal
 
 
 def pick(rng: Any, items: Sequence[Any]) -> Any:
@@ -46,10 +43,6 @@ def path_ends(rng: Any, s: Tree, f: str) -> dict[str, Any] | None:
     return dict(zip(("first", "second"), ends if way == "up" else ends[::-1], strict=True))
 
 
-def of_kind(s: Tree, kind: str) -> list[Any]:
-    return [node for node in s.nodes if s.kind.get(node) == kind]
-
-
 def a_kind(rng: Any, s: Tree, f: str) -> dict[str, Any] | None:
     kinds = sorted({s.kind[node] for node in s.nodes[1:] if node in s.kind})
     return {"kind": pick(rng, kinds)} if kinds else None
@@ -76,17 +69,6 @@ def attribute(s: Tree, node: Any, key: str, given: str, field: str, kind: str) -
     return next(str(row[field]) for row in rows if str(row.get(key)) == given)
 
 
-def lowest_common(s: Tree, first: Any, second: Any, itself: bool = True) -> Any:
-    lines = [[*[node] * itself, *s.ancestors(node)] for node in (first, second)]
-    return next((node for node in lines[0] if node in lines[1]), None)
-
-
-def path(s: Tree, first: Any, second: Any) -> list[Any]:
-    top = lowest_common(s, first, second)
-    up, down = [first, *s.ancestors(first)], [second, *s.ancestors(second)]
-    return [*up[: up.index(top) + 1], *reversed(down[: down.index(top)])]
-
-
 def another_structure(rng: Any, s: Tree, f: str) -> dict[str, Any]:
     """A relabelled copy; of every second one 1 to 3 edges are cut, or a part is moved so that it stays a tree."""
     edges, other, moved = s.edges, s, rng.random() < 0.5
@@ -104,35 +86,6 @@ def another_structure(rng: Any, s: Tree, f: str) -> dict[str, Any]:
 
 def isomorphic(s: Tree, other: str, form: str) -> bool:
     return shape(parse(other.replace("\n  ", "\n"), form)) == shape(s)
-
-
-def added(s: Tree, node: Any, new: Any) -> Tree:
-    return Tree(s.roots, {**s.children, node: (*s.children[node], new), new: ()}, s.side)
-
-
-def removed(s: Tree, node: Any) -> Tree:
-    own, below = s.children[node], {n: c for n, c in s.children.items() if n != node}
-    if node not in s.parent:
-        return Tree(own[:1], below | {n: (*s.children[n], *own[1:]) for n in own[:1]})
-    above = s.parent[node]
-    return Tree(s.roots, below | {above: (*(c for c in s.children[above] if c != node), *own)})
-
-
-def balanced(s: Tree) -> bool:
-    height, even = {}, True
-    for node in reversed(s.nodes):
-        heights = [*(height[c] for c in s.children[node]), 0, 0][:2]
-        height[node], even = 1 + max(heights), even and abs(heights[0] - heights[1]) <= 1
-    return even
-
-
-def traversal(s: Tree, order: str, node: Any = None) -> list[Any]:
-    node = s.root if node is None else node
-    below = {s.side[child]: traversal(s, order, child) for child in s.children[node]}
-    left, right = below.get("L", []), below.get("R", [])
-    return {"preorder": [node, *left, *right], "inorder": [*left, node, *right]}.get(
-        order, [*left, *right, node]
-    )
 
 
 def order_of(s: Tree, sequence: str) -> str:
@@ -158,9 +111,3 @@ def facts(s: Tree) -> dict[str, str]:
 def two_sections(rng: Any, s: Tree, f: str) -> dict[str, Any]:
     first, second = rng.choice(len(s.children[s.root]), 2, replace=False)
     return {"first": s.children[s.root][first], "second": s.children[s.root][second]}
-
-
-def swapped(s: Tree, first: Any, second: Any) -> Tree:
-    places = {first: second, second: first}
-    below = tuple(places.get(child, child) for child in s.children[s.root])
-    return Tree(s.roots, {**s.children, s.root: below}, attributes=s.attributes)

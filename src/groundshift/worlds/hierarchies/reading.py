@@ -1,21 +1,23 @@
-"""Trees of the user's own: JSON, Markdown, folders, nested dictionaries and graphs of networkx."""
+"""Trees of JSON, Markdown, folders, nested dictionaries and graphs of networkx."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from itertools import product
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from groundshift.benchmarks.hibench.tasks import TASKS
 from groundshift.errors import InputError
-from groundshift.models.records import read_json, read_records
-from groundshift.worlds.hierarchies import Node, Tree, from_json, read_node, refuse_doubled, render
+from groundshift.models.records import read_json
+from groundshift.worlds.hierarchies.text import read_node, render
+from groundshift.worlds.hierarchies.trees import Node, Tree
 
-__all__ = ["read_questions", "read_tree"]
+__all__ = ["from_json", "read_tree"]
 
+NAMED = ("name", "title", "label", "id", "key")
+"""Fields that name a record: the first of these that one of its fields ends with."""
 MOST = 5000
 """Entries of the largest folder that is read."""
 
@@ -70,7 +72,7 @@ def _markdown(text: str, unique: str, title: str) -> Tree:
         path.append((level, node))
         names.append(str(node))
         kind[node] = f"headings of level {level}"
-    refuse_doubled(names)
+    _refuse_doubled(names)
     return Tree.of(edges, names[:1], kind=kind, text=text)
 
 
@@ -105,34 +107,44 @@ def _drawn(tree: Tree) -> Tree:
     return Tree(tree.roots, tree.children, {}, tree.kind, tree.attributes, render(tree, "drawing"))
 
 
-def read_questions(source: Any) -> list[tuple[str, str, str, str, str]]:
-    """Task, form, structure, question and answer of every row; none where the source holds no questions.
+def _refuse_doubled(names: Iterable[str]) -> None:
+    if doubled := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(
+            f"{len(doubled)} names stand several times ({', '.join(doubled[:5])}), so that a question could mean "
+            'any of them; give unique="path" (--unique path).'
+        )
 
-    Rows of JSONL have "task", "question" and "answer" (and "structure" and "form"); those of the tree files of the
-    paper's repository have "edge_presentation", "hierarchy_presentation", and <task>_Q and <task>_A.
+
+def from_json(data: Mapping[str, Any], unique: str = "name") -> Tree:
+    """A nested dictionary as a tree: objects and entries of lists are nodes, other fields are attributes.
+
+    >>> tree = from_json({"name": "A", "teams": [{"name": "B", "size": 3}], "sites": ["C"]})
+    >>> tree.children["A"], tree.kind["B"], tree.attributes["B"]["size"]
+    (('B', 'C'), 'teams', 3)
     """
-    path = Path(source) if isinstance(source, str | Path) else Path()
-    if path.suffix not in (".json", ".jsonl") or not path.is_file():
-        return []
-    rows = read_json(path) if path.suffix == ".json" else read_records(path)
-    published = isinstance(rows, list) and isinstance(rows[0], dict) and "edge_presentation" in rows[0]
-    if path.suffix == ".json" and not published:
-        return []
-    questions = []
-    for number, row in enumerate(rows):
-        for task, (form, name) in product(
-            TASKS if published else (), (("edge", "edge"), ("drawing", "hierarchy"))
-        ):
-            asked, right = (row.get(f"{task}_{p}", row.get(f"{task}_{p}_{name[0].upper()}")) for p in "QA")
-            if asked is not None and right is not None:
-                right = {"True": "yes", "False": "no"}.get(str(right), str(right))
-                questions.append((task, form, row[f"{name}_presentation"], f"Now {asked}", right))
-        if not published:
-            if row.get("task") not in TASKS or "question" not in row or "answer" not in row:
-                raise InputError(
-                    f'{path}, row {number}: "task" (one of the thirty), "question" and "answer" are needed.'
-                )
-            right = row["answer"] if isinstance(row["answer"], str) else json.dumps(row["answer"])
-            texts = (str(row.get(name, "")) for name in ("form", "structure", "question"))
-            questions.append((row["task"], *texts, right))
-    return questions
+    edges: list[tuple[Node, Node]] = []
+    names: list[str] = []
+    kind: dict[Node, str] = {}
+    attributes: dict[Node, dict[str, Any]] = {}
+    queue: deque[tuple[Any, str, str, Node | None]] = deque([(data, "document", "document", None)])
+    while queue:
+        entry, of, default, above = queue.popleft()
+        fields = entry if isinstance(entry, Mapping) else {"name": entry}
+        plain = {str(k): v for k, v in fields.items() if not isinstance(v, list | Mapping)}
+        key = next(
+            (k for n in NAMED for k in plain if k.casefold().endswith(n) and plain[k] is not None), None
+        )
+        name = default if key is None else str(plain.pop(key))
+        name = f"{above}/{name}" if unique == "path" and above is not None else name
+        node = read_node(name)
+        names.append(name)
+        edges += [] if above is None else [(above, node)]
+        kind[node], attributes[node] = of, plain
+        for field, item in fields.items():
+            if isinstance(item, Mapping):
+                queue.append((item, str(field), str(field), node))
+            elif isinstance(item, list):
+                queue.extend((child, str(field), f"{field}[{k}]", node) for k, child in enumerate(item))
+    _refuse_doubled(names)
+    text = json.dumps(data, ensure_ascii=False)
+    return Tree.of(edges, [read_node(names[0])], kind=kind, attributes=attributes, text=text)
