@@ -7,6 +7,6 @@ True
 
 from groundshift.benchmarks.hibench.building import VERSION, build, questions_from
 from groundshift.benchmarks.hibench.run import HiBench, TuningSet, ask, tuning_set
-from groundshift.benchmarks.hibench.scoring import extract, grade, grade_published, score
+from groundshift.benchmarks.hibench.scoring import GRADES, extract, score
 from groundshift.benchmarks.hibench.tasks import DIMENSIONS, SCENARIOS, TASKS, Task, answer
 from groundshift.worlds.hierarchies import FORMS, Tree, grow, parse, render, shape

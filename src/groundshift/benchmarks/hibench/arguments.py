@@ -80,7 +80,9 @@ def another_structure(rng: Any, s: Tree, f: str) -> dict[str, Any]:
             kept = [(pick(rng, outside) if child == node else above, child) for above, child in edges]
         other = Tree.of(kept, s.nodes, forest=True)
     new = dict(zip(s.nodes, map(int, rng.permutation(len(s.nodes))), strict=True))
-    copy = Tree.of([(new[a], new[b]) for a, b in other.edges], map(new.get, other.roots), forest=True)
+    copy = Tree.of(
+        [(new[a], new[b]) for a, b in other.edges], [new[root] for root in other.roots], forest=True
+    )
     return {"other": render(copy, f).replace("\n", "\n  "), "form": f}
 
 

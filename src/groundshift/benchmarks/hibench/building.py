@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from groundshift.benchmarks.hibench.questions import read_questions
 from groundshift.benchmarks.hibench.tasks import FORMATS, SCENARIOS, TASKS, Task, answer, written
 from groundshift.errors import InputError
 from groundshift.models.items import Item, item_id
+from groundshift.models.records import read_json, read_records
 from groundshift.worlds.hierarchies import FORMS, Tree, code, read_tree, show, stream, structures
 from groundshift.worlds.hierarchies.formulas import NOTATIONS, read, value
 
@@ -54,16 +54,16 @@ def _item(
         "answer_form": drawn.get("notation", form), "shape": item_id({"code": same}),
         "group": item_id({"code": same, "text": show(structure, form)}), "chance": 1 / len(guesses) if guesses else 0.0,
     }  # fmt: skip
-    return _asked(task, form, text, task.question.format(**drawn), target, thinking, own)
+    return _asked(task, form, (text, task.question.format(**drawn), target), thinking, own)
 
 
-def _asked(
-    task: Task, form: str, text: str, question: str, target: str, thinking: bool, facts: Mapping[str, Any]
-) -> Item:  # fmt: skip
+def _asked(task: Task, form: str, texts: Sequence[str], thinking: bool, facts: Mapping[str, Any]) -> Item:
+    """An item of a structure, a question and its answer as texts."""
+    text, question, target = texts
     ask = "Think step by step, and end with" if thinking else "Reply, without your working, with"
     ask += f' one JSON object: {{"answer": <{FORMATS[task.kind]}>}}'
     own = {
-        "task": task.name, "dimension": task.dimension, "scenario": task.scenario, "form": form,
+        "operation": task.name, "dimension": task.dimension, "scenario": task.scenario, "form": form,
         "answer_type": task.kind, "answer_form": form, **facts, "structure": text, "question": question,
     }  # fmt: skip
     prompt = f"{INTRO.get(form, INTRO['own'])}\n{text}\n\n{question}\n{ask}"
@@ -94,26 +94,17 @@ def build(
 ) -> list[Item]:  # fmt: skip
     """Questions of the thirty tasks with exact answers; those about one structure stand together.
 
-    Parameters
-    ----------
-    scenarios, tasks, difficulty, forms, shots, thinking, per_task, n, labels, seed : see `ask`
-
-    Raises
-    ------
-    InputError
-        A name that is not known, numbers below their least.
+    Its parameters, and what it refuses, are those of `ask`.
 
     Examples
     --------
-    >>> [item] = build(tasks=["leaf"], forms=["edge"], difficulty="easy", per_task=1)
-    >>> item.facts["structure"], item.facts["question"][:13], item.target
-    ('0 -> 1', 'Is node 0 a l', 'no')
+    >>> [item] = build(tasks=["root"], forms=["edge"], difficulty="easy", per_task=1)
+    >>> item.facts["structure"], item.target
+    ('3 -> 1, 1 -> 0, 3 -> 2, 2 -> 5, 2 -> 4', '3')
     """
     forms, wanted = _chosen(forms, FORMS, "form"), _chosen(tasks, TASKS, "task")
     if shots < 0 or per_task < 0 or n < 1:
-        raise InputError(
-            f"shots={shots}, per_task={per_task}, n={n} was given; at least 0, 0 and 1 are needed."
-        )
+        raise InputError(f"shots={shots}, per_task={per_task}, n={n} was given; the least are 0, 0 and 1.")
     items: dict[str, Item] = {}
     for scenario in _chosen(scenarios, SCENARIOS, "scenario"):
         own = [TASKS[name] for name in wanted if TASKS[name].scenario == scenario]
@@ -162,11 +153,10 @@ def questions_from(
     """
     _chosen([form], ["own", *FORMS], "form")
     wanted = [TASKS[name] for name in _chosen(tasks, TASKS, "task")]
-    if rows := read_questions(source):
-        rows = [row for row in rows if TASKS[row[0]] in wanted and form in ("own", row[1])]
+    if rows := _read_questions(source):
+        chosen = [(TASKS[t], f, more) for t, f, *more in rows if TASKS[t] in wanted and form in ("own", f)]
         return [
-            _asked(TASKS[t], f, *more, thinking, {"group": item_id({"text": more[0]})})
-            for t, f, *more in rows
+            _asked(task, f, more, thinking, {"group": item_id({"text": more[0]})}) for task, f, more in chosen
         ]
     structure: Any = None
     if isinstance(source, str) and re.search(r"\d\s*[-+*/^]", source) and not Path(source).exists():
@@ -175,17 +165,14 @@ def questions_from(
     else:
         structure = read_tree(source, unique)
         possible = {"json", "multi_tree", *(["binary"] if structure.side else [])}
-    kept = [
-        task for task in wanted if task.scenario in possible and not (form == "own" and task.name in SHAPED)
-    ]
+    without = SHAPED if form == "own" else ()
+    kept = [task for task in wanted if task.scenario in possible and task.name not in without]
     if tasks and (left := [task.name for task in wanted if task not in kept]):
-        why = (
-            "a tree with left and right"
-            if "binary" not in possible
-            else "a tree in one of its forms (--form edge)"
+        needs = (
+            "a tree in a form of its own (--forms edge)" if set(left) & set(without) else "another scenario"
         )
         raise InputError(
-            f"{', '.join(left)} cannot be asked of this source; a formula, or {why}, may be needed."
+            f"This source, of {', '.join(possible)}, does not allow {', '.join(left)}: {needs} is needed."
         )
     items: dict[str, Item] = {}
     for task in kept:
@@ -193,7 +180,34 @@ def questions_from(
         drawn = (_item(task, structure, form, rng, thinking) for _ in range(5 * per_task))
         items |= dict(list({item.id: item for item in drawn if item is not None}.items())[:per_task])
     if not items:
-        raise InputError(
-            "The source is too small for any of the questions; a tree needs three nodes or more."
-        )
+        raise InputError("The source is too small for these questions; a tree needs three nodes or more.")
     return list(items.values())
+
+
+def _read_questions(source: Any) -> list[tuple[str, str, str, str, str]]:
+    """Task, form, structure, question and answer of every row; none where the source holds no questions.
+
+    Rows of JSONL have "task", "question" and "answer" (and "structure" and "form"); those of the tree files of the
+    paper's repository have "edge_presentation", "hierarchy_presentation", and <task>_Q and <task>_A.
+    """
+    path = Path(source) if isinstance(source, str | Path) else Path()
+    if path.suffix not in (".json", ".jsonl") or not path.is_file():
+        return []
+    rows: Any = read_json(path) if path.suffix == ".json" else read_records(path)
+    published = isinstance(rows, list) and len(rows) > 0 and "edge_presentation" in rows[0]
+    if path.suffix == ".json" and not published:
+        return []
+    questions, named = [], (("edge", "edge"), ("drawing", "hierarchy"))
+    for number, row in enumerate(rows):
+        for task, (form, name) in product(TASKS if published else (), named):
+            asked, right = (row.get(f"{task}_{p}", row.get(f"{task}_{p}_{name[0].upper()}")) for p in "QA")
+            if asked is not None and right is not None:
+                right = {"True": "yes", "False": "no"}.get(str(right), str(right))
+                questions.append((task, form, row[f"{name}_presentation"], str(asked), right))
+        if not published:
+            if row.get("task") not in TASKS or "question" not in row or "answer" not in row:
+                raise InputError(f'{path}, row {number}: a known "task", "question" and "answer" are needed.')
+            right = row["answer"] if isinstance(row["answer"], str) else json.dumps(row["answer"])
+            form, text = str(row.get("form", "")), str(row.get("structure", ""))
+            questions.append((row["task"], form, text, str(row["question"]), right))
+    return questions

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from groundshift.benchmarks.hibench.building import VERSION, build, questions_from, reply
-from groundshift.benchmarks.hibench.scoring import extract, grade, grade_published
+from groundshift.benchmarks.hibench.scoring import GRADES, extract
 from groundshift.benchmarks.hibench.tasks import DIMENSIONS
 from groundshift.errors import InputError
 from groundshift.graded import Graded, draw_shares, shown
@@ -46,14 +46,14 @@ class HiBench(Graded):
         DataFrame with dimension, n (items), mean, low, high (95 %, 1,000 times over structures drawn anew) and chance
         """
         records, rows = self.records[self.records[value].notna()], []
-        parts = [
-            (f"{k} {name}", records[records["dimension"] == k], "task") for k, name in DIMENSIONS.items()
-        ]
-        for name, part, cell in [*parts, ("all", records, "scenario")]:
+        parts = [(f"{k} {name}", records[records["dimension"] == k]) for k, name in DIMENSIONS.items()]
+        for name, part in [*parts, ("all", records)]:
             if len(part):
-                sums, sizes = (
+                cell = "scenario" if name == "all" else "operation"
+                tables = [
                     part.pivot_table(value, "group", cell, how, 0).to_numpy() for how in ("sum", "count")
-                )
+                ]
+                sums, sizes = tables
                 rng, share = np.random.default_rng(0), np.full(len(sums), 1 / len(sums))
                 times = np.vstack([np.ones(len(sums)), rng.multinomial(len(sums), share, 1000)])
                 with np.errstate(invalid="ignore"):
@@ -78,11 +78,11 @@ class HiBench(Graded):
     def _sections(self) -> Sequence[Section]:
         text = "A dimension is the mean of its tasks' means, all the mean of the scenarios' means."
         profile = Section("profile", "Profile", text, tables={"": shown(self.profile())})
-        curve = "levels" in self.records and len(
-            self.table(["dimension", "levels"]).dropna(subset=["levels", "mean"])
+        if "levels" not in self.strata:
+            return (profile,)
+        return profile, Section(
+            "curve", "How deep?", figures={"Share that is right by levels": self._draw_levels}
         )
-        figures = {"Share that is right by the levels of the tree": self._draw_levels} if curve else {}
-        return (profile, *([Section("curve", "How deep?", figures=figures)] if curve else []))
 
     @staticmethod
     def _asked(row: pd.Series) -> str:
@@ -123,8 +123,7 @@ def ask(
     Raises
     ------
     InputError
-        A name that is not known, a source that cannot be read, a model that cannot be asked, recorded answers to other
-        questions.
+        A name that is not known, a source that cannot be read, a model that cannot be asked, answers to others.
 
     Examples
     --------
@@ -132,44 +131,22 @@ def ask(
     >>> result.profile()["dimension"].tolist()
     ['A local relationships', 'B global structure', 'all']
     """
-    if matcher not in ("strict", "published"):
-        raise InputError(f"matcher={matcher!r} was given; there are strict and published.")
+    if matcher not in GRADES:
+        raise InputError(f"matcher={matcher!r} was given; there are {', '.join(GRADES)}.")
     common: dict[str, Any] = {"tasks": tasks, "thinking": thinking, "per_task": per_task, "seed": seed}
     if source is None:
-        drawn: dict[str, Any] = {
-            "scenarios": scenarios,
-            "difficulty": difficulty,
-            "shots": shots,
-            "n": n,
-            "labels": labels,
-        }
-        items = build(**common, **drawn, forms=forms or ("edge", "drawing"))
+        common |= {"scenarios": scenarios, "difficulty": difficulty, "shots": shots, "n": n, "labels": labels}
+        items = build(**common, forms=forms or ("edge", "drawing"))
     else:
-        items = [
-            i
-            for form in forms or ("own",)
-            for i in questions_from(source, **common, form=form, unique=unique)
-        ]
-    how: dict[str, Any] = {
-        "seed": seed,
-        "device": device,
-        "allow_missing": allow_missing,
-        "progress": progress,
-    }
-    name, texts = ask_items(items, model, answers=answers, **how)
-    grader = grade if matcher == "strict" else grade_published
-    records = grade_items(
-        items, texts, extract, grader, task="hibench", version=f"{VERSION} {matcher}", model=name
-    )
-    names = ("dimension", "item_task", "form", "difficulty", "levels", "answer_type")
+        common |= {"unique": unique}
+        items = [item for form in forms or ("own",) for item in questions_from(source, **common, form=form)]
+    how: dict[str, Any] = {"seed": seed, "device": device, "allow_missing": allow_missing}
+    name, texts = ask_items(items, model, answers=answers, progress=progress, **how)
+    version, grade = f"{VERSION} {matcher}", GRADES[matcher]
+    records = grade_items(items, texts, extract, grade, task="hibench", version=version, model=name)
+    names = ("dimension", "operation", "form", "difficulty", "levels", "answer_type")
     strata = tuple(one for one in names if one in records and records[one].nunique() > 1) or ("dimension",)
-    settings = {
-        "matcher": matcher,
-        "source": source and str(source),
-        **(drawn if source is None else {}),
-        **common,
-    }
-    return HiBench(records, "hibench", strata, settings)
+    return HiBench(records, "hibench", strata, {"source": str(source or ""), "matcher": matcher, **common})
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,7 +155,7 @@ class TuningSet(Result):
 
     Attributes
     ----------
-    rows : "prompt" and "completion" as messages (the format of TRL's trainers), scenario, task, shape
+    rows : "prompt" and "completion" as messages (the format of TRL's trainers), scenario, operation, shape
     left_out : questions about structures that are those of the test set, but for names
     """
 
@@ -188,12 +165,12 @@ class TuningSet(Result):
     def report(self) -> Report:
         """How many questions of which tasks."""
         counts = (
-            self.to_frame().groupby(["scenario", "task"], sort=False).size().reset_index(name="questions")
+            self.to_frame().value_counts(["scenario", "operation"], sort=False).reset_index(name="questions")
         )
         return Report(
-            "hibench", "tuning set", f"{len(self.rows):,} questions to tune on; {self.left_out:,} others are left out, as "
-            "the test set has structures of the same shape.",
-            figure=("Questions by task", lambda ax: ax.barh(counts["task"], counts["questions"]) and None),
+            "hibench", "tuning set", f"{len(self.rows):,} questions to tune on; {self.left_out:,} others are left out, "
+            "as the test set has structures of the same shape.",
+            figure=("Questions by task", lambda ax: ax.barh(counts["operation"], counts["questions"]) and None),
             sections=[Section("tasks", "Tasks", tables={"": counts})],
         )  # fmt: skip
 
@@ -222,34 +199,21 @@ def tuning_set(
     test_n, test_seed : with which the test set is made
     seed : random seed
 
-    Raises
-    ------
-    InputError
-        A name that is not known, nothing left beside the test set.
-
     Examples
     --------
     >>> tuning_set(tasks=["root"], per_task=5, n=4).rows[0]["completion"][0]["role"]
     'assistant'
     """
-    chosen: dict[str, Any] = {
-        "scenarios": scenarios,
-        "tasks": tasks,
-        "difficulty": difficulty,
-        "forms": forms,
-    }
+    chosen: Any = {"scenarios": scenarios, "tasks": tasks, "difficulty": difficulty, "forms": forms}
     test = {item.facts["shape"] for item in build(**chosen, per_task=0, n=test_n, seed=test_seed)}
     every = build(**chosen, per_task=0, n=n, seed=seed)
     kept = [item for item in every if item.facts["shape"] not in test]
     rows: dict[str, list[dict[str, Any]]] = {}
     for item in (kept[k] for k in np.random.default_rng(seed).permutation(len(kept))):
-        own, facts = (
-            rows.setdefault(item.facts["task"], []),
-            {k: item.facts[k] for k in ("scenario", "task", "shape")},
-        )
-        own += (
-            [{"prompt": item.messages, "completion": [reply(item)], **facts}] if len(own) < per_task else []
-        )
+        own = rows.setdefault(item.facts["operation"], [])
+        if len(own) < per_task:
+            facts = {name: item.facts[name] for name in ("scenario", "operation", "shape")}
+            own.append({"prompt": item.messages, "completion": [reply(item)], **facts})
     if not rows:
         raise InputError("The test set has every shape that was drawn; raise n, or take harder structures.")
     return TuningSet([row for own in rows.values() for row in own], len(every) - len(kept))

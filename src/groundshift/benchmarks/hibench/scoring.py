@@ -12,39 +12,19 @@ from typing import Any, Literal
 from groundshift.benchmarks.hibench.tasks import TASKS
 from groundshift.errors import InputError
 from groundshift.models.items import Unparsed, Verdict
+from groundshift.models.replies import read_field
 from groundshift.worlds.hierarchies import parse, read_class
 from groundshift.worlds.hierarchies.formulas import RANK, read, write
 
-__all__ = ["extract", "grade", "grade_published", "score"]
+__all__ = ["GRADES", "extract", "score"]
 
-KEY = re.compile(r"""["'`*]*\banswer\b["'`*]*\s*[:=]\s*""", re.I)
 NUMBERS = re.compile(r"""(?:\s|-?\b\d+\b|[\[\](){},;."'`]|->|→|\b(?:and|nodes?|the)\b)+""", re.I)
 
 
 def extract(text: str) -> str | Unparsed:
-    """What a completion gives as its answer: what stands behind the last "answer".
-
-    >>> [extract(t) for t in ('so {"answer": [3, 1]}.', "{'answer': 'node 3'", "answer = 3")], extract("3")
-    (['[3, 1]', 'node 3', '3'], Unparsed(reason='There is no "answer" in it.'))
-    """
-    found = list(KEY.finditer(text))
-    if not found:
-        return Unparsed('There is no "answer" in it.')
-    rest, opened = text[found[-1].end() :], "{" in text[: found[-1].start()]
-    if quoted := re.match(r"""(["'])((?:\\.|(?!\1).)*)""", rest, re.S):
-        try:
-            return str(json.loads(f'"{quoted[2]}"', strict=False))
-        except ValueError:
-            return quoted[2].replace("\\n", "\n")
-    if rest[:1] in ("[", "{"):
-        depth, end = 0, len(rest)
-        for k, sign in enumerate(rest):
-            depth += (sign in "[{") - (sign in "]}")
-            if depth <= 0:
-                end = k + 1
-                break
-        return rest[:end]
-    return rest.split("}")[0].strip() if opened else rest.strip()
+    """What a completion gives as its "answer", see `groundshift.models.replies.read_field`."""
+    found = read_field(text)
+    return Unparsed('There is no "answer" in it.') if found is None else found
 
 
 # Readers: (text, form) → a value of the type, or InputError ---------------------------------------------------
@@ -65,9 +45,8 @@ def _name(text: str, form: str) -> str:
 
 
 def _number(text: str, form: str) -> float:
-    number = re.fullmatch(
-        r"[^\w.+-]*([+-]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d+)?)[^\w.]*\.?[^\w.]*", text.translate({8722: "-"})
-    )
+    digits = r"[+-]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d+)?"
+    number = re.fullmatch(rf"[^\w.+-]*({digits})[^\w.]*\.?[^\w.]*", text.replace("−", "-"))
     if number is None or not number[1].strip("+-"):
         raise InputError(f"{text[:80]!r} is not one number.")
     return float(number[1].replace(",", ""))
@@ -99,9 +78,8 @@ def _list(text: str, form: str) -> list[str]:
 def _tree(text: str, form: str) -> tuple[frozenset[Any], frozenset[Any]]:
     """Edges with their sides, and nodes; a single node is as good as none."""
     tree = parse("\n".join(line for line in text.split("\n") if not line.lstrip().startswith("```")), form)
-    return frozenset((a, b, tree.side.get(b)) for a, b in tree.edges), frozenset(
-        tree.nodes if tree.edges else ()
-    )
+    edges = frozenset((above, node, tree.side.get(node)) for above, node in tree.edges)
+    return edges, frozenset(tree.nodes if edges else ())
 
 
 def _formula(text: str, form: str) -> list[Any]:
@@ -141,15 +119,14 @@ PARTIAL: dict[str, Callable[[Any, Any], float]] = {
 def grade(value: str, target: str, facts: Mapping[str, Any]) -> Verdict | Unparsed:
     """Compare an extracted answer with the target as values of their type; `Unparsed` where it is none of the type."""
     kind, form = facts["answer_type"], facts.get("answer_form", "")
-    lines = value.strip("\n").split("\n") if kind not in ("tree", "list", "set") else [value]
+    first = value.strip("\n").split("\n")[0]
+    whole = kind == "tree" or (kind in ("list", "set") and ("," not in first or first[:1] in "[{"))
     try:
-        given, right = READERS[kind](lines[0], form), READERS[kind](target, form)
+        given, right = READERS[kind](value if whole else first, form), READERS[kind](target, form)
     except (InputError, RecursionError) as error:
         return Unparsed(str(error))
     correct = abs(given - right) <= 0.005 + 1e-9 if kind == "number" else given == right
-    return Verdict(
-        bool(correct), PARTIAL[kind](given, right) if kind in PARTIAL and not correct else float(correct)
-    )
+    return Verdict(bool(correct), 1.0 if correct else PARTIAL[kind](given, right) if kind in PARTIAL else 0.0)
 
 
 def grade_published(value: str, target: str, facts: Mapping[str, Any]) -> Verdict:
@@ -168,42 +145,32 @@ def grade_published(value: str, target: str, facts: Mapping[str, Any]) -> Verdic
     return Verdict(given == right if kind == "number" else right in given)
 
 
+GRADES: dict[str, Callable[..., Verdict | Unparsed]] = {"strict": grade, "published": grade_published}
+
+
 def score(
-    task: str,
-    response: str,
-    target: str,
-    form: str = "edge",
-    matcher: Literal["strict", "published"] = "strict",
-) -> Verdict:
+    task: str, response: str, target: str, form: str = "edge", matcher: Literal["strict", "published"] = "strict"
+) -> Verdict:  # fmt: skip
     """Whether a completion is right.
 
     Parameters
     ----------
-    task : one of `TASKS`
+    task : one of `TASKS`; `InputError` for others
     response, target : the completion, and the right answer as text
     form : in which a tree or a formula has to be written
     matcher : "published" for the rules of the paper's repository
 
-    Raises
-    ------
-    InputError
-        A task or matcher that is not known.
-
     Examples
     --------
-    >>> score("prefix_traversal", '{"answer": [3, 1, 0]}', "[3, 1, 0]").correct
-    True
-    >>> score("prefix_traversal", '{"answer": [0, 1, 3]}', "[3, 1, 0]").partial.__round__(2)
-    0.33
+    >>> both = [score("root", '{"answer": "not 3"}', "3", matcher=name) for name in ("strict", "published")]
+    >>> [verdict.correct for verdict in both]
+    [False, True]
     """
-    if task not in TASKS or matcher not in ("strict", "published"):
+    if task not in TASKS or matcher not in GRADES:
         raise InputError(
-            f"task={task!r}, matcher={matcher!r} was given; there are strict and published, {', '.join(TASKS)}."
+            f"{task!r}, {matcher!r} were given; there are {', '.join(GRADES)}; {', '.join(TASKS)}."
         )
     facts = {"answer_type": TASKS[task].kind, "answer_form": form, "scenario": TASKS[task].scenario}
     value = extract(response)
-    if isinstance(value, str):
-        value = (grade if matcher == "strict" else grade_published)(value, target, facts)  # type: ignore[assignment]
-    return (
-        value if isinstance(value, Verdict) else Verdict(False, 0.0, reason=str(getattr(value, "reason", "")))
-    )
+    verdict = value if isinstance(value, Unparsed) else GRADES[matcher](value, target, facts)
+    return Verdict(False, 0.0, reason=verdict.reason) if isinstance(verdict, Unparsed) else verdict

@@ -49,7 +49,7 @@ def structures(scenario: str, n: int = 3, seed: int = 0) -> Iterator[tuple[str, 
         for _ in range(n):
             drawn: Iterable[Any] = [from_json(paper(rng, *cell))] if scenario == "paper" else []
             if scenario == "json":
-                drawn = (from_json(university(rng, *cell, nonsense)) for nonsense in (False, True))
+                drawn = (from_json(university(rng, cell[0], cell[1], nonsense)) for nonsense in (False, True))
             elif scenario == "code":
                 drawn = (program(rng, family, *cell) for family in FAMILIES)
             elif scenario == "formula":

@@ -82,7 +82,7 @@ def read(text: str, notation: str) -> Expr:
                 f"Token {end + 1} of {text!r}, {tokens[end]!r}, stands where an operator should."
             )
         return expr
-    tokens, stack = re.sub(r"[,;\[\]\"']", " ", text).split(), []
+    tokens, stack = re.sub(r"[,;\[\]\"']", " ", text).split(), list[Any]()
     step = -1 if notation == "prefix" else 1
     for token in tokens[::step]:
         if re.fullmatch(r"-?\d+(?:\.\d+)?", token):

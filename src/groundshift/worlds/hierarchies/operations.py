@@ -55,7 +55,7 @@ def removed(s: Tree, node: Any) -> Tree:
 
 def balanced(s: Tree) -> bool:
     """Whether the heights of the left and the right subtree of every node differ by at most 1."""
-    height, even = {}, True
+    height, even = dict[Any, int](), True
     for node in reversed(s.nodes):
         heights = [*(height[c] for c in s.children[node]), 0, 0][:2]
         height[node], even = 1 + max(heights), even and abs(heights[0] - heights[1]) <= 1

@@ -131,7 +131,8 @@ def parse(text: str, form: str) -> Tree:
         text, form = "\n".join(_from_json(text) if form == "json" else _from_nested(text)), "indent"
     levels, step = form in ("drawing", "indent"), 4 if form == "drawing" else 2
     text = text.translate(str.maketrans("├└│─", "|`|-")) if form == "drawing" else text
-    edges, side, path, alone, first = [], {}, [], [], 0
+    side: dict[Node, str] = {}
+    edges, path, alone, first = [], list[Node](), list[Node](), 0
     for part in re.split(FORMS[form][0], text.strip("\n")):
         row = re.fullmatch(FORMS[form][1], part.rstrip() if levels else part.strip())
         if row is None:

@@ -164,9 +164,10 @@ def grow(
             f"{levels} and {full[levels]} nodes on two levels or more are needed."
         )
     names = [int(name) for name in rng.permutation(nodes)]
-    level, edges = [names[0]], []
+    level: list[int] = [names[0]]
+    edges: list[tuple[Node, Node]] = []
     for depth in range(1, levels):
-        capacity, below = full[levels - depth], []
+        capacity, below = full[levels - depth], list[int]()
         slots = rng.permutation(np.repeat(np.arange(len(level)), degree))[: nodes - 1 - len(edges)]
         fixed = np.bincount(
             slots, minlength=len(level)
@@ -182,7 +183,7 @@ def grow(
             edges += [(node, name) for name in own]
             below += own
         level = below
-    tree, side = Tree.of(edges), {}
+    tree, side = Tree.of(edges), dict[Node, str]()
     for pair in tree.children.values() if binary else ():
         side |= dict(zip(pair, ("LR", "RL")[rng.integers(2)], strict=False))
     return Tree(tree.roots, tree.children, side)
