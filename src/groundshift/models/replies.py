@@ -44,7 +44,7 @@ def read_field(reply: str, name: str = "answer") -> str | None:
     >>> [read_field(reply) for reply in replies]
     ['[3, 1]', '3', '3', 'node 3', None]
     """
-    found = list(re.finditer(rf"""["'`*]*\b{name}\b["'`*]*\s*[:=]\s*""", reply, re.I))
+    found = list(re.finditer(rf"""["'`*]*\b{name}\b["'`*]*\s*[:=][\s*]*""", reply, re.I))
     if not found:
         return None
     rest, opened = reply[found[-1].end() :], "{" in reply[: found[-1].start()]

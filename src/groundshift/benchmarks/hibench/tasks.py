@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from groundshift.benchmarks.hibench import arguments
-from groundshift.worlds.hierarchies import CLASSES, Tree, operations, render
+from groundshift.worlds.hierarchies import CLASSES, operations, render
 from groundshift.worlds.hierarchies.formulas import NOTATIONS, canonical, read, value, write
 
 __all__ = ["DIMENSIONS", "FORMATS", "SCENARIOS", "TASKS", "Task", "answer", "written"]
@@ -92,7 +92,7 @@ TABLE = (
     Task("binary", "traversal_order_verification", "B", "order", "Which traversal of the tree is this sequence: "
          "preorder, inorder or postorder?\n  {sequence}", arguments.order_of, arguments.a_traversal),
     Task("binary", "mirror_tree", "C", "tree", f"Let left and right change places at every node. {WHOLE}.",
-         lambda s: Tree(s.roots, s.children, {node: "LR"[side == "L"] for node, side in s.side.items()})),
+         operations.mirrored),
     Task("json", "child_count", "A", "integer", "How many {kind} stand directly under {node}?",
          lambda s, kind, node: sum(s.kind.get(child) == kind for child in s.children[node]), arguments.a_kind_under,
          lambda s, kind, node: range(1, 1 + len(operations.of_kind(s, kind)))),

@@ -11,6 +11,7 @@ __all__ = [
     "added",
     "balanced",
     "lowest_common",
+    "mirrored",
     "of_kind",
     "path",
     "removed",
@@ -77,3 +78,8 @@ def swapped(s: Tree, first: Any, second: Any) -> Tree:
     places = {first: second, second: first}
     below = tuple(places.get(child, child) for child in s.children[s.root])
     return Tree(s.roots, {**s.children, s.root: below}, attributes=s.attributes)
+
+
+def mirrored(s: Tree) -> Tree:
+    """The binary tree with left and right changed at every node."""
+    return Tree(s.roots, s.children, {node: "LR"[side == "L"] for node, side in s.side.items()})
