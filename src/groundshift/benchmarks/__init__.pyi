@@ -1,4 +1,5 @@
 from . import csts as csts
+from . import hibench as hibench
 from .csts import Degraded as Degraded
 from .csts import Description as Description
 from .csts import Diagnosis as Diagnosis
@@ -9,3 +10,5 @@ from .dataalchemy import ask_models as ask_models
 from .dataalchemy import generate_records as generate_records
 from .dataalchemy import heal_model as heal_model
 from .dataalchemy import score_file as score_file
+from .hibench import HiBench as HiBench
+from .hibench import TuningSet as TuningSet

@@ -60,8 +60,8 @@ class Settings:
     trees: int = 200
     """Of each corruption."""
     learners: int = 5
-    first: int = 400
-    then: int = 900
+    first: int = 300
+    then: int = 1200
     """Steps of the base on the first two tasks, and of each tune on all five."""
     preset: str = "62k"
     tests: int = 600

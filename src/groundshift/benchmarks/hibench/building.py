@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +36,11 @@ SHAPED = ("isomorphic", "add_node", "remove_node", "mirror_tree")
 """Tasks that need one of the forms of trees."""
 
 
+def shape_of(structure: Any) -> str:
+    """A name that structures share which differ by the names in them alone."""
+    return item_id({"code": code(structure)})
+
+
 def _item(
     task: Task, structure: Any, form: str, rng: np.random.Generator, thinking: bool, labels: str = "true", **facts: Any
 ) -> Item | None:  # fmt: skip
@@ -51,7 +56,7 @@ def _item(
     )
     own = {
         "levels": structure.levels if isinstance(structure, Tree) else None, **facts,
-        "answer_form": drawn.get("notation", form), "shape": item_id({"code": same}),
+        "answer_form": drawn.get("notation", form), "shape": shape_of(structure),
         "group": item_id({"code": same, "text": show(structure, form)}), "chance": 1 / len(guesses) if guesses else 0.0,
     }  # fmt: skip
     return _asked(task, form, (text, task.question.format(**drawn), target), thinking, own)
@@ -90,11 +95,12 @@ def build(
     *, scenarios: Sequence[str] = (), tasks: Sequence[str] = (),
     difficulty: Literal["all", "easy", "medium", "hard"] = "all", forms: Sequence[str] = ("edge", "drawing"),
     shots: int = 0, thinking: bool = False, per_task: int = 20, n: int = 3,
-    labels: Literal["true", "published"] = "true", seed: int = 0,
+    labels: Literal["true", "published"] = "true", without: Collection[str] = (), seed: int = 0,
 ) -> list[Item]:  # fmt: skip
     """Questions of the thirty tasks with exact answers; those about one structure stand together.
 
-    Its parameters, and what it refuses, are those of `ask`.
+    Its parameters, and what it refuses, are those of `ask`; structures of the shapes (a fact of items) in ``without``
+    are left out.
 
     Examples
     --------
@@ -109,9 +115,10 @@ def build(
     for scenario in _chosen(scenarios, SCENARIOS, "scenario"):
         own = [TASKS[name] for name in wanted if TASKS[name].scenario == scenario]
         drawn = [one for one in structures(scenario, n, seed) if difficulty in ("all", one[0].split("-")[0])]
+        drawn = [one for one in drawn if shape_of(one[1]) not in without] if without else drawn
         used = forms if scenario in ("multi_tree", "binary") else SCENARIOS[scenario]
         some = np.sort(stream(seed, scenario).permutation(len(drawn))[: -(-per_task // len(used)) or None])
-        times = range(max(1, -(-per_task // (len(some) * len(used)))))
+        times = range(max(1, -(-per_task // max(1, len(some) * len(used)))))
         for k, form, task, time in product(some, used, own, times):
             rng, (level, structure) = stream(seed, task.name, form, int(k), time), drawn[k]
             item = _item(task, structure, form, rng, thinking, labels, difficulty=level)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from groundshift.benchmarks.hibench.building import VERSION, build, questions_from, reply
+from groundshift.benchmarks.hibench.building import VERSION, build, questions_from, reply, shape_of
 from groundshift.benchmarks.hibench.scoring import GRADES, extract
-from groundshift.benchmarks.hibench.tasks import DIMENSIONS
+from groundshift.benchmarks.hibench.tasks import DIMENSIONS, SCENARIOS
 from groundshift.errors import InputError
 from groundshift.graded import Graded, draw_shares, shown
 from groundshift.models.items import ask_items, grade_items
 from groundshift.report import Report, Section
 from groundshift.result import Result
+from groundshift.worlds.hierarchies import structures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,8 +156,8 @@ class TuningSet(Result):
 
     Attributes
     ----------
-    rows : "prompt" and "completion" as messages (the format of TRL's trainers), scenario, operation, shape
-    left_out : questions about structures that are those of the test set, but for names
+    rows : "prompt" and "completion" as messages (the format of TRL's trainers), operation, shape
+    left_out : structures that were drawn and are those of the test set, but for names
     """
 
     rows: Sequence[dict[str, Any]]
@@ -164,12 +165,10 @@ class TuningSet(Result):
 
     def report(self) -> Report:
         """How many questions of which tasks."""
-        counts = (
-            self.to_frame().value_counts(["scenario", "operation"], sort=False).reset_index(name="questions")
-        )
+        counts = self.to_frame().value_counts(["operation"], sort=False).reset_index(name="questions")
         return Report(
-            "hibench", "tuning set", f"{len(self.rows):,} questions to tune on; {self.left_out:,} others are left out, "
-            "as the test set has structures of the same shape.",
+            "hibench", "tuning set", f"{len(self.rows):,} questions to tune on; {self.left_out:,} structures are left "
+            "out, as the test set has some of the same shape.",
             figure=("Questions by task", lambda ax: ax.barh(counts["operation"], counts["questions"]) and None),
             sections=[Section("tasks", "Tasks", tables={"": counts})],
         )  # fmt: skip
@@ -205,15 +204,15 @@ def tuning_set(
     'assistant'
     """
     chosen: Any = {"scenarios": scenarios, "tasks": tasks, "difficulty": difficulty, "forms": forms}
-    test = {item.facts["shape"] for item in build(**chosen, per_task=0, n=test_n, seed=test_seed)}
-    every = build(**chosen, per_task=0, n=n, seed=seed)
-    kept = [item for item in every if item.facts["shape"] not in test]
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for item in (kept[k] for k in np.random.default_rng(seed).permutation(len(kept))):
-        own = rows.setdefault(item.facts["operation"], [])
-        if len(own) < per_task:
-            facts = {name: item.facts[name] for name in ("scenario", "operation", "shape")}
-            own.append({"prompt": item.messages, "completion": [reply(item)], **facts})
+    test, every = (
+        [shape_of(structure) for name in scenarios or SCENARIOS for _, structure in structures(name, *drawn)]
+        for drawn in ((test_n, test_seed), (n, seed))
+    )
+    rows = [
+        {"prompt": item.messages, "completion": [reply(item)]}
+        | {k: item.facts[k] for k in ("operation", "shape")}
+        for item in build(**chosen, per_task=per_task, n=n, seed=seed, without=set(test))
+    ]
     if not rows:
         raise InputError("The test set has every shape that was drawn; raise n, or take harder structures.")
-    return TuningSet([row for own in rows.values() for row in own], len(every) - len(kept))
+    return TuningSet(rows, sum(shape in set(test) for shape in every))

@@ -42,7 +42,7 @@ def small_tree(rng: np.random.Generator, most: int) -> Tree:
 
 
 def question(rng: np.random.Generator, task: str) -> tuple[str, str, int]:
-    """Edges and a question as words, the answer as words, and the level of what is asked about (of all: the deepest)."""
+    """Edges and a question as words, the answer as words, and the level of what is asked about (else the deepest)."""
     tree = small_tree(rng, 9)
     names = dict(zip(tree.nodes, (f"n{k}" for k in rng.permutation(12)), strict=False))
     count = {"root": 0, "common_ancestor": 2}.get(task, 1)
@@ -58,12 +58,12 @@ def question(rng: np.random.Generator, task: str) -> tuple[str, str, int]:
 def batch(
     rng: np.random.Generator, tasks: Sequence[str], permuted: bool = False, rows: int = 40
 ) -> dict[str, Any]:
-    """Rows of questions with labels on their answers; ``permuted`` within each task."""
+    """Rows of questions with labels on their answers; with ``permuted`` each has that of another tree, for the same task."""
     drawn = np.sort(rng.choice(np.asarray(tasks), rows))
     asked, said = zip(*(question(rng, str(task))[:2] for task in drawn), strict=True)
     order = np.arange(rows)
     for task in tasks if permuted else ():
-        order[drawn == task] = rng.permutation(order[drawn == task])
+        order[drawn == task] = np.roll(order[drawn == task], 1)
     ids, labels = np.zeros((rows, ROW), int), np.full((rows, ROW), IGNORED)
     for k, text in enumerate(asked):
         before, after = LEXICON.encode(text), [*LEXICON.encode(said[order[k]]), EOS]

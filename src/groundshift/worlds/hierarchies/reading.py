@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def _markdown(text: str, unique: str, title: str) -> Tree:
     edges, kind, names = [], {}, []
     for level, name in rows:
         path = [entry for entry in path if entry[0] < level]
-        node: Node = f"{path[-1][1]}/{name}" if path and unique == "path" else name
+        node: Node = _path(f"{path[-1][1]}/{name}", names) if path and unique == "path" else name
         edges += [(path[-1][1], node)] if path else []
         path.append((level, node))
         names.append(str(node))
@@ -107,6 +107,12 @@ def _drawn(tree: Tree) -> Tree:
     return Tree(tree.roots, tree.children, {}, tree.kind, tree.attributes, render(tree, "drawing"))
 
 
+def _path(path: str, names: Sequence[str]) -> str:
+    """A path; of the second one that is the same, with its number."""
+    again = sum(name.rsplit(" (", 1)[0] == path for name in names)
+    return f"{path} ({again + 1})" if again else path
+
+
 def _refuse_doubled(names: Iterable[str]) -> None:
     if doubled := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(
@@ -135,7 +141,7 @@ def from_json(data: Mapping[str, Any], unique: str = "name") -> Tree:
             (k for n in NAMED for k in plain if k.casefold().endswith(n) and plain[k] is not None), None
         )
         name = default if key is None else str(plain.pop(key))
-        name = f"{above}/{name}" if unique == "path" and above is not None else name
+        name = _path(f"{above}/{name}", names) if unique == "path" and above is not None else name
         node = read_node(name)
         names.append(name)
         edges += [] if above is None else [(above, node)]
