@@ -15,7 +15,7 @@ import numpy as np
 from groundshift.benchmarks.hibench.tasks import FORMATS, SCENARIOS, TASKS, Task, answer, written
 from groundshift.errors import InputError
 from groundshift.models.items import Item, item_id
-from groundshift.models.records import read_json, read_records
+from groundshift.models.records import parse_json, read_records, read_text
 from groundshift.worlds.hierarchies import FORMS, Tree, code, read_tree, show, stream, structures
 from groundshift.worlds.hierarchies.formulas import NOTATIONS, read, value
 
@@ -49,15 +49,11 @@ def _item(
     if drawn is None:
         return None
     target = written(answer(structure, task.name, labels, **drawn), task.kind, form)
-    text, guesses, same = (
-        show(task.shown(structure, **drawn), form),
-        task.guesses(structure, drawn),
-        code(structure),
-    )
+    text, guesses = show(task.shown(structure, **drawn), form), task.guesses(structure, drawn)
     own = {
         "levels": structure.levels if isinstance(structure, Tree) else None, **facts,
         "answer_form": drawn.get("notation", form), "shape": shape_of(structure),
-        "group": item_id({"code": same, "text": show(structure, form)}), "chance": 1 / len(guesses) if guesses else 0.0,
+        "group": item_id({"structure": repr(structure)}), "chance": 1 / len(guesses) if guesses else 0.0,
     }  # fmt: skip
     return _asked(task, form, (text, task.question.format(**drawn), target), thinking, own)
 
@@ -113,7 +109,8 @@ def build(
         raise InputError(f"shots={shots}, per_task={per_task}, n={n} was given; the least are 0, 0 and 1.")
     items: dict[str, Item] = {}
     for scenario in _chosen(scenarios, SCENARIOS, "scenario"):
-        own = [TASKS[name] for name in wanted if TASKS[name].scenario == scenario]
+        if not (own := [TASKS[name] for name in wanted if TASKS[name].scenario == scenario]):
+            continue
         drawn = [one for one in structures(scenario, n, seed) if difficulty in ("all", one[0].split("-")[0])]
         drawn = [one for one in drawn if shape_of(one[1]) not in without] if without else drawn
         used = forms if scenario in ("multi_tree", "binary") else SCENARIOS[scenario]
@@ -200,7 +197,7 @@ def _read_questions(source: Any) -> list[tuple[str, str, str, str, str]]:
     path = Path(source) if isinstance(source, str | Path) else Path()
     if path.suffix not in (".json", ".jsonl") or not path.is_file():
         return []
-    rows: Any = read_json(path) if path.suffix == ".json" else read_records(path)
+    rows: Any = read_records(path) if path.suffix == ".jsonl" else parse_json(read_text(path), str(path))
     published = isinstance(rows, list) and len(rows) > 0 and "edge_presentation" in rows[0]
     if path.suffix == ".json" and not published:
         return []

@@ -13,7 +13,7 @@ import pandas as pd
 
 from groundshift.benchmarks.hibench.building import VERSION, build, questions_from, reply, shape_of
 from groundshift.benchmarks.hibench.scoring import GRADES, extract
-from groundshift.benchmarks.hibench.tasks import DIMENSIONS, SCENARIOS
+from groundshift.benchmarks.hibench.tasks import DIMENSIONS, SCENARIOS, TASKS
 from groundshift.errors import InputError
 from groundshift.graded import Graded, draw_shares, shown
 from groundshift.models.items import ask_items, grade_items
@@ -145,8 +145,8 @@ def ask(
     name, texts = ask_items(items, model, answers=answers, progress=progress, **how)
     version, grade = f"{VERSION} {matcher}", GRADES[matcher]
     records = grade_items(items, texts, extract, grade, task="hibench", version=version, model=name)
-    names = ("dimension", "operation", "form", "difficulty", "levels", "answer_type")
-    strata = tuple(one for one in names if one in records and records[one].nunique() > 1) or ("dimension",)
+    names = ("operation", "form", "difficulty", "levels", "answer_type")
+    strata = tuple(one for one in names if one in records and records[one].nunique() > 1) or ("operation",)
     return HiBench(records, "hibench", strata, {"source": str(source or ""), "matcher": matcher, **common})
 
 
@@ -204,8 +204,11 @@ def tuning_set(
     'assistant'
     """
     chosen: Any = {"scenarios": scenarios, "tasks": tasks, "difficulty": difficulty, "forms": forms}
+    names = {task.scenario for task in TASKS.values() if task.name in (tasks or TASKS)} & set(
+        scenarios or SCENARIOS
+    )
     test, every = (
-        [shape_of(structure) for name in scenarios or SCENARIOS for _, structure in structures(name, *drawn)]
+        [shape_of(structure) for name in names for _, structure in structures(name, *drawn)]
         for drawn in ((test_n, test_seed), (n, seed))
     )
     rows = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from groundshift.errors import InputError
-from groundshift.models.records import read_json
+from groundshift.models.records import parse_json, read_text
 from groundshift.worlds.hierarchies.text import read_node, render
 from groundshift.worlds.hierarchies.trees import Node, Tree
 
@@ -51,7 +51,7 @@ def read_tree(source: Any, unique: str = "name") -> Tree:
         )
     if path.suffix.lower() in (".md", ".markdown"):
         return _markdown(path.read_text(encoding="utf-8"), unique, path.stem)
-    data = read_json(path)
+    data = parse_json(read_text(path), str(path))
     return from_json(data if isinstance(data, dict) else {"name": path.stem, "entries": data}, unique)
 
 
