@@ -27,18 +27,13 @@ from groundshift.studies.keeping import kept
 from groundshift.studies.reference_solvers import PLANTED, SOLVERS, solve
 from groundshift.worlds import hierarchies
 from groundshift.worlds import tinylm as worlds
-from groundshift.worlds.hierarchies.lessons import (
-    LEXICON,
-    ROW,
-    SPELLINGS,
-    batch,
-    question,
-    small_tree,
-    wrong_answers,
-)
+from groundshift.worlds.hierarchies import lessons
 
 ARMS, LEARNT = ("base", "tuned", "placebo"), ("root", "leaf", "node_depth", "common_ancestor", "all_ancestor")
-PARTS = ("all", "shallow", "deep", "root", "root shallow", "root deep", "over")
+READERS, PARTS = (
+    ("form_blind", "perfect", "no_modify"),
+    ("all", "shallow", "deep", "root", "root shallow", "root deep", "over"),
+)
 
 
 @dataclass(frozen=True)
@@ -82,10 +77,13 @@ def corruptions(rng: np.random.Generator, severity: float, *, trees: int) -> Sam
     """Right answers, spelt in one of twelve ways, and wrong ones."""
     items, said = [], []
     for k in range(trees):
-        for name, task, form, right, wrong in wrong_answers(rng):
+        for name, task, form, right, wrong in lessons.wrong_answers(rng):
             own = {"answer_type": TASKS[task].kind, "answer_form": form, "scenario": TASKS[task].scenario}
             items += [Item(f"{k} {name}", right, own | {"what": what}) for what in ("right", name)]
-            said += [SPELLINGS[rng.integers(12)](json.dumps(right)), SPELLINGS[0](json.dumps(wrong))]
+            said += [
+                lessons.SPELLINGS[rng.integers(12)](json.dumps(right)),
+                lessons.SPELLINGS[0](json.dumps(wrong)),
+            ]
     return Sample({"items": items, "answers": {"said": said}}, None)
 
 
@@ -94,12 +92,12 @@ def depths(rng: np.random.Generator, severity: float, *, trees: int) -> Sample:
     """Depths of nodes by the two kinds of labels, and the true ones as answers."""
     items, said = [], []
     for k in range(trees):
-        tree = small_tree(rng, 15)
+        tree = lessons.small_tree(rng, 15)
         node = tree.nodes[rng.integers(len(tree.nodes))]
         for what in ("true", "published"):
             right = str(answer(tree, "node_depth", what, node=node))
             items.append(Item(f"{k}", right, {"what": what, "answer_type": "integer"}))
-            said.append(SPELLINGS[0](str(answer(tree, "node_depth", node=node))))
+            said.append(lessons.SPELLINGS[0](str(answer(tree, "node_depth", node=node))))
     return Sample({"items": items, "answers": {"perfect": said}}, None)
 
 
@@ -108,15 +106,17 @@ def depths(rng: np.random.Generator, severity: float, *, trees: int) -> Sample:
 
 def _learn(seed: int, steps: tuple[int, int], preset: str, prompts: list[str], out: Path) -> None:
     """The answers of the three arms."""
-    size: dict[str, Any] = {"positions": ROW + 8, "arch": "gpt2", "seed": seed}
-    base = tinylm.build(preset, LEXICON, **size)
+    size: dict[str, Any] = {"positions": lessons.ROW + 8, "arch": "gpt2", "seed": seed}
+    base = tinylm.build(preset, lessons.LEXICON, **size)
     for k, arm in enumerate(ARMS):
-        net = base if arm == "base" else tinylm.build(preset, LEXICON, **size)
+        net = base if arm == "base" else tinylm.build(preset, lessons.LEXICON, **size)
         net.load_state_dict(base.state_dict())
-        data = partial(batch, tasks=LEARNT[:2] if arm == "base" else LEARNT, permuted=arm == "placebo")
+        data = partial(
+            lessons.batch, tasks=LEARNT[:2] if arm == "base" else LEARNT, permuted=arm == "placebo"
+        )
         tinylm.fit(net, data, steps[arm != "base"], 3e-3, warmup=0.1, weight_decay=0.03, seed=seed + k)
-        said = tinylm.generate(net, [LEXICON.encode(text) for text in prompts], 8, temperature=0.0)
-        answers = [LEXICON.decode(row).replace("<eos>", "").strip() for row in said]
+        said = tinylm.generate(net, [lessons.LEXICON.encode(text) for text in prompts], 8, temperature=0.0)
+        answers = [lessons.LEXICON.decode(row).replace("<eos>", "").strip() for row in said]
         (out / f"{arm}.json").write_text(json.dumps(answers))
 
 
@@ -124,7 +124,7 @@ def _learn(seed: int, steps: tuple[int, int], preset: str, prompts: list[str], o
 def learner(rng: np.random.Generator, severity: float, *, preset: str, tests: int, **steps: int) -> Sample:
     """Answers of tiny transformers to new trees: after the basics, after all five tasks, after permuted answers."""
     seed = int(rng.integers(2**31))
-    drawn = [(task, *question(rng, task)) for task in LEARNT for _ in range(tests // len(LEARNT))]
+    drawn = [(task, *lessons.question(rng, task)) for task in LEARNT for _ in range(tests // len(LEARNT))]
     recipe = seed, (steps["first"], steps["then"]), preset, [text for _, text, _, _ in drawn]
     folder = kept("hibench", recipe, partial(_learn, *recipe), worlds, hierarchies)
     answers = {arm: [_said(a) for a in json.loads((folder / f"{arm}.json").read_text())] for arm in ARMS}
@@ -136,38 +136,25 @@ def learner(rng: np.random.Generator, severity: float, *, preset: str, tests: in
 # The method: answers are graded ------------------------------------------------------------------------------
 
 
-def _graded(data: Any, matcher: str = "strict") -> pd.DataFrame:
-    how: dict[str, Any] = {"task": "hibench", "version": "1"}
-    rows = data["answers"].items()
-    tables = (
-        grade_items(data["items"], said, extract, GRADES[matcher], model=who, **how) for who, said in rows
-    )
-    return pd.concat(tables, ignore_index=True)
-
-
-@Method.define()
-def hibench(data: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """The strict scorers."""
-    return {"records": _graded(data)}
-
-
-@Method.define(role="mutant", of=hibench)
-def published(data: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """The matchers of the paper's repository."""
-    return {"records": _graded(data, "published")}
-
-
-def mutant(name: str, change: Callable[[Any, np.random.Generator], Any]) -> Method:
-    """A broken version: what it makes of the verdicts."""
+def mutant(
+    name: str, change: Callable[[Any, np.random.Generator], Any] = lambda right, rng: right, matcher: str = "strict"
+) -> Method:  # fmt: skip
+    """A version that grades by a matcher and then changes the verdicts; the method itself changes none."""
 
     def run(data: Any, rng: np.random.Generator) -> dict[str, Any]:
-        records = _graded(data)
+        how: dict[str, Any] = {"task": "hibench", "version": "1"}
+        graded = partial(grade_items, data["items"], parser=extract, grade=GRADES[matcher], **how)
+        records = pd.concat(
+            [graded(said, model=who) for who, said in data["answers"].items()], ignore_index=True
+        )
         return {"records": records.assign(correct=change(records["correct"], rng))}
 
     run.__name__ = name
-    return Method.define(role="mutant", of=hibench)(run)
+    return Method.define(**({} if name == "hibench" else {"role": "mutant", "of": hibench}))(run)  # type: ignore[arg-type]
 
 
+hibench = mutant("hibench")
+published = mutant("published", matcher="published")
 silent, generous = mutant("silent", lambda right, rng: 0.0), mutant("generous", lambda right, rng: 1.0)
 shuffled = mutant("shuffled", lambda right, rng: rng.permutation(right))
 
@@ -186,10 +173,8 @@ def profiles(output: Any, sample: Sample) -> list[dict[str, Any]]:
     for columns in ("own", "permuted"):
         named = []
         for solver, (column, right) in sample.truth.items():
-            order = (
-                np.arange(len(records[solver])) if columns == "own" else rng.permutation(len(records[solver]))
-            )
-            levels = records[solver][column].to_numpy()[order]
+            levels = records[solver][column].to_numpy()
+            levels = levels if columns == "own" else rng.permutation(levels)
             fall = records["perfect"]["correct"].to_numpy() - records[solver]["correct"].to_numpy()
             drop = pd.Series(fall).groupby(levels).mean()
             named.append(drop.max() > 0 and drop.idxmax() in right)
@@ -197,19 +182,15 @@ def profiles(output: Any, sample: Sample) -> list[dict[str, Any]]:
     return rows
 
 
-@Measure.define(
-    by={"solver": ("form_blind", "perfect", "no_modify"), "columns": ("own", "permuted")}, gives=("gap",)
-)
+@Measure.define(by={"solver": READERS, "columns": ("own", "permuted")}, gives=("gap",))
 def gaps(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Share right on edges less that on drawings, with the labels of the forms and with permuted ones."""
     rows, rng = [], np.random.default_rng(0)
-    for solver in ("form_blind", "perfect", "no_modify"):
+    for solver in READERS:
         own = output["records"].query("model == @solver and form in ('edge', 'drawing')")
         for columns, form in (("own", own["form"]), ("permuted", rng.permutation(own["form"]))):
-            share = _shares(own.assign(form=form), "form")
-            rows.append(
-                {"solver": solver, "columns": columns, "gap": float(share["edge"] - share["drawing"])}
-            )
+            edge, drawing = _shares(own.assign(form=form), "form")[["edge", "drawing"]]
+            rows.append({"solver": solver, "columns": columns, "gap": float(edge - drawing)})
     return rows
 
 
@@ -235,11 +216,8 @@ def learning(output: Any, sample: Sample) -> list[dict[str, Any]]:
     for arm, records in output["records"].groupby("model"):
         hard, root = (records[records["asked"].isin(names)] for names in (LEARNT[2:], LEARNT[:1]))
         most = hard.groupby("asked")["target"].agg(lambda right: right.value_counts(normalize=True).max())
-        shares = {
-            "all": _shares(records, "asked"),
-            "root": root["correct"],
-            "over": _shares(hard, "asked") - most,
-        }
+        shares = {"all": _shares(records, "asked"), "root": root["correct"]}
+        shares["over"] = _shares(hard, "asked") - most
         for name, part in (("", hard), ("root ", root)):
             shares[f"{name}shallow"] = _shares(part[part["level"] <= 2], "asked")
             shares[f"{name}deep"] = _shares(part[part["level"] >= 4], "asked")
@@ -277,14 +255,15 @@ claims = (
           f"{_part('shallow')} - {_part('deep')}", 0.2, _mean("the root is as easy in deep trees (mean within ±0.05)",
           f"{_part('root shallow')} - {_part('root deep')}", -0.05, 0.05), **BASICS),
     Claim("1b", "Basic operations are easy: the root, in every seed (share right)", _part("root"), 0.95,
-          _mean("not after permuted answers (mean at most 0.5)", _part("root", "placebo"), high=0.5), "bound", **BASICS),
+          _mean("not after permuted answers (mean at most 0.5)", _part("root", "placebo"), high=0.5), "bound",
+          **BASICS),
     Claim("2a", "A small instruction set lifts the score of a model that knows the basics (tuned less base)",
           f"{_part('all')} - {_part('all', 'base')}", 0.15, PLACEBO, **TUNED),
     Claim("2b", "and not by the form of the answers alone (tuned less permuted answers)",
           f"{_part('all')} - {_part('all', 'placebo')}", 0.15, PLACEBO, **TUNED),
-    Claim("3", "The profile names five planted deficits of five, in every seed (share)", _of("named", columns="own"), 0.9,
-          _mean("not with permuted labels of its cells (mean at most 0.8)", _of("named", columns="permuted"), high=0.8),
-          "bound", paper="not measured"),
+    Claim("3", "The profile names five planted deficits of five, in every seed (share)", _of("named", columns="own"),
+          0.9, _mean("not with permuted labels of its cells (mean at most 0.8)", _of("named", columns="permuted"),
+          high=0.8), "bound", paper="not measured"),
     Claim("4a", "Drawings are harder for a model that cannot read them (edges less drawings)", BLIND, 0.5,
           _mean("not with permuted labels of forms (mean within ±0.1)", MIXED, -0.1, 0.1), "bound",
           paper="implicit forms are harder"),
@@ -313,28 +292,17 @@ def grids(s: Settings) -> list[Grid]:
 
 
 study = Study(
-    slug="hibench",
-    module=__name__,
-    version=1,
+    slug="hibench", module=__name__, version=1, grids=grids, claims=claims,
     scales={
-        "quick": Settings(1, 6, 20, 1, 30, 40, "nano", 100),
-        "cpu": Settings(),
+        "quick": Settings(1, 6, 20, 1, 30, 40, "nano", 100), "cpu": Settings(),
         "paper": Settings(20, 100, 2000, 20, 2000, 8000, "600k", 5000),
     },
-    grids=grids,
     worlds=(solvers, corruptions, depths, learner),
     methods=(hibench, published, silent, generous, shuffled),
     measures=(profiles, gaps, acceptance, labels, learning),
-    claims=claims,
-    figures=(
-        Figure(
-            "parts",
-            "Share right of a tiny transformer after the basics, after a small instruction set, and after the same "
-            "with answers of other trees; over is what is above the commonest answer. A dot for each seed.",
-            chart("A small instruction set lifts; depth stays hard", Panel("", "part", "arm"), width=11.0),
-            "measure == 'accuracy'",
-        ),
-    ),
-    root_seed=20261202,
-    preload=("numpy", "torch", "transformers"),
+    figures=(Figure("parts", "Share right of a tiny transformer after the basics, after a small instruction set, and after "
+                    "the same with answers of other trees; over is what is above the commonest answer.",
+                    chart("A small instruction set lifts; depth stays hard", Panel("", "part", "arm"), width=11.0),
+                    "measure == 'accuracy'"),),
+    root_seed=20261202, preload=("numpy", "torch", "transformers"),
 )  # fmt: skip
