@@ -30,10 +30,8 @@ from groundshift.worlds import tinylm as worlds
 from groundshift.worlds.hierarchies import lessons
 
 ARMS, LEARNT = ("base", "tuned", "placebo"), ("root", "leaf", "node_depth", "common_ancestor", "all_ancestor")
-READERS, PARTS = (
-    ("form_blind", "perfect", "no_modify"),
-    ("all", "shallow", "deep", "root", "root shallow", "root deep", "over"),
-)
+READERS = ("form_blind", "perfect", "no_modify")
+PARTS = ("all", "shallow", "deep", "root", "root shallow", "root deep", "over")
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,6 @@ class Settings:
     seeds: int = 10
     per_task: int = 24
     trees: int = 200
-    """Of each corruption."""
     learners: int = 5
     first: int = 250
     then: int = 1000
@@ -80,10 +77,7 @@ def corruptions(rng: np.random.Generator, severity: float, *, trees: int) -> Sam
         for name, task, form, right, wrong in lessons.wrong_answers(rng):
             own = {"answer_type": TASKS[task].kind, "answer_form": form, "scenario": TASKS[task].scenario}
             items += [Item(f"{k} {name}", right, own | {"what": what}) for what in ("right", name)]
-            said += [
-                lessons.SPELLINGS[rng.integers(12)](json.dumps(right)),
-                lessons.SPELLINGS[0](json.dumps(wrong)),
-            ]
+            said += [lessons.SPELLINGS[rng.integers(12)](json.dumps(right)), _said(wrong)]
     return Sample({"items": items, "answers": {"said": said}}, None)
 
 
@@ -97,7 +91,7 @@ def depths(rng: np.random.Generator, severity: float, *, trees: int) -> Sample:
         for what in ("true", "published"):
             right = str(answer(tree, "node_depth", what, node=node))
             items.append(Item(f"{k}", right, {"what": what, "answer_type": "integer"}))
-            said.append(lessons.SPELLINGS[0](str(answer(tree, "node_depth", node=node))))
+            said.append(_said(str(answer(tree, "node_depth", node=node))))
     return Sample({"items": items, "answers": {"perfect": said}}, None)
 
 
@@ -144,9 +138,8 @@ def mutant(
     def run(data: Any, rng: np.random.Generator) -> dict[str, Any]:
         how: dict[str, Any] = {"task": "hibench", "version": "1"}
         graded = partial(grade_items, data["items"], parser=extract, grade=GRADES[matcher], **how)
-        records = pd.concat(
-            [graded(said, model=who) for who, said in data["answers"].items()], ignore_index=True
-        )
+        tables = [graded(said, model=who) for who, said in data["answers"].items()]
+        records = pd.concat(tables, ignore_index=True)
         return {"records": records.assign(correct=change(records["correct"], rng))}
 
     run.__name__ = name
@@ -265,11 +258,9 @@ claims = (
           0.9, _mean("not with permuted labels of its cells (mean at most 0.8)", _of("named", columns="permuted"),
           high=0.8), "bound", paper="not measured"),
     Claim("4a", "Drawings are harder for a model that cannot read them (edges less drawings)", BLIND, 0.5,
-          _mean("not with permuted labels of forms (mean within ±0.1)", MIXED, -0.1, 0.1), "bound",
-          paper="implicit forms are harder"),
+          _mean("not with permuted forms (mean within ±0.1)", MIXED, -0.1, 0.1), "bound", paper="implicit is harder"),
     Claim("4b", "and for no solver that reads both (largest gap of two)", f"highest({OTHERS})", 0.02,
-          _mean("the measure finds the one that cannot (mean at least 0.5)", BLIND, low=0.5), "bound", "<",
-          paper="not measured"),
+          _mean("one solver has a gap (mean at least 0.5)", BLIND, low=0.5), "bound", "<", paper="not measured"),
     Claim("5", "The scorers accept no wrong answer and reject no right one in twelve spellings (larger share)",
           WRONGLY, 0.0005, _mean("the published matchers accept six corruptions (mean at least 0.95)",
           _of("accepted", "published", what="sixth"), low=0.95), "bound", "<", paper="string containment"),
@@ -300,8 +291,8 @@ study = Study(
     worlds=(solvers, corruptions, depths, learner),
     methods=(hibench, published, silent, generous, shuffled),
     measures=(profiles, gaps, acceptance, labels, learning),
-    figures=(Figure("parts", "Share right of a tiny transformer after the basics, after a small instruction set, and after "
-                    "the same with answers of other trees; over is what is above the commonest answer.",
+    figures=(Figure("parts", "Share right of a tiny transformer after the basics, after five tasks, and after these with "
+                    "answers of other trees; over is what is above the commonest answer.",
                     chart("A small instruction set lifts; depth stays hard", Panel("", "part", "arm"), width=11.0),
                     "measure == 'accuracy'"),),
     root_seed=20261202, preload=("numpy", "torch", "transformers"),
