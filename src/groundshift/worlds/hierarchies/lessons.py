@@ -100,7 +100,7 @@ def wrong_answers(rng: np.random.Generator) -> list[tuple[str, str, str, str, st
     parents = [node for node in (before, *tree.ancestors(before)) if node != tree.parent[last]]
     moved = Tree.of([*tree.edges[:-1], (parents[rng.integers(len(parents))], last)])
     node, second = (str(tree.nodes[k]) for k in rng.permutation(len(tree.nodes))[:2])
-    drawn = [render(one, "drawing") for one in (mirrored(pair), pair, tree, moved)]
+    mirror, same, whole, other_tree = (render(one, "drawing") for one in (mirrored(pair), pair, tree, moved))
     return [
         ("shuffled", "prefix_traversal", "", right, lists[0]),
         ("postorder for preorder", "prefix_traversal", "", right, lists[1]),
@@ -109,8 +109,8 @@ def wrong_answers(rng: np.random.Generator) -> list[tuple[str, str, str, str, st
         ("operator", "convert", "prefix", prefix, other + prefix[1:]),
         ("sign", "calculate", "", number, number[1:] if number[0] == "-" else f"-{number}"),
         ("point", "calculate", "", number, number.replace(".", "")),
-        ("marks", "mirror_tree", "drawing", *drawn[:2]),
-        ("last leaf", "add_node", "drawing", *drawn[2:]),
+        ("marks", "mirror_tree", "drawing", mirror, same),
+        ("last leaf", "add_node", "drawing", whole, other_tree),
         ("class", "time_complexity", "", "O(n)", f"O({('n log n', 'n^2', 'n^3')[rng.integers(3)]})"),
         ("two nodes", "root", "", node, f"{node}, {second}"),
     ]  # fmt: skip

@@ -64,7 +64,7 @@ def _markdown(text: str, unique: str, title: str) -> Tree:
     if [level for level, _ in rows].count(rows[0][0]) > 1 or min(rows)[0] < rows[0][0]:
         rows = [(0, title), *rows]
     path: list[tuple[int, Node]] = []
-    edges, kind, names = [], {}, []
+    edges, kind, names = [], {}, list[str]()
     for level, name in rows:
         path = [entry for entry in path if entry[0] < level]
         node: Node = _path(f"{path[-1][1]}/{name}", names) if path and unique == "path" else name
