@@ -60,10 +60,11 @@ def _said(text: str) -> str:
 def solvers(rng: np.random.Generator, severity: float, *, per_task: int) -> Sample:
     """Questions of the trees, documents and formulas, and what each solver answers."""
     scenarios = ["multi_tree", "binary", "json", "formula"]
-    items = build(scenarios=scenarios, per_task=per_task, n=1, seed=int(rng.integers(2**31)))
+    seed = int(rng.integers(2**31))
+    items = build(scenarios=scenarios, per_task=per_task, n=1, seed=seed)
     items = [item for item in items if item.facts["difficulty"] != "hard" or item.facts["scenario"] != "json"]
     answers = {s: [_said(solve(s, item.messages[1]["content"], rng)) for item in items] for s in SOLVERS}
-    return Sample({"items": items, "answers": answers}, PLANTED)
+    return Sample({"items": items, "answers": answers}, seed)
 
 
 # Part 2: right answers in harmless spellings, and wrong ones by name; published labels -----------------------
@@ -162,10 +163,11 @@ def _shares(records: pd.DataFrame, column: str) -> pd.Series:
 @Measure.define(by={"columns": ("own", "permuted")}, gives=("named",))
 def profiles(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Share of planted deficits that are where the share right falls most against the perfect solver's."""
-    records, rng, rows = dict(list(output["records"].groupby("model"))), np.random.default_rng(0), []
+    records, rows = dict(list(output["records"].groupby("model"))), []
+    rng = np.random.default_rng(sample.truth)
     for columns in ("own", "permuted"):
         named = []
-        for solver, (column, right) in sample.truth.items():
+        for solver, (column, right) in PLANTED.items():
             levels = records[solver][column].to_numpy()
             levels = levels if columns == "own" else rng.permutation(levels)
             fall = records["perfect"]["correct"].to_numpy() - records[solver]["correct"].to_numpy()
@@ -178,7 +180,7 @@ def profiles(output: Any, sample: Sample) -> list[dict[str, Any]]:
 @Measure.define(by={"solver": READERS, "columns": ("own", "permuted")}, gives=("gap",))
 def gaps(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """Share right on edges less that on drawings, with the labels of the forms and with permuted ones."""
-    rows, rng = [], np.random.default_rng(0)
+    rows, rng = [], np.random.default_rng(sample.truth)
     for solver in READERS:
         own = output["records"].query("model == @solver and form in ('edge', 'drawing')")
         for columns, form in (("own", own["form"]), ("permuted", rng.permutation(own["form"]))):
@@ -291,8 +293,8 @@ study = Study(
     worlds=(solvers, corruptions, depths, learner),
     methods=(hibench, published, silent, generous, shuffled),
     measures=(profiles, gaps, acceptance, labels, learning),
-    figures=(Figure("parts", "Share right of a tiny transformer after the basics, after five tasks, and after these with "
-                    "answers of other trees; over is what is above the commonest answer.",
+    figures=(Figure("parts", "Share right of a tiny transformer after the basics, after five tasks, and after these "
+                    "with answers of other trees; over is what is above the commonest answer.",
                     chart("A small instruction set lifts; depth stays hard", Panel("", "part", "arm"), width=11.0),
                     "measure == 'accuracy'"),),
     root_seed=20261202, preload=("numpy", "torch", "transformers"),

@@ -21,8 +21,7 @@ from groundshift.worlds.hierarchies.formulas import NOTATIONS, read, value
 
 __all__ = ["VERSION", "build", "questions_from", "reply"]
 
-VERSION = "1"
-"""Of wording and scorers; it stands in every record."""
+VERSION = "1"  # of wording and scorers; it stands in every record
 SYSTEM = "You answer questions about hierarchical structures. Every answer follows from the structure that is shown."
 INTRO = {
     "edge": "The edges of a tree, each from parent to child:", "drawing": "A drawing of a tree:",
@@ -32,8 +31,7 @@ INTRO = {
     "paper": "A paper, whose sections stand between their marks:",
     **{notation: f"A formula in {notation} notation:" for notation in NOTATIONS},
 }  # fmt: skip
-SHAPED = ("isomorphic", "add_node", "remove_node", "mirror_tree")
-"""Tasks that need one of the forms of trees."""
+SHAPED = ("isomorphic", "add_node", "remove_node", "mirror_tree")  # they need one of the forms of trees
 
 
 def shape_of(structure: Any) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,8 +65,10 @@ class HiBench(Graded):
                 rows.append((name, len(part), means[0], low, high, chance))
         return pd.DataFrame(rows, columns=["dimension", "n", "mean", "low", "high", "chance"])
 
-    def _draw(self, ax: Axes) -> None:
-        draw_shares(self.profile(), "dimension", ax)
+    def report(self) -> Report:
+        """The profile, the tables by task, form and difficulty, the difficulty curve, and the first wrong answers."""
+        draw = partial(draw_shares, self.profile(), "dimension")
+        return replace(super().report(), figure=("Share that is right by dimension", draw))
 
     def _draw_levels(self, ax: Axes) -> None:
         """The difficulty curve: the share that is right by the levels of the tree, a line for each dimension."""
@@ -118,8 +121,6 @@ def ask(
     matcher : "published" grades by the rules of the paper's repository, which accept many wrong answers
     labels : "published" labels depths and descendants as the published generator does
     answers : JSONL file that keeps every answer as it comes; a run that was stopped goes on from there
-    seed : random seed
-    device, allow_missing : see `groundshift.models.activations.load_model`
 
     Raises
     ------
@@ -196,7 +197,6 @@ def tuning_set(
     ----------
     scenarios, tasks, difficulty, forms, per_task, n : see `ask`
     test_n, test_seed : with which the test set is made
-    seed : random seed
 
     Examples
     --------
