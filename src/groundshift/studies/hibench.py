@@ -42,8 +42,8 @@ class Settings:
     per_task: int = 24
     trees: int = 200
     learners: int = 5
-    first: int = 250
-    then: int = 1000
+    first: int = 450
+    then: int = 1200
     """Steps of the base on the first two tasks, and of each tune on all five."""
     preset: str = "62k"
     tests: int = 600
@@ -59,8 +59,7 @@ def _said(text: str) -> str:
 @World.define()
 def solvers(rng: np.random.Generator, severity: float, *, per_task: int) -> Sample:
     """Questions of the trees, documents and formulas, and what each solver answers."""
-    scenarios = ["multi_tree", "binary", "json", "formula"]
-    seed = int(rng.integers(2**31))
+    scenarios, seed = ["multi_tree", "binary", "json", "formula"], int(rng.integers(2**31))
     items = build(scenarios=scenarios, per_task=per_task, n=1, seed=seed)
     items = [item for item in items if item.facts["difficulty"] != "hard" or item.facts["scenario"] != "json"]
     answers = {s: [_said(solve(s, item.messages[1]["content"], rng)) for item in items] for s in SOLVERS}

@@ -138,7 +138,7 @@ def answer(structure: Any, task: str, labels: str = "true", **arguments: Any) ->
 
     Examples
     --------
-    >>> tree = Tree.of([(3, 1), (1, 0), (3, 4), (4, 2)])
+    >>> tree = operations.Tree.of([(3, 1), (1, 0), (3, 4), (4, 2)])
     >>> answer(tree, "node_depth", node=0), answer(tree, "node_depth", node=0, labels="published")
     (3, 1)
     """
