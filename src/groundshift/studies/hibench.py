@@ -42,8 +42,8 @@ class Settings:
     per_task: int = 24
     trees: int = 200
     learners: int = 5
-    first: int = 450
-    then: int = 1200
+    first: int = 400
+    then: int = 1400
     """Steps of the base on the first two tasks, and of each tune on all five."""
     preset: str = "62k"
     tests: int = 600
@@ -278,7 +278,7 @@ def grids(s: Settings) -> list[Grid]:
         Grid("solvers", own, ("profiles", "gaps"), s.seeds, world_params={"per_task": s.per_task}, cost_s=5.0),
         Grid("corruptions", (*own, "published"), ("acceptance",), s.seeds, world_params={"trees": s.trees}, cost_s=2.0),
         Grid("depths", own, ("labels",), s.seeds, world_params={"trees": s.trees}, cost_s=1.0),
-        Grid("learner", own, ("learning",), s.learners, cost_s=45.0,
+        Grid("learner", own, ("learning",), s.learners, cost_s=55.0,
              world_params={"preset": s.preset, "tests": s.tests, **steps}),
     ]  # fmt: skip
 

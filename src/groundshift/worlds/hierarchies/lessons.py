@@ -56,7 +56,7 @@ def question(rng: np.random.Generator, task: str) -> tuple[str, str, int]:
 
 
 def batch(
-    rng: np.random.Generator, tasks: Sequence[str], permuted: bool = False, rows: int = 32
+    rng: np.random.Generator, tasks: Sequence[str], permuted: bool = False, rows: int = 40
 ) -> dict[str, Any]:
     """Rows of questions with labels on their answers; ``permuted``: each has another tree's."""
     drawn = np.sort(rng.choice(np.asarray(tasks), rows))
