@@ -275,9 +275,9 @@ def grids(s: Settings) -> list[Grid]:
     """A grid for each part."""
     own, steps = ("hibench",), {"first": s.first, "then": s.then}
     return [
-        Grid("solvers", own, ("profiles", "gaps"), s.seeds, world_params={"per_task": s.per_task}, cost_s=5.0),
-        Grid("corruptions", (*own, "published"), ("acceptance",), s.seeds, world_params={"trees": s.trees}, cost_s=2.0),
-        Grid("depths", own, ("labels",), s.seeds, world_params={"trees": s.trees}, cost_s=1.0),
+        Grid("solvers", own, ("profiles", "gaps"), s.seeds, world_params={"per_task": s.per_task}, cost_s=2.5),
+        Grid("corruptions", (*own, "published"), ("acceptance",), s.seeds, world_params={"trees": s.trees}, cost_s=0.7),
+        Grid("depths", own, ("labels",), s.seeds, world_params={"trees": s.trees}, cost_s=0.3),
         Grid("learner", own, ("learning",), s.learners, cost_s=55.0,
              world_params={"preset": s.preset, "tests": s.tests, **steps}),
     ]  # fmt: skip
