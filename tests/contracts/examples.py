@@ -530,6 +530,21 @@ def csts_degraded():
 
 
 @result
+def hibench_answers():
+    from groundshift.benchmarks import hibench
+
+    kinds = {"tasks": ["root", "leaf", "calculate", "mirror_tree"], "per_task": 12, "difficulty": "easy"}
+    return hibench.ask(lambda messages: '{"answer": "yes"}', **kinds, progress=False)
+
+
+@result
+def hibench_tuning_set():
+    from groundshift.benchmarks import hibench
+
+    return hibench.tuning_set(tasks=["root", "leaf"], per_task=4, n=4)
+
+
+@result
 def dataalchemy_records():
     from groundshift.benchmarks import generate_records
 

@@ -1,5 +1,6 @@
 from . import condambigqa as condambigqa
 from . import csts as csts
+from . import hibench as hibench
 from .condambigqa import Ambiguity as Ambiguity
 from .condambigqa import Drafts as Drafts
 from .condambigqa import draft_conditions as draft_conditions
@@ -13,3 +14,5 @@ from .dataalchemy import ask_models as ask_models
 from .dataalchemy import generate_records as generate_records
 from .dataalchemy import heal_model as heal_model
 from .dataalchemy import score_file as score_file
+from .hibench import HiBench as HiBench
+from .hibench import TuningSet as TuningSet

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["read_citations", "read_letter", "read_number", "read_objects"]
+__all__ = ["read_citations", "read_field", "read_letter", "read_number", "read_objects"]
 
 LABEL = r"(?:(?:fragments?|sources?|documents?|passages?)\s*#?|\bF|\[|^|[,;&]|\band\b)\s*\[?"
 NUMBERS = re.compile(rf"{LABEL}(\d+)(?:\s*(?:-|–|to)\s*(?:fragment\s*|F)?(\d+))?(?![\w%])", re.IGNORECASE)
@@ -78,3 +78,28 @@ def read_citations(value: Any) -> frozenset[int]:
         first, last = int(match[1]), int(match[2] or match[1])
         cited |= set(range(first, last + 1)) if first <= last < first + WIDEST else {first}
     return frozenset(cited)
+
+
+def read_field(reply: str, name: str = "answer") -> str | None:
+    """What a reply gives for a field, be it an object of JSON, something like it, or "answer: …"; the last one counts.
+
+    >>> replies = 'I say {"answer": [3, 1]}.', "```{answer: 3", "answer = 3", "{'answer': 'node 3'}", "3"
+    >>> [read_field(reply) for reply in replies]
+    ['[3, 1]', '3', '3', 'node 3', None]
+    """
+    fields = list(re.finditer(rf"""["'`*]*\b{name}\b["'`*]*\s*[:=][\s*]*""", reply, re.I))
+    if not fields:
+        return None
+    rest, opened = reply[fields[-1].end() :], "{" in reply[: fields[-1].start()]
+    ends = r"\s*(?:[},`\n]|$)"  # what follows a value that is whole
+    if quoted := re.match(rf"""(["'])((?:\\.|(?!\1).)*)(?:\1{ends}|$)""", rest, re.S):
+        try:
+            return str(json.loads(f'"{quoted[2]}"', strict=False))
+        except ValueError:
+            return quoted[2].replace("\\n", "\n")
+    depth = 0
+    for k, sign in enumerate(rest if rest[:1] in ("[", "{") else ""):
+        depth += (sign in "[{") - (sign in "]}")
+        if depth <= 0:
+            return rest[: k + 1] if re.match(ends, rest[k + 1 :]) else rest
+    return rest.split("}")[0].strip() if opened and depth == 0 else rest.strip()
