@@ -108,8 +108,11 @@ class Graded(Result):
     def _tables(self) -> list[Section]:
         whole = Section("all", "How much was right?", tables={"": shown(self.table(min_n=1))})
         split = [
-            Section(f"by-{name}", f"By {_word(name)}", tables={"": shown(self.table(name))}, folded=k > 0)
+            Section(
+                f"by-{name}", f"By {_word(name)}", notes=_few(table), tables={"": shown(table)}, folded=k > 0
+            )
             for k, name in enumerate(self.strata)
+            if len(table := self.table(name))
         ]
         return [whole, *split]
 
@@ -173,13 +176,17 @@ def draw_shares(table: pd.DataFrame, name: str, ax: Axes) -> None:
     spread = np.array([rows["mean"] - rows["low"], rows["high"] - rows["mean"]]).clip(0)
     ax.errorbar(rows["mean"], places, xerr=np.nan_to_num(spread), fmt="o", ms=5, color="#2f7fa8")
     if not rows["chance"].isna().all():
-        ax.plot(rows["chance"], places, "|", ms=12, mew=2, color="#7a8791", label="by chance")
-        ax.legend(loc="lower right", fontsize=8)
+        ax.plot(rows["chance"], places, "|", ms=12, mew=2, color="#7a8791")
     ax.set_yticks(places, [str(value) for value in rows[name]])
     ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.set_xlim(-0.02, 1.02)
-    ax.set_xlabel("share that is right")
+    chance = "" if rows["chance"].isna().all() else " (a stroke: by chance)"
+    ax.set_xlabel(f"share that is right{chance}")
     ax.figure.set_figheight(max(2.0, 0.28 * len(rows) + 0.9))  # type: ignore[union-attr]
+
+
+def _few(table: pd.DataFrame) -> tuple[str, ...]:
+    return ("Fewer than ten items have no mean.",) if table["mean"].isna().any() else ()
 
 
 def _word(name: str) -> str:

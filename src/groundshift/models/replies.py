@@ -83,11 +83,11 @@ def read_citations(value: Any) -> frozenset[int]:
 def read_field(reply: str, name: str = "answer") -> str | None:
     """What a reply gives for a field, be it an object of JSON, something like it, or "answer: …"; the last one counts.
 
-    >>> replies = 'I say {"answer": [3, 1]}.', "```{answer: 3", "answer = 3", "{'answer': 'node 3'}", "3"
+    >>> replies = 'I say {"answer": [3, 1]}.', "```{answer: 3", "The answer is: 3", "{'answer': 'node 3'}", "3"
     >>> [read_field(reply) for reply in replies]
     ['[3, 1]', '3', '3', 'node 3', None]
     """
-    fields = list(re.finditer(rf"""["'`*]*\b{name}\b["'`*]*\s*[:=][\s*]*""", reply, re.I))
+    fields = list(re.finditer(rf"""["'`*]*\b{name}\b["'`*]*(?:\s+is)?\s*[:=][\s*]*""", reply, re.I))
     if not fields:
         return None
     rest, opened = reply[fields[-1].end() :], "{" in reply[: fields[-1].start()]

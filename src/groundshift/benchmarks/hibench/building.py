@@ -80,8 +80,8 @@ def _chosen(names: Sequence[str], known: Iterable[str], what: str) -> list[str]:
     known = list(known)
     for name in names:
         if name not in known:
-            near = "".join(f"; {other} is near" for other in difflib.get_close_matches(name, known, 1))
-            raise InputError(f"There is no {what} {name!r}{near}. There are {', '.join(known)}.")
+            near = "".join(f"; did you mean {other}?" for other in difflib.get_close_matches(name, known, 1))
+            raise InputError(f"There is no {what} {name!r}{near or "."} There are {', '.join(known)}.")
     return list(names) or known
 
 
