@@ -81,7 +81,7 @@ def _chosen(names: Sequence[str], known: Iterable[str], what: str) -> list[str]:
     for name in names:
         if name not in known:
             near = "".join(f"; did you mean {other}?" for other in difflib.get_close_matches(name, known, 1))
-            raise InputError(f"There is no {what} {name!r}{near or "."} There are {', '.join(known)}.")
+            raise InputError(f"There is no {what} {name!r}{near or '.'} There are {', '.join(known)}.")
     return list(names) or known
 
 
