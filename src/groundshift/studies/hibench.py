@@ -130,26 +130,30 @@ def learner(rng: np.random.Generator, severity: float, *, preset: str, tests: in
 # The method: answers are graded ------------------------------------------------------------------------------
 
 
-def mutant(
-    name: str, change: Callable[[Any, np.random.Generator], Any] = lambda right, rng: right, matcher: str = "strict"
+def graded(
+    name: str, does: str, change: Callable[[Any, np.random.Generator], Any] = lambda right, rng: right,
+    matcher: str = "strict",
 ) -> Method:  # fmt: skip
-    """A version that grades by a matcher and then changes the verdicts; the method itself changes none."""
+    """The method, which grades answers by a matcher, or a mutant of it that changes the verdicts."""
 
     def run(data: Any, rng: np.random.Generator) -> dict[str, Any]:
         how: dict[str, Any] = {"task": "hibench", "version": "1"}
-        graded = partial(grade_items, data["items"], parser=extract, grade=GRADES[matcher], **how)
-        tables = [graded(answers=said, model=who) for who, said in data["answers"].items()]
+        grade = partial(grade_items, data["items"], parser=extract, grade=GRADES[matcher], **how)
+        tables = [grade(answers=said, model=who) for who, said in data["answers"].items()]
         records = pd.concat(tables, ignore_index=True)
         return {"records": records.assign(correct=change(records["correct"], rng))}
 
-    run.__name__ = name
+    run.__name__, run.__doc__ = name, does
     return Method.define(**({} if name == "hibench" else {"role": "mutant", "of": hibench}))(run)  # type: ignore[arg-type]
 
 
-hibench = mutant("hibench")
-published = mutant("published", matcher="published")
-silent, generous = mutant("silent", lambda right, rng: 0.0), mutant("generous", lambda right, rng: 1.0)
-shuffled = mutant("shuffled", lambda right, rng: rng.permutation(right))
+hibench = graded("hibench", "Grades answers strictly.")
+published = graded("published", "Grades as the published matchers do.", matcher="published")
+silent = graded("silent", "Calls every answer wrong.", lambda right, rng: 0.0)
+generous = graded("generous", "Calls every answer right.", lambda right, rng: 1.0)
+shuffled = graded(
+    "shuffled", "Gives each answer the verdict of another.", lambda right, rng: rng.permutation(right)
+)
 
 
 # Measures ----------------------------------------------------------------------------------------------------
