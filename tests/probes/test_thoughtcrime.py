@@ -1,5 +1,6 @@
 """Off-policy behaviour: published numbers, real templates, labels, monitors, triggers, every kind of model."""
 
+import copy
 import itertools
 import json
 from types import SimpleNamespace
@@ -86,7 +87,7 @@ def test_markers_and_prompts_of_published_templates(name, family):
     """The templates that TRL carries: reasoning is begun once, or barred by a blank block."""
     from trl import chat_template_utils as templates
 
-    tokenizer = build("llama").tokenizer
+    tokenizer = copy.deepcopy(build("llama").tokenizer)  # all tests share the model
     tokenizer.chat_template = getattr(templates, f"{name}_chat_template")
     markers = find_markers(tokenizer)
     assert markers == (MARKERS[family] if family else None)
