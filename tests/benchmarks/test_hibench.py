@@ -263,6 +263,9 @@ def test_questions_of_ones_own(tmp_path):
     assert '["Ada/Web", "Ada/Web (2)"]' in named
     (tmp_path / "text.md").write_text("# A\n## B\n```\n# code\n```\n## C\n### D\n")
     assert targets(tmp_path / "text.md", tasks=["level_count"]) == {"1", "2"}
+    (tmp_path / "latin.md").write_bytes("# Café\n## Thé\n".encode("latin-1"))
+    with pytest.raises(InputError, match="not encoded as UTF-8"):
+        targets(tmp_path / "latin.md")
     assert any("org.json" in target for target in targets(tmp_path, tasks=["level_nodes"]))
     with pytest.raises(InputError, match="balance"):
         hibench.questions_from(org, unique="path", tasks=["balance"])

@@ -50,7 +50,7 @@ def read_tree(source: Any, unique: str = "name") -> Tree:
             f"{source} is no file or folder; give JSON, Markdown, a folder, a dictionary or a graph."
         )
     if path.suffix.lower() in (".md", ".markdown"):
-        return _markdown(path.read_text(encoding="utf-8"), unique, path.stem)
+        return _markdown(read_text(path), unique, path.stem)
     data = parse_json(read_text(path), str(path))
     return from_json(data if isinstance(data, dict) else {"name": path.stem, "entries": data}, unique)
 
