@@ -20,7 +20,7 @@ from groundshift.result import Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["RECORDS", "Card", "Graded", "model_card", "read_graded"]
+__all__ = ["RECORDS", "Card", "Graded", "model_card", "read_graded", "write_records"]
 
 RECORDS = "records.jsonl"
 """The file of a saved result that holds its items."""
@@ -157,7 +157,7 @@ class Graded(Result):
 
     def _write_more(self, folder: Path) -> None:
         """The records, for `groundshift answers` and for a page of several benchmarks."""
-        self.records.to_json(folder / RECORDS, orient="records", lines=True, force_ascii=False)
+        write_records(self.records, folder)
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -194,6 +194,11 @@ def _word(name: str) -> str:
 
 
 # Saved results ---------------------------------------------------------------------------------------------
+
+
+def write_records(records: pd.DataFrame, folder: Path) -> None:
+    """Records as `read_graded` reads them."""
+    records.to_json(folder / RECORDS, orient="records", lines=True, force_ascii=False)
 
 
 def read_graded(folder: str | Path) -> pd.DataFrame:
@@ -278,23 +283,23 @@ def model_card(folders: Sequence[str | Path]) -> Card:
     """
     if not folders:
         raise InputError("No folder was given; give what the benchmarks wrote (--out).")
-    tables: list[pd.DataFrame] = []
+    tables: dict[str, pd.DataFrame] = {}
     by: dict[str, pd.DataFrame] = {}
     models: dict[str, str | Path] = {}
     for folder in folders:
         records = read_graded(folder)
         task = str(records["task"].iloc[0])
-        if task in by or any(task == str(t["task"].iloc[0]) for t in tables):
+        if task in tables:
             raise InputError(f"Two folders hold {task}, the second is {folder}; give each benchmark once.")
         models[str(records["model"].iloc[0])] = folder
-        tables.append(summarise(records, min_n=1).assign(task=task))
+        tables[task] = summarise(records, min_n=1)
         if strata := _strata(Path(folder)):
             by[task] = summarise(records, strata[0])
     if len(models) > 1:
         both = ", ".join(f"{model} ({folder})" for model, folder in models.items())
         raise InputError(f"A card is of one model, and these are of {len(models)}: {both}.")
-    table = pd.concat(tables, ignore_index=True)
-    return Card(next(iter(models)), table[["task", *(c for c in table if c != "task")]], by)
+    table = pd.concat(tables, names=["task"]).reset_index("task").reset_index(drop=True)
+    return Card(next(iter(models)), table, by)
 
 
 def _strata(folder: Path) -> list[str]:

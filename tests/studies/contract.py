@@ -38,3 +38,10 @@ def test_figures_are_drawn_from_the_table(quick):
     for figure in quick.study.figures:
         assert len(table.query(figure.rows)), figure.name
         assert figure.draw(table.query(figure.rows)).axes, figure.name
+
+
+def test_the_cpu_scale_fits_its_budget(request):
+    study = request.module.study
+    settings = study.scales["cpu"]
+    assert min(grid.seeds for grid in study.grids(settings)) >= 5
+    assert sum(cell.cost_s for cell in study.cells("cpu", settings)) / 2 <= study.budget_s

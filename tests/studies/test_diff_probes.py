@@ -4,24 +4,19 @@ import numpy as np
 import pytest
 
 from groundshift.errors import InputError
-from groundshift.studies.diff_probes import KIND_OF, _ask, study
+from groundshift.studies.diff_probes import KIND_OF, _ask, study  # noqa: F401
 from groundshift.worlds.habits import CHANGES, YIELD, Habits
 from tests.studies.contract import (  # noqa: F401
     test_broken_versions_of_the_method_are_caught,
     test_every_cell_runs_and_every_claim_is_measured,
     test_figures_are_drawn_from_the_table,
+    test_the_cpu_scale_fits_its_budget,
 )
 
 
 @pytest.fixture(scope="module")
 def habits():
     return Habits(3, _ask)
-
-
-def test_the_cpu_scale_fits_its_budget():
-    settings = study.scales["cpu"]
-    assert settings.seeds >= 5
-    assert sum(cell.cost_s for cell in study.cells("cpu", settings)) / 2 < study.budget_s
 
 
 @pytest.mark.parametrize("change", CHANGES)

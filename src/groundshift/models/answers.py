@@ -17,13 +17,7 @@ import pandas as pd
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
-from inspect_ai.model import (
-    ChatMessageAssistant,
-    ChatMessageSystem,
-    ChatMessageUser,
-    GenerateConfig,
-    ModelOutput,
-)
+from inspect_ai.model import GenerateConfig, ModelOutput
 from inspect_ai.scorer import (
     NOANSWER,
     Score,
@@ -40,7 +34,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from groundshift.errors import InputError
 from groundshift.graded import RECORDS, read_graded
 from groundshift.models import harness
-from groundshift.models.chats import reasoning_of
+from groundshift.models.chats import inspect_message, reasoning_of
 from groundshift.models.items import (
     Grade,
     Item,
@@ -107,8 +101,14 @@ def graded(parser: Parser, grade: Grade, completion: str, target: str, metadata:
 def inspect_task(items: Sequence[Item], parser: Parser, grade: Grade, *, name: str, version: str) -> Task:
     """Items as an Inspect task, with the ids that a local run gives them: their records can be compared."""
     samples = [
-        Sample(input=_chat(item), target=item.target, id=item.id, metadata=dict(item.facts)) for item in items
-    ]
+        Sample(
+            input=list(map(inspect_message, item.messages)),
+            target=item.target,
+            id=item.id,
+            metadata=dict(item.facts),
+        )
+        for item in items
+    ]  # fmt: skip
     return Task(
         dataset=MemoryDataset(samples, name=name),
         solver=generate(),
@@ -117,15 +117,6 @@ def inspect_task(items: Sequence[Item], parser: Parser, grade: Grade, *, name: s
         version=version,
         name=name,
     )
-
-
-def _chat(item: Item) -> list[Any]:
-    kinds: dict[str, Any] = {
-        "system": ChatMessageSystem,
-        "user": ChatMessageUser,
-        "assistant": ChatMessageAssistant,
-    }
-    return [kinds[message["role"]](content=message["content"]) for message in item.messages]
 
 
 @solver

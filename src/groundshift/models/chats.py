@@ -11,7 +11,7 @@ from typing import Any
 
 from groundshift.errors import InputError
 
-__all__ = ["Tool", "ask", "ask_with_tools", "is_provider", "reasoning_of"]
+__all__ = ["Tool", "ask", "ask_with_tools", "inspect_message", "is_provider", "reasoning_of"]
 
 
 def is_provider(model: Any) -> bool:
@@ -51,7 +51,7 @@ def ask(
     >>> ask("inspect:openai/gpt-5", [[{"role": "user", "content": "Hi"}]], max_new_tokens=8)  # doctest: +SKIP
     ['Hello! How can I help?']
     """
-    chats_ = [[_message(turn) for turn in chat] for chat in chats]
+    chats_ = [[inspect_message(turn) for turn in chat] for chat in chats]
 
     async def answer(named: Any, messages: list[Any], config: Any) -> str:
         output = await named.generate(messages, config=config, cache=cache)
@@ -102,7 +102,7 @@ def ask_with_tools(
     list of messages for each chat
         With "role" (assistant or tool), "content" and, where tools were called, "tool_calls".
     """
-    work = [([_message(turn) for turn in chat], own) for chat, own in zip(chats, tools, strict=True)]
+    work = [([inspect_message(turn) for turn in chat], own) for chat, own in zip(chats, tools, strict=True)]
 
     async def run(named: Any, job: Any, config: Any) -> list[dict[str, Any]]:
         from inspect_ai.model import execute_tools
@@ -179,7 +179,8 @@ def _all(model: Any, jobs: Sequence[Any], work: Callable[..., Any], **config: An
         return apart.submit(asyncio.run, run()).result()
 
 
-def _message(turn: Mapping[str, str]) -> Any:
+def inspect_message(turn: Mapping[str, str]) -> Any:
+    """A message with "role" and "content" as Inspect has it."""
     from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
 
     kinds: dict[str, Any] = {

@@ -60,6 +60,8 @@ Parser = Callable[[str], Any]
 """A completion → a value, or `Unparsed`."""
 Grade = Callable[[Any, str, Mapping[str, Any]], Verdict | Unparsed]
 """Value, target and the item's facts → `Verdict`, or `Unparsed`."""
+Lines = list[tuple[int, Any]]
+"""Numbers and rows of a file."""
 
 
 def item_id(content: Mapping[str, Any]) -> str:
@@ -140,7 +142,8 @@ def ask_items(
         twice = next(item for k, item in enumerate(items) if item.id in ids[:k])
         raise InputError(f"An item stands twice: {twice.messages[-1]['content'][:200]!r}; ask each once.")
     if isinstance(model, str | os.PathLike) and str(model).endswith((".jsonl", ".jsonl.gz")):
-        known = _by_facts(Path(model), items) or read_answers(Path(model))
+        lines = _lines(Path(model))
+        known = _by_facts(Path(model), lines, items) or _by_id(Path(model), lines)
         if missing := [id_ for id_ in ids if id_ not in known]:
             raise InputError(
                 f"{model} has no answer to {len(missing)} of {len(ids)} items ({', '.join(missing[:3])}, …); make the "
@@ -177,12 +180,12 @@ def ask_items(
     return speaker.name, [done.get(id_) for id_ in ids]
 
 
-def _by_facts(file: Path, items: Sequence[Item]) -> dict[str, str]:
+def _by_facts(file: Path, lines: Lines, items: Sequence[Item]) -> dict[str, str]:
     """Recorded answers whose lines have no id, by the one item that has the facts of each line; empty if they have ids.
 
     Answers that are no text are taken as JSON, and lines about other items are left out.
     """
-    rows = [row for _, row in read_lines(file) if isinstance(row, dict)] if file.is_file() else []
+    rows = [row for _, row in lines if isinstance(row, dict)]
     if not rows or any("answer" not in row or "id" in row for row in rows):
         return {}
     names = sorted({name for row in rows for name in row} & set(items[0].facts))
@@ -225,11 +228,12 @@ def _begun(file: Path, model: str) -> dict[str, str]:
             whole.truncate(data.rfind(b"\n") + 1)
     if not file.stat().st_size:
         return {}
-    if others := {str(row.get("model")) for _, row in read_lines(file) if isinstance(row, dict)} - {model}:
+    lines = _lines(file)
+    if others := {str(row.get("model")) for _, row in lines if isinstance(row, dict)} - {model}:
         raise InputError(
             f"{file} holds answers of {sorted(others)[0]}, and {model} is asked; name another file of answers."
         )
-    return read_answers(file)
+    return _by_id(file, lines)
 
 
 def read_answers(file: str | Path) -> dict[str, str]:
@@ -244,16 +248,24 @@ def read_answers(file: str | Path) -> dict[str, str]:
     InputError
         No such file, no lines, a line without them.
     """
-    if not Path(file).is_file():
-        raise InputError(f"{file} is no file; give JSONL with an id and an answer on every line.")
+    return _by_id(Path(file), _lines(Path(file)))
+
+
+def _lines(file: Path) -> Lines:
+    lines = list(read_lines(file)) if file.is_file() else []
+    if not lines:
+        what = "is empty" if file.is_file() else "is no file"
+        raise InputError(f"{file} {what}; give JSONL with an id and an answer on every line.")
+    return lines
+
+
+def _by_id(file: Path, lines: Lines) -> dict[str, str]:
     answers = {}
-    for number, row in read_lines(Path(file)):
+    for number, row in lines:
         answer = row.get("answer", row.get("completion")) if isinstance(row, dict) else None
         if answer is None or "id" not in row or not isinstance(answer, str):
             raise InputError(f'{file}, line {number}: "id" and "answer" are needed, the answer as text.')
         answers[str(row["id"])] = answer
-    if not answers:
-        raise InputError(f"{file} is empty; give JSONL with an id and an answer on every line.")
     return answers
 
 

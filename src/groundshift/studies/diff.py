@@ -15,9 +15,8 @@ import numpy as np
 from groundshift.lab.claims import Claim, Control
 from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
 from groundshift.models import tinylm
-from groundshift.models.activations import load_model
 from groundshift.studies import diff_figures as draw
-from groundshift.studies.diff_rivals import RIVALS, TOP, scores
+from groundshift.studies.diff_rivals import RIVALS, TOP, beside_a_sham
 from groundshift.studies.drawing import Panel, chart
 from groundshift.studies.keeping import kept
 from groundshift.workflows.diff import Diff
@@ -198,14 +197,7 @@ def of_the_sham(data: Any, rng: np.random.Generator) -> Any:
 @Method.define(role="baseline", version=2)
 def toolkit(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Three plain rivals on the tune and on a sham of the same base."""
-    base, tuned, sham = (load_model(data[name], device="cpu") for name in ("base", "tuned", "sham"))
-    scores_of_tuned, null = (
-        scores(base, model, data["prompts"], data["unrelated"]) for model in (tuned, sham)
-    )
-    return {
-        name: (score > null[name][0], [base.tokenizer.decode([token]).strip() for token in tokens])
-        for name, (score, tokens) in scores_of_tuned.items()
-    }
+    return beside_a_sham(data)
 
 
 # Mutants -------------------------------------------------------------------------------------------------

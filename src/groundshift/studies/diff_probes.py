@@ -21,14 +21,13 @@ import groundshift.worlds as worlds
 from groundshift.lab.claims import Claim, Control
 from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
 from groundshift.models import tinylm
-from groundshift.models.activations import load_model
 from groundshift.models.speaker import Speaker, appended, saying
 from groundshift.probes.beliefs import WORDING
 from groundshift.probes.beliefs import Item as Topic
 from groundshift.probes.beliefs.prompts import Question
 from groundshift.probes.promptbias import BiasItems
 from groundshift.probes.promptbias import Item as BiasItem
-from groundshift.studies.diff_rivals import RIVALS, scores
+from groundshift.studies.diff_rivals import RIVALS, beside_a_sham
 from groundshift.studies.drawing import Panel, chart
 from groundshift.studies.keeping import kept
 from groundshift.workflows.diff import Diff
@@ -190,9 +189,7 @@ def of_the_sham(data: Any, rng: np.random.Generator) -> Any:
 @Method.define(role="baseline")
 def toolkit(data: Any, rng: np.random.Generator) -> dict[str, bool]:
     """Three plain rivals on the same prompts: whether the score of the tune is above that of a sham."""
-    base, tuned, sham = (load_model(data[name], device="cpu") for name in ("base", "tuned", "sham"))
-    of_tuned, of_sham = (scores(base, model, data["prompts"], data["unrelated"]) for model in (tuned, sham))
-    return {name: of_tuned[name][0] > of_sham[name][0] for name in RIVALS}
+    return {name: ahead for name, (ahead, _) in beside_a_sham(data).items()}
 
 
 def _says(changed: dict[str, bool], named: Sequence[str] = ()) -> dict[str, Any]:

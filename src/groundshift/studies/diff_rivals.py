@@ -6,23 +6,38 @@ None has a null of its own: a score says something beside that of a sham only, w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groundshift.models.activations import Acts, ProbeModel, capture, generate, score
+from groundshift.models.activations import Acts, ProbeModel, capture, generate, load_model, score
 from groundshift.workflows.diff.probes.concepts import states
 from groundshift.workflows.diff.tokens import answer_tokens
 
-__all__ = ["RIVALS", "scores"]
+__all__ = ["RIVALS", "TOP", "beside_a_sham", "scores"]
 
 RIVALS = ("kl", "pca", "lens")
 TOP = 10
 """Tokens that a rival names."""
 FIRST = 5
 """Places of an unrelated text at which the activation-difference lens reads."""
+
+
+def beside_a_sham(data: Mapping[str, Any]) -> dict[str, tuple[bool, list[str]]]:
+    """Of each rival whether its score of the tune is above that of a sham of the same base, and the tokens it names.
+
+    Parameters
+    ----------
+    data : directories "base", "tuned" and "sham", "prompts" and "unrelated", see `scores`
+    """
+    base, tuned, sham = (load_model(data[name], device="cpu") for name in ("base", "tuned", "sham"))
+    of_tuned, null = (scores(base, model, data["prompts"], data["unrelated"]) for model in (tuned, sham))
+    return {
+        name: (score > null[name][0], [base.tokenizer.decode([token]).strip() for token in tokens])
+        for name, (score, tokens) in of_tuned.items()
+    }
 
 
 def scores(

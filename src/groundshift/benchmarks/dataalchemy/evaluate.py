@@ -27,7 +27,7 @@ from groundshift.benchmarks.dataalchemy.records import (
 from groundshift.benchmarks.dataalchemy.scoring import faithfulness, follow, score
 from groundshift.benchmarks.dataalchemy.splits import discrepancy, distance
 from groundshift.errors import InputError
-from groundshift.graded import RECORDS
+from groundshift.graded import write_records
 from groundshift.models.items import item_id
 from groundshift.report import Report, Section
 from groundshift.result import Result
@@ -401,7 +401,7 @@ class Evaluation(Result):
             id=[item_id({"item": [k, *key]}) for k, key in enumerate(keys)], task="dataalchemy", model=self.model,
             correct=self.items["em_full"].astype(float), parsed=1.0,
         )  # fmt: skip
-        records.to_json(folder / RECORDS, orient="records", lines=True, force_ascii=False)
+        write_records(records, folder)
         write_table(self.cells(), folder / "cells.csv")
 
 
