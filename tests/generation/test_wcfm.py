@@ -595,6 +595,31 @@ class Shift(torch.nn.Module):
         return self.by.expand_as(x) + 0 * self.unused
 
 
+def test_a_table_with_categories_dates_and_missing_values_gives_one_like_it(tmp_path):
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["a", "b"], 600, p=[0.3, 0.7])
+    size = np.where(kind == "a", 2.0, -2.0) + 0.3 * rng.standard_normal(600)
+    day = pd.Timestamp("2024-03-01") + pd.to_timedelta(rng.integers(0, 90, 600), unit="D")
+    table = pd.DataFrame({"size": np.where(rng.random(600) < 0.2, np.nan, size), "kind": kind, "day": day})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(InputError, match="values of size are missing"):
+        WCFM(steps=2).fit(table)
+    flow = WCFM(missing="indicator", steps=600, random_state=0).fit(tmp_path / "table.csv")
+    flow.save(tmp_path / "flow")
+    drawn = WCFM.load(tmp_path / "flow").sample(500)
+    assert drawn.equals(flow.sample(500))
+    assert drawn.columns.tolist() == ["size", "kind", "day"]
+    assert set(drawn["kind"]) == {"a", "b"}
+    assert drawn["kind"].eq("a").mean() == pytest.approx(0.3, abs=0.08)
+    assert drawn["size"].isna().mean() == pytest.approx(0.2, abs=0.08)
+    assert drawn.loc[drawn["kind"] == "a", "size"].median() == pytest.approx(2, abs=0.5)
+    assert drawn.loc[drawn["kind"] == "b", "size"].median() == pytest.approx(-2, abs=0.5)
+    assert drawn["day"].between("2024-02-15", "2024-06-15").mean() > 0.95
+    with pytest.raises(InputError, match="whose rows have no density"):
+        flow.log_prob(table)
+    assert diagnose(table, missing="indicator").table["ess"].tolist() == pytest.approx([0.7], abs=0.05)
+
+
 @pytest.mark.parametrize("n", [60, 150, 1000])
 def test_a_perfect_flow_reads_as_perfect_on_a_table_of_any_size(n):
     ratios = []

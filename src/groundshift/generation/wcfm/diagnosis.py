@@ -20,7 +20,8 @@ from torch import Tensor
 
 from groundshift.errors import InputError
 from groundshift.generation.wcfm.matcher import Repair, check_choices, cost_matrix
-from groundshift.generation.wcfm.rows import drop_columns, pop_labels, read_labels, read_rows
+from groundshift.generation.wcfm.rows import drop_columns, pop_labels, read_labels, read_source, read_target
+from groundshift.models.table_code import Missing
 from groundshift.pages import number
 from groundshift.report import Report, Section
 from groundshift.result import Result
@@ -150,6 +151,7 @@ def diagnose(
     labels: Any = None,
     drop: Sequence[str] = (),
     standardise: bool | None = None,
+    missing: Missing = "refuse",
     pilot: int = PILOT,
     random_state: Any = None,
 ) -> Temperatures:
@@ -175,6 +177,8 @@ def diagnose(
         Columns to leave out.
     standardise : bool, optional
         Whether columns are given mean 0 and standard deviation 1; by default those of tables are.
+    missing : "refuse" or "indicator"
+        What missing values of a table are: an error, or something that is coded, too.
     pilot : int
         Rows drawn from each side.
 
@@ -195,13 +199,14 @@ def diagnose(
     X = drop_columns(X, drop)
     if isinstance(labels, str):
         X, labels = pop_labels(X, labels)
-    rows, names, _ = read_rows(X, "target")
-    start = None if source is None else read_rows(drop_columns(source, drop), "source")[0]
-    if names is not None if standardise is None else standardise:
+    rng = check_random_state(random_state)
+    rows, names, _, code = read_target(X, missing, rng)
+    start = None if source is None else read_source(drop_columns(source, drop), code, rng)
+    if names is not None and code is None if standardise is None else standardise:
         centre, scale = rows.mean(0), rows.std(0)
         scale[scale == 0] = 1.0
         rows, start = (rows - centre) / scale, None if start is None else (start - centre) / scale
-    x, y, chosen_rows = pilots(rows, start, pilot, check_random_state(random_state))
+    x, y, chosen_rows = pilots(rows, start, pilot, rng)
     C = cost_matrix(x, y, "inner" if repair == "gauge" else cost)
     plain = transport_cost(C)
     results = [

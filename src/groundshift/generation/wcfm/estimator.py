@@ -50,10 +50,13 @@ from groundshift.generation.wcfm.rows import (
     pop_labels,
     read_labels,
     read_rows,
+    read_source,
+    read_target,
     rounded,
 )
 from groundshift.generation.wcfm.training import train_velocity
 from groundshift.measures.transport import path_energy, straightness, wasserstein2
+from groundshift.models.table_code import Missing
 from groundshift.tables import plain_array
 
 if TYPE_CHECKING:
@@ -124,6 +127,8 @@ class WCFM(NetworkEstimator):
         are.
     held_out : float
         Share of the rows that is kept for the report, at most 1,000 rows.
+    missing : "refuse" or "indicator"
+        What missing values of a table are: an error, or something that is generated, too.
     random_state : int, RandomState or None
 
     Attributes
@@ -173,6 +178,7 @@ class WCFM(NetworkEstimator):
         lr: float = 1e-3,
         standardise: bool | None = None,
         held_out: float = 0.1,
+        missing: Missing = "refuse",
         random_state: Any = None,
     ) -> None:
         self.coupling = coupling
@@ -190,6 +196,7 @@ class WCFM(NetworkEstimator):
         self.lr = lr
         self.standardise = standardise
         self.held_out = held_out
+        self.missing = missing
         self.random_state = random_state
 
     # Training ------------------------------------------------------------------------------------------------
@@ -209,8 +216,9 @@ class WCFM(NetworkEstimator):
         Parameters
         ----------
         X : array or tensor (n, ...), table (pandas, polars, Arrow, datasets) or path
-            Target rows: a csv, parquet, npy or npz file; a `datasets` column of images becomes (n, channels, height,
-            width) from -1 to 1.
+            Target rows: a csv, parquet, npy or npz file. Categories and dates of a table are coded, see
+            `groundshift.models.table_code`; a `datasets` column of images becomes (n, channels, height, width) from -1
+            to 1.
         source : rows
             Rows to start from, as a table or file like the target's; standard normal noise if left out.
         labels : a class per row
@@ -231,8 +239,8 @@ class WCFM(NetworkEstimator):
                 f"steps={self.steps} and batch_size={self.batch_size} were given; at least 1 and 2 are needed."
             )
         rng = check_random_state(self.random_state)
-        rows = self._read_target(drop_columns(X, drop), labels, covariates)
-        start = None if source is None else read_rows(drop_columns(source, drop), "source")[0]
+        rows = self._read_target(drop_columns(X, drop), labels, covariates, rng)
+        start = None if source is None else read_source(drop_columns(source, drop), self.code_, rng)
         if start is not None and start.shape[1:] != rows.shape[1:]:
             raise InputError(
                 f"The source has rows of shape {start.shape[1:]} and the target of {rows.shape[1:]}; a flow needs "
@@ -255,7 +263,7 @@ class WCFM(NetworkEstimator):
         self.rows_ = self._unscaled(rows[order[:POINTS]])
         return self
 
-    def _read_target(self, X: Any, labels: Any, covariates: Any) -> Array:
+    def _read_target(self, X: Any, labels: Any, covariates: Any, rng: np.random.RandomState) -> Array:
         """The target's rows; sets names and the condition of every row."""
         if isinstance(labels, str):
             X, labels, self.label_name_ = *pop_labels(X, labels), labels
@@ -263,7 +271,7 @@ class WCFM(NetworkEstimator):
             self.label_name_ = None
         self.names_: list[str] | None
         self.integers_: Integers
-        rows, self.names_, self.integers_ = read_rows(X, "target")
+        rows, self.names_, self.integers_, self.code_ = read_target(X, self.missing, rng)
         if isinstance(covariates, str | Path):
             covariates = read_rows(covariates, "covariates")[0]
         if labels is not None and covariates is not None:
@@ -300,7 +308,9 @@ class WCFM(NetworkEstimator):
             warnings.warn(
                 f"Constant columns carry nothing: {', '.join(constant)}. Leave them out.", stacklevel=3
             )
-        standardise = self.names_ is not None if self.standardise is None else self.standardise
+        # A code has its own scale, in which a rare category is no louder than a common one.
+        standardise = self.names_ is not None and self.code_ is None
+        standardise = standardise if self.standardise is None else self.standardise
         self.mean_ = np.asarray(mean if standardise else np.zeros_like(mean))
         self.scale_ = np.where(varies, scale, 1.0) if standardise else np.ones_like(mean)
         if standardise or not varies.any():
@@ -476,7 +486,7 @@ class WCFM(NetworkEstimator):
         rows = self._unscaled(np.concatenate(ends))
         if self.names_ is None:
             return rounded(rows, self.integers_) if isinstance(self.integers_, str) else rows
-        frame = pd.DataFrame(rows, columns=self.names_)
+        frame = pd.DataFrame(rows, columns=self.names_) if self.code_ is None else self.code_.decode(rows)
         if isinstance(self.integers_, dict):
             frame = frame.assign(
                 **{c: rounded(frame[c].to_numpy(), kind) for c, kind in self.integers_.items()}
@@ -599,6 +609,11 @@ class WCFM(NetworkEstimator):
         if self.source_ is not None:
             raise InputError(
                 "The source of this flow is a set of rows without a density; fit without source=."
+            )
+        if self.code_ is not None:
+            raise InputError(
+                "This flow was fitted to a table with categories, dates or missing values, whose rows have no density; "
+                "fit it to columns of numbers (drop=)."
             )
         rows = read_rows(X, "rows")[0]
         if rows.shape[1:] != tuple(self.shape_):

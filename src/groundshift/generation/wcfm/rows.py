@@ -12,14 +12,52 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groundshift.errors import InputError
+from groundshift.models.table_code import Missing, TableCode
 from groundshift.pictures import read_picture
 from groundshift.tables import numeric, open_arrays, plain_array, read_table
 
-__all__ = ["Integers", "as_rows", "drop_columns", "pop_labels", "read_labels", "read_rows", "rounded"]
+__all__ = [
+    "Integers",
+    "as_rows",
+    "drop_columns",
+    "pop_labels",
+    "read_labels",
+    "read_rows",
+    "read_source",
+    "read_target",
+    "rounded",
+]
 
 Array = NDArray[np.float64]
 Integers = dict[str, str] | str | None
 """The type of each column of integers of a table, or of a whole array."""
+
+
+def read_target(
+    values: Any, missing: Missing, rng: np.random.RandomState
+) -> tuple[Array, list[str] | None, Integers, TableCode | None]:
+    """As `read_rows`; a table with categories, dates or missing values as points of its code, and that code."""
+    code = _table_code(values, missing)
+    return (
+        (*read_rows(values, "target"), None)
+        if code is None
+        else (code.encode(values, rng), code.names, None, code)
+    )
+
+
+def read_source(values: Any, code: TableCode | None, rng: np.random.RandomState) -> Array:
+    """Rows to start from, in the code of the target."""
+    return read_rows(values, "source")[0] if code is None else code.encode(values, rng)
+
+
+def _table_code(values: Any, missing: Missing) -> TableCode | None:
+    """None of a table of numbers alone, and of arrays."""
+    array = isinstance(values, np.ndarray | Tensor | Sequence) and not isinstance(values, str)
+    if array or hasattr(values, "features") or Path(str(values)).suffix in (".npy", ".npz"):
+        return None
+    frame = read_table(values)
+    numbers = all(pd.api.types.is_numeric_dtype(frame[name]) for name in frame)
+    return None if numbers and not frame.isna().any(axis=None) else TableCode.of(frame, missing)
 
 
 def read_rows(values: Any, name: str) -> tuple[Array, list[str] | None, Integers]:
