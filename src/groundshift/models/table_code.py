@@ -143,6 +143,12 @@ class TableCode:
         """Of the dimensions."""
         return [name for column in self.columns for name in column.names]
 
+    @property
+    def numbers(self) -> list[int]:
+        """Dimensions of the columns that are numbers or dates."""
+        kinds = {column.name: column.kind for column in self.columns}
+        return [k for k, name in enumerate(self.names) if kinds.get(name) in ("number", "date")]
+
     def encode(self, table: Any, rng: np.random.Generator | np.random.RandomState | None = None) -> Array:
         """Rows as points, (n, d).
 

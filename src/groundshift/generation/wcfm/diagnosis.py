@@ -370,6 +370,13 @@ def sacrificed(density: ArrayLike, share: float = 0.05) -> NDArray[np.int64]:
     return np.argsort(density, kind="stable")[: max(1, round(share * len(density)))]
 
 
+def _apart(name: str, away: float) -> str:
+    """How a cell differs in a column: in standard deviations, or in having a category."""
+    if "=" in name or name.endswith(" is missing"):
+        return name if away > 0 else f"not {name}"
+    return f"{name} {'high' if away > 0 else 'low'} ({away:+.1f} sd)"
+
+
 def regions(
     rows: ArrayLike,
     density: ArrayLike,
@@ -408,11 +415,7 @@ def regions(
         inside = kmeans.labels_ == cell
         away = (at - centre) / spread
         most = np.argsort(-np.abs(away))[:3]
-        where = ", ".join(
-            f"{names[k]} {'high' if away[k] > 0 else 'low'} ({away[k]:+.1f} sd)"
-            for k in most
-            if abs(away[k]) > 0.5
-        )
+        where = ", ".join(_apart(names[k], away[k]) for k in most if abs(away[k]) > 0.5)
         before, after = inside.mean(), density[inside].sum() / density.sum()
         table.append((cell, where or "the middle", inside.sum(), before, after, after / before))
     columns = ["cell", "where", "rows", "before", "after", "ratio"]

@@ -37,6 +37,11 @@ def flow_report(flow: WCFM) -> Report:
     names = flow.names_ or [f"x{k + 1}" for k in range(int(np.prod(flow.shape_)))]
     clouds = {"data": flow.rows_, "samples": flow.generated_}
     flat = {name: rows.reshape(len(rows), -1) for name, rows in clouds.items()}
+    subject = f"rows of shape {flow.shape_}" if flow.names_ is None else ", ".join(names)
+    if flow.code_ is not None:
+        subject = ", ".join(column.name for column in flow.code_.columns)
+        if numbers := flow.code_.numbers:
+            names, flat = [names[k] for k in numbers], {name: rows[:, numbers] for name, rows in flat.items()}
     rows_figure = ("Rows of the data and samples in 8 steps", lambda ax: draw_rows(ax, flat, names))
     cells_figure = (
         "Share of the parts of the data that lose most",
@@ -45,7 +50,7 @@ def flow_report(flow: WCFM) -> Report:
     first, second = (cells_figure, rows_figure) if weighs else (rows_figure, cells_figure)
     return Report(
         "wcfm",
-        f"rows of shape {flow.shape_}" if flow.names_ is None else ", ".join(names),
+        subject,
         _headline(flow, weighs),
         lead=_distances(flow.evaluation_),
         tone="good" if not weighs or flow.diagnosis_.tilt_target < SMALL_TILT else "open",
