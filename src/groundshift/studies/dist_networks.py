@@ -21,12 +21,12 @@ class Convolutional(nn.Module):
     def __init__(self, outputs: int, bag: bool) -> None:
         super().__init__()
         body = (
-            [*_block(1, 16, padding=0), nn.MaxPool2d(2), *_block(16, 48, padding=0), *_block(48, 48, 1, 0), *_block(48, 48, 1, 0)]
+            [*_block(1, 16, padding=0), nn.MaxPool2d(2), *_block(16, 32, padding=0), *_block(32, 32, 1, 0), *_block(32, 32, 1, 0)]
             if bag
-            else [*_block(1, 16), nn.MaxPool2d(2), *_block(16, 32), nn.MaxPool2d(2), *_block(32, 48), *_block(48, 48),
-                  nn.MaxPool2d(2), *_block(48, 48)]
+            else [*_block(1, 12), nn.MaxPool2d(2), *_block(12, 24), nn.MaxPool2d(2), *_block(24, 32), *_block(32, 32),
+                  nn.MaxPool2d(2), *_block(32, 32)]
         )  # fmt: skip
-        self.body, self.pool, self.head = nn.Sequential(*body), nn.AdaptiveAvgPool2d(1), nn.Linear(48, outputs)
+        self.body, self.pool, self.head = nn.Sequential(*body), nn.AdaptiveAvgPool2d(1), nn.Linear(32, outputs)
 
     def forward(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.head(self.pool(self.body(pixels)).flatten(1))
