@@ -82,8 +82,10 @@ def shuffle_blocks(image: Pixels, cells: int, seed: int | None, cuts: Cuts = "co
     moved = blocks[order].reshape(cells, cells, h, w, -1).swapaxes(1, 2).reshape(kept.shape)
     near = np.zeros(moved.shape[:2], dtype=bool)
     for axis in (0, 1):
-        for line in cut_lines(moved.shape[axis], cells):
-            np.moveaxis(near, axis, 0)[line - WIDTH : line + WIDTH] = True
+        # Covered at the border as well, all blocks lose the same pixels.
+        ends = [0, moved.shape[axis]] if cuts == "covered" else []
+        for line in [*cut_lines(moved.shape[axis], cells), *ends]:
+            np.moveaxis(near, axis, 0)[max(line - WIDTH, 0) : line + WIDTH] = True
     if cuts == "bare":
         return moved
     over = np.broadcast_to(kept.mean((0, 1)), moved.shape)

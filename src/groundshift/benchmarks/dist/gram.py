@@ -188,7 +188,7 @@ class Synthesis:
 
 def synthesise(
     images: Pixels, seeds: Sequence[int], *, features: nn.Module | None = None, steps: int = 300,
-    optimiser: str = "adam", halves: bool = True, device: Any = "cpu",
+    halves: bool = True, device: Any = "cpu",
 ) -> Synthesis:  # fmt: skip
     """Textures whose Gram matrices are those of the images, from noise, several at once.
 
@@ -197,8 +197,7 @@ def synthesise(
     images : (B, H, W, 3)
     seeds : (B,) of the noise of each
     features : `RandomFilters` (default) or `VGGFeatures`
-    steps : of the optimiser
-    optimiser : "adam" (rate 0.02; every picture on its own, whatever else is in the batch), or "lbfgs"
+    steps : of Adam, at a rate of 0.02
     halves : half the size first, then half as many steps at full size
     device : of torch
 
@@ -226,12 +225,12 @@ def synthesise(
     if halves and min(images.shape[1:3]) >= 32:
         small = functional.interpolate(target, half, mode="area")
         begin = centre + spread * functional.interpolate(start, half, mode="area") * 2
-        rough = _descend(begin, small, features, steps, optimiser)[0]
+        rough = _descend(begin, small, features, steps)[0]
         start = functional.interpolate(rough, images.shape[1:3], mode="bilinear", align_corners=False)
         steps = max(steps // 2, 1)
     else:
         start = centre + spread * start
-    made, history = _descend(start, target, features, steps, optimiser)
+    made, history = _descend(start, target, features, steps)
     pixels = ((made * sd + mean) * 255).permute(0, 2, 3, 1).cpu().numpy()
     return Synthesis(np.stack([_same_histogram(a, b) for a, b in zip(pixels, images, strict=True)]), history)
 
@@ -246,43 +245,23 @@ def _losses(x: Tensor, wanted: Sequence[Tensor], features: Features, relative: b
 
 
 def _descend(
-    start: Tensor, target: Tensor, features: nn.Module, steps: int, optimiser: str
+    start: Tensor, target: Tensor, features: nn.Module, steps: int
 ) -> tuple[Tensor, NDArray[np.float64]]:
     with torch.no_grad():
         wanted = [gram(f) for f in features(target)]
     relative, history = isinstance(features, RandomFilters), []
     low, high = target.amin((2, 3), keepdim=True), target.amax((2, 3), keepdim=True)
     x = start.clone().requires_grad_(True)
-    if optimiser == "adam":
-        adam = torch.optim.Adam([x], lr=0.02)
-        for _ in range(steps):
-            losses = _losses(x, wanted, features, relative)
-            adam.zero_grad()
-            losses.sum().backward()
-            adam.step()
-            with torch.no_grad():
-                x.clamp_(low, high)
-            history.append(losses.detach().cpu().numpy())
-        return x.detach(), np.array(history, dtype=float)
-    finished, curves = [], []
-    for k in range(len(start)):  # the line search of one picture must not wait for another's
-        own, curve = x[k : k + 1].detach().clone().requires_grad_(True), []
-        lbfgs = torch.optim.LBFGS([own], max_iter=steps, max_eval=2 * steps, tolerance_change=0, history_size=20,
-                                  line_search_fn="strong_wolfe")  # fmt: skip
-
-        def closure(own: Tensor = own, k: int = k, curve: list[float] = curve, lbfgs: Any = lbfgs) -> Tensor:
-            lbfgs.zero_grad()
-            loss = _losses(own, [g[k : k + 1] for g in wanted], features, relative).sum()
-            loss.backward()
-            curve.append(float(loss.detach()))
-            return loss
-
-        lbfgs.step(closure)
-        finished.append(own.detach())
-        curves.append(np.minimum.accumulate(curve))
-    length = max(map(len, curves))
-    padded = [np.pad(c, (0, length - len(c)), mode="edge") for c in curves]
-    return torch.cat(finished), np.array(padded, dtype=float).T
+    adam = torch.optim.Adam([x], lr=0.02)  # each picture goes its own way, whatever else is in the batch
+    for _ in range(steps):
+        losses = _losses(x, wanted, features, relative)
+        adam.zero_grad()
+        losses.sum().backward()
+        adam.step()
+        with torch.no_grad():
+            x.clamp_(low, high)
+        history.append(losses.detach().cpu().numpy())
+    return x.detach(), np.array(history, dtype=float)
 
 
 def _same_histogram(image: NDArray[np.float32], like: Pixels) -> Pixels:

@@ -21,7 +21,9 @@ from groundshift.report import Report, Sample, Section
 from groundshift.result import Result
 from groundshift.writing import check_new_folder, json_text
 
-__all__ = ["Triplets", "disrupt", "load_triplets", "make_triplets", "triplets_of"]
+__all__ = [
+    "Triplets", "disrupt", "is_saved", "load_triplets", "make_triplets", "read_pictures", "triplets_of", "twins_of",
+]  # fmt: skip
 
 FILE, PARTS = "triplets.json", ("original", "first", "second")
 BATCH = 16
@@ -120,14 +122,15 @@ class Triplets(Result):
 
 def triplets_of(
     pictures: Sequence[Any], names: Sequence[str] | None = None, labels: Sequence[Any] | None = None, *,
-    settings: Mapping[str, Any] | None = None, check: bool = False,
+    settings: Mapping[str, Any] | None = None, check: bool = False, measure: bool = True,
 ) -> Triplets:  # fmt: skip
     """Triplets from pictures that are there already: (3, H, W) or (3, H, W, 3) each, in 8 bits.
 
     Parameters
     ----------
     names, labels : of the originals; triplets of one original have one name
-    check : drop triplets that fail a check; else the validity is computed and nothing is dropped
+    check : drop triplets that fail a check
+    measure : compute the validity of each; without it nothing is checked
 
     Raises
     ------
@@ -147,6 +150,9 @@ def triplets_of(
         raise InputError(f"{len(stacked)} triplets, {len(names)} names and {len(labels)} labels were given.")
     settings = dict(settings or {})
     cells = int(settings["strength"]) if settings.get("how") == "blocks" else None
+    if not measure:
+        bare = pd.DataFrame({"triplet": range(len(stacked)), "name": names, "label": labels})
+        return Triplets(tuple(stacked), tuple(names), tuple(labels), bare, settings=settings)
     validity = check_triplets(stacked, names, labels, cells)
     kept = np.flatnonzero((validity["reason"] == "") | (not check))
     return Triplets(
@@ -187,7 +193,7 @@ def disrupt(
     strength = _checked(how, strength)
     pixels = pixels_of(image)
     _check_size(pixels, how, strength, "The picture")
-    return _twins([pixels], how, strength, [seed], weights, device)[0]
+    return twins_of([pixels], how, strength, [seed], weights, device)[0]
 
 
 def _checked(how: str, strength: float | None) -> float:
@@ -212,7 +218,7 @@ def _check_size(pixels: Pixels, how: How, strength: float, name: str) -> None:
         )
 
 
-def _twins(
+def twins_of(
     pictures: Sequence[Pixels], how: How, strength: float, seeds: Sequence[int], weights: Any, device: str,
     cuts: Cuts = "covered",
 ) -> list[Pixels]:
@@ -239,7 +245,7 @@ def _twins(
             now = same[at : at + BATCH]
             done = synthesise(
                 np.stack([pictures[k] for k in now]), [seeds[k] for k in now], features=features, steps=int(strength),
-                optimiser="adam" if features is None else "lbfgs", halves=features is None, device=place,
+                halves=features is None, device=place,
             )  # fmt: skip
             twins |= dict(zip(now, done.images, strict=True))
     return [twins[k] for k in range(len(pictures))]
@@ -247,7 +253,7 @@ def _twins(
 
 def make_triplets(
     images: Any, how: How = "blocks", strength: float | None = None, n: int | None = None, size: int = 224, seed: int = 0,
-    *, cuts: Cuts = "covered", matched: bool = True, check: bool = True, weights: str | Path | None = None, device: str = "auto",
+    *, measure: bool = True, cuts: Cuts = "covered", matched: bool = True, check: bool = True, weights: str | Path | None = None, device: str = "auto",
 ) -> Triplets:  # fmt: skip
     """Triplets of the pictures of a folder: each original with two disrupted twins.
 
@@ -261,6 +267,7 @@ def make_triplets(
     cuts : of blocks: "covered" by lines, "smooth", or "bare"
     matched : of blocks: the original gets the same cuts, with every block in its place
     check : drop triplets whose texture is lost or whose arrangement is kept
+    measure : compute the validity of each; without it nothing is checked
 
     Raises
     ------
@@ -275,11 +282,11 @@ def make_triplets(
     3
     """
     strength = _checked(how, strength)
-    pictures, names, labels, source = _read(images, n, size, seed)
+    pictures, names, labels, source = read_pictures(images, n, size, seed)
     for pixels, name in zip(pictures, names, strict=True):
         _check_size(pixels, how, strength, name)
     pairs = np.random.SeedSequence(seed).generate_state(2 * len(pictures)).reshape(2, -1)
-    first, second = (_twins(pictures, how, strength, s.tolist(), weights, device, cuts) for s in pairs)
+    first, second = (twins_of(pictures, how, strength, s.tolist(), weights, device, cuts) for s in pairs)
     for k, (a, b) in enumerate(zip(first, second, strict=True)):
         again = int(pairs[1, k])
         while how == "blocks" and np.array_equal(a, b) and np.ptp(a):  # few permutations of few cells
@@ -295,7 +302,7 @@ def make_triplets(
     settings |= {"cuts": cuts, "matched": matched} if how == "blocks" else {}
     triplets = triplets_of(
         [[pictures[k], first[k], second[k]] for k in kept], [names[k] for k in kept], [labels[k] for k in kept],
-        settings=settings, check=check,
+        settings=settings, check=check, measure=measure,
     )  # fmt: skip
     lost = pd.DataFrame([{"name": names[k], "label": labels[k], "reason": "flat"} for k in flat])
     dropped = pd.concat([triplets.dropped, lost], ignore_index=True) if flat else triplets.dropped
@@ -310,16 +317,16 @@ def make_triplets(
     )
 
 
-def _read(images: Any, n: int | None, size: int, seed: int) -> tuple[list[Pixels], list[str], list[str], str]:
-    """Pictures, their names and their classes, and where they come from."""
+def read_pictures(images: Any, n: int | None, size: int, seed: int) -> tuple[list[Pixels], list[str], list[str], str]:
+    """Pictures of a folder or a list, their names and classes ("" without), and where they come from."""
     if isinstance(images, str | Path):
         from groundshift.models.images import read_image_folder
 
         folder = Path(images)
         classes = folder.is_dir() and any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir())
-        table = read_image_folder(folder, layout="class" if classes else "flat")
-        sources, names = table["file"].tolist(), [Path(p).name for p in table["file"]]
-        labels = table["class"].astype(str).tolist() if classes else [""] * len(table)
+        files = read_image_folder(folder, "class" if classes else "flat")
+        sources, names = files.paths(), [str(name) for name in files.table["image"]]
+        labels = files.table["class"].tolist() if classes else [""] * len(files)
     else:
         sources = list(images)
         names, labels = [str(k) for k in range(len(sources))], [""] * len(sources)
@@ -344,6 +351,16 @@ def _reduced(pixels: Pixels, size: int) -> Pixels:
     return np.asarray(image)
 
 
+def _saved_in(folder: str | Path) -> Path | None:
+    """The folder itself or the one in it that holds saved triplets."""
+    return next((p for p in (Path(folder), Path(folder) / "triplets") if (p / FILE).is_file()), None)
+
+
+def is_saved(folder: str | Path) -> bool:
+    """Whether a folder holds saved triplets."""
+    return _saved_in(folder) is not None
+
+
 def load_triplets(folder: str | Path) -> Triplets:
     """Triplets as `Triplets.save` or ``write_pictures`` wrote them.
 
@@ -352,11 +369,9 @@ def load_triplets(folder: str | Path) -> Triplets:
     InputError
         A folder without ``triplets.json``, or a file that it names and that is missing.
     """
-    folder = Path(folder)
-    if not (folder / FILE).is_file() and (folder / "triplets" / FILE).is_file():
-        folder = folder / "triplets"
-    if not (folder / FILE).is_file():
+    if (home := _saved_in(folder)) is None:
         raise InputError(f"{folder} has no {FILE}; name a folder that was saved with triplets.")
+    folder = home
     content = read_json(folder / FILE)
     rows = content["triplets"]
     if missing := [f for row in rows for f in row["files"] if not (folder / f).is_file()]:
