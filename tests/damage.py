@@ -425,7 +425,7 @@ def _folders(folder: Path) -> Path:
 
 
 def _images(path: Path) -> None:
-    from groundshift.tables import read_images
+    from groundshift.models.images import read_images
 
     read_images(path)
 

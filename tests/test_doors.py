@@ -18,8 +18,9 @@ import pytest
 
 from groundshift.errors import InputError
 from groundshift.models.answers import recorded, records
+from groundshift.models.images import read_images
 from groundshift.models.records import read_records
-from groundshift.tables import open_arrays, read_images, typed
+from groundshift.tables import open_arrays, typed
 from tests.damage import DEEP, DOORS, TEXTS, damaged
 
 EACH = int(os.environ.get("GROUNDSHIFT_FUZZ", 24))

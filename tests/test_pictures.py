@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from groundshift.errors import InputError
+from groundshift.models.images import read_images
 from groundshift.pictures import class_numbers, open_picture, read_picture
-from groundshift.tables import read_images
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
 EIGHT = np.round(RAMP * 255).astype(np.uint8)

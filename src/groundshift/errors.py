@@ -1,5 +1,8 @@
 """The errors a user meets: what was given, what is needed, how to mend it."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class InputError(ValueError):
     """Bad input, found before long work begins.
@@ -11,6 +14,17 @@ class InputError(ValueError):
     Traceback (most recent call last):
     groundshift.errors.InputError: 3 rows were given; a segment needs at least 4. Merge it with its neighbour.
     """
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """The end of a sentence that refuses a name: the nearest of the known ones, or a full stop.
+
+    >>> "There is no column 'prcie'" + did_you_mean("prcie", ["Price", "size"])
+    "There is no column 'prcie'; did you mean 'Price'?"
+    """
+    names = {str(one).lower(): str(one) for one in known}
+    near = get_close_matches(str(name).lower(), list(names), 1, 0.5)
+    return f"; did you mean {names[near[0]]!r}?" if near else "."
 
 
 class NoGradients(InputError):

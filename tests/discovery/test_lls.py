@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from groundshift.discovery.lls import LatentLabelShift, adapt, choose_n_classes, factorise, posterior
 from groundshift.errors import InputError
 from groundshift.measures.matching import matched_accuracy, matched_l1
-from groundshift.tables import read_images
+from groundshift.models.images import read_images
 from groundshift.worlds.label_shift import draw_priors, styled_blobs, words
 
 
@@ -373,7 +373,7 @@ def test_a_folder_of_images(tmp_path):
     with pytest.raises(InputError, match=r"000\.png is no image"):
         read_images(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no sub-folders with images"):
+    with pytest.raises(InputError, match="holds no images"):
         read_images(tmp_path / "empty")
 
 

@@ -105,7 +105,7 @@ def test_a_column_or_file_nearly_named_right_is_offered(tmp_path):
     pd.DataFrame({"price": [1, 2], "Quarter": ["a", "b"]}).to_csv(tmp_path / "churn.csv", index=False)
     with pytest.raises(InputError, match="did you mean 'Quarter'"):
         split_domain(tmp_path / "churn.csv", "quarter")
-    with pytest.raises(InputError, match=r"Did you mean churn.csv\?"):
+    with pytest.raises(InputError, match=r"did you mean 'churn.csv'"):
         read_table(tmp_path / "chrun.csv")
     with pytest.raises(InputError, match="A dict was given"):
         read_table({"a": [1]})

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import textwrap
 from collections.abc import Iterator
-from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 from groundshift.lab.registry import CATEGORIES, systems
 
 __all__ = ["SHARED", "CommandTree"]
@@ -37,9 +36,9 @@ class CommandTree(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-"):
-            near = get_close_matches(args[0], known, 1, 0.6)
-            hint = f"did you mean {near[0]!r}?" if near else "`groundshift --help` lists them."
-            raise InputError(f"There is no command {args[0]!r}; {hint}")
+            raise InputError(
+                f"There is no command {args[0]!r}{did_you_mean(args[0], known)} `groundshift --help` lists them all."
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

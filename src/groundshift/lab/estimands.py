@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import difflib
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,14 +235,9 @@ def _chosen(call: ast.Call, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str
             column = table[keyword.arg]
             keep &= column.isin(value) if isinstance(value, list | tuple) else column == value
         else:
-            near = difflib.get_close_matches(str(keyword.arg), [str(c) for c in table.columns], 1)
             raise InputError(
-                f"The results have no column {keyword.arg!r}"
-                + (
-                    f"; did you mean {near[0]!r}?"
-                    if near
-                    else f"; they have {', '.join(map(str, table.columns))}."
-                )
+                f"The results have no column {keyword.arg!r}{did_you_mean(keyword.arg, table.columns)} They have "
+                f"{', '.join(map(str, table.columns))}."
             )
     return table[keep], options
 

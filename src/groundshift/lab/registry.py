@@ -6,7 +6,6 @@ value the module of the study, with ``<slug>.toml`` beside it.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 import tomllib
@@ -17,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from groundshift.lab.study import Study
@@ -145,10 +144,7 @@ def _wrong_fields(values: dict[str, Any], wanted: dict[str, Any]) -> str:
         return f"lacks {', '.join(missing)}"
     for name, value in values.items():
         if name not in wanted:
-            near = difflib.get_close_matches(name, wanted, 1)
-            return f"has a field {name!r}" + (
-                f"; did you mean {near[0]!r}?" if near else ", which means nothing"
-            )
+            return f"has a field {name!r}, which means nothing{did_you_mean(name, wanted)}"
         if type(value) is not {"gpu": bool, "rank": int}.get(name, str) or (
             name == "user" and value not in USERS
         ):
@@ -160,11 +156,8 @@ def system(slug: str) -> System:
     """The system called ``slug``; an unknown name is answered with the nearest known one."""
     known = systems()
     if slug not in known:
-        near = difflib.get_close_matches(slug, known, 1)
         raise InputError(
-            f"There is no system {slug!r} in the library"
-            + (f"; did you mean {near[0]!r}?" if near else "")
-            + " `groundshift list` shows them all."
+            f"There is no system {slug!r} in the library{did_you_mean(slug, known)} `groundshift list` shows them all."
         )
     return known[slug]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 from groundshift.lab.study import Study
 
 __all__ = ["SCALES", "parse_overrides", "settings_for", "settings_from"]
@@ -66,11 +65,8 @@ def _assign(values: dict[str, Any], name: str, value: Any, slug: str) -> None:
         inner = inner.get(step) if isinstance(inner, dict) else None
     if not isinstance(inner, dict) or last not in inner:
         known = list(_names(values))
-        near = difflib.get_close_matches(name, known, 1, cutoff=0.5)
         raise InputError(
-            f"Study {slug!r} has no setting {name!r}"
-            + (f"; did you mean {near[0]!r}?" if near else "")
-            + f" It has {', '.join(known)}."
+            f"Study {slug!r} has no setting {name!r}{did_you_mean(name, known)} It has {', '.join(known)}."
         )
     inner[last] = value
 

@@ -11,9 +11,10 @@ import os
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from platformdirs import user_cache_path
 
 from groundshift.errors import InputError, MissingPart
 from groundshift.models.backbone_recipe import LIBRARIES, BackboneRecipe
-from groundshift.models.files import check_shards, damaged
+from groundshift.models.files import check_shards, damaged, no_report, unlike
 from groundshift.models.records import read_json
 
 __all__ = [
@@ -171,10 +172,11 @@ def unseen(seed: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
 
 
-def load_directory(source: str | Path) -> tuple[Any, Path]:
+def load_directory(source: str | Path, *, allow_missing: bool = False) -> tuple[Any, Path]:
     """A network or pipeline that ``save_pretrained`` of diffusers or transformers has written, and its folder.
 
-    Only safetensors are read, and no code of the directory is run.
+    Only safetensors are read, no code of the directory is run, and a tensor of a network that is missing, unexpected or
+    of another shape is an error; with ``allow_missing`` it is a warning.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -183,20 +185,32 @@ def load_directory(source: str | Path) -> tuple[Any, Path]:
         from diffusers import DiffusionPipeline
 
         _weights(folder)
-        return _from_pretrained(DiffusionPipeline, folder), folder
+        return _from_pretrained(DiffusionPipeline.from_pretrained, folder), folder
     if not (folder / "config.json").is_file():
         raise InputError(
             f"{folder} has neither config.json nor model_index.json; give a folder written by save_pretrained of "
             "diffusers or transformers."
         )
     _weights(folder)
-    return _from_pretrained(_class(read_json(folder / "config.json"), folder), folder).eval(), folder
+    read = partial(
+        _class(read_json(folder / "config.json"), folder).from_pretrained,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    with no_report():
+        network, loaded = _from_pretrained(read, folder)
+    missing, unexpected, mismatched = (
+        loaded[f"{kind}_keys"] for kind in ("missing", "unexpected", "mismatched")
+    )
+    for note in unlike(str(folder), missing, unexpected, mismatched, allow_missing):
+        warnings.warn(note, stacklevel=2)
+    return network.eval(), folder
 
 
-def _from_pretrained(kind: Any, folder: Path) -> Any:
+def _from_pretrained(read: Callable[..., Any], folder: Path) -> Any:
     """The network or pipeline of a folder; configurations of other libraries fail in many ways."""
     try:
-        return kind.from_pretrained(folder, use_safetensors=True)
+        return read(folder, use_safetensors=True)
     except ImportError as error:
         raise MissingPart(ModuleNotFoundError(str(error), name=error.name), f"The model {folder}") from error
     except Exception as error:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -13,12 +17,17 @@ __all__ = [
     "broken_file",
     "check_shards",
     "damaged",
+    "few",
     "first_line",
+    "no_report",
     "shards_of",
+    "unlike",
 ]
 
 MOST = 400
 """Characters of another library's message."""
+FIRST = 4
+"""Names that a message tells."""
 
 
 # Directories of models -----------------------------------------------------------------------------------
@@ -99,3 +108,54 @@ def damaged(source: str, error: BaseException) -> InputError:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its name."""
     return (str(error).strip() or type(error).__name__).split("\n")[0]
+
+
+# Tensors -------------------------------------------------------------------------------------------------
+
+
+def unlike(
+    source: str,
+    missing: Iterable[str],
+    unexpected: Iterable[str],
+    mismatched: Iterable[tuple[str, Any, Any]],
+    allow_missing: bool,
+) -> list[str]:
+    """Refuse files that are not all of a network and nothing else; with ``allow_missing`` what differs is a note.
+
+    Parameters
+    ----------
+    missing, unexpected : names of tensors
+    mismatched : names, with the shapes of the file and of the network
+    """
+    shapes = [f"{name} ({tuple(a)}, the model has {tuple(b)})" for name, a, b in mismatched]
+    kinds = ("missing", missing), ("unknown to the model", unexpected), ("of another shape", shapes)
+    sentences = [f"{len(names)} {kind}: {few(names)}" for kind, those in kinds if (names := sorted(those))]
+    if not sentences:
+        return []
+    listing = "; ".join(sentences)
+    what = f"The tensors in {source} are not those of the model that its configuration describes: {listing}."
+    if allow_missing:
+        return [f"{what} What is missing holds random numbers, what is unknown is left out."]
+    raise InputError(
+        f"{what} What is missing would be random numbers. Save the model again with save_pretrained, or say "
+        "allow_missing=True (--allow-missing) to read it as it is."
+    )
+
+
+def few(names: list[str]) -> str:
+    return ", ".join(names[:FIRST]) + (", …" if len(names) > FIRST else "")
+
+
+@contextlib.contextmanager
+def no_report() -> Iterator[None]:
+    """transformers logs a table of tensors that do not fit; `unlike` says it in a sentence."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)

@@ -21,7 +21,6 @@ __all__ = [
     "load_arrays",
     "numeric",
     "open_arrays",
-    "read_images",
     "refuse_unlabelled",
     "row_labels",
     "split_domain",
@@ -333,40 +332,3 @@ def _inert(value: Any) -> Any:
         return tuple(map(_inert, value))
     formula = isinstance(value, str) and value[:1] in FORMULA and not NUMBER.fullmatch(value)
     return f"'{value}" if formula else value
-
-
-def read_images(folder: str | Path, size: int = 16) -> tuple[NDArray[np.float64], pd.Series[Any]]:
-    """Images of a folder with one sub-folder per domain, as rows of grey values from 0 to 1.
-
-    Parameters
-    ----------
-    folder : png, jpeg, bmp, gif, tiff and webp files are read, in the order of their names
-    size : every image is made size × size; row-major
-
-    Returns
-    -------
-    values, domain
-        Shapes (images, size²) and (images,); the domain is the name of the sub-folder.
-
-    Raises
-    ------
-    InputError
-        No sub-folders with images in them; a file that is no image.
-    """
-    from groundshift.pictures import read_picture
-
-    if not Path(folder).is_dir():
-        raise InputError(f"{folder} is no folder; give one with a sub-folder of images per domain.")
-    kinds = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-    files = [
-        file
-        for part in sorted(p for p in Path(folder).iterdir() if p.is_dir())
-        for file in sorted(part.iterdir())
-        if file.suffix.lower() in kinds
-    ]
-    if not files:
-        raise InputError(f"{folder} has no sub-folders with images; one sub-folder per domain is needed.")
-    rows = [
-        np.asarray(read_picture(file, "L").resize((size, size)), dtype=float).ravel() / 255 for file in files
-    ]
-    return np.array(rows), pd.Series([file.parent.name for file in files], name="domain")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 
 __all__ = ["find_column", "open_table", "read_parquet", "some"]
 
@@ -86,10 +85,9 @@ def find_column(name: str, columns: Iterable[Any], where: str = "the table") -> 
     names = [str(c) for c in columns]
     if name in names:
         return name
-    lower = {n.lower(): n for n in names}
-    near = get_close_matches(name.lower(), list(lower), 1, 0.6)
-    hint = f"; did you mean {lower[near[0]]!r}?" if near else "."
-    raise InputError(f"There is no column {name!r} in {where}{hint} The columns are {some(names)}.")
+    raise InputError(
+        f"There is no column {name!r} in {where}{did_you_mean(name, names)} The columns are {some(names)}."
+    )
 
 
 def some(names: Sequence[Any] | pd.Index[Any], at_most: int = 12) -> str:
@@ -168,13 +166,10 @@ def _of_arrow(table: pa.Table, what: str) -> pd.DataFrame:
 
 def _open_file(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        near = (
-            get_close_matches(path.name, [p.name for p in path.parent.glob("*")], 1)
-            if path.parent.is_dir()
-            else []
+        beside = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+        raise InputError(
+            f"There is no file {path}{did_you_mean(path.name, beside)} Give the path of a CSV or Parquet file."
         )
-        hint = f" Did you mean {near[0]}?" if near else " Give the path of a CSV or Parquet file."
-        raise InputError(f"There is no file {path}.{hint}")
     name = path.name.lower()
     for ending in COMPRESSED:
         name = name.removesuffix(ending)

@@ -6,7 +6,6 @@ validated choice for mapping segments to patterns, ``L5`` for validity indices.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 from groundshift.worlds.correlation_patterns import to_matrix
 
 __all__ = ["DISTANCES", "distance"]
@@ -33,11 +32,8 @@ def distance(name: str) -> Callable[[ArrayLike, ArrayLike], Matrix]:
     array([[2. , 0.5]])
     """
     if name not in DISTANCES:
-        near = difflib.get_close_matches(name, DISTANCES, 1, cutoff=0.3)
         raise InputError(
-            f"There is no distance {name!r}"
-            + (f"; did you mean {near[0]!r}?" if near else ".")
-            + f" The distances are {', '.join(DISTANCES)}."
+            f"There is no distance {name!r}{did_you_mean(name, DISTANCES)} The distances are {', '.join(DISTANCES)}."
         )
     return partial(_checked, DISTANCES[name])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from groundshift.benchmarks.dataalchemy.records import Record, World, write_records
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 from groundshift.report import Report, Section
 from groundshift.result import Result
 
@@ -57,10 +56,8 @@ def noise(
     """
     for what, given, known in (("mode", mode, MODES), ("domain", domain, DOMAINS)):
         if given not in known:
-            near = difflib.get_close_matches(given, known, 1)
             raise InputError(
-                f"{what}={given!r} was given; choose {', '.join(known)}."
-                + (f" Did you mean {near[0]!r}?" if near else "")
+                f"{what}={given!r} was given{did_you_mean(given, known)} Choose {', '.join(known)}."
             )
     if not 0 <= p <= 1:
         raise InputError(f"p={p} was given; a probability from 0 to 1 is needed.")

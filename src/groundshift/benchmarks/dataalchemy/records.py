@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import string
@@ -15,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 from groundshift.worlds.letters import Rule, chain, draw, reverse, rotate, shift
 from groundshift.worlds.tinylm import EOS, Lexicon
 from groundshift.writing import new_file
@@ -134,10 +133,8 @@ class World:
             raise InputError("An empty list of rules was given; at least one is needed.")
         for token in tokens:
             if token not in self.known:
-                near = difflib.get_close_matches(token, self.known, 1)
                 raise InputError(
-                    f"{token} is no rule of this world; it has {', '.join(self.known)}"
-                    + (f". Did you mean {near[0]}?" if near else ".")
+                    f"{token} is no rule of this world{did_you_mean(token, self.known)} It has {', '.join(self.known)}."
                 )
         return [self.known[token] for token in tokens]
 

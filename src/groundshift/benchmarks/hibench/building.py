@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from groundshift.benchmarks.hibench.tasks import FORMATS, SCENARIOS, TASKS, Task, answer, written
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 from groundshift.models.items import Item, item_id
 from groundshift.models.records import parse_json, read_records, read_text
 from groundshift.worlds.hierarchies import FORMS, Tree, code, read_tree, show, stream, structures
@@ -80,8 +79,9 @@ def _chosen(names: Sequence[str], known: Iterable[str], what: str) -> list[str]:
     known = list(known)
     for name in names:
         if name not in known:
-            near = "".join(f"; did you mean {other}?" for other in difflib.get_close_matches(name, known, 1))
-            raise InputError(f"There is no {what} {name!r}{near or '.'} There are {', '.join(known)}.")
+            raise InputError(
+                f"There is no {what} {name!r}{did_you_mean(name, known)} There are {', '.join(known)}."
+            )
     return list(names) or known
 
 

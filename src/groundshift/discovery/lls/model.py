@@ -29,9 +29,10 @@ from groundshift.discovery.lls.factors import (
 )
 from groundshift.errors import InputError
 from groundshift.estimator import Estimator
+from groundshift.models.images import read_images
 from groundshift.report import Report, Section
 from groundshift.result import Result
-from groundshift.tables import numeric, open_arrays, read_images, read_table, split_domain
+from groundshift.tables import numeric, open_arrays, read_table, split_domain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

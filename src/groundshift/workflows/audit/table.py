@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 from groundshift.report import Section
 from groundshift.tables import (
     KEY_NAME,
@@ -241,10 +240,9 @@ def _known(reference: Any, labels: pd.Series[Any]) -> Any:
         return None
     names = domain_names(labels)
     if str(reference) not in names:
-        near = get_close_matches(str(reference), names, 1)
-        hint = f"did you mean {near[0]!r}? There" if near else "there"
         raise InputError(
-            f"There is no domain {reference!r} to be the reference; {hint} are {some(names, 8)}."
+            f"There is no domain {reference!r} to be the reference{did_you_mean(reference, names)} There are "
+            f"{some(names, 8)}."
         )
     return str(reference)
 

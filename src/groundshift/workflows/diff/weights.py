@@ -28,14 +28,12 @@ from transformers.utils.loading_report import LoadStateDictInfo
 from groundshift.errors import InputError
 from groundshift.models.activations.loading import (
     DAMAGED,
-    damaged,
     empty_network,
     gguf_of,
     load_network,
-    unlike,
 )
 from groundshift.models.activations.pairs import is_adapter
-from groundshift.models.files import shards_of
+from groundshift.models.files import damaged, shards_of, unlike
 
 __all__ = ["Compatibility", "Packed", "Weights", "add_noise", "compatibility", "unpacked", "weight_map"]
 

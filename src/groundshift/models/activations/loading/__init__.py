@@ -5,23 +5,19 @@ from groundshift.models.activations.loading.directories import (
     DAMAGED,
     load_tokenizer,
     refuse_no_model,
-    unlike,
 )
 from groundshift.models.activations.loading.model import ProbeModel
 from groundshift.models.activations.loading.networks import load_model, load_network, without_weights
 from groundshift.models.activations.loading.quantised import gguf_of
-from groundshift.models.files import damaged
 
 __all__ = [
     "DAMAGED",
     "ProbeModel",
-    "damaged",
     "empty_network",
     "gguf_of",
     "load_model",
     "load_network",
     "load_tokenizer",
     "refuse_no_model",
-    "unlike",
     "without_weights",
 ]

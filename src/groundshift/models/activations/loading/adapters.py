@@ -11,8 +11,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from groundshift.errors import InputError
-from groundshift.models.activations.loading.directories import file_of, unlike
-from groundshift.models.files import damaged
+from groundshift.models.activations.loading.directories import file_of
+from groundshift.models.files import damaged, unlike
 from groundshift.models.records import read_json
 
 __all__ = ["adapted", "adapter_config", "another_base", "refuse_prompts"]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ from transformers import (
 from groundshift.errors import InputError
 from groundshift.models.activations.loading.directories import load_tokenizer
 
-__all__ = ["class_for", "empty_network", "no_report", "readers_of"]
+__all__ = ["class_for", "empty_network", "readers_of"]
 
 
 def class_for(config: Any, source: str, trust_remote_code: bool) -> Any:
@@ -71,18 +68,3 @@ def readers_of(source: str, root: str, config: Any, hub: dict[str, Any]) -> tupl
         return tokenizer, None, source, f"{home} has no processor_config.json."
     processor.tokenizer = tokenizer
     return tokenizer, processor, source, ""
-
-
-@contextlib.contextmanager
-def no_report() -> Iterator[None]:
-    """transformers logs a table of tensors that do not fit; `unlike` says it in a sentence."""
-    logger = logging.getLogger("transformers.modeling_utils")
-
-    def other(record: logging.LogRecord) -> bool:
-        return "LOAD REPORT" not in record.getMessage()
-
-    logger.addFilter(other)
-    try:
-        yield
-    finally:
-        logger.removeFilter(other)

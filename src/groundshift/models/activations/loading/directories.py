@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from groundshift.models.activations.loading.quantised import gguf_of
 from groundshift.models.files import broken_file, check_shards, first_line
 from groundshift.models.records import read_json
 
-__all__ = ["DAMAGED", "few", "file_of", "inside", "load_tokenizer", "refuse_no_model", "unlike"]
+__all__ = ["DAMAGED", "file_of", "inside", "load_tokenizer", "refuse_no_model"]
 
 PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
 DAMAGED = (
@@ -24,7 +23,6 @@ DAMAGED = (
     LookupError, ArithmeticError, AssertionError, NameError, MemoryError,
 )  # fmt: skip
 """What other libraries raise of files that are damaged, or that say what cannot be."""
-FIRST = 4  # names that a message tells
 
 
 def refuse_no_model(source: str, trust_pickle: bool) -> None:
@@ -55,39 +53,6 @@ def refuse_no_model(source: str, trust_pickle: bool) -> None:
             f"{source} has its weights only as pickles ({', '.join(pickles[:3])}), which can run code. Save it as "
             "safetensors, or say trust_pickle=True if you know where it comes from."
         )
-
-
-def unlike(
-    source: str,
-    missing: Iterable[str],
-    unexpected: Iterable[str],
-    mismatched: Iterable[tuple[str, Any, Any]],
-    allow_missing: bool,
-) -> list[str]:
-    """Refuse files that are not all of a network and nothing else; with ``allow_missing`` what differs is a note.
-
-    Parameters
-    ----------
-    missing, unexpected : names of tensors
-    mismatched : names, with the shapes of the file and of the network
-    """
-    shapes = [f"{name} ({tuple(a)}, the model has {tuple(b)})" for name, a, b in mismatched]
-    kinds = ("missing", missing), ("unknown to the model", unexpected), ("of another shape", shapes)
-    sentences = [f"{len(names)} {kind}: {few(names)}" for kind, those in kinds if (names := sorted(those))]
-    if not sentences:
-        return []
-    listing = "; ".join(sentences)
-    what = f"The tensors in {source} are not those of the model that its configuration describes: {listing}."
-    if allow_missing:
-        return [f"{what} What is missing holds random numbers, what is unknown is left out."]
-    raise InputError(
-        f"{what} What is missing would be random numbers. Save the model again with save_pretrained, or say "
-        "allow_missing=True (--allow-missing) to read it as it is."
-    )
-
-
-def few(names: list[str]) -> str:
-    return ", ".join(names[:FIRST]) + (", …" if len(names) > FIRST else "")
 
 
 def load_tokenizer(

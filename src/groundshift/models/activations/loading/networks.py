@@ -15,7 +15,6 @@ from groundshift.models.activations.loading.adapters import adapted, adapter_con
 from groundshift.models.activations.loading.architectures import (
     class_for,
     empty_network,
-    no_report,
     readers_of,
 )
 from groundshift.models.activations.loading.directories import (
@@ -23,11 +22,10 @@ from groundshift.models.activations.loading.directories import (
     file_of,
     inside,
     refuse_no_model,
-    unlike,
 )
 from groundshift.models.activations.loading.model import ProbeModel
 from groundshift.models.activations.loading.quantised import gguf_of, method_of
-from groundshift.models.files import broken_file, damaged, first_line, shards_of
+from groundshift.models.files import broken_file, damaged, first_line, no_report, shards_of, unlike
 
 __all__ = ["load_model", "load_network", "without_weights"]
 
