@@ -39,12 +39,12 @@ def gram(features: Tensor) -> Tensor:
 
 
 def gram_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-    """Sum over layers of ‖A − B‖² / (‖A‖ ‖B‖), of Gram matrices (..., channels, channels)."""
+    """Mean over layers of ‖A − B‖² / (‖A‖² + ‖B‖²), of Gram matrices (..., channels, channels): between 0 and 1."""
     terms = [
-        (x - y).square().sum((-1, -2)) / (x.norm(dim=(-1, -2)) * y.norm(dim=(-1, -2))).clamp_min(1e-12)
+        (x - y).square().sum((-1, -2)) / (x.square() + y.square()).sum((-1, -2)).clamp_min(1e-12)
         for x, y in zip(a, b, strict=True)
     ]
-    return torch.stack(terms).sum(0)
+    return torch.stack(terms).mean(0)
 
 
 class RandomFilters(nn.Module):

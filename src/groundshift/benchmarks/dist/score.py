@@ -245,8 +245,9 @@ def _layers(model: ImageModel, layers: Any, size: int) -> list[str]:
             raise InputError('No layers were named; say "last", "all", or names of layers.')
         return names
     usable = model.layers(size=size)
-    if isinstance(model.network.get_submodule(usable[-1]), nn.Linear) and len(usable) > 1:
-        usable = usable[:-1]  # logits are no representation
+    linear = [k for k, name in enumerate(usable) if isinstance(model.network.get_submodule(name), nn.Linear)]
+    if linear and linear[-1] and all(usable[linear[-1]].startswith(name) for name in usable[linear[-1] :]):
+        usable = usable[: linear[-1]]  # the head and what it is the end of: logits are no representation
     return usable if layers == "all" else usable[-1:]
 
 

@@ -60,7 +60,8 @@ def check_triplets(
         other = rng.permutation(other)[:OTHERS]
         to_twins = [float(gram_distance([x[0] for x in g], [x[j] for x in g])) for j in (1, 2)]
         between = float(gram_distance([x[1] for x in g], [x[2] for x in g]))
-        far = float(gram_distance([x[k] for x in originals], [x[other] for x in originals]).median()) if len(other) else np.nan
+        distances = gram_distance([x[k] for x in originals], [x[other] for x in originals])
+        far = max(float(distances.median()), 1e-9) if len(other) else np.nan
         grey = s.mean(1).numpy()
         details = [_detail(grey[j], grey[0], rng) for j in (1, 2)]
         of_other = _detail(small[other[0]].mean(1).numpy()[0], grey[0], rng) if len(other) else np.nan
