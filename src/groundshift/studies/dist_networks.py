@@ -1,4 +1,4 @@
-"""The small networks of the study of global arrangement: one that sees all, one with a small view, and a transformer."""
+"""Small networks for the study of global arrangement: with a view of all, with a small one, and a transformer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ class Convolutional(nn.Module):
     def __init__(self, outputs: int, bag: bool) -> None:
         super().__init__()
         body = (
-            [*_block(1, 16, padding=0), nn.MaxPool2d(2), *_block(16, 32, padding=0), *_block(32, 32, 1, 0), *_block(32, 32, 1, 0)]
+            [*_block(1, 16, padding=0), nn.MaxPool2d(2), *_block(16, 32, padding=0), *_block(32, 32, 1, 0),
+             *_block(32, 32, 1, 0)]
             if bag
             else [*_block(1, 12), nn.MaxPool2d(2), *_block(12, 24), nn.MaxPool2d(2), *_block(24, 32), *_block(32, 32),
                   nn.MaxPool2d(2), *_block(32, 32)]
         )  # fmt: skip
-        self.body, self.pool, self.head = nn.Sequential(*body), nn.AdaptiveAvgPool2d(1), nn.Linear(32, outputs)
+        self.body, self.pool, self.head = (
+            nn.Sequential(*body),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Linear(32, outputs),
+        )
 
     def forward(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.head(self.pool(self.body(pixels)).flatten(1))
@@ -59,6 +64,8 @@ def build(name: str, outputs: int, seed: int) -> nn.Module:
     """An untrained network of `NETWORKS`, in float32."""
     before = torch.get_rng_state()
     torch.manual_seed(seed)
-    net = Convolutional(outputs, name == "bag") if name in NETWORKS[:2] else Transformer(outputs, name == "vit")
+    net = (
+        Convolutional(outputs, name == "bag") if name in NETWORKS[:2] else Transformer(outputs, name == "vit")
+    )
     torch.set_rng_state(before)
     return net.float()

@@ -6,15 +6,22 @@
 """
 
 from groundshift.benchmarks.dist.cue_conflict import ShapeBias, count_decisions, decide, shape_bias
-from groundshift.benchmarks.dist.disrupt import quilt, shuffle_blocks
-from groundshift.benchmarks.dist.distinguish import (
-    Plain, Tuned, distinguish, distinguish_loss, fit, outputs_of, plain_logits,
-)  # fmt: skip
-from groundshift.benchmarks.dist.gram import RandomFilters, Synthesis, gram, load_vgg, synthesise
 from groundshift.benchmarks.dist.oddity import odd_one_out, similarities
 from groundshift.benchmarks.dist.positions import PositionProbes, edited_positions, position_probes
-from groundshift.benchmarks.dist.score import Score, score
-from groundshift.benchmarks.dist.triplets import Triplets, disrupt, load_triplets, make_triplets, triplets_of
+from groundshift.benchmarks.dist.rearranging import quilt, shuffle_blocks
+from groundshift.benchmarks.dist.scoring import Score, score
+from groundshift.benchmarks.dist.synthesis import RandomFilters, Synthesis, gram, load_vgg, synthesise
+from groundshift.benchmarks.dist.training import (
+    Plain,
+    Tuned,
+    distinguish,
+    distinguish_loss,
+    fit,
+    outputs_of,
+    plain_logits,
+)  # fmt: skip
+from groundshift.benchmarks.dist.triplets import Triplets, load_triplets, make_triplets, triplets_of
+from groundshift.benchmarks.dist.twins import disrupt
 
 __all__ = [
     "Plain", "PositionProbes", "RandomFilters", "Score", "ShapeBias", "Synthesis", "Triplets", "Tuned",

@@ -79,7 +79,10 @@ class ShapeBias(Result):
     def by_class(self) -> pd.DataFrame:
         """The same for each class of shape."""
         groups = self.records.groupby("shape", sort=True)
-        rows = [{"class": name, **count_decisions(own["shape"], own["texture"], own["decision"])} for name, own in groups]
+        rows = [
+            {"class": name, **count_decisions(own["shape"], own["texture"], own["decision"])}
+            for name, own in groups
+        ]
         return pd.DataFrame(rows)
 
     def to_frame(self) -> pd.DataFrame:
@@ -88,12 +91,12 @@ class ShapeBias(Result):
     def report(self) -> Report:
         all_, table = self.overall, self.by_class()
         headline = (
-            f"{self.model} decides by shape in {all_['shape_bias']:.0%} ({all_['low']:.0%} to {all_['high']:.0%}) of the "
-            f"pictures that it takes for one of both classes, which are {all_['coverage']:.0%} of all."
+            f"{self.model} decides by shape in {all_['shape_bias']:.0%} ({all_['low']:.0%} to {all_['high']:.0%}) of "
+            f"the pictures that it takes for one of both classes, which are {all_['coverage']:.0%} of all."
         )
         note = (
-            "Shape bias: decisions for the shape over those for the shape or the texture. Coverage: the share of pictures "
-            "with either decision. Pictures whose shape and texture are of one class are left out."
+            "Shape bias: decisions for the shape over those for the shape or the texture. Coverage: the share of "
+            "pictures with either decision. Pictures whose shape and texture are of one class are left out."
         )
 
         def draw(ax: Any) -> None:
@@ -107,7 +110,12 @@ class ShapeBias(Result):
                       settings=self.settings)  # fmt: skip
 
     def _content(self) -> dict[str, Any]:
-        return {"model": self.model, "overall": self.overall, "by_class": self.by_class(), "settings": self.settings}
+        return {
+            "model": self.model,
+            "overall": self.overall,
+            "by_class": self.by_class(),
+            "settings": self.settings,
+        }
 
 
 def shape_bias(
@@ -128,11 +136,13 @@ def shape_bias(
     InputError
         Pictures whose names say no two classes, classes that the mapping or the model does not have.
     """
-    classes = read_json(mapping) if isinstance(mapping, str | Path) else mapping
+    classes = read_json(Path(mapping)) if isinstance(mapping, str | Path) else mapping
     files = read_image_folder(images, "flat").paths()
     pairs = [NAME.fullmatch(file.stem) for file in files]
     if wrong := [file for file, pair in zip(files, pairs, strict=True) if pair is None]:
-        raise InputError(f"{len(wrong)} files, such as {wrong[0]}, are not named SHAPE-TEXTURE, as cat3-elephant1.png is.")
+        raise InputError(
+            f"{len(wrong)} files, such as {wrong[0]}, are not named SHAPE-TEXTURE, as cat3-elephant1.png is."
+        )
     shape, texture = ([pair[k] for pair in pairs if pair] for k in (1, 2))
     loaded = model if isinstance(model, ImageModel) else load_image_model(model, device=device)
     if classes is None:
@@ -142,12 +152,22 @@ def shape_bias(
             f"The pictures have the classes {', '.join(missing)}, which are not among {', '.join(list(classes)[:20])}; "
             "give mapping=: a JSON file of class → positions among the model's outputs."
         )
-    chosen = {name: classes[name] for name in sorted({*shape, *texture} | (set(classes) if mapping else set()))}
+    chosen = {
+        name: classes[name] for name in sorted({*shape, *texture} | (set(classes) if mapping else set()))
+    }
     logits = loaded.logits(files, batch=batch_size)
-    if too_large := sorted({int(k) for one in chosen.values() for k in one if not 0 <= int(k) < logits.shape[1]}):
-        raise InputError(f"The mapping names the outputs {too_large[:5]}; the model has 0 to {logits.shape[1] - 1}.")
+    if too_large := sorted(
+        {int(k) for one in chosen.values() for k in one if not 0 <= int(k) < logits.shape[1]}
+    ):
+        raise InputError(
+            f"The mapping names the outputs {too_large[:5]}; the model has 0 to {logits.shape[1] - 1}."
+        )
     p = np.exp(logits - logits.max(1, keepdims=True))
     decision = decide(p / p.sum(1, keepdims=True), chosen)
-    records = pd.DataFrame({"file": [file.name for file in files], "shape": shape, "texture": texture, "decision": decision})
+    records = pd.DataFrame(
+        {"file": [file.name for file in files], "shape": shape, "texture": texture, "decision": decision}
+    )
     same = int((records["shape"] == records["texture"]).sum())
-    return ShapeBias(records, loaded.name, {"images": str(images), "pictures": len(files), "of one class, left out": same})
+    return ShapeBias(
+        records, loaded.name, {"images": str(images), "pictures": len(files), "of one class, left out": same}
+    )

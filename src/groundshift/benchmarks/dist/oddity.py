@@ -31,7 +31,9 @@ def similarities(features: ArrayLike) -> Array:
     """
     x = np.asarray(features, dtype=float)
     if x.ndim != 3 or x.shape[1] != 3:
-        raise InputError(f"Features of shape {x.shape} were given; (n, 3, D) is needed: original and two twins.")
+        raise InputError(
+            f"Features of shape {x.shape} were given; (n, 3, D) is needed: original and two twins."
+        )
     size = np.linalg.norm(x, axis=2, keepdims=True)
     if not np.isfinite(size).all() or not size.all():
         raise InputError(
@@ -83,7 +85,9 @@ def d_prime(values: ArrayLike) -> float:
     return float(x.mean() / spread) if spread > 0 else float("nan")
 
 
-def interval(right: ArrayLike, originals: ArrayLike | None = None, level: float = 0.95) -> tuple[float, float]:
+def interval(
+    right: ArrayLike, originals: ArrayLike | None = None, level: float = 0.95
+) -> tuple[float, float]:
     """Interval of an accuracy over originals, each of which may stand in several triplets.
 
     Exact (Clopper and Pearson) where every original is all right or all wrong, bootstrapped where not.

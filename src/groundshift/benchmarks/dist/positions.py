@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
-from groundshift.benchmarks.dist.score import layer_shapes, score
+from groundshift.benchmarks.dist.scoring import layer_shapes, score
 from groundshift.benchmarks.dist.triplets import Triplets, load_triplets
 from groundshift.errors import InputError
 from groundshift.models.vision import ImageModel, load_image_model
@@ -56,7 +56,9 @@ def edited_positions(network: torch.nn.Module, edit: Edit, seed: int = 0) -> Ite
         if edit == "zeroed":
             rows[first:] = 0
         elif edit == "permuted":
-            order = torch.as_tensor(np.random.default_rng(seed).permutation(len(rows) - first), device=rows.device)
+            order = torch.as_tensor(
+                np.random.default_rng(seed).permutation(len(rows) - first), device=rows.device
+            )
             rows[first:] = rows[first:][order]
         yield
     finally:
@@ -87,8 +89,8 @@ class PositionProbes(Result):
     def report(self) -> Report:
         last = self.accuracy.groupby("edit", sort=False).last()["accuracy"]
         headline = (
-            f"{self.model}: odd-one-out accuracy {last['intact']:.0%} with its positions, {last['zeroed']:.0%} without, "
-            f"{last['permuted']:.0%} where they are permuted (chance 33 %)."
+            f"{self.model}: odd-one-out accuracy {last['intact']:.0%} with its positions, {last['zeroed']:.0%} "
+            f"without, {last['permuted']:.0%} where they are permuted (chance 33 %)."
         )
         note = f"A linear read-out from single tokens; chance is {1 / self.side:.2f}."
 
@@ -114,7 +116,13 @@ class PositionProbes(Result):
 
 
 def position_probes(
-    model: Any, triplets: Any, *, layers: Any = "all", batch_size: int = 64, seed: int = 0, device: str = "auto"
+    model: Any,
+    triplets: Any,
+    *,
+    layers: Any = "all",
+    batch_size: int = 64,
+    seed: int = 0,
+    device: str = "auto",
 ) -> PositionProbes:
     """Where a vision transformer loses where things are.
 
@@ -173,5 +181,7 @@ def _read_out(
             scores[name] = float(probe.score(b, np.tile(place, len(tested))))
         rows.append({"layer": layer, **scores})
     if not rows:
-        raise InputError("No layer gives a square of tokens for each picture; name the blocks of a vision transformer.")
+        raise InputError(
+            "No layer gives a square of tokens for each picture; name the blocks of a vision transformer."
+        )
     return pd.DataFrame(rows), side

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from groundshift.benchmarks.dist.disrupt import (
-    HOWS, Cuts, How, Pixels, least_side, pixels_of, quilt, shuffle_blocks,
-)  # fmt: skip
+from groundshift.benchmarks.dist.rearranging import Cuts, How, Pixels, pixels_of, shuffle_blocks
+from groundshift.benchmarks.dist.twins import check_size, strength_of, twins_of
 from groundshift.benchmarks.dist.validity import LIMITS, check_triplets, give_aways
 from groundshift.errors import InputError
 from groundshift.models.records import read_json
@@ -22,12 +20,10 @@ from groundshift.result import Result
 from groundshift.writing import check_new_folder, json_text
 
 __all__ = [
-    "Triplets", "disrupt", "is_saved", "load_triplets", "make_triplets", "read_pictures", "triplets_of", "twins_of",
+    "Triplets", "is_saved", "load_triplets", "make_triplets", "read_pictures", "triplets_of",
 ]  # fmt: skip
 
 FILE, PARTS = "triplets.json", ("original", "first", "second")
-BATCH = 16
-"""Pictures that are synthesised at once."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,13 +66,17 @@ class Triplets(Result):
         if len(self.dropped):
             reasons = self.dropped["reason"].str.split("; ").explode().value_counts()
             listed = ", ".join(f"{reason} ({n})" for reason, n in reasons.items())
-            texts.append(f"{len(self.dropped)} of {len(self) + len(self.dropped)} triplets were dropped: {listed}.")
+            texts.append(
+                f"{len(self.dropped)} of {len(self) + len(self.dropped)} triplets were dropped: {listed}."
+            )
         return tuple(texts)
 
     def report(self) -> Report:
         how = self.settings.get("how", "given")
         count = f"{len(self)} triplets" + (f", {len(self.dropped)} dropped" if len(self.dropped) else "")
-        rows = self.validity.drop(columns=["triplet", "name", "label"], errors="ignore").dropna(axis=1, how="all")
+        rows = self.validity.drop(columns=["triplet", "name", "label"], errors="ignore").dropna(
+            axis=1, how="all"
+        )
         means = rows.describe().loc[["mean", "min", "max"]].T.rename_axis("check").reset_index()
         means["limit"] = [LIMITS.get(name, np.nan) for name in means["check"]]
         shown = [Sample(f"{n}{f' ({c})' if c else ''}", tuple(p)) for n, c, p in
@@ -116,7 +116,12 @@ class Triplets(Result):
             for file, pixels in zip(files, three, strict=True):
                 Image.fromarray(pixels).save(folder / file)
             rows.append({"name": name, "label": label, "files": files})
-        content = {"settings": dict(self.settings), "triplets": rows, "validity": self.validity, "dropped": self.dropped}
+        content = {
+            "settings": dict(self.settings),
+            "triplets": rows,
+            "validity": self.validity,
+            "dropped": self.dropped,
+        }
         (folder / FILE).write_text(json_text(content), encoding="utf-8")
 
 
@@ -139,7 +144,9 @@ def triplets_of(
     """
     stacked = [np.stack([pixels_of(np.asarray(one)) for one in three]) for three in pictures]
     if wrong := [k for k, three in enumerate(stacked) if len(three) != 3]:
-        raise InputError(f"Triplet {wrong[0]} has {len(stacked[wrong[0]])} pictures; an original and two twins are needed.")
+        raise InputError(
+            f"Triplet {wrong[0]} has {len(stacked[wrong[0]])} pictures; an original and two twins are needed."
+        )
     if not stacked:
         raise InputError("No triplets were given; at least one is needed.")
     if alike := [k for k, three in enumerate(stacked) if np.array_equal(three[1], three[2])]:
@@ -158,102 +165,14 @@ def triplets_of(
     return Triplets(
         tuple(stacked[k] for k in kept), tuple(names[k] for k in kept), tuple(labels[k] for k in kept),
         validity.iloc[kept].drop(columns="reason").reset_index(drop=True),
-        validity.drop(index=kept).reset_index(drop=True), settings,
+        validity.drop(index=kept.tolist()).reset_index(drop=True), settings,
     )  # fmt: skip
 
 
-def disrupt(
-    image: Any, how: How = "blocks", strength: float | None = None, seed: int = 0, *,
-    weights: str | Path | None = None, device: str = "auto",
-) -> Pixels:  # fmt: skip
-    """A picture with the texture of another and without its global arrangement.
-
-    Parameters
-    ----------
-    image : path, PIL image, or array (H, W) or (H, W, 3) in 8 bits
-    how : "blocks" (permuted, none in its place), "quilt" (sewn from patches), "random" (Gram matrices of random
-        filters), "gatys" (Gram matrices of a VGG network) or "portilla" (Portilla and Simoncelli's statistics, grey, by
-        the package plenoptic)
-    strength : of blocks: cells of a row, 2 to 8 (4); of quilt: side of a patch over the shorter side (1/6); of the
-        others: steps (300, 500, 100)
-    seed : another seed, another twin
-    weights : of "gatys": directory with the weights of a VGG network, see `groundshift.benchmarks.dist.gram.load_vgg`
-    device : of torch
-
-    Returns
-    -------
-    (H, W, 3) in 8 bits; of blocks cropped to a multiple of the cells
-
-    Examples
-    --------
-    >>> image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    >>> disrupt(image, "blocks", 2).shape, disrupt(image, "quilt", 1 / 4).shape
-    ((64, 64, 3), (64, 64, 3))
-    """
-    strength = _checked(how, strength)
-    pixels = pixels_of(image)
-    _check_size(pixels, how, strength, "The picture")
-    return twins_of([pixels], how, strength, [seed], weights, device)[0]
-
-
-def _checked(how: str, strength: float | None) -> float:
-    from difflib import get_close_matches
-
-    if how not in HOWS:
-        near = get_close_matches(how, HOWS, 1)
-        raise InputError(f"how={how!r} was given; it is one of {', '.join(HOWS)}" + (f". {near[0]!r}?" if near else "."))
-    strength = HOWS[how] if strength is None else strength  # type: ignore[index]
-    right = {"blocks": strength == int(strength) and 2 <= strength <= 32, "quilt": 0 < strength <= 0.5}
-    if not right.get(how, strength == int(strength) and strength >= 1):
-        needed = {"blocks": "a whole number of 2 or more cells of a row", "quilt": "at most 0.5 of the shorter side"}
-        raise InputError(f"strength={strength:g} was given; {how} needs {needed.get(how, 'a number of steps')}.")
-    return float(strength)
-
-
-def _check_size(pixels: Pixels, how: How, strength: float, name: str) -> None:
-    if min(pixels.shape[:2]) < (least := least_side(how, strength)):
-        raise InputError(
-            f"{name} has {pixels.shape[1]} × {pixels.shape[0]} pixels; for {how} at strength {strength:g} each side needs "
-            f"at least {least}."
-        )
-
-
-def twins_of(
-    pictures: Sequence[Pixels], how: How, strength: float, seeds: Sequence[int], weights: Any, device: str,
-    cuts: Cuts = "covered",
-) -> list[Pixels]:
-    if how == "blocks":
-        return [shuffle_blocks(p, int(strength), s, cuts) for p, s in zip(pictures, seeds, strict=True)]
-    if how == "quilt":
-        return [quilt(p, strength, s) for p, s in zip(pictures, seeds, strict=True)]
-    if how == "portilla":
-        from groundshift.benchmarks.dist.portilla import portilla
-
-        return [portilla(p, int(strength), s) for p, s in zip(pictures, seeds, strict=True)]
-    import torch
-
-    from groundshift.benchmarks.dist.gram import load_vgg, synthesise
-
-    if how == "gatys" and weights is None:
-        raise InputError("how='gatys' needs weights=: a directory with a VGG network; how='random' needs none.")
-    features = load_vgg(weights) if how == "gatys" else None
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    twins: dict[int, Pixels] = {}
-    for shape in dict.fromkeys(p.shape for p in pictures):
-        same = [k for k, p in enumerate(pictures) if p.shape == shape]
-        for at in range(0, len(same), BATCH):
-            now = same[at : at + BATCH]
-            done = synthesise(
-                np.stack([pictures[k] for k in now]), [seeds[k] for k in now], features=features, steps=int(strength),
-                halves=features is None, device=place,
-            )  # fmt: skip
-            twins |= dict(zip(now, done.images, strict=True))
-    return [twins[k] for k in range(len(pictures))]
-
-
 def make_triplets(
-    images: Any, how: How = "blocks", strength: float | None = None, n: int | None = None, size: int = 224, seed: int = 0,
-    *, measure: bool = True, cuts: Cuts = "covered", matched: bool = True, check: bool = True, weights: str | Path | None = None, device: str = "auto",
+    images: Any, how: How = "blocks", strength: float | None = None, n: int | None = None, size: int = 224,
+    seed: int = 0, *, cuts: Cuts = "covered", matched: bool = True, check: bool = True, measure: bool = True,
+    weights: str | Path | None = None, device: str = "auto",
 ) -> Triplets:  # fmt: skip
     """Triplets of the pictures of a folder: each original with two disrupted twins.
 
@@ -281,10 +200,10 @@ def make_triplets(
     >>> len(make_triplets(noise, n=3, check=False))
     3
     """
-    strength = _checked(how, strength)
+    strength = strength_of(how, strength)
     pictures, names, labels, source = read_pictures(images, n, size, seed)
     for pixels, name in zip(pictures, names, strict=True):
-        _check_size(pixels, how, strength, name)
+        check_size(pixels, how, strength, name)
     pairs = np.random.SeedSequence(seed).generate_state(2 * len(pictures)).reshape(2, -1)
     first, second = (twins_of(pictures, how, strength, s.tolist(), weights, device, cuts) for s in pairs)
     for k, (a, b) in enumerate(zip(first, second, strict=True)):
@@ -297,7 +216,9 @@ def make_triplets(
     flat = [k for k, p in enumerate(pictures) if not np.ptp(p) or np.array_equal(first[k], second[k])]
     kept = [k for k in range(len(pictures)) if k not in flat]
     if not kept:
-        raise InputError(f"All {len(flat)} pictures of {source} are of a single value; nothing can be told of them.")
+        raise InputError(
+            f"All {len(flat)} pictures of {source} are of a single value; nothing can be told of them."
+        )
     settings = {"source": source, "how": how, "strength": strength, "size": size, "seed": seed}
     settings |= {"cuts": cuts, "matched": matched} if how == "blocks" else {}
     triplets = triplets_of(
@@ -309,15 +230,17 @@ def make_triplets(
     if not len(triplets):
         reasons = "; ".join(sorted(set("; ".join(dropped["reason"]).split("; "))))
         raise InputError(
-            f"All {len(dropped)} triplets failed a check ({reasons}). Disrupt more strongly, take more varied pictures, "
-            "or keep all with check=False."
+            f"All {len(dropped)} triplets failed a check ({reasons}). Disrupt more strongly, take more varied "
+            "pictures, or keep all with check=False."
         )
     return Triplets(
         triplets.pictures, triplets.names, triplets.labels, triplets.validity, dropped, triplets.settings
     )
 
 
-def read_pictures(images: Any, n: int | None, size: int, seed: int) -> tuple[list[Pixels], list[str], list[str], str]:
+def read_pictures(
+    images: Any, n: int | None, size: int, seed: int
+) -> tuple[list[Pixels], list[str], list[str], str]:
     """Pictures of a folder or a list, their names and classes ("" without), and where they come from."""
     if isinstance(images, str | Path):
         from groundshift.models.images import read_image_folder
@@ -347,7 +270,9 @@ def _reduced(pixels: Pixels, size: int) -> Pixels:
     if min(height, width) <= size:
         return pixels
     scale = size / min(height, width)
-    image = Image.fromarray(pixels).resize((round(width * scale), round(height * scale)), Image.Resampling.LANCZOS)
+    image = Image.fromarray(pixels).resize(
+        (round(width * scale), round(height * scale)), Image.Resampling.LANCZOS
+    )
     return np.asarray(image)
 
 
@@ -375,7 +300,9 @@ def load_triplets(folder: str | Path) -> Triplets:
     content = read_json(folder / FILE)
     rows = content["triplets"]
     if missing := [f for row in rows for f in row["files"] if not (folder / f).is_file()]:
-        raise InputError(f"{folder / missing[0]} is missing, with {len(missing) - 1} others; copy the folder again.")
+        raise InputError(
+            f"{folder / missing[0]} is missing, with {len(missing) - 1} others; copy the folder again."
+        )
     pictures = tuple(np.stack([pixels_of(folder / file) for file in row["files"]]) for row in rows)
     validity, dropped = (pd.DataFrame(content[name]) for name in ("validity", "dropped"))
     names, labels = (tuple(row[key] for row in rows) for key in ("name", "label"))

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from groundshift.benchmarks.dist.disrupt import Pixels, cut_lines
-from groundshift.benchmarks.dist.gram import RandomFilters, gram, gram_distance
 from groundshift.benchmarks.dist.oddity import interval, odd_one_out
+from groundshift.benchmarks.dist.rearranging import Pixels, cut_lines
+from groundshift.benchmarks.dist.synthesis import RandomFilters, gram, gram_distance
 
 __all__ = ["LIMITS", "check_triplets", "give_aways"]
 
@@ -46,7 +46,8 @@ def check_triplets(
         ``texture_matched``: whether both distances are below 1.25 times the twins' own; ``detail``: mean distance of
         patches of a twin from the nearest of the original, over that of another original's patches; ``structure``:
         correlation of versions of 8 × 8 pixels; ``gradients``: the same of histograms of orientations; ``seams``:
-        how many times the gradient on the cuts over that elsewhere differs between original and twin; ``reason``: which limits are exceeded, "" if none.
+        how many times the gradient on the cuts over that elsewhere differs between original and twin; ``reason``:
+        which limits are exceeded, "" if none.
     """
     rng, small = np.random.default_rng(0), [_small(three) for three in pictures]
     scale = torch.stack([s[0] for s in small])
@@ -65,7 +66,7 @@ def check_triplets(
         grey = s.mean(1).numpy()
         details = [_detail(grey[j], grey[0], rng) for j in (1, 2)]
         of_other = _detail(small[other[0]].mean(1).numpy()[0], grey[0], rng) if len(other) else np.nan
-        row = {
+        row: dict[str, Any] = {
             "triplet": k, "name": names[k], "label": labels[k], "texture": max(to_twins) / far,
             "texture_gap": abs(to_twins[0] - to_twins[1]) / far,
             "texture_matched": max(to_twins) < 1.25 * between, "detail": max(details) / of_other,
@@ -98,7 +99,9 @@ def give_aways(pictures: Sequence[Pixels], cells: int | None, names: Sequence[st
         o, a, b = np.array([[number(x) for x in three] for three in pictures], dtype=float).T
         right = odd_one_out(np.stack([-abs(o - a), -abs(o - b), -abs(a - b)], 1))[1]
         low, high = interval(right, names)
-        rows.append({"number": name, "accuracy": right.mean(), "low": low, "high": high, "flagged": low > FLAGGED})
+        rows.append(
+            {"number": name, "accuracy": right.mean(), "low": low, "high": high, "flagged": low > FLAGGED}
+        )
     return pd.DataFrame(rows)
 
 
@@ -168,6 +171,9 @@ def _correlation(a: Array, b: Array) -> float:
 
 def _detail(grey: Array, like: Array, rng: np.random.Generator) -> float:
     """Mean distance of up to 500 patches of 8 × 8 pixels from the nearest patch of another picture."""
-    patches, pool = (np.lib.stride_tricks.sliding_window_view(x, (PATCH, PATCH)).reshape(-1, PATCH**2) for x in (grey, like))
+    patches, pool = (
+        np.lib.stride_tricks.sliding_window_view(x, (PATCH, PATCH)).reshape(-1, PATCH**2)
+        for x in (grey, like)
+    )
     chosen = patches[rng.permutation(len(patches))[:PATCHES]]
     return float(NearestNeighbors(n_neighbors=1, algorithm="brute").fit(pool).kneighbors(chosen)[0].mean())

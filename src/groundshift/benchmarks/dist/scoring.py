@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from groundshift.benchmarks.dist.disrupt import How, Pixels
 from groundshift.benchmarks.dist.oddity import CHANCE, d_prime, interval, margins, odd_one_out, similarities
+from groundshift.benchmarks.dist.rearranging import How, Pixels
 from groundshift.benchmarks.dist.triplets import Triplets, is_saved, load_triplets, make_triplets
 from groundshift.errors import InputError
 from groundshift.models.vision import ImageModel, load_image_model
@@ -27,16 +27,23 @@ __all__ = ["Score", "layer_features", "layer_shapes", "score"]
 
 FEWEST = 100
 """Triplets that allow a verdict."""
-WORDS = {0: "the original (right)", 1: "the first twin (wrong)", 2: "the second twin (wrong)", -1: "none (a tie)"}
+WORDS = {
+    0: "the original (right)",
+    1: "the first twin (wrong)",
+    2: "the second twin (wrong)",
+    -1: "none (a tie)",
+}
 BLUE, RUST = (47, 111, 143), (196, 98, 45)
 HOW = (
     "A trial is an original and two twins without its global arrangement. The model answers the picture whose features "
     "have the lowest mean cosine with those of the other two; chance is 1 in 3, ties count 1 in 3. A view is the whole "
-    "output of a layer, in which it matters where something is, or its mean over all places (pooled). Intervals are over "
-    "originals. The margin is the cosine of the twins less the mean cosine of the original with them; d' is its mean over "
-    "its standard deviation. Texture-matched triplets are those whose twins are about as far from the original's texture "
-    "as from each other's."
+    "output of a layer, in which it matters where something is, or its mean over all places (pooled). Intervals are "
+    "over originals. The margin is the cosine of the twins less the mean cosine of the original with them; d' is its "
+    "mean over its standard deviation. Texture-matched triplets are those whose twins are about as far from the "
+    "original's texture as from each other's. Nuisance triplets have twins that differ from the original by 5 % of "
+    "contrast; the ratio says how many times further, in cosine, the disrupted twins are."
 )
+FRAMED = "The picture that the model chose is framed: blue where that is right, rust where it is wrong."
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,7 +86,9 @@ class Score(Result):
         rows = []
         for label, part in own.groupby("label", sort=True):
             low, high = interval(part["right"], part["name"])
-            rows.append({"class": label, "n": len(part), "accuracy": part["right"].mean(), "low": low, "high": high})
+            rows.append(
+                {"class": label, "n": len(part), "accuracy": part["right"].mean(), "low": low, "high": high}
+            )
         return pd.DataFrame(rows)
 
     def _last(self) -> pd.DataFrame:
@@ -105,18 +114,21 @@ class Score(Result):
         figures = f"{row['accuracy']:.0%} right ({row['low']:.0%} to {row['high']:.0%}, chance 33 %) at {layer}, {view}"
         words = {"withheld": f"With {len(own)} triplets no verdict is given (at least {FEWEST} are needed)",
                  "is misled without": f"{self.model} is misled where the global arrangement is lost"}  # fmt: skip
-        headline = f"{words.get(self.verdict, f'{self.model} {self.verdict} the global arrangement')}: {figures}."
-        best = table.loc[table["accuracy"].idxmax()]
-        lead = ""
-        if len(table) > 1:
-            lead = f"Best: {best['accuracy']:.0%} ({best['low']:.0%} to {best['high']:.0%}) at {best['layer']}, {best['view']}."
+        headline = (
+            f"{words.get(self.verdict, f'{self.model} {self.verdict} the global arrangement')}: {figures}."
+        )
+        best = table.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
+        lead = (
+            f"Best: {best['accuracy']:.0%} right at {best['layer']}, {best['view']}."
+            if len(table) > 1
+            else ""
+        )
         tone: Any = {"notices": "good", "withheld": "open"}.get(self.verdict, "bad")
         sections = [Section("layers", "Which layers notice?", notes=(HOW,), tables={"": table})]
         if self.records["label"].nunique() > 1:
             sections.append(Section("classes", "Which classes?", tables={"": self.by_class()}))
         sections += [
-            Section("triplets", "What does the model choose?", notes=("The picture that the model chose is framed: blue where "
-                    "that is right, rust where it is wrong.",), samples=self._samples(own)),
+            Section("triplets", "What does the model choose?", notes=(FRAMED,), samples=self._samples(own)),
             Section("giveaways", "Could anything else tell the original?", tables={"": self.triplets.give_aways()}),
         ]  # fmt: skip
         return Report("dist", self.model, headline, lead=lead, tone=tone, warnings=self.triplets.warnings(),
@@ -151,7 +163,9 @@ class Score(Result):
             if row["answer"] >= 0:
                 three[row["answer"]] = _framed(three[row["answer"]], BLUE if row["answer"] == 0 else RUST)
             facts = {"chosen": WORDS[row["answer"]], "margin": row["margin"]}
-            samples.append(Sample(f"{row['name']}: original, first and second twin", tuple(three), facts=facts))
+            samples.append(
+                Sample(f"{row['name']}: original, first and second twin", tuple(three), facts=facts)
+            )
         return samples
 
     def _content(self) -> dict[str, Any]:
@@ -216,7 +230,11 @@ def score(
         for key, x in layer_features(loaded, mild, names, batch_size).items():
             changed.setdefault(key, []).append(similarities(x.reshape(len(part), 3, -1)))
     records, nuisance = [], []
-    matched = triplets.validity.get("texture_matched", pd.Series(False, range(len(triplets)))).astype(bool).to_numpy()
+    matched = (
+        triplets.validity.get("texture_matched", pd.Series(False, range(len(triplets))))
+        .astype(bool)
+        .to_numpy()
+    )
     for (layer, view), parts in blocks.items():
         cosines, trivial = np.concatenate(parts), np.concatenate(changed[layer, view])
         answers, right = odd_one_out(cosines)
@@ -230,7 +248,9 @@ def score(
         nuisance.append({"layer": layer, "view": view, "nuisance_accuracy": odd_one_out(trivial)[1].mean(),
                          "nuisance_ratio": (1 - float(cosines[:, :2].mean())) / distance})  # fmt: skip
     settings = {**triplets.settings, "layers": ", ".join(names) if len(names) < 9 else f"{len(names)} layers"}
-    return Score(pd.concat(records, ignore_index=True), pd.DataFrame(nuisance), triplets, loaded.name, settings)
+    return Score(
+        pd.concat(records, ignore_index=True), pd.DataFrame(nuisance), triplets, loaded.name, settings
+    )
 
 
 def _contrast(pixels: Pixels, factor: float) -> Pixels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -17,16 +17,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from groundshift.benchmarks.dist.disrupt import Pixels
+from groundshift.benchmarks.dist.rearranging import Pixels
 from groundshift.errors import InputError
 from groundshift.models.files import first_line
 
-__all__ = ["RandomFilters", "Synthesis", "VGGFeatures", "gram", "gram_distance", "load_vgg", "synthesise"]
+__all__ = [
+    "RandomFilters", "Synthesis", "VGGFeatures", "gram", "gram_distance", "load_vgg", "synthesise", "texture_loss",
+]  # fmt: skip
 
 SIZES = (3, 5, 7, 11, 15, 23)
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, which VGG networks expect their pixels to be standardised by."""
-Features = Callable[[Tensor], list[Tensor]]
 
 
 def gram(features: Tensor) -> Tensor:
@@ -70,7 +71,11 @@ class RandomFilters(nn.Module):
         for size in SIZES:
             half = min(size // 2, min(x.shape[-2:]) - 1)
             padded, filters = functional.pad(x, (half,) * 4, mode="reflect"), getattr(self, f"size_{size}")
-            maps.append((_by_fft(padded, filters) if size > 7 else functional.conv2d(padded, filters)).relu().flatten(2))
+            maps.append(
+                (_by_fft(padded, filters) if size > 7 else functional.conv2d(padded, filters))
+                .relu()
+                .flatten(2)
+            )
         return maps
 
 
@@ -145,10 +150,14 @@ def load_vgg(directory: str | Path) -> VGGFeatures:
     """
     path = Path(directory)
     files = (
-        [path] if path.is_file() else sorted(p for e in ("safetensors", "pth", "pt") for p in path.glob(f"*.{e}"))
+        [path]
+        if path.is_file()
+        else sorted(p for e in ("safetensors", "pth", "pt") for p in path.glob(f"*.{e}"))
     )
     if not files:
-        raise InputError(f"{directory} holds no weights; a *.safetensors or *.pth file of a VGG network is needed.")
+        raise InputError(
+            f"{directory} holds no weights; a *.safetensors or *.pth file of a VGG network is needed."
+        )
     state = _state(files[0])
     pattern = re.compile(r"(?:.*\.)?features\.(\d+)\.weight")
     found = {int(m[1]): name for name in state if (m := pattern.fullmatch(name))}
@@ -164,7 +173,9 @@ def load_vgg(directory: str | Path) -> VGGFeatures:
         channels = len(weight)
         layers.append((weight, bias, after - number > 2))
     if not any(pool for *_, pool in layers):
-        raise InputError(f"{files[0]} holds no names like features.0.weight; the weights of a VGG network are needed.")
+        raise InputError(
+            f"{files[0]} holds no names like features.0.weight; the weights of a VGG network are needed."
+        )
     return VGGFeatures(layers)
 
 
@@ -180,68 +191,66 @@ def _state(file: Path) -> Mapping[str, Tensor]:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Synthesised textures (B, H, W, 3), and the loss of every step at full size, (steps, B)."""
+    """A synthesised texture (H, W, 3), and the lowest loss up to every evaluation at full size."""
 
-    images: Pixels
+    image: Pixels
     history: NDArray[np.float64]
 
 
 def synthesise(
-    images: Pixels, seeds: Sequence[int], *, features: nn.Module | None = None, steps: int = 300,
-    halves: bool = True, device: Any = "cpu",
+    image: Pixels, seed: int, *, features: nn.Module | None = None, steps: int = 300, halves: bool = True,
+    device: Any = "cpu",
 ) -> Synthesis:  # fmt: skip
-    """Textures whose Gram matrices are those of the images, from noise, several at once.
+    """A texture whose Gram matrices are those of an image, from noise, by L-BFGS.
 
     Parameters
     ----------
-    images : (B, H, W, 3)
-    seeds : (B,) of the noise of each
+    image : (H, W, 3)
+    seed : of the noise
     features : `RandomFilters` (default) or `VGGFeatures`
-    steps : of Adam, at a rate of 0.02
+    steps : of L-BFGS
     halves : half the size first, then half as many steps at full size
     device : of torch
 
     Examples
     --------
-    >>> image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
-    >>> done = synthesise(image, [1], features=RandomFilters(4), steps=20, halves=False)
-    >>> done.images.shape, bool(done.history[-1, 0] < done.history[0, 0])
-    ((1, 16, 16, 3), True)
+    >>> image = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    >>> done = synthesise(image, 1, features=RandomFilters(4), steps=5, halves=False)
+    >>> done.image.shape, bool(done.history[-1] < done.history[0])
+    ((16, 16, 3), True)
     """
     features = RandomFilters() if features is None else features
-    x = torch.as_tensor(np.ascontiguousarray(images), device=device).permute(0, 3, 1, 2).float() / 255
+    x = torch.as_tensor(np.ascontiguousarray(image), device=device).permute(2, 0, 1)[None].float() / 255
     if isinstance(features, VGGFeatures):
         mean, sd = (torch.tensor(v, device=x.device)[None, :, None, None] for v in (MEAN, SD))
-        target = (x - mean) / sd
-        features = features.scaled(target)
+        features = features.scaled((x - mean) / sd)
     else:
         features = features.to(x.device)
         mean, sd = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True).clamp_min(1e-3)
-        target = (x - mean) / sd
-    noise = np.stack([np.random.default_rng(s).standard_normal(images.shape[1:3] + (3,)) for s in seeds])
-    start = torch.as_tensor(noise, device=x.device).permute(0, 3, 1, 2).float()
+    target = (x - mean) / sd
     centre, spread = target.mean((2, 3), keepdim=True), target.std((2, 3), keepdim=True)
-    half = tuple(max(n // 2, 8) for n in images.shape[1:3])
-    if halves and min(images.shape[1:3]) >= 32:
-        small = functional.interpolate(target, half, mode="area")
-        begin = centre + spread * functional.interpolate(start, half, mode="area") * 2
-        rough = _descend(begin, small, features, steps)[0]
-        start = functional.interpolate(rough, images.shape[1:3], mode="bilinear", align_corners=False)
+    size = image.shape[:2]
+    half = (size[0] // 2, size[1] // 2) if halves and min(size) >= 32 else size
+    noise = np.random.default_rng(seed).standard_normal((1, 3, *half))
+    start = centre + spread * torch.as_tensor(noise, device=x.device).float()
+    if half != size:
+        rough = _descend(start, functional.interpolate(target, half, mode="area"), features, steps)[0]
+        start = functional.interpolate(rough, size, mode="bilinear", align_corners=False)
         steps = max(steps // 2, 1)
-    else:
-        start = centre + spread * start
-    made, history = _descend(start, target, features, steps)
-    pixels = ((made * sd + mean) * 255).permute(0, 2, 3, 1).cpu().numpy()
-    return Synthesis(np.stack([_same_histogram(a, b) for a, b in zip(pixels, images, strict=True)]), history)
+    final, history = _descend(start, target, features, steps)
+    return Synthesis(_same_histogram((final * sd + mean)[0].permute(1, 2, 0).cpu().numpy(), image), history)
 
 
-def _losses(x: Tensor, wanted: Sequence[Tensor], features: Features, relative: bool) -> Tensor:
-    """(B,): each layer relative to the target's own size; or, as published, over 4 times the square of its channels."""
+def texture_loss(features: Sequence[Tensor], wanted: Sequence[Tensor], relative: bool = True) -> Tensor:
+    """Squared differences of Gram matrices, of each layer over those of the target's own.
+
+    Not relative: over 4 times the square of the layer's channels, as Gatys et al. have it.
+    """
     terms = []
-    for f, g in zip(features(x), wanted, strict=True):
-        scale = g.square().sum((1, 2)).clamp_min(1e-12) if relative else 4 * f.shape[1] ** 2
-        terms.append((gram(f) - g).square().sum((1, 2)) / scale)
-    return torch.stack(terms).sum(0)
+    for f, g in zip(features, wanted, strict=True):
+        scale = g.square().sum().clamp_min(1e-12) if relative else 4 * f.shape[1] ** 2
+        terms.append((gram(f) - g).square().sum() / scale)
+    return torch.stack(terms).sum()
 
 
 def _descend(
@@ -249,19 +258,19 @@ def _descend(
 ) -> tuple[Tensor, NDArray[np.float64]]:
     with torch.no_grad():
         wanted = [gram(f) for f in features(target)]
-    relative, history = isinstance(features, RandomFilters), []
-    low, high = target.amin((2, 3), keepdim=True), target.amax((2, 3), keepdim=True)
-    x = start.clone().requires_grad_(True)
-    adam = torch.optim.Adam([x], lr=0.02)  # each picture goes its own way, whatever else is in the batch
-    for _ in range(steps):
-        losses = _losses(x, wanted, features, relative)
-        adam.zero_grad()
-        losses.sum().backward()
-        adam.step()
-        with torch.no_grad():
-            x.clamp_(low, high)
-        history.append(losses.detach().cpu().numpy())
-    return x.detach(), np.array(history, dtype=float)
+    x, curve = start.clone().requires_grad_(True), []
+    lbfgs = torch.optim.LBFGS([x], max_iter=steps, max_eval=2 * steps, tolerance_change=0, history_size=20,
+                              line_search_fn="strong_wolfe")  # fmt: skip
+
+    def closure() -> Tensor:
+        lbfgs.zero_grad()
+        loss = texture_loss(features(x), wanted, isinstance(features, RandomFilters))
+        loss.backward()
+        curve.append(float(loss.detach()))
+        return loss
+
+    lbfgs.step(closure)
+    return x.detach(), np.minimum.accumulate(np.array(curve))
 
 
 def _same_histogram(image: NDArray[np.float32], like: Pixels) -> Pixels:

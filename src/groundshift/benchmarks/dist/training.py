@@ -1,4 +1,4 @@
-"""Training that makes a classifier see the global arrangement: every class gets a second one for its disrupted pictures."""
+"""Training that makes a classifier see the global arrangement: each class gets a second one, of disrupted pictures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from groundshift.benchmarks.dist.disrupt import How
-from groundshift.benchmarks.dist.triplets import read_pictures, twins_of
+from groundshift.benchmarks.dist.rearranging import How
+from groundshift.benchmarks.dist.triplets import read_pictures
+from groundshift.benchmarks.dist.twins import strength_of, twins_of
 from groundshift.errors import InputError
 from groundshift.models.training import Recipe, train
 from groundshift.models.vision import ImageModel, load_image_model
@@ -149,8 +150,8 @@ class Tuned(Result):
     def report(self) -> Report:
         kept = self.held_out
         headline = (
-            f"Of {kept['pictures']} held-out pictures {kept['whole']:.0%} are classified right, and of their disrupted twins "
-            f"{kept['disrupted']:.0%} are recognised as disrupted."
+            f"Of {kept['pictures']} held-out pictures {kept['whole']:.0%} are classified right, and of their disrupted "
+            f"twins {kept['disrupted']:.0%} are recognised as disrupted."
         )
 
         def draw(ax: Any) -> None:
@@ -159,7 +160,9 @@ class Tuned(Result):
             ax.set_ylabel("loss")
 
         sections = (Section("held_out", "On pictures that were not trained on", facts=kept),)
-        return Report("dist", self.model, headline, figure=("Loss", draw), sections=sections, settings=self.settings)
+        return Report(
+            "dist", self.model, headline, figure=("Loss", draw), sections=sections, settings=self.settings
+        )
 
     def _content(self) -> dict[str, Any]:
         return {"model": self.model, "classes": self.classes, "form": self.form, "held_out": self.held_out,
@@ -169,7 +172,7 @@ class Tuned(Result):
         from safetensors.torch import save_model
 
         if hasattr(self.network, "save_pretrained"):
-            self.network.save_pretrained(folder / "model")
+            getattr(self.network, "save_pretrained")(folder / "model")  # noqa: B009
         else:
             save_model(self.network, str(folder / "model.safetensors"))
 
@@ -183,7 +186,8 @@ def distinguish(
 
     Parameters
     ----------
-    model : directory or id of a transformers image classifier, in Python also an `ImageModel`; its last linear layer is replaced
+    model : directory or id of a transformers image classifier, in Python also an `ImageModel`
+        Its last linear layer is replaced.
     images : folder of pictures with a folder for each class
     how, strength, weights : of the disrupted pictures, see `groundshift.benchmarks.dist.disrupt`; one twin of each
     form : "doubled" (a second class for each), "reject" (one for all), "auxiliary" (an output beside the classes), or
@@ -202,21 +206,30 @@ def distinguish(
         Fewer than two classes, a restyled picture that is missing, a network without a linear layer.
     """
     if not 0 < held_out < 1 or not 0 <= style <= 1 or epochs < 1:
-        raise InputError(f"held_out={held_out:g}, style={style:g}, epochs={epochs} were given; shares and 1 or more are needed.")
+        raise InputError(
+            f"held_out={held_out:g}, style={style:g}, epochs={epochs} were given; shares and 1 or more are needed."
+        )
+    strong = strength_of(how, strength)
     pictures, names, labels, _ = read_pictures(images, None, size, seed)
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
-        raise InputError(f"{images} holds {len(classes)} class; a folder for each of at least two classes is needed.")
+        raise InputError(
+            f"{images} holds {len(classes)} class; a folder for each of at least two classes is needed."
+        )
     loaded = model if isinstance(model, ImageModel) else load_image_model(model, device="cpu")
     _replace_head(loaded.network, outputs_of(len(classes), form), classes)
     whole = [pictures]
     if restyled is not None:
         files = [Path(restyled) / name for name in names]
         if missing := [file for file in files if not file.is_file()]:
-            raise InputError(f"{missing[0]} is missing, with {len(missing) - 1} others; {restyled} needs a file for each picture.")
+            raise InputError(
+                f"{missing[0]} is missing, with {len(missing) - 1} others; {restyled} needs a file for each picture."
+            )
         whole.append(read_pictures([str(file) for file in files], None, size, seed)[0])
     seeds = np.random.SeedSequence(seed).generate_state(len(pictures)).tolist()
-    broken = [twins_of(kind, how, strength, seeds, weights, device) if form != "plain" else kind for kind in whole]
+    broken = [
+        twins_of(kind, how, strong, seeds, weights, device) if form != "plain" else kind for kind in whole
+    ]
     rng = np.random.default_rng(seed)
     order, number = rng.permutation(len(pictures)), np.array([classes.index(label) for label in labels])
     test, learned = np.split(order, [max(1, round(held_out * len(order)))])
@@ -224,7 +237,9 @@ def distinguish(
     def of(kinds: list[Any]) -> Callable[[NDArray[np.int64]], Tensor]:
         def pixels(chosen: NDArray[np.int64]) -> Tensor:
             pick = rng.random(len(chosen)) < style if len(kinds) > 1 else np.zeros(len(chosen), dtype=bool)
-            return loaded.pixels([Image.fromarray(kinds[int(p)][learned[k]]) for p, k in zip(pick, chosen, strict=True)])
+            return loaded.pixels(
+                [Image.fromarray(kinds[int(p)][learned[k]]) for p, k in zip(pick, chosen, strict=True)]
+            )
 
         return pixels
 
@@ -233,10 +248,17 @@ def distinguish(
                   classes=len(classes), form=form, batch_size=min(batch_size, 2 * len(learned)))  # fmt: skip
     network = loaded.network.cpu().eval()
     with torch.no_grad():
-        logits = [_logits(network, loaded.pixels([Image.fromarray(kinds[0][k]) for k in test])) for kinds in (whole, broken)]
+        logits = [
+            _logits(network, loaded.pixels([Image.fromarray(kinds[0][k]) for k in test]))
+            for kinds in (whole, broken)
+        ]
     right = plain_logits(logits[0], len(classes), form).argmax(1).numpy() == number[test]
-    kept = {"pictures": len(test), "whole": float(right.mean()), "disrupted": _disrupted(logits[1], len(classes), form)}
-    settings = {"images": str(images), "how": how, "strength": strength, "form": form, "epochs": epochs, "lr": lr,
+    kept = {
+        "pictures": len(test),
+        "whole": float(right.mean()),
+        "disrupted": _disrupted(logits[1], len(classes), form),
+    }
+    settings = {"images": str(images), "how": how, "strength": strong, "form": form, "epochs": epochs, "lr": lr,
                 "batch_size": batch_size, "seed": seed, "restyled": restyled and str(restyled)}  # fmt: skip
     return Tuned(network, classes, form, history, kept, loaded.name, settings)
 
@@ -252,10 +274,18 @@ def _disrupted(logits: Tensor, classes: int, form: Form) -> float:
 def _replace_head(network: nn.Module, outputs: int, classes: tuple[str, ...]) -> None:
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise InputError("The network has no linear layer whose outputs could be replaced by those of the classes.")
+        raise InputError(
+            "The network has no linear layer whose outputs could be replaced by those of the classes."
+        )
     parent, _, last = linear[-1].rpartition(".")
-    setattr(network.get_submodule(parent), last, nn.Linear(network.get_submodule(linear[-1]).in_features, outputs))
-    if hasattr(network, "config"):
-        words = [*classes, *(f"disrupted {c}" for c in classes)] if outputs == 2 * len(classes) else [*classes, "disrupted"]
-        network.config.id2label = dict(enumerate(words[:outputs]))
-        network.config.label2id = {word: k for k, word in network.config.id2label.items()}
+    before: Any = network.get_submodule(linear[-1])
+    setattr(network.get_submodule(parent), last, nn.Linear(before.in_features, outputs))
+    config: Any = getattr(network, "config", None)
+    if config is not None:
+        words = (
+            [*classes, *(f"disrupted {c}" for c in classes)]
+            if outputs == 2 * len(classes)
+            else [*classes, "disrupted"]
+        )
+        config.id2label = dict(enumerate(words[:outputs]))
+        config.label2id = {word: k for k, word in config.id2label.items()}

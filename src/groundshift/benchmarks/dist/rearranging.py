@@ -14,8 +14,8 @@ from groundshift.pictures import read_picture
 __all__ = ["HOWS", "Cuts", "How", "Pixels", "cut_lines", "least_side", "pixels_of", "quilt", "shuffle_blocks"]
 
 Pixels = NDArray[np.uint8]
-How = Literal["blocks", "quilt", "random", "gatys", "portilla"]
-HOWS: dict[How, float] = {"blocks": 4, "quilt": 1 / 6, "random": 300, "gatys": 500, "portilla": 100}
+How = Literal["blocks", "quilt", "random", "gatys"]
+HOWS: dict[How, float] = {"blocks": 4, "quilt": 1 / 6, "random": 300, "gatys": 500}
 """Way of disrupting → default strength: cells of a row, side of a patch over the shorter side, or steps."""
 Cuts = Literal["covered", "smooth", "bare"]
 WIDTH = 2
@@ -119,7 +119,7 @@ def quilt(image: Pixels, strength: float, seed: int) -> Pixels:
     """
     rng, source = np.random.default_rng(seed), image.astype(np.float64)
     height, width = image.shape[:2]
-    side = max(int(round(strength * min(height, width))), 6)
+    side = max(round(strength * min(height, width)), 6)
     overlap = -(-side // 6)
     step = side - overlap
     rows, columns = (-(-max(n - overlap, 1) // step) for n in (height, width))
@@ -179,7 +179,7 @@ class _Errors:
 
 
 def _least_cut(gap: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which pixels of an overlap (length, width) stay as laid: those left of the path of least error from end to end."""
+    """Which pixels of an overlap (length, width) stay as laid: those left of the path of least error."""
     total = gap.copy()
     for k in range(1, len(total)):
         before = np.pad(total[k - 1], 1, constant_values=np.inf)
