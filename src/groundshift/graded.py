@@ -185,6 +185,33 @@ def draw_shares(table: pd.DataFrame, name: str, ax: Axes) -> None:
     ax.figure.set_figheight(max(2.0, 0.28 * len(rows) + 0.9))  # type: ignore[union-attr]
 
 
+def draw_radar(table: pd.DataFrame, name: str, ax: Axes) -> None:
+    """Shares as the corners of a polygon, with the band of their intervals and, dashed, what chance gives."""
+    rows = table.dropna(subset=["mean"])
+    angles = np.pi / 2 - 2 * np.pi * np.arange(len(rows) + 1) / len(rows)
+    spokes = np.column_stack([np.cos(angles), np.sin(angles)])
+
+    def polygon(values: pd.Series) -> np.ndarray:
+        return spokes * np.append(values, values.iloc[0])[:, None]
+
+    for level in (0.25, 0.5, 0.75, 1.0):
+        ax.plot(*(level * spokes).T, color="#7a8791", lw=0.6, alpha=0.5)
+        ax.text(0.02, level + 0.02, f"{level:g}", color="#7a8791", fontsize=7)
+    for label, spoke in zip(rows[name], spokes, strict=False):
+        ax.plot([0, spoke[0]], [0, spoke[1]], color="#7a8791", lw=0.6, alpha=0.5)
+        side = "center" if abs(spoke[0]) < 0.2 else "left" if spoke[0] > 0 else "right"
+        x, y = spoke * (1.16 if side == "center" else 1.06)
+        ax.text(x, y, str(label).replace(" ", "\n", 1), ha=side, va="center", fontsize=8)
+    low, high = polygon(rows["low"].fillna(rows["mean"])), polygon(rows["high"].fillna(rows["mean"]))
+    ax.fill(*np.vstack([high, low[::-1]]).T, color="#2f7fa8", alpha=0.2, lw=0)
+    ax.plot(*polygon(rows["mean"]).T, "o-", color="#2f7fa8", ms=4)
+    if not rows["chance"].isna().any():
+        ax.plot(*polygon(rows["chance"]).T, "--", color="#7a8791", lw=1)
+    ax.set(xlim=(-1.6, 1.6), ylim=(-1.3, 1.35), aspect="equal")
+    ax.axis("off")
+    ax.figure.set_figheight(4.5)  # type: ignore[union-attr]
+
+
 def _few(table: pd.DataFrame) -> tuple[str, ...]:
     return ("Fewer than ten items have no mean.",) if table["mean"].isna().any() else ()
 

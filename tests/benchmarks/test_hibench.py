@@ -287,6 +287,54 @@ def test_questions_that_others_wrote(tmp_path):
     assert targets(tmp_path / "own.jsonl") == {"1"}
 
 
+def test_questions_about_true_papers(tmp_path):
+    def answer(**given):
+        return {
+            "answer": {
+                "unanswerable": False,
+                "yes_no": None,
+                "extractive_spans": [],
+                "free_form_answer": "",
+                **given,
+            }
+        }
+
+    paper = {
+        "full_text": [
+            {"section_name": "Intro", "paragraphs": ["We begin."]},
+            {"section_name": "Data ::: Size", "paragraphs": ["Two sets.", "No more."]},
+            {"section_name": "Data ::: Source", "paragraphs": ["The web."]},
+        ],
+        "qas": [
+            {
+                "question": "How many?",
+                "answers": [answer(free_form_answer="There are two"), answer(extractive_spans=["two"])],
+            },
+            {"question": "Is it big?", "answers": [answer(yes_no=False)]},
+            {"question": "By whom?", "answers": [answer(unanswerable=True)]},
+        ],
+    }
+    (tmp_path / "authors.json").write_text(json.dumps({"1912.01214": paper}))
+    columns = {
+        "full_text": {name: [part[name] for part in paper["full_text"]] for name in paper["full_text"][0]},
+        "qas": {
+            "question": [one["question"] for one in paper["qas"]],
+            "answers": [{"answer": [a["answer"] for a in one["answers"]]} for one in paper["qas"]],
+        },
+    }
+    (tmp_path / "datasets.jsonl").write_text(json.dumps(columns))
+    first, second = (hibench.questions_from(tmp_path / name) for name in ("authors.json", "datasets.jsonl"))
+    assert [(item.facts["question"], item.target) for item in first] == [
+        ("How many?", "two"),
+        ("Is it big?", "no"),
+    ]
+    assert [item.id for item in first] == [item.id for item in second]
+    assert (
+        "<<<Data>>>\n<<<Size>>>\nTwo sets.\nNo more.\n<<</Size>>>\n<<<Source>>>"
+        in first[0].messages[-1]["content"]
+    )
+
+
 def test_the_profile_is_a_mean_of_means_and_cells_with_skipped_items_have_none():
     how = {"tasks": ["leaf", "root", "balance"], "progress": False}
     result = hibench.ask(lambda messages: '{"answer": "yes"}', **how)

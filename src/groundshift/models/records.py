@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, MissingPart
 
-__all__ = ["parse_json", "plain", "read_json", "read_lines", "read_records", "read_text"]
+__all__ = ["HUB", "parse_json", "plain", "read_json", "read_lines", "read_records", "read_text"]
 
 DEEPEST = 200
 """Levels of nesting in JSON; Python's own functions fail at some hundreds more."""
 
 SPOKEN = ("prompt", "completion", "chosen", "rejected", "messages", "conversations")
 """Columns that may hold a text or a chat."""
+HUB = "hub:"
+"""Before a data set of the hub: hub:owner/name, hub:owner/name/split, hub:owner/name:configuration/split."""
 MISSING = ("NAType", "NaTType")
 """What pandas calls its missing values."""
 ROLES = {"human": "user", "gpt": "assistant"}
@@ -34,8 +37,9 @@ def read_records(source: Any) -> list[str | dict[str, Any]]:
 
     Parameters
     ----------
-    source : path of a JSONL, JSON or Parquet file or of a folder; a pandas, polars or Arrow table; an iterable of
-        texts or mappings
+    source : path of a JSONL, JSON or Parquet file or of a folder; "hub:owner/name/split", a data set of the hub (with a
+        configuration: "hub:owner/name:configuration/split"); a pandas, polars or Arrow table; an iterable of texts or
+        mappings
 
     Raises
     ------
@@ -48,7 +52,9 @@ def read_records(source: Any) -> list[str | dict[str, Any]]:
     [{'messages': [{'role': 'user', 'content': 'Hi'}]}]
     """
     named = f"{source} holds" if isinstance(source, str | Path) else "The data hold"
-    if isinstance(source, str | Path):
+    if isinstance(source, str) and source.startswith(HUB):
+        source = _from_hub(source)
+    elif isinstance(source, str | Path):
         source = _from_file(Path(source))
     elif isinstance(source, Mapping):
         raise InputError("One mapping was given; give a list of rows, a table or a file.")
@@ -139,17 +145,43 @@ def _role(message: Mapping[str, Any]) -> Any:
     return message.get("role") or message.get("from")
 
 
+def _from_hub(source: str) -> list[Any]:
+    """Rows of a data set of the hub; no code of its repository is run."""
+    name, configuration, split = re.fullmatch(  # type: ignore[union-attr]
+        r"([^/:]*/?[^/:]*):?([^/]*)/?(.*)", source.removeprefix(HUB), re.DOTALL
+    ).groups()
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
+        raise InputError(f"{source!r} was given; a data set of the hub is written hub:owner/name/split.")
+    try:
+        from datasets import load_dataset
+    except ModuleNotFoundError as error:
+        raise MissingPart(error, f"The data set {source}") from error
+    try:
+        dataset = load_dataset(name, configuration or None, split=split or None)
+    except Exception as error:  # of the network, of the hub, of the files
+        raise InputError(
+            f"{source} could not be read from the hub ({type(error).__name__}: {str(error)[:200]}); check its name, "
+            "its split and the connection, or give a file."
+        ) from error
+    return _one_split(dataset, source)
+
+
+def _one_split(dataset: Any, source: str) -> list[Any]:
+    if not isinstance(dataset, dict):
+        return list(dataset)
+    if len(dataset) > 1:
+        raise InputError(
+            f"{source} has the splits {', '.join(dataset)}; name one: {source}/{next(iter(dataset))}."
+        )
+    return list(next(iter(dataset.values())))
+
+
 def _from_file(path: Path) -> Any:
     if path.is_dir():
-        from datasets import DatasetDict, load_from_disk
+        from datasets import load_from_disk
 
         try:
-            dataset = load_from_disk(str(path))
-            if isinstance(dataset, DatasetDict) and len(dataset) > 1:
-                raise InputError(
-                    f"{path} has the splits {', '.join(dataset)}; name one: {path}/{next(iter(dataset))}."
-                )
-            return list(next(iter(dataset.values())) if isinstance(dataset, DatasetDict) else dataset)
+            return _one_split(load_from_disk(str(path)), str(path))
         except InputError:
             raise
         except FileNotFoundError as error:

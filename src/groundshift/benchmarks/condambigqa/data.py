@@ -80,7 +80,7 @@ def load(data: Any = None) -> list[Question]:
 
     Parameters
     ----------
-    data : JSONL, JSON or Parquet file, or rows (also a split of ``datasets``): "question", "ctxs" ("title", "text") and
+    data : JSONL, JSON or Parquet file, "hub:owner/name/split", or rows: "question", "ctxs" ("title", "text") and
         "properties" ("condition", "groundtruth" and "citations", or "condition_citations" and "answer_citations");
         perhaps "id", and "asker" (which pair was meant, from 0, or a probability of each). A citation is a number
         from 1, or a title, with or without the number before it. If left out, 24 questions are drawn

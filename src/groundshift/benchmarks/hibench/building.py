@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from groundshift.benchmarks.hibench.qasper import questions_of
 from groundshift.benchmarks.hibench.tasks import FORMATS, SCENARIOS, TASKS, Task, answer, written
 from groundshift.errors import InputError, did_you_mean
 from groundshift.models.items import Item, item_id
-from groundshift.models.records import parse_json, read_records, read_text
+from groundshift.models.records import HUB, parse_json, read_records, read_text
 from groundshift.worlds.hierarchies import FORMS, Tree, code, read_tree, show, stream, structures
 from groundshift.worlds.hierarchies.formulas import NOTATIONS, read, value
 
@@ -136,7 +137,8 @@ def questions_from(
     Parameters
     ----------
     source : a JSON or Markdown file, a folder, a nested dictionary, a directed graph of networkx, a formula such as
-        "2 * (3 - 4)"; or questions: JSONL with "task", "question" and "answer", a tree file of the paper's repository
+        "2 * (3 - 4)"; or questions: JSONL with "task", "question" and "answer", a tree file of the paper's repository,
+        QASPER (its files, or "hub:allenai/qasper/test")
     tasks, per_task : of `TASKS`, all that the source allows if left out; fewer questions where there are no others
     form : how a tree is shown: own (as the source writes it), edge, drawing, json, indent, nested, parent
     unique : what tells records apart: their names, or their paths where names stand several times
@@ -190,12 +192,18 @@ def _read_questions(source: Any) -> list[tuple[str, str, str, str, str]]:
     """Task, form, structure, question and answer of every row; none where the source holds no questions.
 
     Rows of JSONL have "task", "question" and "answer" (and "structure" and "form"); those of the tree files of the
-    paper's repository have "edge_presentation", "hierarchy_presentation", and <task>_Q and <task>_A.
+    paper's repository have "edge_presentation", "hierarchy_presentation", and <task>_Q and <task>_A; those of QASPER
+    "full_text" and "qas", under the papers' ids in the authors' files.
     """
     path = Path(source) if isinstance(source, str | Path) else Path()
-    if path.suffix not in (".json", ".jsonl") or not path.is_file():
+    hub = isinstance(source, str) and source.startswith(HUB)
+    if not hub and (path.suffix not in (".json", ".jsonl", ".parquet") or not path.is_file()):
         return []
-    rows: Any = read_records(path) if path.suffix == ".jsonl" else parse_json(read_text(path), str(path))
+    rows: Any = parse_json(read_text(path), str(path)) if path.suffix == ".json" else read_records(source)
+    if isinstance(rows, dict) and rows and all(_is_paper(row) for row in rows.values()):
+        rows = list(rows.values())
+    if isinstance(rows, list) and rows and _is_paper(rows[0]):
+        return [("contextual_qa", "paper", *asked) for row in rows for asked in questions_of(row)]
     published = isinstance(rows, list) and len(rows) > 0 and "edge_presentation" in rows[0]
     if path.suffix == ".json" and not published:
         return []
@@ -213,3 +221,7 @@ def _read_questions(source: Any) -> list[tuple[str, str, str, str, str]]:
             form, text = str(row.get("form", "")), str(row.get("structure", ""))
             questions.append((row["task"], form, text, str(row["question"]), right))
     return questions
+
+
+def _is_paper(row: Any) -> bool:
+    return isinstance(row, Mapping) and {"full_text", "qas"} <= set(row)

@@ -16,7 +16,7 @@ from groundshift.benchmarks.hibench.building import VERSION, build, questions_fr
 from groundshift.benchmarks.hibench.scoring import GRADES, extract
 from groundshift.benchmarks.hibench.tasks import DIMENSIONS, SCENARIOS, TASKS
 from groundshift.errors import InputError
-from groundshift.graded import Graded, draw_shares, shown
+from groundshift.graded import Graded, draw_radar, draw_shares, shown
 from groundshift.models.items import ask_items, grade_items
 from groundshift.report import Report, Section
 from groundshift.result import Result
@@ -81,10 +81,21 @@ class HiBench(Graded):
 
     def _sections(self) -> Sequence[Section]:
         text = "A dimension is the mean of its tasks' means, all the mean of the scenarios' means."
-        profile = Section("profile", "Profile", text, tables={"": shown(self.profile())})
+        profile = self.profile()
+        dimensions = profile[profile["dimension"] != "all"]
+        figures = {
+            "Profile, its intervals, and chance (dashed)": partial(draw_radar, dimensions, "dimension")
+        }
+        profiled = Section(
+            "profile",
+            "Profile",
+            text,
+            tables={"": shown(profile)},
+            figures=figures if len(dimensions) > 2 else {},
+        )
         if "levels" not in self.strata:
-            return (profile,)
-        return profile, Section(
+            return (profiled,)
+        return profiled, Section(
             "curve", "How deep?", figures={"Share that is right by levels": self._draw_levels}
         )
 
