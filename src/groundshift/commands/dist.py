@@ -3,7 +3,10 @@
 from groundshift.commands.verbs import group, verb
 
 app = group("dist")
-OPTIONS = {"batch_size": "--batch"}
+OPTIONS = {
+    "batch_size": "--batch",
+    **{name: f"--{name}" for name in ("how", "strength", "n", "size", "seed", "mapping")},
+}
 verb(app, "triplets", "groundshift.benchmarks.dist.triplets:make_triplets", options=OPTIONS, out="required")
 verb(app, "score", "groundshift.benchmarks.dist.scoring:score", options=OPTIONS)
 verb(app, "shape-bias", "groundshift.benchmarks.dist.cue_conflict:shape_bias", options=OPTIONS)

@@ -35,7 +35,7 @@ EPOCHS = {("cnn", "SD"): 2, ("vit", "D"): 2, ("vit_blind", "D"): 2}
 class Settings:
     """What the dial sets."""
 
-    seeds: int = 6
+    seeds: int = 5
     images: int = 1600
     epochs: int = 6
     tests: int = 300
@@ -297,8 +297,8 @@ claims = (
           kind="bound"),
 )  # fmt: skip
 
-ARMS = (("cnn", "N", 5.0), ("cnn", "S", 5.0), ("cnn", "D", 5.0), ("cnn", "SD", 10.0), ("bag", "D", 5.0),
-        ("vit", "D", 11.0), ("vit_blind", "D", 10.0))  # fmt: skip
+ARMS = (("cnn", "N", 5.0), ("cnn", "S", 5.0), ("cnn", "D", 5.0), ("cnn", "SD", 9.0), ("bag", "D", 5.0),
+        ("vit", "D", 11.0), ("vit_blind", "D", 11.0))  # fmt: skip
 
 
 def grids(s: Settings) -> list[Grid]:
@@ -313,7 +313,14 @@ def grids(s: Settings) -> list[Grid]:
                 ("distinguish", "undisrupted"), cost)}, shares=("seed",) if "misplaced" in control else (),
         ))  # fmt: skip
     result.append(
-        Grid("parts", ("pixels", "arrangement"), ("accuracy",), s.many, world_params=drawn, cost_s=0.5)
+        Grid(
+            "parts",
+            ("pixels", "arrangement"),
+            ("accuracy",),
+            s.many,
+            world_params={**drawn, "images": 6},
+            cost_s=0.2,
+        )
     )
     for matched in (False, True):
         how = {"seams": {"matched": matched}}

@@ -40,8 +40,8 @@ HOW = (
     "output of a layer, in which it matters where something is, or its mean over all places (pooled). Intervals are "
     "over originals. The margin is the cosine of the twins less the mean cosine of the original with them; d' is its "
     "mean over its standard deviation. Texture-matched triplets are those whose twins are about as far from the "
-    "original's texture as from each other's. Nuisance triplets have twins that differ from the original by 5 % of "
-    "contrast; the ratio says how many times further, in cosine, the disrupted twins are."
+    "original's texture as from each other's. The nuisance ratio says how many times further from the original, in "
+    "cosine, its twins are than it is with 5 % more or less contrast."
 )
 FRAMED = "The picture that the model chose is framed: blue where that is right, rust where it is wrong."
 
@@ -54,8 +54,8 @@ class Score(Result):
     ----------
     records : layer, view ("pooled" or "whole"), triplet, name, label, cosines of original and first twin, original and
         second twin, and both twins, answer (0: the original, 1, 2: a twin, -1: a tie), right, margin, texture_matched
-    nuisance : for each layer and view the accuracy on triplets whose twins are the original with a slightly other
-        contrast, and how many times further, in cosine, the real twins are than these
+    nuisance : for each layer and view how many times further from the original, in cosine, the twins are than pictures
+        with 5 % more or less contrast
     triplets : that were answered
     model : its name
     """
@@ -245,8 +245,8 @@ def score(
             "texture_matched": matched,
         }))  # fmt: skip
         distance = max(1 - float(trivial[:, :2].mean()), 1e-12)
-        nuisance.append({"layer": layer, "view": view, "nuisance_accuracy": odd_one_out(trivial)[1].mean(),
-                         "nuisance_ratio": (1 - float(cosines[:, :2].mean())) / distance})  # fmt: skip
+        ratio = (1 - float(cosines[:, :2].mean())) / distance
+        nuisance.append({"layer": layer, "view": view, "nuisance_ratio": ratio})
     settings = {**triplets.settings, "layers": ", ".join(names) if len(names) < 9 else f"{len(names)} layers"}
     return Score(
         pd.concat(records, ignore_index=True), pd.DataFrame(nuisance), triplets, loaded.name, settings
