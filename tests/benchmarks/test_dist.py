@@ -208,7 +208,7 @@ def test_validity_tells_what_is_kept_and_what_is_lost():
         (64, 64, 3), dtype=np.uint8
     )  # plenoptic-org/plenoptic#385: statistics that are not a number
     wave[:, (np.arange(64) // 8) % 2 == 1] = 255
-    made = dist.make_triplets([wave, *PHOTOS[:3]], "blocks", 4, check=False)
+    made = dist.make_triplets([wave, *PHOTOS[:3]], "blocks", 3, check=False)
     assert np.isfinite(
         made.validity.drop(columns=["name", "label"]).astype(float).iloc[0].drop("detail")
     ).all()
@@ -234,9 +234,9 @@ def test_a_saved_set_scores_the_same_elsewhere(three, tmp_path):
 def test_what_is_no_set_of_triplets_is_refused(tmp_path):
     flat = np.full((64, 64, 3), 7, dtype=np.uint8)
     made = dist.make_triplets([flat, *PHOTOS[:3]], "blocks", 2, check=False)
-    assert made.dropped["reason"].tolist() == ["flat"]
+    assert made.dropped["reason"].tolist() == ["flat or periodic"]
     for images, how, strength, words in (
-        ([flat], "blocks", 2, "single value"), (PHOTOS[:1], "bloks", None, "blocks"), ([], "blocks", 2, "0 pictures"),
+        ([flat], "blocks", 2, "flat or periodic"), (PHOTOS[:1], "bloks", None, "blocks"), ([], "blocks", 2, "0 pictures"),
         ([flat[:9]], "blocks", 4, "64 × 9 pixels"), (PHOTOS[:1], "quilt", 3, "at most 0.5"),
         (PHOTOS, "blocks", 2.5, "whole"), ([np.zeros((8, 8))], "blocks", 2, "uint8"),
     ):  # fmt: skip
@@ -352,3 +352,11 @@ def test_a_network_trained_on_photographs(tmp_path):
     row = result.by_layer().set_index("view").iloc[0]
     assert row["accuracy"] > 0.6
     assert row["nuisance_ratio"] > 1
+
+
+def test_a_picture_whose_blocks_are_all_alike_is_dropped_and_not_tried_for_ever():
+    wave = np.repeat(
+        np.repeat((np.arange(64) // 8 % 2 * 255).astype(np.uint8)[None], 64, 0)[:, :, None], 3, 2
+    )
+    made = dist.make_triplets([wave, *PHOTOS[:3]], "blocks", 4, cuts="bare", check=False)
+    assert made.dropped["name"].tolist() == ["0"]

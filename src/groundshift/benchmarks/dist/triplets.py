@@ -24,6 +24,8 @@ __all__ = [
 ]  # fmt: skip
 
 FILE, PARTS = "triplets.json", ("original", "first", "second")
+TRIES = 20
+"""Permutations that are tried for a second twin that differs from the first."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -206,11 +208,13 @@ def make_triplets(
         check_size(pixels, how, strength, name)
     pairs = np.random.SeedSequence(seed).generate_state(2 * len(pictures)).reshape(2, -1)
     first, second = (twins_of(pictures, how, strength, s.tolist(), weights, device, cuts) for s in pairs)
-    for k, (a, b) in enumerate(zip(first, second, strict=True)):
-        again = int(pairs[1, k])
-        while how == "blocks" and np.array_equal(a, b) and np.ptp(a):  # few permutations of few cells
-            again += 1
-            b = second[k] = shuffle_blocks(pictures[k], int(strength), again, cuts)
+    for k, own in enumerate(pairs[1].tolist()):
+        for again in range(
+            1, TRIES
+        ):  # few cells have few permutations, and a periodic picture has none that shows
+            if how != "blocks" or not np.array_equal(first[k], second[k]):
+                break
+            second[k] = shuffle_blocks(pictures[k], int(strength), own + again, cuts)
     if how == "blocks":
         pictures = [shuffle_blocks(p, int(strength), None, cuts if matched else "bare") for p in pictures]
     flat = [k for k, p in enumerate(pictures) if not np.ptp(p) or np.array_equal(first[k], second[k])]
@@ -225,7 +229,7 @@ def make_triplets(
         [[pictures[k], first[k], second[k]] for k in kept], [names[k] for k in kept], [labels[k] for k in kept],
         settings=settings, check=check, measure=measure,
     )  # fmt: skip
-    lost = pd.DataFrame([{"name": names[k], "label": labels[k], "reason": "flat"} for k in flat])
+    lost = pd.DataFrame([{"name": names[k], "label": labels[k], "reason": "flat or periodic"} for k in flat])
     dropped = pd.concat([triplets.dropped, lost], ignore_index=True) if flat else triplets.dropped
     if not len(triplets):
         reasons = "; ".join(sorted(set("; ".join(dropped["reason"]).split("; "))))

@@ -54,6 +54,7 @@ def disrupt(
 
     Examples
     --------
+    >>> import numpy as np
     >>> image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     >>> disrupt(image, "blocks", 2).shape, disrupt(image, "quilt", 1 / 4).shape
     ((64, 64, 3), (64, 64, 3))
@@ -65,7 +66,7 @@ def disrupt(
 
 def strength_of(how: str, strength: float | None) -> float:
     """The strength, or the default of ``how``."""
-    defaults: dict[str, float] = {**HOWS}
+    defaults = {str(name): value for name, value in HOWS.items()}
     if how not in defaults:
         raise InputError(f"how={how!r} was given{did_you_mean(how, defaults)}")
     value = defaults[how] if strength is None else float(strength)
