@@ -236,7 +236,7 @@ def test_what_is_no_set_of_triplets_is_refused(tmp_path):
     made = dist.make_triplets([flat, *PHOTOS[:3]], "blocks", 2, check=False)
     assert made.dropped["reason"].tolist() == ["flat or periodic"]
     for images, how, strength, words in (
-        ([flat], "blocks", 2, "flat or periodic"), (PHOTOS[:1], "bloks", None, "blocks"), ([], "blocks", 2, "0 pictures"),
+        ([flat], "blocks", 2, "flat or"), (PHOTOS[:1], "bloks", None, "blocks"), ([], "blocks", 2, "0 pictures"),
         ([flat[:9]], "blocks", 4, "64 × 9 pixels"), (PHOTOS[:1], "quilt", 3, "at most 0.5"),
         (PHOTOS, "blocks", 2.5, "whole"), ([np.zeros((8, 8))], "blocks", 2, "uint8"),
     ):  # fmt: skip

@@ -221,7 +221,7 @@ def make_triplets(
     kept = [k for k in range(len(pictures)) if k not in flat]
     if not kept:
         raise InputError(
-            f"All {len(flat)} pictures of {source} are of a single value; nothing can be told of them."
+            f"All {len(flat)} pictures of {source} are flat or periodic; nothing can be rearranged."
         )
     settings = {"source": source, "how": how, "strength": strength, "size": size, "seed": seed}
     settings |= {"cuts": cuts, "matched": matched} if how == "blocks" else {}

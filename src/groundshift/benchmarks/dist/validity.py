@@ -50,8 +50,8 @@ def check_triplets(
         which limits are exceeded, "" if none.
     """
     rng, small = np.random.default_rng(0), [_small(three) for three in pictures]
-    scale = torch.stack([s[0] for s in small])
-    mean, sd = scale.mean((0, 2, 3), keepdim=True), scale.std((0, 2, 3), keepdim=True).clamp_min(1e-3)
+    pixels = torch.cat([s[0].flatten(1) for s in small], 1)  # pictures may differ in size
+    mean, sd = (x[None, :, None, None] for x in (pixels.mean(1), pixels.std(1).clamp_min(1e-3)))
     with torch.no_grad():
         grams = [[gram(f) for f in _filters()((s - mean) / sd)] for s in small]
     originals = [torch.stack([g[k][0] for g in grams]) for k in range(len(grams[0]))]
