@@ -12,7 +12,7 @@ from timing import timed
 
 from groundshift.benchmarks import dist
 from groundshift.benchmarks.dist import rearranging
-from groundshift.benchmarks.dist.synthesis import texture_loss
+from groundshift.shifts.textures import texture_loss
 
 SIDE, STRENGTH, STEPS = 96, 1 / 4, 20
 PHOTO = load_sample_images().images[0]

@@ -10,11 +10,11 @@ from scipy.spatial.distance import cosine
 from torch import nn
 
 from groundshift.benchmarks import dist
-from groundshift.benchmarks.dist.rearranging import _Errors, pixels_of
-from groundshift.benchmarks.dist.synthesis import _by_fft
 from groundshift.benchmarks.dist.validity import check_triplets
 from groundshift.errors import InputError
 from groundshift.models.vision import ImageModel, load_image_model
+from groundshift.shifts.rearranging import _Errors, pixels_of
+from groundshift.shifts.textures import _by_fft
 from groundshift.worlds.parts import Parts
 from tests.benchmarks import mobilenet
 

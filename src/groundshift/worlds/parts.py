@@ -148,7 +148,9 @@ class Parts:
         texture = (shape + rng.integers(1, self.classes, n)) % self.classes
         return self.draw(rng, shape, style=texture)[0], shape, texture
 
-    def triplets(self, rng: np.random.Generator, n: int) -> tuple[Pictures, NDArray[np.int64], Pictures]:
+    def triplets(
+        self, rng: np.random.Generator, n: int
+    ) -> tuple[Pictures, NDArray[np.int64], NDArray[np.int64]]:
         """Pictures with two disrupted ones each: (n, 3, 30, 30), arrangements (n, 3, 72), labels (n,).
 
         The three have the same parts and the same texture up to its phase, so that only the arrangement tells which is

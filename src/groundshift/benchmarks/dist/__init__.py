@@ -8,9 +8,9 @@
 from groundshift.benchmarks.dist.cue_conflict import ShapeBias, count_decisions, decide, shape_bias
 from groundshift.benchmarks.dist.oddity import odd_one_out, similarities
 from groundshift.benchmarks.dist.positions import PositionProbes, edited_positions, position_probes
-from groundshift.benchmarks.dist.rearranging import quilt, shuffle_blocks
+from groundshift.shifts.rearranging import quilt, shuffle_blocks
 from groundshift.benchmarks.dist.scoring import Score, score
-from groundshift.benchmarks.dist.synthesis import RandomFilters, Synthesis, gram, load_vgg, synthesise
+from groundshift.shifts.textures import RandomFilters, Synthesis, gram, load_vgg, synthesise
 from groundshift.benchmarks.dist.training import (
     Plain,
     Tuned,

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from groundshift.benchmarks.dist.oddity import CHANCE, d_prime, interval, margins, odd_one_out, similarities
-from groundshift.benchmarks.dist.rearranging import How, Pixels
+from groundshift.shifts.rearranging import How, Pixels
 from groundshift.benchmarks.dist.triplets import Triplets, is_saved, load_triplets, make_triplets
 from groundshift.errors import InputError
 from groundshift.models.vision import ImageModel, load_image_model

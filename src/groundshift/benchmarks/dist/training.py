@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from groundshift.benchmarks.dist.rearranging import How
+from groundshift.shifts.rearranging import How
 from groundshift.benchmarks.dist.triplets import read_pictures
 from groundshift.benchmarks.dist.twins import strength_of, twins_of
 from groundshift.errors import InputError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from groundshift.benchmarks.dist.rearranging import Cuts, How, Pixels, pixels_of, shuffle_blocks
+from groundshift.shifts.rearranging import Cuts, How, Pixels, pixels_of, shuffle_blocks
 from groundshift.benchmarks.dist.twins import check_size, strength_of, twins_of
 from groundshift.benchmarks.dist.validity import LIMITS, check_triplets, give_aways
 from groundshift.errors import InputError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from groundshift.benchmarks.dist.rearranging import (
+from groundshift.shifts.rearranging import (
     HOWS,
     Cuts,
     How,
@@ -97,7 +97,7 @@ def twins_of(
         return [quilt(p, strength, s) for p, s in zip(pictures, seeds, strict=True)]
     import torch
 
-    from groundshift.benchmarks.dist.synthesis import load_vgg, synthesise
+    from groundshift.shifts.textures import load_vgg, synthesise
 
     if how == "gatys" and weights is None:
         raise InputError(

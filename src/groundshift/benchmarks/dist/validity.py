@@ -14,8 +14,8 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from groundshift.benchmarks.dist.oddity import interval, odd_one_out
-from groundshift.benchmarks.dist.rearranging import Pixels, cut_lines
-from groundshift.benchmarks.dist.synthesis import RandomFilters, gram, gram_distance
+from groundshift.shifts.rearranging import Pixels, cut_lines
+from groundshift.shifts.textures import RandomFilters, gram, gram_distance
 
 __all__ = ["LIMITS", "check_triplets", "give_aways"]
 

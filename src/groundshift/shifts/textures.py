@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from groundshift.benchmarks.dist.rearranging import Pixels
 from groundshift.errors import InputError
 from groundshift.models.files import first_line
+from groundshift.shifts.rearranging import Pixels
 
 __all__ = [
     "RandomFilters", "Synthesis", "VGGFeatures", "gram", "gram_distance", "load_vgg", "synthesise", "texture_loss",
