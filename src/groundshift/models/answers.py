@@ -102,7 +102,7 @@ def inspect_task(items: Sequence[Item], parser: Parser, grade: Grade, *, name: s
     """Items as an Inspect task, with the ids that a local run gives them: their records can be compared."""
     samples = [
         Sample(
-            input=list(map(inspect_message, item.messages)),
+            input=list(map(inspect_message, item.shown())),
             target=item.target,
             id=item.id,
             metadata=dict(item.facts),

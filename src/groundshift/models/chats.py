@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ def is_provider(model: Any) -> bool:
 
 def ask(
     model: Any,
-    chats: Sequence[Sequence[Mapping[str, str]]],
+    chats: Sequence[Sequence[Mapping[str, Any]]],
     *,
     max_new_tokens: int,
     temperature: float = 0.0,
@@ -35,7 +37,7 @@ def ask(
     ----------
     model : "inspect:" and the name of a model of Inspect (``inspect:openai/gpt-5``, ``inspect:vllm/…``); its keys come
         from the environment. In Python also a model that `inspect_ai.model.get_model` gave.
-    chats : messages with "role" (system, user or assistant) and "content"
+    chats : messages with "role" (system, user or assistant) and "content", a text or parts with pictures
     temperature : of sampling; 0 is greedy
     cache : take answers to the same request from Inspect's cache, so that a run that was stopped goes on
     reasoning : put the reasoning that a provider hands back in front of the answer, between <think> and </think>
@@ -179,8 +181,8 @@ def _all(model: Any, jobs: Sequence[Any], work: Callable[..., Any], **config: An
         return apart.submit(asyncio.run, run()).result()
 
 
-def inspect_message(turn: Mapping[str, str]) -> Any:
-    """A message with "role" and "content" as Inspect has it."""
+def inspect_message(turn: Mapping[str, Any]) -> Any:
+    """A message with "role" and "content" as Inspect has it; see `groundshift.models.speaker.Chat` for pictures."""
     from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
 
     kinds: dict[str, Any] = {
@@ -188,4 +190,16 @@ def inspect_message(turn: Mapping[str, str]) -> Any:
     }  # fmt: skip
     if turn.get("role") not in kinds:
         raise InputError(f"A message has the role {turn.get('role')!r}; it is system, user or assistant.")
-    return kinds[turn["role"]](content=str(turn["content"]))
+    content = turn["content"]
+    return kinds[turn["role"]](content=list(map(_part, content)) if isinstance(content, list) else str(content))
+
+
+def _part(part: Mapping[str, Any]) -> Any:
+    """A part of a content as Inspect has it: a picture travels inside the message, as PNG."""
+    from inspect_ai.model import ContentImage, ContentText
+
+    if part["type"] == "text":
+        return ContentText(text=part["text"])
+    file = io.BytesIO()
+    part["image"].save(file, "PNG")
+    return ContentImage(image="data:image/png;base64," + base64.b64encode(file.getvalue()).decode())

@@ -25,6 +25,7 @@ __all__ = [
     "Grade",
     "Item",
     "Parser",
+    "Picture",
     "Unparsed",
     "Verdict",
     "ask_items",
@@ -37,6 +38,8 @@ __all__ = [
 
 CHUNK = 128
 """Items that are answered before their answers are written down."""
+SEEN = 32
+"""The same of items with pictures, which are all in memory by then."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,31 @@ def item_id(content: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture of a question, which is read only when the question is asked.
+
+    Attributes
+    ----------
+    digest : hash of its content, so that an item's id depends on what is seen and not on where it lies
+    read : returns the PIL image
+    """
+
+    digest: str
+    read: Callable[[], Any] = field(compare=False)
+
+
+@dataclass(frozen=True)
 class Item:
     """A question with its right answer.
 
     Attributes
     ----------
-    prompt : text for the user, or messages with "role" and "content"
+    prompt : text for the user, or messages with "role" and "content"; content may be a list of parts, of which
+        ``{"type": "text", "text": …}`` is text and ``{"type": "image"}`` stands for the next picture
     target : the right answer as text; of a structured one, JSON
     facts : what it is tabulated by, and "group" (the unit that is resampled), "chance" (of a random answer to be right)
     max_new_tokens : room for the answer
+    images : the pictures of the prompt, in order; of a text they stand in front
 
     Examples
     --------
@@ -91,22 +110,51 @@ class Item:
     [{'role': 'user', 'content': '2 + 2 ='}]
     """
 
-    prompt: str | Sequence[Mapping[str, str]]
+    prompt: str | Sequence[Mapping[str, Any]]
     target: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     max_new_tokens: int = 64
+    images: Sequence[Picture] = ()
+
+    def __post_init__(self) -> None:
+        places = sum(part["type"] == "image" for message in self.messages for part in parts_of(message))
+        if places != len(self.images):
+            raise InputError(
+                f"A prompt has places for {places} pictures and {len(self.images)} were given; give one for each."
+            )
 
     @property
-    def messages(self) -> list[dict[str, str]]:
-        """The prompt as messages."""
-        if isinstance(self.prompt, str):
+    def messages(self) -> list[dict[str, Any]]:
+        """The prompt as messages, with places for its pictures."""
+        if not isinstance(self.prompt, str):
+            return [dict(message) for message in self.prompt]
+        if not self.images:
             return [{"role": "user", "content": self.prompt}]
-        return [dict(message) for message in self.prompt]
+        places = [{"type": "image"} for _ in self.images]
+        return [{"role": "user", "content": [*places, {"type": "text", "text": self.prompt}]}]
+
+    def shown(self) -> list[dict[str, Any]]:
+        """The messages with their pictures, which are read now: ``{"type": "image", "image": PIL image}``."""
+        pictures, chat = iter(self.images), self.messages
+        for message in chat if self.images else ():
+            if isinstance(message["content"], list):
+                message["content"] = [
+                    {**part, "image": next(pictures).read()} if part["type"] == "image" else part
+                    for part in message["content"]
+                ]
+        return chat
 
     @property
     def id(self) -> str:
-        """Of its prompt and its target."""
-        return item_id({"prompt": self.messages, "target": self.target})
+        """Of its prompt, its pictures and its target."""
+        seen = {"images": [picture.digest for picture in self.images]} if self.images else {}
+        return item_id({"prompt": self.messages, "target": self.target, **seen})
+
+
+def parts_of(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parts of a message's content, each with a "type"; none of a text."""
+    content = message["content"]
+    return list(content) if isinstance(content, list) else []
 
 
 def ask_items(
@@ -156,6 +204,8 @@ def ask_items(
     from groundshift.models.speaker import Speaker
 
     speaker = Speaker(model, temperature=temperature, device=device, allow_missing=allow_missing)
+    if seeing := [item for item in items if item.images]:
+        speaker.refuse_pictures(max(seeing, key=lambda item: len(item.images)).shown())
     done = {} if answers is None else _begun(Path(answers), speaker.name)
     lengths = defaultdict(list)
     for id_, item in zip(ids, items, strict=True):
@@ -165,9 +215,11 @@ def ask_items(
     with tqdm(main_process_only=False, total=left, desc="asking", disable=None if progress else True) as bar:
         for room, group in lengths.items():
             speaker.settings["max_new_tokens"] = room
-            for start in range(0, len(group), CHUNK):
-                part = group[start : start + CHUNK]
-                fitting = [(id_, item.messages) for id_, item in part if _fits(speaker, item)]
+            size = SEEN if seeing else CHUNK
+            for start in range(0, len(group), size):
+                part = group[start : start + size]
+                chats = [(id_, item.shown()) for id_, item in part]
+                fitting = [(id_, chat) for id_, chat in chats if _fits(speaker, chat)]
                 texts = speaker.write([chat for _, chat in fitting], seed)
                 new = dict(zip([id_ for id_, _ in fitting], texts, strict=True))
                 done |= new
@@ -209,9 +261,9 @@ def _by_facts(file: Path, lines: Lines, items: Sequence[Item]) -> dict[str, str]
     return known
 
 
-def _fits(speaker: Any, item: Item) -> bool:
+def _fits(speaker: Any, chat: list[dict[str, Any]]) -> bool:
     try:
-        speaker.refuse_long(item.messages, replies=True)
+        speaker.refuse_long(chat, replies=True)
     except InputError:
         return False
     return True
@@ -306,10 +358,11 @@ def grade_items(
     for item, answer in zip(items, answers, strict=True):
         facts = dict(item.facts)
         messages = [(message["role"], message["content"]) for message in item.messages]
+        seen = {"images": [picture.digest for picture in item.images]} if item.images else {}
         row: dict[str, Any] = {
             "id": item.id, "epoch": 1, "group": str(facts.pop("group", item.id)), "target": item.target,
             "answer": answer, "parsed_value": None, "correct": none, "partial": none, "parsed": none,
-            "reason": None, "error": None, "prompt": item_id({"prompt": messages}), "model": model,
+            "reason": None, "error": None, "prompt": item_id({"prompt": messages, **seen}), "model": model,
             "task": task, "task_version": version, "groundshift": __version__,
         }  # fmt: skip
         if answer is None:

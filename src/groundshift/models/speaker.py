@@ -19,7 +19,8 @@ from groundshift.models.records import read_records, read_text
 
 __all__ = ["NAMES", "Chat", "Speaker", "appended", "read_contexts", "saying"]
 
-Chat = list[dict[str, str]]
+Chat = list[dict[str, Any]]
+"""Messages; a content is a text, or parts, of which ``{"type": "image", "image": PIL image}`` is a picture."""
 SHARED = 16
 """Tokens that prompts have in common from which they are read from one cache."""
 NAMES = {"user": "User", "assistant": "Assistant", "system": "System"}
@@ -146,13 +147,43 @@ class Speaker:
                 f"{self.model.context:,}; give a shorter context{', or a smaller max_new_tokens' * replies}."
             )
 
+    def refuse_pictures(self, chat: Chat) -> None:
+        """Refuse a chat with pictures that a local model cannot take: it has no processor, or takes fewer of them.
+
+        Raises
+        ------
+        InputError
+            What the processor says.
+        """
+        if self.local:
+            from groundshift.models.activations import encode
+
+            encode(self.model, self.rows([chat]))
+
     def rows(self, chats: Sequence[Chat]) -> list[Any]:
         """Chats for the model's template, or as a plain transcript where it has none."""
-        if self.templated:
-            return [{"messages": chat} for chat in chats]
-        return [
-            "\n\n".join([*(f"{NAMES[m['role']]}: {m['content']}" for m in c), "Assistant:"]) for c in chats
-        ]
+        return [self._row(chat) for chat in chats]
+
+    def _row(self, chat: Chat) -> Any:
+        pictures = [part["image"] for m in chat if isinstance(m["content"], list) for part in m["content"]
+                    if part["type"] == "image"]  # fmt: skip
+        processor = getattr(self.model, "processor", None)
+        if getattr(processor, "chat_template", None) if pictures and processor else self.templated:
+            places = [{**m, "content": _places(m["content"], {"type": "image"})} for m in chat]
+            return {"messages": places, **({"images": pictures} if pictures else {})}
+        mark = getattr(processor, "image_token", "<image>")
+        turns = [(NAMES[m["role"]], _places(m["content"], mark)) for m in chat]
+        said = [f"{name}: {c if isinstance(c, str) else ' '.join(c)}" for name, c in turns]
+        text = "\n\n".join([*said, "Assistant:"])
+        return {"text": text, "images": pictures} if pictures else text
+
+
+def _places(content: Any, place: Any) -> Any:
+    """Content with every picture replaced by what stands for it; of a transcript texts instead of parts."""
+    if isinstance(content, str):
+        return content
+    plain = isinstance(place, str)
+    return [place if part["type"] == "image" else part["text"] if plain else part for part in content]
 
 
 def read_contexts(given: Any) -> list[str | Chat]:
