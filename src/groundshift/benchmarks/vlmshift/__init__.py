@@ -1,0 +1,22 @@
+"""Image models under a shift of distribution: accuracy by domain, under graded changes, and with examples (2312.07424).
+
+>>> from groundshift.benchmarks import vlmshift as vs
+>>> vs.parse("Answer Choice: [Teddy Bear]\\nConfidence Score: 85%", ["bear", "teddy-bear"])
+Reply(choice='teddy-bear', confidence=0.85, reasoning='')
+"""
+
+from groundshift.benchmarks.vlmshift.comparing import Comparison, compare
+from groundshift.benchmarks.vlmshift.data import Images, exemplar_items, folder, from_csv, load, zero_shot_items
+from groundshift.benchmarks.vlmshift.models import Classifier
+from groundshift.benchmarks.vlmshift.parsing import Reply, grade, parse, parser_of, published_parse, question
+from groundshift.benchmarks.vlmshift.perturbing import STYLES, perturb
+from groundshift.benchmarks.vlmshift.run import VisionShift, ask
+from groundshift.benchmarks.vlmshift.scoring import (
+    by_domain, confidence, error_consistency, failures, halfway, severity,
+)  # fmt: skip
+
+__all__ = [
+    "STYLES", "Classifier", "Comparison", "Images", "Reply", "VisionShift", "ask", "by_domain", "compare",
+    "confidence", "error_consistency", "exemplar_items", "failures", "folder", "from_csv", "grade", "halfway", "load",
+    "parse", "parser_of", "perturb", "published_parse", "question", "severity", "zero_shot_items",
+]  # fmt: skip
