@@ -191,7 +191,9 @@ def inspect_message(turn: Mapping[str, Any]) -> Any:
     if turn.get("role") not in kinds:
         raise InputError(f"A message has the role {turn.get('role')!r}; it is system, user or assistant.")
     content = turn["content"]
-    return kinds[turn["role"]](content=list(map(_part, content)) if isinstance(content, list) else str(content))
+    return kinds[turn["role"]](
+        content=list(map(_part, content)) if isinstance(content, list) else str(content)
+    )
 
 
 def _part(part: Mapping[str, Any]) -> Any:

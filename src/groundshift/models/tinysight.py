@@ -136,7 +136,9 @@ def train_reader(domains: Domains, *, classes: int, steps: int = 500, seed: int 
             names = np.where(rng.random((size, 1)) < 0.7, rng.permuted(names, axis=1), names)
         else:
             order = order[:, :0]
-        shown = np.array([[rng.choice(pools[d][k]) for k in row] for d, row in zip(domain, order, strict=True)], int)
+        shown = np.array(
+            [[rng.choice(pools[d][k]) for k in row] for d, row in zip(domain, order, strict=True)], int
+        )
         places = np.concatenate([shown.reshape(size, -1), last[:, None]], 1)
         labels = torch.as_tensor(np.take_along_axis(names, order, 1))
         logits = net(torch.as_tensor(images[places]), labels)

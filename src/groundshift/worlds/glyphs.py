@@ -83,7 +83,9 @@ def glyphs(
     ((10, 24, 24), [2, 2, 2, 2, 2])
     """
     if rendering not in RENDERINGS or not 0 <= severity <= 1:
-        raise InputError(f"{rendering!r} at {severity} was given; there are {', '.join(RENDERINGS)}, at 0 to 1.")
+        raise InputError(
+            f"{rendering!r} at {severity} was given; there are {', '.join(RENDERINGS)}, at 0 to 1."
+        )
     label = rng.permutation(np.arange(n) % len(CLASSES))
     images = np.empty((n, SIZE, SIZE), np.float32)
     for k, name in enumerate(CLASSES):
@@ -144,7 +146,9 @@ class MatchedFilter:
     """
 
     def __init__(self, rendering: str, severity: float) -> None:
-        grid = np.meshgrid([-0.3, -0.15, 0, 0.15, 0.3], [0.8, 0.93, 1.07, 1.2], [-0.1, 0, 0.1], [-0.1, 0, 0.1])
+        grid = np.meshgrid(
+            [-0.3, -0.15, 0, 0.15, 0.3], [0.8, 0.93, 1.07, 1.2], [-0.1, 0, 0.1], [-0.1, 0, 0.1]
+        )
         turn, scale, x, y = (values.ravel() for values in grid)
         still = _Still()
         banks = [

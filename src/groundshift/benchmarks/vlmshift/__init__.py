@@ -6,7 +6,14 @@ Reply(choice='teddy-bear', confidence=0.85, reasoning='')
 """
 
 from groundshift.benchmarks.vlmshift.comparing import Comparison, compare
-from groundshift.benchmarks.vlmshift.data import Images, exemplar_items, folder, from_csv, load, zero_shot_items
+from groundshift.benchmarks.vlmshift.data import (
+    Images,
+    exemplar_items,
+    folder,
+    from_csv,
+    load,
+    zero_shot_items,
+)
 from groundshift.benchmarks.vlmshift.models import Classifier
 from groundshift.benchmarks.vlmshift.parsing import Reply, grade, parse, parser_of, published_parse, question
 from groundshift.benchmarks.vlmshift.perturbing import STYLES, perturb

@@ -51,7 +51,9 @@ class Comparison(Result):
         row = self.table.iloc[0]
         head = f"{first} fails on none of {row['images']:,} images."
         if row["failures"]:
-            spread = "" if np.isnan(row["rate_low"]) else f" ({row['rate_low']:.0%} to {row['rate_high']:.0%})"
+            spread = (
+                "" if np.isnan(row["rate_low"]) else f" ({row['rate_low']:.0%} to {row['rate_high']:.0%})"
+            )
             head = f"{other} is right on {row['rate']:.0%}{spread} of the {row['failures']:.0f} failures of {first}"
             head += f"; its twin on {row['twin']:.0%}, which leaves {row['rescue']:+.0%}." if twin else "."
         own = ["domain", "images", "first", "other", "failures", "rate", "rate_low", "rate_high", "twin", "rescue",
@@ -111,20 +113,26 @@ def compare(first: Any, other: Any, *, twin: Any = None) -> Comparison:
         joined = joined.merge(table[["image", "correct"]], on="image", suffixes=("", f"_{k}"))
     joined = joined.dropna()
     if not len(joined):
-        raise InputError("The runs have no image in common; compare runs of one sample (the same data and seed).")
+        raise InputError(
+            "The runs have no image in common; compare runs of one sample (the same data and seed)."
+        )
     rows = [_row("all", joined), *(_row(str(name), part) for name, part in joined.groupby("domain"))]
     # Two runs of one model, and runs in other views, have ids of their own.
     sides = [table.assign(id=table["image"]) for table in tables[:2]]
     same = len(set(names)) < len(names)
     labels = [f"{name} ({Path(str(one)).name})" if same and not isinstance(one, Graded) else name
               for name, one in zip(names, given, strict=True)]  # fmt: skip
-    return Comparison((labels[0], labels[1], labels[2] if twin is not None else ""), pd.DataFrame(rows), paired(*sides))
+    return Comparison(
+        (labels[0], labels[1], labels[2] if twin is not None else ""), pd.DataFrame(rows), paired(*sides)
+    )
 
 
 def _read(one: Any) -> pd.DataFrame:
     table = one.records if isinstance(one, Graded) else read_graded(one)
     if missing := {"image", "domain"} - set(table):
-        raise InputError(f"The records have no {sorted(missing)[0]}; give what groundshift vlmshift ask wrote.")
+        raise InputError(
+            f"The records have no {sorted(missing)[0]}; give what groundshift vlmshift ask wrote."
+        )
     if twice := table["image"][table["image"].duplicated()].tolist():
         raise InputError(f"The image {twice[0]} stands twice in the records; give the answers of one run.")
     return table

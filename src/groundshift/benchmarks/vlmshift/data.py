@@ -141,21 +141,30 @@ def load(data: Any, **how: Any) -> Images:
 
 def _sampled(files: ImageFiles, one: str, per_cell: int, seed: int, classes: Any, domains: Any) -> Images:
     if per_cell < 1:
-        raise InputError(f"per_cell={per_cell} was given; at least 1 image of each domain and class is needed.")
+        raise InputError(
+            f"per_cell={per_cell} was given; at least 1 image of each domain and class is needed."
+        )
     table = files.table if "domain" in files.table else files.table.assign(domain=one)
     known = sorted(table["domain"].unique())
     if other := [name for name in domains if name not in known]:
         raise InputError(f"There is no domain {other[0]!r}; there are {', '.join(known)}.")
     named = tuple(classes) or tuple(sorted(table["class"].unique()))
     if other := sorted(set(table["class"]) - set(named)):
-        raise InputError(f"{len(other)} classes are not among those that were listed: {', '.join(other[:3])}.")
+        raise InputError(
+            f"{len(other)} classes are not among those that were listed: {', '.join(other[:3])}."
+        )
     notes = [*check_classes(named)[:3], *(f"Left out: {one}" for one in files.unreadable)]
     table = table[table["domain"].isin(list(domains) or known)].reset_index(drop=True)
     drawn: list[int] = []
     for (place, name), cell in table.groupby(["domain", "class"], sort=True):
         rng = np.random.default_rng([seed, zlib.crc32(f"{place}/{name}".encode())])
         drawn += sorted(rng.permutation(cell.index.to_numpy())[:per_cell].tolist())
-    counts = table.groupby(["domain", "class"]).size().unstack(fill_value=0).reindex(columns=list(named), fill_value=0)
+    counts = (
+        table.groupby(["domain", "class"])
+        .size()
+        .unstack(fill_value=0)
+        .reindex(columns=list(named), fill_value=0)
+    )
     empty = [f"{place}/{name}" for place, row in counts.iterrows() for name, n in row.items() if not n]
     if empty:
         notes.append(f"{len(empty)} of {counts.size} cells have no images ({', '.join(empty[:3])}, …).")
@@ -163,7 +172,9 @@ def _sampled(files: ImageFiles, one: str, per_cell: int, seed: int, classes: Any
     sample = table.loc[drawn].reset_index(drop=True)
     modes = [open_picture(files.root / image).mode for image in sample["image"]]
     if odd := sorted(set(modes) - {"RGB"}):
-        notes.append(f"{sum(m != 'RGB' for m in modes)} images are converted to 8-bit RGB (modes {', '.join(odd)}).")
+        notes.append(
+            f"{sum(m != 'RGB' for m in modes)} images are converted to 8-bit RGB (modes {', '.join(odd)})."
+        )
     return Images(sample, rest, files.root, named, tuple(notes))
 
 
@@ -202,7 +213,11 @@ def _rows(images: Images) -> list[Any]:
 
 
 def zero_shot_items(
-    images: Images, changes: Iterable[Change] = (), *, seen: str = "none", choices: Literal["all", "domain"] = "all"
+    images: Images,
+    changes: Iterable[Change] = (),
+    *,
+    seen: str = "none",
+    choices: Literal["all", "domain"] = "all",
 ) -> list[Item]:
     """An item for each image as it is, and for each change of it.
 
@@ -218,7 +233,9 @@ def zero_shot_items(
         for row in _rows(images):
             names = offered[row.domain]
             facts = _facts(images, row, "zero-shot", change, names)
-            items.append(Item(question(names), row.label, facts, ROOM, [images.picture(row.image, change, seen)]))
+            items.append(
+                Item(question(names), row.label, facts, ROOM, [images.picture(row.image, change, seen)])
+            )
     return _distinct(items)
 
 
@@ -238,7 +255,9 @@ def exemplar_items(
     """
     every = pd.concat([images.rest, images.table], ignore_index=True)
     if k < 1 or (pool == "source" and not source):
-        raise InputError(f"k={k} and the source domains {list(source)} were given; at least 1 of each is needed.")
+        raise InputError(
+            f"k={k} and the source domains {list(source)} were given; at least 1 of each is needed."
+        )
     offered = {domain: Offers(images, choices)(domain) for domain in images.table["domain"].unique()}
     items = []
     pools = {key: part["image"].tolist() for key, part in every.groupby(["domain", "class"])}
@@ -285,5 +304,7 @@ def _distinct(items: list[Item]) -> list[Item]:
                 f"{item.facts['image']} is labelled {item.target!r}, and the same picture elsewhere "
                 f"{labels[key]!r}; remove one of them."
             )
-    places = [(item.id, item.facts["protocol"]) for item in reversed(items)]  # permuted labels may be in place
+    places = [
+        (item.id, item.facts["protocol"]) for item in reversed(items)
+    ]  # permuted labels may be in place
     return list(dict(zip(places, reversed(items), strict=True)).values())[::-1]

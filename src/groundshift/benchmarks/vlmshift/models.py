@@ -151,7 +151,11 @@ class Likelihoods:
     """
 
     def __init__(
-        self, model: Any, choices: Mapping[str, Sequence[str]], device: str = "auto", allow_missing: bool = False
+        self,
+        model: Any,
+        choices: Mapping[str, Sequence[str]],
+        device: str = "auto",
+        allow_missing: bool = False,
     ) -> None:
         from groundshift.models.speaker import Speaker
 
@@ -170,5 +174,7 @@ class Likelihoods:
             row = {"prompt": [*row.pop("messages"), begun], **row}
         else:
             row = {**row, "text": f"{row['text']} Answer Choice:"}
-        means = option_logprobs(self.speaker.model, [row], [[f" {n}" for n in names]], "mean", progress=False)[0]
+        means = option_logprobs(
+            self.speaker.model, [row], [[f" {n}" for n in names]], "mean", progress=False
+        )[0]
         return answer_text(names[int(means.argmax())], round(float(softmax(means).max()), 4))

@@ -60,7 +60,9 @@ def check_classes(classes: Sequence[str]) -> list[str]:
     plain: dict[str, str] = {}
     for name in classes:
         if (other := plain.setdefault(_plain(name), name)) != name or not _plain(name):
-            raise InputError(f"The classes {other!r} and {name!r} differ by case or underscores only; rename one.")
+            raise InputError(
+                f"The classes {other!r} and {name!r} differ by case or underscores only; rename one."
+            )
     if len(plain) < 2:
         raise InputError(f"{len(plain)} class was given ({', '.join(classes)}); at least two are needed.")
     names = sorted(classes)
@@ -95,7 +97,9 @@ def parse(text: str, classes: Sequence[str]) -> Reply | Unparsed:
             return Unparsed("no class is named")
         chosen = named[0]
     reason = REASON.findall(text)
-    return Reply(names[chosen], _confidence(text), reason[-1].split("---END")[0].strip(" \n[]") if reason else "")
+    return Reply(
+        names[chosen], _confidence(text), reason[-1].split("---END")[0].strip(" \n[]") if reason else ""
+    )
 
 
 def _named(text: str, names: Iterable[str]) -> list[str]:

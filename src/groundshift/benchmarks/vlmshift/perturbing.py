@@ -43,7 +43,10 @@ def _halftone(image: Image, severity: float) -> Image:
     from PIL import Image as Pil
 
     grey = np.asarray(image.convert("L"))
-    dots = grey > np.tile(BAYER, (-(-grey.shape[0] // 4), -(-grey.shape[1] // 4)))[: grey.shape[0], : grey.shape[1]]
+    dots = (
+        grey
+        > np.tile(BAYER, (-(-grey.shape[0] // 4), -(-grey.shape[1] // 4)))[: grey.shape[0], : grey.shape[1]]
+    )
     return Pil.blend(image, Pil.fromarray(dots.astype(np.uint8) * 255).convert("RGB"), severity / 5)
 
 
@@ -94,7 +97,9 @@ def check_shift(shift: str, severity: float) -> None:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(STYLES)}."
         raise InputError(f"The style {shift!r} is not known; {hint}")
     if shift == "noise" and not 0 <= severity <= 1:
-        raise InputError(f"A noise of variance {severity} was given; 0 to 1 is needed, on pixels from 0 to 1.")
+        raise InputError(
+            f"A noise of variance {severity} was given; 0 to 1 is needed, on pixels from 0 to 1."
+        )
     if shift != "noise" and severity not in range(6):
         raise InputError(f"The style {shift} was given the severity {severity}; 0 to 5 is needed.")
 
@@ -123,7 +128,11 @@ def perturb(image: Image, shift: str, severity: float, seed: int | list[int] = 0
     check_shift(shift, severity)
     if severity == 0:
         return image
-    return noise(image, severity, np.random.default_rng(seed)) if shift == "noise" else STYLES[shift](image, severity)
+    return (
+        noise(image, severity, np.random.default_rng(seed))
+        if shift == "noise"
+        else STYLES[shift](image, severity)
+    )
 
 
 def view(image: Image, name: str) -> Image:

@@ -71,7 +71,9 @@ class VisionShift(Graded):
         rows = pd.concat([self.records, self.other[self.other["protocol"] != "zero-shot"]])
         rows = rows[rows["image"].isin(rows[rows["protocol"] != "zero-shot"]["image"])]
         parts = [("all", rows)] if by is None else list(rows.groupby(by))
-        tables = [paired_within(part, "protocol", STEPS, "image").assign(**{by or "domain": k}) for k, part in parts]
+        tables = [
+            paired_within(part, "protocol", STEPS, "image").assign(**{by or "domain": k}) for k, part in parts
+        ]
         return pd.concat(tables, ignore_index=True)
 
     def confusion(self, domain: str | None = None) -> pd.DataFrame:
@@ -104,7 +106,9 @@ class VisionShift(Graded):
             note = "Halfway is the severity at which half of what lies between unchanged images and chance is lost."
             tables = {"Curves": curve, "Points": shown(curves)}
             figures = {"Share that is right by severity": self._draw_curves}
-            sections.append(Section("severity", "How does it fall?", notes=(note,), tables=tables, figures=figures))
+            sections.append(
+                Section("severity", "How does it fall?", notes=(note,), tables=tables, figures=figures)
+            )
         gains = self.gains()
         if len(gains):
             columns = ["domain", "effect", "n", "before", "after", "difference", "low", "high", "p_holm"]
@@ -115,7 +119,9 @@ class VisionShift(Graded):
         words = {"missing": "answers without one", "ece": "expected calibration error (10 bins of equal mass)",
                  "auroc": "area under the curve, for being right"}  # fmt: skip
         facts = {words[name]: value for name, value in sure.items() if not np.isnan(value)}
-        tables = {name: self.confusion(name).reset_index() for name in sorted(self.records["domain"].unique())[:8]}
+        tables = {
+            name: self.confusion(name).reset_index() for name in sorted(self.records["domain"].unique())[:8]
+        }
         return [
             *sections,
             Section("confidence", "What is the stated confidence worth?", facts=facts),
@@ -128,7 +134,11 @@ class VisionShift(Graded):
             return []
         pictures = {sample.name: sample.images for sample in self.gallery}
         samples = [
-            Sample(row["image"], pictures.get(row["image"], ()), f"right: {row['target']}\nanswer: {row['answer']}")
+            Sample(
+                row["image"],
+                pictures.get(row["image"], ()),
+                f"right: {row['target']}\nanswer: {row['answer']}",
+            )
             for _, row in wrong.iterrows()
         ]
         return [Section("wrong", "What was wrong?", notes=(TWIN,), samples=samples, folded=True)]
@@ -213,10 +223,18 @@ def ask(
     for change in changes:
         check_shift(*change)
     if view not in VIEWS or in_context < 0:
-        raise InputError(f"view={view!r}, in_context={in_context} was given; {', '.join(VIEWS)} and 0 are the least.")
+        raise InputError(
+            f"view={view!r}, in_context={in_context} was given; {', '.join(VIEWS)} and 0 are the least."
+        )
     if data is None:
         return _published(model, parser, source)
-    how: dict[str, Any] = {"layout": layout, "per_cell": per_cell, "seed": seed, "classes": classes, "domains": domains}
+    how: dict[str, Any] = {
+        "layout": layout,
+        "per_cell": per_cell,
+        "seed": seed,
+        "classes": classes,
+        "domains": domains,
+    }
     if isinstance(data, pd.DataFrame) or (isinstance(data, str | Path) and Path(data).is_file()):
         how |= {"image": image, "label": label, "domain": domain}
     images = load(data, **how)
@@ -265,7 +283,9 @@ def _answered(
 
 def _graded(items: list[Item], texts: Any, classes: Sequence[str], parser: str, name: str) -> pd.DataFrame:
     reader = parser_of(classes, parser)
-    return grade_items(items, texts, reader, grade, task="vlmshift", version=f"{VERSION} {parser}", model=name)
+    return grade_items(
+        items, texts, reader, grade, task="vlmshift", version=f"{VERSION} {parser}", model=name
+    )
 
 
 def _result(records: pd.DataFrame, settings: dict[str, Any], source: Sequence[str]) -> VisionShift:
@@ -317,7 +337,11 @@ def _published(file: Any, parser: str, source: Sequence[str]) -> VisionShift:
     rows = _lines(file)
     if bad := [k for k, row in enumerate(rows, 1) if not row.get("true_class") or not row.get("domain")]:
         raise InputError(f"{file}: row {bad[0]} has no true_class or no domain; give images, too.")
-    classes = list(dict.fromkeys([row["true_class"] for row in rows] + [r["predicted_class"] for r in rows if r["predicted_class"]]))
+    classes = list(
+        dict.fromkeys(
+            [row["true_class"] for row in rows] + [r["predicted_class"] for r in rows if r["predicted_class"]]
+        )
+    )
     notes = check_classes(classes)[:3]
     items = []
     for row in rows:

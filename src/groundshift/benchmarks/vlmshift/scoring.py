@@ -34,7 +34,9 @@ def by_domain(records: pd.DataFrame, source: Iterable[str] = ()) -> pd.DataFrame
     """
     table, source = summarise(records, "domain"), list(source)
     if missing := set(source) - set(table["domain"]):
-        raise InputError(f"There is no domain {sorted(missing)[0]!r}; there are {', '.join(table['domain'])}.")
+        raise InputError(
+            f"There is no domain {sorted(missing)[0]!r}; there are {', '.join(table['domain'])}."
+        )
     if not source:
         return table
     scored = records[records["correct"].notna()]
@@ -94,9 +96,15 @@ def severity(records: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         s, acc = own["severity"].to_numpy(float), own["mean"].to_numpy(float)
         rho = 0.0 if np.ptp(acc) == 0 else float(spearmanr(s, acc).statistic) if len(s) > 2 else np.nan
         chance = float(own["chance"].iloc[0])
-        rows.append({"shift": name, "spearman": rho, "halfway": halfway(s, acc, chance), "drop": acc[0] - acc[-1]})
+        rows.append(
+            {"shift": name, "spearman": rho, "halfway": halfway(s, acc, chance), "drop": acc[0] - acc[-1]}
+        )
         curves.append(own)
-    return (pd.concat(curves, ignore_index=True), pd.DataFrame(rows)) if curves else (pd.DataFrame(), pd.DataFrame())
+    return (
+        (pd.concat(curves, ignore_index=True), pd.DataFrame(rows))
+        if curves
+        else (pd.DataFrame(), pd.DataFrame())
+    )
 
 
 def confidence(records: pd.DataFrame, bins: int = 10) -> dict[str, float]:
@@ -117,12 +125,18 @@ def confidence(records: pd.DataFrame, bins: int = 10) -> dict[str, float]:
     from sklearn.metrics import roc_auc_score
 
     rows = records[records["correct"].notna()]
-    stated = rows[rows["confidence"].notna()].sort_values("confidence", kind="stable") if "confidence" in rows else rows[:0]
+    stated = (
+        rows[rows["confidence"].notna()].sort_values("confidence", kind="stable")
+        if "confidence" in rows
+        else rows[:0]
+    )
     result = {"missing": 1 - len(stated) / max(1, len(rows)), "ece": np.nan, "auroc": np.nan}
     if len(stated):
         sure, right = stated["confidence"].to_numpy(float), stated["correct"].to_numpy(float)
         parts = np.array_split(np.arange(len(stated)), min(bins, len(stated)))
-        result["ece"] = float(sum(len(p) * abs(sure[p].mean() - right[p].mean()) for p in parts)) / len(stated)
+        result["ece"] = float(sum(len(p) * abs(sure[p].mean() - right[p].mean()) for p in parts)) / len(
+            stated
+        )
         if 0 < right.mean() < 1:
             result["auroc"] = float(roc_auc_score(right, sure))
     return result
