@@ -8,7 +8,6 @@ many ways or malformed, test what reads them.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +17,26 @@ import numpy as np
 import pandas as pd
 
 from groundshift.benchmarks import vlmshift as vs
-from groundshift.benchmarks.vlmshift.models import answer_text
 from groundshift.lab.claims import Claim, Control
 from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
-from groundshift.models.items import Item, Unparsed, grade_items
+from groundshift.models.items import Item, grade_items
 from groundshift.studies.drawing import Panel, chart
 from groundshift.studies.keeping import kept
+from groundshift.studies.vlmshift_models import (
+    FAMILIES,
+    FAR,
+    MODELS,
+    NEAR,
+    NOISE,
+    POOLS,
+    SEVERITIES,
+    SHIFTED,
+    make,
+    runs,
+)  # fmt: skip
 from groundshift.worlds import glyphs as world
-from groundshift.worlds.glyphs import CLASSES, MatchedFilter, glyphs
-
-SOURCE, FAMILIES = ("photo", "cartoon"), ("sketch", "painting", "still")
-SEVERITIES, NOISE = (0.3, 0.6, 1.0), (0.01, 0.04, 0.16)
-DOMAINS = tuple(
-    f"{family} {s}" for family in FAMILIES for s in SEVERITIES
-)  # still: cartoons, at every severity
-SHIFTED = ("sketch 0.3", "painting 0.3", "painting 1.0")
-FAR = ("sketch 1.0", "painting 1.0")
-POOLS, MODELS = ("target", "source"), ("clip", "twin")
+from groundshift.worlds.glyphs import CLASSES
+from groundshift.worlds.spelt_answers import spelt_answers
 
 
 @dataclass(frozen=True)
@@ -59,116 +61,23 @@ def seeing(
 ) -> Sample:
     """Images of every domain, and the answers of tiny models to all that is asked about them."""
     recipe = int(rng.integers(2**31)), steps, episodes, per_cell, queries
-    folder = kept("vlmshift", recipe, lambda out: _make(*recipe, out), world)
+    folder = kept("vlmshift", recipe, lambda out: make(*recipe, out), world)
     return Sample({"part": "seeing", "folder": str(folder), "per_cell": per_cell, "queries": queries}, None)
-
-
-def _make(seed: int, steps: int, episodes: int, per_cell: int, queries: int, out: Path) -> None:
-    from groundshift.models import tinysight
-
-    rng = np.random.default_rng(seed)
-    for domain in (*SOURCE, *DOMAINS):
-        _write(rng, domain, per_cell * (2 if domain.endswith("0.3") else 1) + 5, out / "images" / domain)
-    known = [(drawn.images, drawn.label) for drawn in (glyphs(rng, 1500, name) for name in SOURCE)]
-    clips = [tinysight.train_clip(known, classes=5, steps=steps, seed=seed + k) for k in range(2)]
-    reader = tinysight.train_reader(known, classes=5, steps=episodes, seed=seed)
-    models = {name: _answering(net.shares) for name, net in zip(MODELS, clips, strict=True)}
-    models |= {"reader": _answering(reader.shares, examples=True)}
-    models |= {"filter": _answering(lambda images: np.eye(5)[_filtered(images)])}
-    for run, (name, how) in _runs(per_cell, queries).items():
-        vs.ask(models[name], out / "images", **how, answers=out / f"{run}.jsonl", progress=False)
-
-
-def _write(rng: np.random.Generator, domain: str, each: int, folder: Path) -> None:
-    from PIL import Image
-
-    rendering, _, s = domain.partition(" ")
-    drawn = glyphs(rng, 5 * each, "cartoon" if rendering == "still" else rendering, float(s or 1))
-    for k, (image, label) in enumerate(zip(drawn.pixels(), drawn.label, strict=True)):
-        (folder / CLASSES[label]).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / CLASSES[label] / f"{k:04}.png")
-
-
-def _filtered(images: Any) -> Any:
-    """The matched filter of the rendering: of paper with dark lines, or of a painting."""
-    ink = np.median(images[:, 2:-2, 2:-2].reshape(len(images), -1), axis=1)[0] > 0.93
-    return MatchedFilter("sketch" if ink else "painting", 1.0).predict(images)
-
-
-def _answering(shares: Callable[..., Any], examples: bool = False) -> Callable[[Any], str]:
-    """A model as a function of messages: probabilities of its classes as an answer in three lines."""
-
-    def model(messages: Any) -> str:
-        parts = messages[-1]["content"]
-        seen = np.stack(
-            [np.asarray(p["image"].convert("L"), np.float32) / 255 for p in parts if "image" in p]
-        )
-        shown = [re.findall(r"This image is (\w+)", p["text"]) for p in parts if "text" in p]
-        labels = [CLASSES.index(names[0]) for names in shown if names]
-        p = shares(seen, labels) if examples else shares(seen)[0]
-        return answer_text(CLASSES[int(np.argmax(p))], round(float(np.max(p)), 4))
-
-    return model
-
-
-def _runs(per_cell: int, queries: int) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Name of a run → whose it is, and with what it is asked."""
-    wide, near = {"per_cell": per_cell, "classes": CLASSES}, [d for d in DOMAINS if d.endswith("0.3")]
-    runs: dict[str, tuple[str, dict[str, Any]]] = {}
-    for name in MODELS:
-        runs[name] = name, {**wide, "source": ("cartoon",)}
-        runs[f"{name} near"] = name, {**wide, "per_cell": 2 * per_cell, "domains": near}
-        runs[f"{name} noise"] = name, {**wide, "domains": ("photo",), "noise": NOISE}
-    runs["flip"] = "clip", {**wide, "domains": FAR, "view": "flip"}
-    runs["filter"] = "filter", {**wide, "domains": FAR}
-    for pool in POOLS:
-        more = {"domains": (*SOURCE, *SHIFTED), "source": SOURCE, "in_context": 1, "pool": pool}
-        runs[f"reader {pool}"] = "reader", {"per_cell": queries, "classes": CLASSES, **more}
-    return runs
 
 
 # Part 2: answers of known accuracy -------------------------------------------------------------------------------
 
-NAMES = ("car", "carrot", "teddy-bear", "Trash_Can", "bus", "bush", "sea lion", "house")
-SPELLINGS: tuple[Callable[[str], str], ...] = (
-    lambda n: f"Answer Choice: [{n}]\nConfidence Score: [0.8]\nReasoning: [It looks so.]",
-    lambda n: f"answer choice: '{n.upper()}'\nConfidence Score: 80%",
-    lambda n: f'Answer Choice: "{n}"\nConfidence Score: 0,8',
-    lambda n: f"**Answer Choice:** **{n}**\n**Confidence Score:** 0.8",
-    lambda n: f"Answer Choice: {n.replace('_', ' ').replace('-', ' ')}.\nConfidence Score: .8",
-    lambda n: (
-        f"---BEGIN FORMAT TEMPLATE---\nAnswer Choice: {n}\nConfidence Score: 0.8\n---END FORMAT TEMPLATE---"
-    ),
-    lambda n: f"Answer Choice: {n.title()}, as far as I see\nConfidence Score: 0.80",
-    lambda n: f"Answer Choice: [one of the choices]\nI see it.\nAnswer Choice: {n}\nConfidence Score: (0.8)",
-    lambda n: f"Answer Choice:\t{n} \nConfidence Score: 8e-1".replace("8e-1", "0.8"),
-)
-PROSE = (
-    "It looks like a {} to me.",
-    "I am not sure, perhaps a {}?",
-    "Answer Choice: none of them, though near {}",
-)
+# Part 2: answers of known accuracy -------------------------------------------------------------------------------
+
 SHARES = (0.0, 0.1)
 
 
 @World.define()
 def texts(rng: np.random.Generator, severity: float, *, texts: int) -> Sample:
-    """Answers that are right with 0.8, in harmless spellings; and the same with a tenth as prose."""
-    names = rng.permutation(NAMES).tolist()
-    right = rng.integers(len(names), size=texts)
-    said = np.where(rng.random(texts) < 0.8, right, (right + rng.integers(1, len(names), texts)) % len(names))
-    lost, form = rng.random(texts) < 0.1, rng.integers(len(SPELLINGS), size=texts)
-    spelt = [SPELLINGS[f](names[k]) for f, k in zip(form, said, strict=True)]
-    prose = [PROSE[f % 3].format(names[k]) if bad else text
-             for f, k, bad, text in zip(form, said, lost, spelt, strict=True)]  # fmt: skip
-    hit = said == right
-    known = float(hit[~lost].mean() - (hit & ~lost).mean())
-    items = [Item(f"image {k}", names[r]) for k, r in enumerate(right)]
-    answers = {0.0: spelt, 0.1: prose}
-    said_names = [names[k] for k in said]
-    return Sample(
-        {"part": "texts", "items": items, "names": names, "answers": answers, "said": said_names}, known
-    )
+    """Answers in harmless spellings, and the same with a tenth as prose; by how much dropping these inflates."""
+    drawn = spelt_answers(rng, texts)
+    hit, lost = np.array(drawn.right) == drawn.said, np.array(drawn.lost)
+    return Sample({"part": "texts", "drawn": drawn}, float(hit[~lost].mean() - (hit & ~lost).mean()))
 
 
 # The method: what the benchmark says ------------------------------------------------------------------------------
@@ -181,18 +90,20 @@ def _measured(data: Any, rng: np.random.Generator, parser: str, change: Change) 
 
 
 def _texts(data: Any, rng: np.random.Generator, parser: str, change: Change) -> dict[str, Any]:
-    rows, names = [], data["names"]
+    rows, drawn = [], data["drawn"]
+    names = drawn.names
+    items = [Item(f"image {k}", name) for k, name in enumerate(drawn.right)]
     for kind, reader in (
         ("default", vs.parser_of(names, parser)),
         ("published", vs.parser_of(names, "published")),
     ):
-        for share, answers in data["answers"].items():
+        for share, answers in zip(SHARES, (drawn.spelt, drawn.malformed), strict=True):
             how: dict[str, Any] = {"task": "vlmshift", "version": "1", "model": "texts"}
-            records = grade_items(data["items"], answers, reader, vs.grade, **how)
+            records = grade_items(items, answers, reader, vs.grade, **how)
             records = change(records, rng) if kind == "default" else records
             read = records["parsed"] == 1
             kept_ = records["correct"][read].mean() if read.any() else 0.0
-            good = (records["parsed_value"] == data["said"]) & (records.get("confidence", 0) == 0.8)
+            good = (records["parsed_value"] == drawn.said) & (records.get("confidence", 0) == 0.8)
             row = {"reader": kind, "malformed": share, "inflation": kept_ - records["correct"].mean()}
             rows.append({**row, "recovered": float((good & read).mean())})
     return {"texts": pd.DataFrame(rows)}
@@ -200,7 +111,7 @@ def _texts(data: Any, rng: np.random.Generator, parser: str, change: Change) -> 
 
 def _seen(data: Any, rng: np.random.Generator, parser: str, change: Change) -> dict[str, Any]:
     folder, results = Path(data["folder"]), {}
-    for run, (_, how) in _runs(data["per_cell"], data["queries"]).items():
+    for run, (_, how) in runs(data["per_cell"], data["queries"]).items():
         asked = vs.ask(folder / f"{run}.jsonl", folder / "images", **how, parser=parser, progress=False)  # type: ignore[arg-type]
         every = change(pd.concat([asked.records, asked.other], ignore_index=True), rng)
         plain = (every["shift"] == "none") & (every["protocol"] == "zero-shot")
@@ -212,9 +123,9 @@ def _seen(data: Any, rng: np.random.Generator, parser: str, change: Change) -> d
         share = results[model].records.groupby("domain")["correct"].mean()
         for family in FAMILIES:
             curve = [(0.0, share["cartoon"]), *((s, share[f"{family} {s}"]) for s in SEVERITIES)]
-            rows += [{"model": model, "family": family, "severity": s, "accuracy": a} for s, a in curve]
+            rows += [{"model": model, "family": family, "s": s, "accuracy": a} for s, a in curve]
         curves = results[f"{model} noise"].severity()[0]
-        rows += [{"model": model, "family": "noise", "severity": s, "accuracy": a}
+        rows += [{"model": model, "family": "noise", "s": s, "accuracy": a}
                  for s, a in zip(curves["severity"], curves["mean"], strict=True)]  # fmt: skip
     return {"curves": pd.DataFrame(rows), "reader": _reader(results), "failures": _failures(results),
             "recorded": _recorded(results["clip"], rng)}  # fmt: skip
@@ -235,21 +146,14 @@ def _reader(results: dict[str, Any]) -> pd.DataFrame:
 def _failures(results: dict[str, Any]) -> list[dict[str, Any]]:
     """The twin's rate, both ways, where the shift is mild and where it is large; and rescues where it is large."""
     rows = []
-    for level, suffix, domains in (
-        ("near", " near", [d for d in SHIFTED if d.endswith("0.3")]),
-        ("far", "", FAR),
-    ):
-        a, b = (
-            results[m + suffix].records.query("domain in @domains").set_index("image")["correct"]
-            for m in MODELS
-        )
-        both = [vs.failures(x, y.reindex(x.index)) for x, y in ((a, b), (b, a))]
-        rate = np.average([one["rate"] for one in both], weights=[one["failures"] for one in both])
-        rows.append({"measure": "twin_rate", "what": level, "value": rate})
-    pairs = {"filter": ("filter", "twin"), "twin": ("twin", "flip")}
-    for what, (other, twin) in pairs.items():
+    for level, suffix, domains in (("near", " near", NEAR), ("far", "", FAR)):
+        tables = [results[model + suffix].records.set_index("image") for model in MODELS]
+        a, b = (table[table["domain"].isin(domains)]["correct"].sort_index() for table in tables)
+        wrong = np.concatenate([b[a == 0], a[b == 0]])
+        rows.append({"what": level, "twin_rate": wrong.mean() if len(wrong) else 1.0})
+    for what, other, twin in (("filter", "filter", "twin"), ("twin", "twin", "flip")):
         table = vs.compare(results["clip"], results[other], twin=results[twin]).table.iloc[0]
-        rows.append({"measure": "rescue", "what": what, "value": table["rescue"]})
+        rows.append({"what": what, "rescue": table["rescue"]})
     return rows
 
 
@@ -303,7 +207,7 @@ def mixed(data: Any, rng: np.random.Generator) -> dict[str, Any]:
 
 
 @Measure.define(
-    by={"model": MODELS, "family": (*FAMILIES, "noise"), "severity": (0.0, *SEVERITIES, *NOISE)},
+    by={"model": MODELS, "family": (*FAMILIES, "noise"), "s": (0.0, *SEVERITIES, *NOISE)},
     gives=("accuracy",),
 )
 def curves(output: Any, sample: Sample) -> list[dict[str, Any]]:
@@ -323,7 +227,7 @@ def reader(output: Any, sample: Sample) -> list[dict[str, Any]]:
 @Measure.define(by={"what": ("near", "far", "filter", "twin")}, gives=("twin_rate", "rescue"))
 def on_failures(output: Any, sample: Sample) -> list[dict[str, Any]]:
     """What a twin gets right where the first model fails, and what other models have beyond a twin."""
-    return [{"what": row["what"], row["measure"]: row["value"]} for row in output["failures"]]
+    return list(output["failures"])
 
 
 @Measure.define(by={"classes": ("same", "turned")}, gives=("differs",))
@@ -352,7 +256,7 @@ def _mean(text: str, estimand: str, low: float = -np.inf, high: float = np.inf) 
 
 def _spearman(*families: str) -> str:
     each = [
-        f"spearman(accuracy|vlmshift, over='severity', model={m!r}, family={f!r})"
+        f"spearman(accuracy|vlmshift, over='s', model={m!r}, family={f!r})"
         for m in MODELS
         for f in families
     ]
@@ -360,8 +264,8 @@ def _spearman(*families: str) -> str:
 
 
 def _drop(model: str, family: str) -> str:
-    return (f"({_of('accuracy', model=model, family=family, severity=0.3)}"
-            f" - {_of('accuracy', model=model, family=family, severity=1.0)})")  # fmt: skip
+    return (f"({_of('accuracy', model=model, family=family, s=0.3)}"
+            f" - {_of('accuracy', model=model, family=family, s=1.0)})")  # fmt: skip
 
 
 def _gain(domain: str, pool: str = "target", effect: str = "examples", measure: str = "gain") -> str:
@@ -371,7 +275,7 @@ def _gain(domain: str, pool: str = "target", effect: str = "examples", measure: 
 DROPS = [_drop(m, f) for m in MODELS for f in ("sketch", "painting")]
 STILL = "(" + " + ".join(_drop(m, "still") for m in MODELS) + ") / 2"
 PERMUTED = _gain("painting 1.0", effect="permuted labels", measure="after")
-NEAR = f"({_gain('sketch 0.3')} + {_gain('painting 0.3')}) / 2"
+MILD = f"({_gain('sketch 0.3')} + {_gain('painting 0.3')}) / 2"
 FROM_SOURCE = _mean("examples of source domains add at most 0.05", _gain("painting 1.0", "source"), high=0.05)
 READ = {kind: _of("recovered", reader=kind, malformed=0.0) for kind in ("default", "published")}
 EXAMPLES: dict[str, Any] = {"paper": "in-context examples help adaptation", "same": "same direction only"}
@@ -390,7 +294,7 @@ claims = (
     Claim("2c", "and more than with permuted labels (difference of accuracies)",
           f"{_gain('painting 1.0', measure='after')} - {PERMUTED}", 0.05,
           _mean("with these it is that of chance (0.1 to 0.3)", PERMUTED, 0.1, 0.3), **EXAMPLES),
-    Claim("3", "Boundary: where the shift is mild they add nothing (mean gain at 0.3)", NEAR, 0.06,
+    Claim("3", "Boundary: where the shift is mild they add nothing (mean gain at 0.3)", MILD, 0.06,
           _mean("painting at 1 gains more (at least 0.1)", _gain("painting 1.0"), low=0.1), kind="equivalence"),
     Claim("4a", "A twin that is no better is right on half of a model's failures where the shift is mild (both ways)",
           _of("twin_rate", what="near"), 0.5,
@@ -437,7 +341,7 @@ study = Study(
     methods=(vlmshift, as_published, silent, mixed),
     measures=(curves, reader, on_failures, recorded, reading),
     figures=(Figure("curves", CAPTION, chart(TITLE, *(
-        Panel(name, "severity", "family", "lines", f"model == {name!r}", "share that is right") for name in MODELS
+        Panel(name, "s", "family", "lines", f"model == {name!r}", "share that is right") for name in MODELS
     )), "measure == 'accuracy'"),),
     root_seed=20261211, preload=("numpy", "torch", "PIL"),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,27 +137,22 @@ class MatchedFilter:
 
     Parameters
     ----------
-    rendering, severity : of what is to be read
+    renderings : each with its severity; of several the most similar image of any counts
 
     Examples
     --------
     >>> drawn = glyphs(np.random.default_rng(0), 50, "painting", 1.0)
-    >>> bool((MatchedFilter("painting", 1.0).predict(drawn.images) == drawn.label).mean() > 0.9)
+    >>> bool((MatchedFilter(("painting", 1.0)).predict(drawn.images) == drawn.label).mean() > 0.9)
     True
     """
 
-    def __init__(self, rendering: str, severity: float) -> None:
-        grid = np.meshgrid(
-            [-0.3, -0.15, 0, 0.15, 0.3], [0.8, 0.93, 1.07, 1.2], [-0.1, 0, 0.1], [-0.1, 0, 0.1]
-        )
+    def __init__(self, *renderings: tuple[str, float]) -> None:
+        grid = np.meshgrid([-0.3, -0.15, 0, 0.15, 0.3], [0.8, 0.93, 1.07, 1.2], [-0.1, 0, 0.1], [-0.1, 0, 0.1])
         turn, scale, x, y = (values.ravel() for values in grid)
-        still = _Still()
-        banks = [
-            _rendered(_placed(name, turn, scale, np.stack([x, y])), rendering, severity, still)  # type: ignore[arg-type]
-            for name in CLASSES
-        ]
-        self.bank = _normal(np.concatenate(banks))
-        self.label = np.repeat(np.arange(len(CLASSES)), len(turn))
+        still: Any = _Still()
+        placed = [_placed(name, turn, scale, np.stack([x, y])) for name in CLASSES]
+        self.bank = _normal(np.concatenate([_rendered(one, *how, still) for how in renderings for one in placed]))
+        self.label = np.tile(np.repeat(np.arange(len(CLASSES)), len(turn)), len(renderings))
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
         """The number of the class of each image, (n,)."""

@@ -1,0 +1,81 @@
+"""The models of the study of vlmshift: trained on photographs and cartoons, and asked about what they do not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from groundshift.benchmarks import vlmshift as vs
+from groundshift.benchmarks.vlmshift.models import answer_text
+from groundshift.worlds.glyphs import CLASSES, MatchedFilter, glyphs
+
+SOURCE, FAMILIES = ("photo", "cartoon"), ("sketch", "painting", "still")
+SEVERITIES, NOISE = (0.3, 0.6, 1.0), (0.01, 0.04, 0.16)
+DOMAINS = tuple(f"{family} {s}" for family in FAMILIES for s in SEVERITIES)  # still: cartoons, at every severity
+SHIFTED = ("sketch 0.3", "painting 0.3", "painting 1.0")
+FAR, NEAR = ("sketch 1.0", "painting 1.0"), ("sketch 0.3", "painting 0.3")
+POOLS, MODELS = ("target", "source"), ("clip", "twin")
+
+
+def make(seed: int, steps: int, episodes: int, per_cell: int, queries: int, out: Path) -> None:
+    """Write images of every domain and the answers of every run; train the models first."""
+    from groundshift.models import tinysight
+
+    rng = np.random.default_rng(seed)
+    for domain in (*SOURCE, *DOMAINS):
+        _write(rng, domain, per_cell * (2 if domain.endswith("0.3") else 1) + 5, out / "images" / domain)
+    known = [(drawn.images, drawn.label) for drawn in (glyphs(rng, 1500, name) for name in SOURCE)]
+    clips = [tinysight.train_clip(known, classes=len(CLASSES), steps=steps, seed=seed + k) for k in range(2)]
+    reader = tinysight.train_reader(known, classes=len(CLASSES), steps=episodes, seed=seed)
+    models = {name: _answering(net.shares) for name, net in zip(MODELS, clips, strict=True)}
+    models |= {"reader": _answering(reader.shares, examples=True)}
+    matched = MatchedFilter(*((family, 1.0) for family in FAMILIES[:2]))
+    models |= {"filter": _answering(lambda images: np.eye(len(CLASSES))[matched.predict(images)])}
+    for run, (name, how) in runs(per_cell, queries).items():
+        vs.ask(models[name], out / "images", **how, answers=out / f"{run}.jsonl", progress=False)
+
+
+def _write(rng: np.random.Generator, domain: str, each: int, folder: Path) -> None:
+    from PIL import Image
+
+    rendering, _, s = domain.partition(" ")
+    drawn = glyphs(rng, len(CLASSES) * each, "cartoon" if rendering == "still" else rendering, float(s or 1))
+    for k, (image, label) in enumerate(zip(drawn.pixels(), drawn.label, strict=True)):
+        (folder / CLASSES[label]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / CLASSES[label] / f"{k:04}.png")
+
+
+def _answering(shares: Callable[..., Any], examples: bool = False) -> Callable[[Any], str]:
+    """A model as a function of messages: probabilities of its classes as an answer in three lines."""
+
+    def model(messages: Any) -> str:
+        parts = messages[-1]["content"]
+        seen = np.stack(
+            [np.asarray(p["image"].convert("L"), np.float32) / 255 for p in parts if "image" in p]
+        )
+        shown = [re.findall(r"This image is (\w+)", p["text"]) for p in parts if "text" in p]
+        labels = [CLASSES.index(names[0]) for names in shown if names]
+        p = shares(seen, labels) if examples else shares(seen)[0]
+        return answer_text(CLASSES[int(np.argmax(p))], round(float(np.max(p)), 4))
+
+    return model
+
+
+def runs(per_cell: int, queries: int) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Name of a run → whose it is, and with what it is asked."""
+    wide = {"per_cell": per_cell, "classes": CLASSES}
+    every: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name in MODELS:
+        every[name] = name, {**wide, "source": ("cartoon",)}
+        every[f"{name} near"] = name, {**wide, "per_cell": 2 * per_cell, "domains": NEAR}
+        every[f"{name} noise"] = name, {**wide, "domains": ("photo",), "noise": NOISE}
+    every["flip"] = "clip", {**wide, "domains": FAR, "view": "flip"}
+    every["filter"] = "filter", {**wide, "domains": FAR}
+    for pool in POOLS:
+        more = {"domains": (*SOURCE, *SHIFTED), "source": SOURCE, "in_context": 1, "pool": pool}
+        every[f"reader {pool}"] = "reader", {"per_cell": queries, "classes": CLASSES, **more}
+    return every
