@@ -2,6 +2,7 @@ from . import condambigqa as condambigqa
 from . import csts as csts
 from . import dist as dist
 from . import hibench as hibench
+from . import vlmshift as vlmshift
 from .condambigqa import Ambiguity as Ambiguity
 from .condambigqa import Drafts as Drafts
 from .condambigqa import draft_conditions as draft_conditions
@@ -17,3 +18,6 @@ from .dataalchemy import heal_model as heal_model
 from .dataalchemy import score_file as score_file
 from .hibench import HiBench as HiBench
 from .hibench import TuningSet as TuningSet
+from .vlmshift import Comparison as Comparison
+from .vlmshift import Manifest as Manifest
+from .vlmshift import VisionShift as VisionShift

@@ -256,9 +256,7 @@ def _mean(text: str, estimand: str, low: float = -np.inf, high: float = np.inf) 
 
 def _spearman(*families: str) -> str:
     each = [
-        f"spearman(accuracy|vlmshift, over='s', model={m!r}, family={f!r})"
-        for m in MODELS
-        for f in families
+        f"spearman(accuracy|vlmshift, over='s', model={m!r}, family={f!r})" for m in MODELS for f in families
     ]
     return f"({' + '.join(each)}) / {len(each)}"
 

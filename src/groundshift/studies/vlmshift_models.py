@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from groundshift.benchmarks import vlmshift as vs
-from groundshift.benchmarks.vlmshift.models import answer_text
 from groundshift.worlds.glyphs import CLASSES, MatchedFilter, glyphs
 
 SOURCE, FAMILIES = ("photo", "cartoon"), ("sketch", "painting", "still")
 SEVERITIES, NOISE = (0.3, 0.6, 1.0), (0.01, 0.04, 0.16)
-DOMAINS = tuple(f"{family} {s}" for family in FAMILIES for s in SEVERITIES)  # still: cartoons, at every severity
+DOMAINS = tuple(
+    f"{family} {s}" for family in FAMILIES for s in SEVERITIES
+)  # still: cartoons, at every severity
 SHIFTED = ("sketch 0.3", "painting 0.3", "painting 1.0")
 FAR, NEAR = ("sketch 1.0", "painting 1.0"), ("sketch 0.3", "painting 0.3")
 POOLS, MODELS = ("target", "source"), ("clip", "twin")
@@ -60,7 +61,7 @@ def _answering(shares: Callable[..., Any], examples: bool = False) -> Callable[[
         shown = [re.findall(r"This image is (\w+)", p["text"]) for p in parts if "text" in p]
         labels = [CLASSES.index(names[0]) for names in shown if names]
         p = shares(seen, labels) if examples else shares(seen)[0]
-        return answer_text(CLASSES[int(np.argmax(p))], round(float(np.max(p)), 4))
+        return vs.answer_text(CLASSES[int(np.argmax(p))], round(float(np.max(p)), 4))
 
     return model
 

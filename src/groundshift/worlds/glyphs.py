@@ -147,11 +147,15 @@ class MatchedFilter:
     """
 
     def __init__(self, *renderings: tuple[str, float]) -> None:
-        grid = np.meshgrid([-0.3, -0.15, 0, 0.15, 0.3], [0.8, 0.93, 1.07, 1.2], [-0.1, 0, 0.1], [-0.1, 0, 0.1])
+        grid = np.meshgrid(
+            [-0.3, -0.15, 0, 0.15, 0.3], [0.8, 0.93, 1.07, 1.2], [-0.1, 0, 0.1], [-0.1, 0, 0.1]
+        )
         turn, scale, x, y = (values.ravel() for values in grid)
         still: Any = _Still()
         placed = [_placed(name, turn, scale, np.stack([x, y])) for name in CLASSES]
-        self.bank = _normal(np.concatenate([_rendered(one, *how, still) for how in renderings for one in placed]))
+        self.bank = _normal(
+            np.concatenate([_rendered(one, *how, still) for how in renderings for one in placed])
+        )
         self.label = np.tile(np.repeat(np.arange(len(CLASSES)), len(turn)), len(renderings))
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -68,4 +68,6 @@ def spelt_answers(rng: np.random.Generator, n: int, accuracy: float = 0.8, lost:
     spelt = [SPELLINGS[f](str(names[k])) for f, k in zip(form, said, strict=True)]
     prose = [PROSE[f % len(PROSE)].format(names[k]) for f, k in zip(form, said, strict=True)]
     malformed = [b if bad else a for a, b, bad in zip(spelt, prose, gone, strict=True)]
-    return SpeltAnswers(names.tolist(), names[right].tolist(), names[said].tolist(), spelt, malformed, gone.tolist())
+    return SpeltAnswers(
+        names.tolist(), names[right].tolist(), names[said].tolist(), spelt, malformed, gone.tolist()
+    )

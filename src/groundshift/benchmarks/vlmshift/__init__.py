@@ -6,24 +6,15 @@ Reply(choice='teddy-bear', confidence=0.85, reasoning='')
 """
 
 from groundshift.benchmarks.vlmshift.comparing import Comparison, compare
-from groundshift.benchmarks.vlmshift.data import (
-    Images,
-    exemplar_items,
-    folder,
-    from_csv,
-    load,
-    zero_shot_items,
-)
-from groundshift.benchmarks.vlmshift.models import Classifier
+from groundshift.benchmarks.vlmshift.data import Images, exemplar_items, load, zero_shot_items
+from groundshift.benchmarks.vlmshift.models import Classifier, answer_text
 from groundshift.benchmarks.vlmshift.parsing import Reply, grade, parse, parser_of, published_parse, question
-from groundshift.benchmarks.vlmshift.perturbing import STYLES, perturb
+from groundshift.benchmarks.vlmshift.preparing import Manifest, prepare
 from groundshift.benchmarks.vlmshift.run import VisionShift, ask
-from groundshift.benchmarks.vlmshift.scoring import (
-    by_domain, confidence, error_consistency, failures, halfway, severity,
-)  # fmt: skip
+from groundshift.benchmarks.vlmshift.scoring import by_domain, severity
 
 __all__ = [
-    "STYLES", "Classifier", "Comparison", "Images", "Reply", "VisionShift", "ask", "by_domain", "compare",
-    "confidence", "error_consistency", "exemplar_items", "failures", "folder", "from_csv", "grade", "halfway", "load",
-    "parse", "parser_of", "perturb", "published_parse", "question", "severity", "zero_shot_items",
+    "Classifier", "Comparison", "Images", "Manifest", "Reply", "VisionShift", "answer_text", "ask", "by_domain",
+    "compare", "exemplar_items", "grade", "load", "parse", "parser_of", "prepare", "published_parse", "question",
+    "severity", "zero_shot_items",
 ]  # fmt: skip

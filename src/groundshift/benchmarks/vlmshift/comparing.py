@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from groundshift.benchmarks.vlmshift.scoring import error_consistency, failures
 from groundshift.errors import InputError
 from groundshift.graded import Graded, read_graded
 from groundshift.measures.answers import paired
+from groundshift.measures.errors import error_consistency, failures
 from groundshift.report import Report, Section
 from groundshift.result import Result
 
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "compare"]
 
 NO_TWIN = (
-    "No twin of the first model was given, so that nothing says how many of its failures are chance: ask the same model "
-    "again with --view flip or other templates, and name that run as the twin."
+    "No twin of the first model was given, so that nothing says how many of its failures are chance: ask the same "
+    "model again with --view flip or other templates, and name that run as the twin."
 )
 
 
@@ -36,8 +35,7 @@ class Comparison(Result):
     ----------
     names : of the first model, the other one and the twin ("" without one)
     table : a row for all domains and for each: images, first, other (accuracies), failures, rate, twin, rescue with
-        their intervals (see `groundshift.benchmarks.vlmshift.failures`), agreement, expected, kappa (see
-        `groundshift.benchmarks.vlmshift.error_consistency`)
+        their intervals, agreement, expected, kappa; see `groundshift.measures.errors`
     difference : from the first model to the other, see `groundshift.measures.answers.paired`
     """
 

@@ -14,19 +14,23 @@ import numpy as np
 import pandas as pd
 
 from groundshift.benchmarks.vlmshift.parsing import check_classes, question
-from groundshift.benchmarks.vlmshift.perturbing import perturb, view
-from groundshift.errors import InputError
-from groundshift.models.images import ImageFiles, read_image_folder, read_image_table
+from groundshift.errors import InputError, did_you_mean
+from groundshift.models.images import read_image_folder, read_image_table
 from groundshift.models.items import Item, Picture, item_id
 from groundshift.pictures import open_picture, read_picture
+from groundshift.shifts.pictures import perturb
 
-__all__ = ["Images", "Offers", "exemplar_items", "folder", "from_csv", "load", "zero_shot_items"]
+__all__ = ["Choices", "Images", "Layout", "exemplar_items", "load", "zero_shot_items"]
 
 ROOM = 500
 """Tokens of an answer."""
 LABEL = "This image is {}."
+VIEWS = ("none", "flip", "crop")
+"""What a model's twin sees: the image itself, mirrored, or without a tenth of each side."""
 Change = tuple[str, float]
 """Of an image: "none", "noise" or a style, and its severity."""
+Choices = Literal["all", "domain"]
+Layout = Literal["domain/class", "class"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Images:
     Attributes
     ----------
     table : a row for each image: "image" (path relative to ``root``), "domain" and "class"
-    rest : the images that were not drawn, from which labelled examples can come
+    rest : the images that were not drawn, from which labelled examples come first
     root : folder
     classes : all classes, also those of which no image was drawn
     notes : what was left out or converted
@@ -56,255 +60,191 @@ class Images:
 
     def sha(self, image: str) -> str:
         """The SHA-256 of a file."""
-        return sha_of(self.root / image)
+        return _sha(self.root / image)
 
-    def picture(self, image: str, change: Change = ("none", 0.0), seen: str = "none") -> Picture:
-        """An image under a change and in a view, as items hold it."""
+    def offered(self, choices: Choices = "all") -> dict[str, tuple[str, ...]]:
+        """The classes that each domain's images are offered: all, or those that the domain has."""
+        held = pd.concat([self.table, self.rest]).groupby("domain")["class"].agg(set)
+        return {
+            str(d): tuple(c for c in self.classes if choices == "all" or c in own) for d, own in held.items()
+        }
+
+    def picture(self, image: str, change: Change = ("none", 0.0), view: str = "none") -> Picture:
+        """An image in a view and under a change, as items hold it; the noise is drawn by its content."""
         sha = self.sha(image)
-        if change[0] == "none" or not change[1]:
-            name = sha if seen == "none" else f"{sha} {seen}"
-        else:
-            name = f"{sha} {change[0]} {change[1]:g} {seen}"
-        return Picture(name, partial(_read, self.root / image, change, seen, int(sha[:12], 16)))
+        parts = [sha] + [view] * (view != "none") + [f"{change[0]} {change[1]:g}"] * (change[0] != "none")
+        return Picture(" ".join(parts), partial(_read, self.root / image, change, view, int(sha[:12], 16)))
 
 
 @cache
-def sha_of(file: Path) -> str:
-    """The SHA-256 of a file, which is read once."""
+def _sha(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _read(file: Path, change: Change, seen: str, seed: int) -> Any:
-    image = view(read_picture(file), seen)
+def _read(file: Path, change: Change, view: str, seed: int) -> Any:
+    from PIL import ImageOps
+
+    image = read_picture(file)
+    if view == "flip":
+        image = ImageOps.mirror(image)
+    if view == "crop":
+        image = ImageOps.crop(image, min(image.size) // 10)
     return image if change[0] == "none" else perturb(image, *change, seed)
 
 
-def folder(
-    path: str | Path, layout: Literal["domain/class", "class"] = "domain/class", *, per_cell: int = 20, seed: int = 0,
-    classes: Sequence[str] = (), domains: Sequence[str] = (),
+def load(
+    data: Any, layout: Layout = "domain/class", *, image: str = "image", label: str = "class",
+    domain: str | None = "domain", per_cell: int = 20, seed: int = 0, classes: Sequence[str] = (),
+    domains: Sequence[str] = (),
 ) -> Images:  # fmt: skip
-    """A sample of a folder: at most ``per_cell`` images of each domain and class.
+    """A sample of images: at most ``per_cell`` of each domain and class.
+
+    The draw goes by names, never by the order of a directory, and a cell's does not depend on other cells.
 
     Parameters
     ----------
-    path : of the folder
-    layout : "domain/class" (``sketch/dog/7.png``), or "class", whose one domain is the folder's name
-    per_cell : images of each cell, drawn without replacement by their names, never by the order of the directory
-    seed : of the draw
-    classes : in the order in which they are offered, also those without images; by default those of the folders
+    data : a folder, a table (CSV, Parquet or a frame) that names files, or `Images`
+    layout : of a folder: "domain/class" (``sketch/dog/7.png``), or "class", which is one domain
+    image, label, domain : columns of a table; its paths start from its own folder
+    per_cell, seed : of the draw, without replacement
+    classes : in the order in which they are offered, also those without images; by default those of the data
     domains : the ones that are drawn from; all if left out
 
     Raises
     ------
     InputError
-        What `groundshift.models.images.read_image_folder` raises; classes that cannot be told apart, an image of a
-        class that is not listed, an unknown domain, fewer than one image for each cell.
+        What `read_image_folder` and `read_image_table` raise; an image of a class that is not listed, an unknown
+        domain, fewer than one image for each cell.
 
     Examples
     --------
-    >>> folder("images/", per_cell=80).table  # doctest: +SKIP
+    >>> load("images/", per_cell=80).table  # doctest: +SKIP
     """
-    return _sampled(read_image_folder(path, layout), Path(path).name, per_cell, seed, classes, domains)
-
-
-def from_csv(
-    path: str | Path | pd.DataFrame, image: str = "image", label: str = "class", domain: str | None = "domain", *,
-    per_cell: int = 20, seed: int = 0, classes: Sequence[str] = (), domains: Sequence[str] = (),
-    root: str | Path | None = None,
-) -> Images:  # fmt: skip
-    """A sample of the images that a table names, see `folder`.
-
-    Parameters
-    ----------
-    path : CSV or Parquet file, or a frame
-    image, label, domain : its columns
-    root : folder that the paths start from; the table's own if left out
-
-    Raises
-    ------
-    InputError
-        What `groundshift.models.images.read_image_table` and `folder` raise.
-    """
-    files = read_image_table(path, image, label, domain, root=root)
-    return _sampled(files, "all", per_cell, seed, classes, domains)
-
-
-def load(data: Any, **how: Any) -> Images:
-    """Images from what a user hands in: `Images`, a folder, or a table that names files."""
     if isinstance(data, Images):
         return data
-    if isinstance(data, pd.DataFrame) or Path(data).is_file():
-        how = {name: value for name, value in how.items() if name != "layout"}
-        return from_csv(data, **how)
-    return folder(data, **how)
-
-
-def _sampled(files: ImageFiles, one: str, per_cell: int, seed: int, classes: Any, domains: Any) -> Images:
     if per_cell < 1:
         raise InputError(
             f"per_cell={per_cell} was given; at least 1 image of each domain and class is needed."
         )
-    table = files.table if "domain" in files.table else files.table.assign(domain=one)
-    known = sorted(table["domain"].unique())
-    if other := [name for name in domains if name not in known]:
-        raise InputError(f"There is no domain {other[0]!r}; there are {', '.join(known)}.")
-    named = tuple(classes) or tuple(sorted(table["class"].unique()))
-    if other := sorted(set(table["class"]) - set(named)):
-        raise InputError(
-            f"{len(other)} classes are not among those that were listed: {', '.join(other[:3])}."
-        )
+    tabled = isinstance(data, pd.DataFrame) or Path(data).is_file()
+    files = read_image_table(data, image, label, domain) if tabled else read_image_folder(data, layout)
+    table = files.table if "domain" in files.table else files.table.assign(domain="all")
+    known, named = sorted(table["domain"].unique()), tuple(classes) or tuple(sorted(table["class"].unique()))
+    for values, every, what in ((domains, known, "domain"), (table["class"].unique(), named, "class")):
+        if other := sorted(set(values) - set(every)):
+            raise InputError(
+                f"There is no {what} {other[0]!r}{did_you_mean(other[0], every)} There are {', '.join(every)}."
+            )
     notes = [*check_classes(named)[:3], *(f"Left out: {one}" for one in files.unreadable)]
     table = table[table["domain"].isin(list(domains) or known)].reset_index(drop=True)
     drawn: list[int] = []
     for (place, name), cell in table.groupby(["domain", "class"], sort=True):
         rng = np.random.default_rng([seed, zlib.crc32(f"{place}/{name}".encode())])
         drawn += sorted(rng.permutation(cell.index.to_numpy())[:per_cell].tolist())
-    counts = (
+    cells = (
         table.groupby(["domain", "class"])
         .size()
         .unstack(fill_value=0)
         .reindex(columns=list(named), fill_value=0)
     )
-    empty = [f"{place}/{name}" for place, row in counts.iterrows() for name, n in row.items() if not n]
-    if empty:
-        notes.append(f"{len(empty)} of {counts.size} cells have no images ({', '.join(empty[:3])}, …).")
-    rest = table.drop(index=drawn).reset_index(drop=True)
+    if empty := [f"{place}/{name}" for (place, name), n in cells.stack().items() if not n]:
+        notes.append(f"{len(empty)} of {cells.size} cells have no images: {', '.join(empty[:3])}.")
     sample = table.loc[drawn].reset_index(drop=True)
-    modes = [open_picture(files.root / image).mode for image in sample["image"]]
+    modes = [open_picture(files.root / name).mode for name in sample["image"]]
     if odd := sorted(set(modes) - {"RGB"}):
         notes.append(
-            f"{sum(m != 'RGB' for m in modes)} images are converted to 8-bit RGB (modes {', '.join(odd)})."
+            f"{sum(m != 'RGB' for m in modes)} images are converted to 8-bit RGB ({', '.join(odd)})."
         )
-    return Images(sample, rest, files.root, named, tuple(notes))
+    return Images(sample, table.drop(index=drawn).reset_index(drop=True), files.root, named, tuple(notes))
 
 
 # Questions ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Offers:
-    """The classes that an image of a domain is offered: all of them, or those that its domain has."""
-
-    images: Images
-    choices: Literal["all", "domain"] = "all"
-
-    def __call__(self, domain: str) -> tuple[str, ...]:
-        if self.choices == "all":
-            return self.images.classes
-        rows = pd.concat([self.images.table, self.images.rest])
-        held = set(rows[rows["domain"] == domain]["class"])
-        return tuple(name for name in self.images.classes if name in held)
-
-    def by_question(self) -> dict[str, tuple[str, ...]]:
-        """Question → the classes that it offers."""
-        every = [self(domain) for domain in self.images.table["domain"].unique()]
-        return {question(names): names for names in every}
-
-
-def _facts(images: Images, row: Any, protocol: str, change: Change, offered: Sequence[str]) -> dict[str, Any]:
-    return {
-        "image": row.image, "domain": row.domain, "class": row.label, "protocol": protocol, "shift": change[0],
-        "severity": change[1], "group": images.sha(row.image), "chance": 1 / len(offered),
-    }  # fmt: skip
 
 
 def _rows(images: Images) -> list[Any]:
     return list(images.table.rename(columns={"class": "label"}).itertuples(index=False))
 
 
-def zero_shot_items(
-    images: Images,
-    changes: Iterable[Change] = (),
-    *,
-    seen: str = "none",
-    choices: Literal["all", "domain"] = "all",
-) -> list[Item]:
-    """An item for each image as it is, and for each change of it.
+def _item(images: Images, row: Any, prompt: Any, pictures: list[Picture], offered: int, **facts: Any) -> Item:
+    common = {"image": row.image, "domain": row.domain, "class": row.label, "shift": "none", "severity": 0.0}
+    own = {"group": images.sha(row.image), "chance": 1 / offered}
+    return Item(prompt, row.label, {**common, **facts, **own}, ROOM, pictures)
 
-    Parameters
-    ----------
-    changes : such as ("noise", 0.01) or ("blur", 3)
-    seen : see `groundshift.benchmarks.vlmshift.perturbing.VIEWS`
-    choices : "all" offers every class, "domain" those that the image's domain has
-    """
-    offered = {domain: Offers(images, choices)(domain) for domain in images.table["domain"].unique()}
-    items = []
-    for change in [("none", 0.0), *((name, value) for name, value in changes if value)]:
+
+def zero_shot_items(
+    images: Images, changes: Iterable[Change] = (), *, view: str = "none", choices: Choices = "all"
+) -> list[Item]:
+    """An item for each image as it is, and for each change of it, such as ("noise", 0.01) or ("blur", 3)."""
+    offered, items = images.offered(choices), []
+    for change in [("none", 0.0), *(change for change in changes if change[1])]:
         for row in _rows(images):
-            names = offered[row.domain]
-            facts = _facts(images, row, "zero-shot", change, names)
-            items.append(
-                Item(question(names), row.label, facts, ROOM, [images.picture(row.image, change, seen)])
-            )
+            names, picture = offered[row.domain], images.picture(row.image, change, view)
+            facts = {"protocol": "zero-shot", "shift": change[0], "severity": change[1]}
+            items.append(_item(images, row, question(names), [picture], len(names), **facts))
     return _distinct(items)
 
 
 def exemplar_items(
     images: Images, k: int, pool: Literal["source", "target"], source: Sequence[str] = (), *, seed: int = 0,
-    choices: Literal["all", "domain"] = "all",
+    choices: Choices = "all",
 ) -> list[Item]:  # fmt: skip
     """Items with ``k`` labelled images of each class in front of the query, and the same with permuted labels.
 
-    Each query is an image of a domain that is no source. Its examples are images of the source domains, or of its own
-    domain, in an order of its own; none is the query or has its content, and images outside of the sample come first.
+    Queries are the images of domains that are no source. Examples are images of the source domains, or of the query's
+    own, in an order of its own; none has the query's content, and images outside of the sample come first.
 
     Raises
     ------
     InputError
-        No source domains where they are needed, a class of which the pool has too few images.
+        No source domains where they are needed, no other domain, a class of which the pool has too few images.
     """
-    every = pd.concat([images.rest, images.table], ignore_index=True)
-    if k < 1 or (pool == "source" and not source):
-        raise InputError(
-            f"k={k} and the source domains {list(source)} were given; at least 1 of each is needed."
-        )
-    offered = {domain: Offers(images, choices)(domain) for domain in images.table["domain"].unique()}
-    items = []
-    pools = {key: part["image"].tolist() for key, part in every.groupby(["domain", "class"])}
     queries = [row for row in _rows(images) if row.domain not in source]
-    if not queries:
-        raise InputError(f"All domains ({', '.join(source)}) are sources; one target at least is needed.")
-    fresh = set(images.rest["image"])
+    if not queries or (pool == "source" and not source):
+        raise InputError(
+            f"The source domains {list(source)} were given; one is needed, and one domain beside them."
+        )
+    every = pd.concat([images.rest, images.table], ignore_index=True)
+    held = {key: part["image"].tolist() for key, part in every.groupby(["domain", "class"])}
+    fresh, offered, items = set(images.rest["image"]), images.offered(choices), []
     for row in queries:
-        rng = np.random.default_rng([seed, int(images.sha(row.image)[:12], 16)])
-        domains = list(source) if pool == "source" else [row.domain]
-        shown = []
-        for name in offered[row.domain]:
-            held = [one for place in domains for one in pools.get((place, name), [])]
-            held = [one for one in held if images.sha(one) != images.sha(row.image)]
-            if len(held) < k:
+        rng, names = np.random.default_rng([seed, int(images.sha(row.image)[:12], 16)]), offered[row.domain]
+        places = list(source) if pool == "source" else [row.domain]
+        shown: list[tuple[str, str]] = []
+        for name in names:
+            own = [
+                one
+                for place in places
+                for one in held.get((place, name), [])
+                if images.sha(one) != images.sha(row.image)
+            ]
+            if len(own) < k:
                 raise InputError(
-                    f"{len(held)} images of the class {name!r} are left in {', '.join(domains)} for examples of "
-                    f"{row.image}, and {k} are needed; lower k, take another pool, or offer choices by domain."
+                    f"{len(own)} images of the class {name!r} in {', '.join(places)} can be examples for {row.image}, "
+                    f"and {k} are needed; take fewer, the other pool, or choices by domain."
                 )
-            order = sorted(rng.permutation(held).tolist(), key=lambda one: one not in fresh)
+            order = sorted(rng.permutation(own).tolist(), key=lambda one: one not in fresh)
             shown += [(one, name) for one in order[:k]]
         shown = [shown[j] for j in rng.permutation(len(shown))]
-        names = offered[row.domain]
-        renamed = dict(zip(names, rng.permutation(names).tolist(), strict=True))
-        for protocol in ("in-context", "permuted labels"):
-            parts: list[Any] = []
-            for _, name in shown:
-                label = name if protocol == "in-context" else renamed[name]
-                parts += [{"type": "image"}, {"type": "text", "text": LABEL.format(label)}]
-            parts += [{"type": "image"}, {"type": "text", "text": question(names)}]
-            pictures = [images.picture(one) for one in (*(one for one, _ in shown), row.image)]
-            facts = _facts(images, row, protocol, ("none", 0.0), names) | {"pool": pool, "k": k}
-            items.append(Item([{"role": "user", "content": parts}], row.label, facts, ROOM, pictures))
+        pictures = [images.picture(one) for one in (*(one for one, _ in shown), row.image)]
+        permuted = dict(zip(names, rng.permutation(names).tolist(), strict=True))
+        for protocol, labels in (("in-context", {n: n for n in names}), ("permuted labels", permuted)):
+            texts = [*(LABEL.format(labels[name]) for _, name in shown), question(names)]
+            parts = [part for text in texts for part in ({"type": "image"}, {"type": "text", "text": text})]
+            chat = [{"role": "user", "content": parts}]
+            items.append(_item(images, row, chat, pictures, len(names), protocol=protocol, pool=pool, k=k))
     return _distinct(items)
 
 
 def _distinct(items: list[Item]) -> list[Item]:
-    """Each question once: of images with the same content the first counts, unless their labels differ."""
-    labels: dict[str, str] = {}
+    """Each question of a protocol once: of images with the same content the first counts, if their labels agree."""
+    labels: dict[str, Item] = {}
+    kept: dict[tuple[str, str], Item] = {}
     for item in items:
-        key = item.facts["group"]
-        if labels.setdefault(key, item.target) != item.target:
+        first = labels.setdefault(item.facts["group"], item)
+        if first.target != item.target:
             raise InputError(
-                f"{item.facts['image']} is labelled {item.target!r}, and the same picture elsewhere "
-                f"{labels[key]!r}; remove one of them."
+                f"{first.facts['image']} is labelled {first.target!r}, and the same picture {item.facts['image']} "
+                f"{item.target!r}; remove one of them."
             )
-    places = [
-        (item.id, item.facts["protocol"]) for item in reversed(items)
-    ]  # permuted labels may be in place
-    return list(dict(zip(places, reversed(items), strict=True)).values())[::-1]
+        kept.setdefault((item.id, item.facts["protocol"]), item)
+    return list(kept.values())

@@ -1,20 +1,19 @@
-"""Graded changes of an image: noise by its variance, and styles from 1 (slight) to 5 (strong); at 0 nothing changes."""
+"""Graded changes of a picture: noise by its variance, and styles from 1 (slight) to 5 (strong); 0 changes nothing."""
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["STYLES", "VIEWS", "check_shift", "perturb", "view"]
+__all__ = ["STYLES", "check_shift", "perturb"]
 
 QUALITY = (95, 50, 30, 15, 8, 4)
 """Of JPEG, by severity."""
@@ -81,8 +80,6 @@ STYLES: dict[str, Callable[[Image, float], Image]] = {
     "edge": _edge, "posterise": _posterise, "invert": _invert, "halftone": _halftone, "blur": _blur, "jpeg": _jpeg,
 }  # fmt: skip
 """Styles that need no model. Severity 1 to 5."""
-VIEWS = ("none", "flip", "crop")
-"""What a model's twin sees: the image itself, mirrored, or without a tenth of each side."""
 
 
 def check_shift(shift: str, severity: float) -> None:
@@ -90,12 +87,12 @@ def check_shift(shift: str, severity: float) -> None:
 
     >>> check_shift("blurr", 1)
     Traceback (most recent call last):
-    groundshift.errors.InputError: The style 'blurr' is not known; did you mean blur?
+    groundshift.errors.InputError: The style 'blurr' is not known; did you mean 'blur'? There are edge, posterise, invert, halftone, blur, jpeg.
     """
     if shift not in (*STYLES, "noise"):
-        near = difflib.get_close_matches(shift, STYLES, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(STYLES)}."
-        raise InputError(f"The style {shift!r} is not known; {hint}")
+        raise InputError(
+            f"The style {shift!r} is not known{did_you_mean(shift, STYLES)} There are {', '.join(STYLES)}."
+        )
     if shift == "noise" and not 0 <= severity <= 1:
         raise InputError(
             f"A noise of variance {severity} was given; 0 to 1 is needed, on pixels from 0 to 1."
@@ -133,13 +130,3 @@ def perturb(image: Image, shift: str, severity: float, seed: int | list[int] = 0
         if shift == "noise"
         else STYLES[shift](image, severity)
     )
-
-
-def view(image: Image, name: str) -> Image:
-    """The image as one of `VIEWS`."""
-    from PIL import ImageOps
-
-    if name == "crop":
-        width, height = (max(1, round(0.1 * side)) if side > 2 else 0 for side in image.size)
-        return image.crop((width, height, image.width - width, image.height - height))
-    return ImageOps.mirror(image) if name == "flip" else image

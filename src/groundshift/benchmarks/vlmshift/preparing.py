@@ -1,0 +1,166 @@
+"""The published form of a data set as a table of files with their domains and classes; no picture is copied."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from groundshift.errors import InputError
+from groundshift.models.images import image_files, read_image_folder
+from groundshift.report import Report, Section
+from groundshift.result import Result
+from groundshift.tables import find_column, open_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Manifest", "prepare"]
+
+LESIONS = {
+    "akiec": "actinic keratoses and intraepithelial carcinoma", "bcc": "basal cell carcinoma",
+    "bkl": "benign keratosis-like lesions", "df": "dermatofibroma", "mel": "melanoma", "nv": "melanocytic nevi",
+    "vasc": "vascular lesions",
+}  # fmt: skip
+Rows = tuple[Any, Any, Any]
+"""Names of files, domains and classes."""
+
+
+def _table(raw: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table of the data set by its name, wherever it lies under the folder, with these columns."""
+    files = sorted(raw.rglob(name))
+    if not files:
+        raise InputError(f"{raw} holds no {name}; give the folder that the data set was unpacked to.")
+    table = open_table(files[0])
+    return pd.DataFrame({column: table[find_column(column, table)] for column in columns})
+
+
+def _ham(raw: Path) -> Rows:
+    t = _table(raw, "HAM10000_metadata*", ("image_id", "dx", "dataset"))
+    return t["image_id"] + ".jpg", t["dataset"], t["dx"].map(lambda name: LESIONS.get(name, name))
+
+
+def _nih(raw: Path) -> Rows:
+    """Of several findings the first is the label, as in the paper: a rule, and not the truth."""
+    t = _table(raw, "Data_Entry*.csv", ("Image Index", "Finding Labels", "View Position"))
+    return t["Image Index"], t["View Position"], t["Finding Labels"].str.split("|").str[0]
+
+
+def _camelyon(raw: Path) -> Rows:
+    t = _table(raw, "metadata.csv", ("patient", "node", "x_coord", "y_coord", "tumor", "center")).astype(int)
+    patch = [f"patch_patient_{p:03}_node_{n}_x_{x}_y_{y}.png"
+             for p, n, x, y in t[["patient", "node", "x_coord", "y_coord"]].to_numpy()]  # fmt: skip
+    return pd.Series(patch), t["center"].map("hospital_{}".format), t["tumor"].map({0: "normal", 1: "tumor"})
+
+
+def _iwildcam(raw: Path) -> Rows:
+    t, names = (
+        _table(raw, "metadata.csv", ("filename", "location_remapped", "y")),
+        _table(raw, "categories.csv", ("y", "name")),
+    )
+    return (
+        t["filename"],
+        t["location_remapped"].map("location_{}".format),
+        t["y"].map(names.set_index("y")["name"]),
+    )
+
+
+def _fmow(raw: Path) -> Rows:
+    t = _table(raw, "rgb_metadata.csv", ("category", "country_code"))
+    regions = _table(raw, "country_code_mapping.csv", ("alpha-3", "region")).set_index("alpha-3")["region"]
+    return (
+        pd.Series([f"rgb_img_{k}.png" for k in range(len(t))]),
+        t["country_code"].map(regions),
+        t["category"],
+    )
+
+
+SETS: Mapping[str, Callable[[Path], Rows]] = {
+    "ham10000": _ham, "nih-chest-xray14": _nih, "camelyon17": _camelyon, "iwildcam": _iwildcam, "fmow": _fmow,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Manifest(Result):
+    """Files with their contents' hashes, domains and classes, as `load` reads them.
+
+    Attributes
+    ----------
+    name : of the data set
+    table : image (path), sha256, domain, class
+    missing : files that the data set names and the folder does not hold
+    """
+
+    name: str
+    table: pd.DataFrame
+    missing: tuple[str, ...] = ()
+
+    def report(self) -> Report:
+        """How many images each domain and class has."""
+        counts = (
+            pd.crosstab(self.table["class"], self.table["domain"]).reset_index().rename_axis(columns=None)
+        )
+        head = f"{self.name}: {len(self.table):,} images of {self.table['domain'].nunique()} domains."
+        absent = f"{len(self.missing):,} files are named and not there ({', '.join(self.missing[:3])})."
+        sections = (Section("cells", "Images of each class and domain", tables={"": counts}),)
+        return Report("vlmshift", self.name, head, warnings=(absent,) if self.missing else (), sections=sections,
+                      figure=("Images by domain", self._draw))  # fmt: skip
+
+    def _draw(self, ax: Axes) -> None:
+        counts = self.table["domain"].value_counts()
+        ax.barh(counts.index.astype(str), counts.to_numpy())
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each image; saved as CSV or Parquet it is what ``ask --data`` takes."""
+        return self.table
+
+    def _content(self) -> dict[str, Any]:
+        return {"name": self.name, "images": self.table, "missing": list(self.missing)}
+
+
+def prepare(
+    raw: str | Path,
+    name: Literal["folder", "ham10000", "nih-chest-xray14", "camelyon17", "iwildcam", "fmow"] = "folder",
+) -> Manifest:
+    """The images of a data set as it was published, with their domains and classes.
+
+    Parameters
+    ----------
+    raw : folder that it was unpacked to
+    name : of the data set; "folder" for those that are arranged by domain and class (PACS, VLCS, Office-Home,
+        DomainNet, Terra Incognita, chest X-rays of COVID-19)
+
+    Raises
+    ------
+    InputError
+        An unknown name, a table or a column that is missing, none of its files; what `read_image_folder` raises.
+
+    Examples
+    --------
+    >>> prepare("HAM10000/", "ham10000").save("manifest.csv")  # doctest: +SKIP
+    """
+    root = Path(raw)
+    if name == "folder":
+        files = read_image_folder(root, "domain/class")
+        table, missing = files.table.assign(image=[str(path.resolve()) for path in files.paths()]), []
+    elif name in SETS:
+        held = {path.name: path for path in image_files(root)}
+        table = pd.DataFrame(dict(zip(("image", "domain", "class"), SETS[name](root), strict=True))).dropna()
+        missing = [one for one in table["image"] if Path(one).name not in held]
+        table = table[~table["image"].isin(missing)]
+        if not len(table):
+            raise InputError(
+                f"{raw} holds none of the {len(missing):,} files of {name} ({', '.join(missing[:3])})."
+            )
+        table = table.assign(image=[str(held[Path(one).name].resolve()) for one in table["image"]])
+    else:
+        raise InputError(f"name={name!r} was given; there are folder, {', '.join(SETS)}.")
+    hashes = [hashlib.sha256(Path(one).read_bytes()).hexdigest() for one in table["image"]]
+    table = table.assign(sha256=hashes)[["image", "sha256", "domain", "class"]].sort_values(
+        "image", ignore_index=True
+    )
+    return Manifest(name, table, tuple(missing))
