@@ -593,6 +593,51 @@ def condambigqa_drafts():
     return draft_conditions(_places, rows, progress=False)
 
 
+@cache
+def _pictures():
+    from PIL import Image
+
+    from groundshift.worlds.glyphs import CLASSES, glyphs
+
+    held = tempfile.TemporaryDirectory()
+    for k, rendering in enumerate(("photo", "sketch")):
+        drawn = glyphs(np.random.default_rng(k), 60, rendering)
+        for number, (pixels, label) in enumerate(zip(drawn.pixels(), drawn.label, strict=True)):
+            folder = Path(held.name) / rendering / CLASSES[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    return held
+
+
+def _seen(messages):
+    grey = sum(messages[-1]["content"][-2]["image"].convert("L").tobytes())
+    return f"Answer Choice: {['disc', 'ring', '<b>'][grey % 3]}\nConfidence Score: 0.{grey % 10}"
+
+
+@result
+def vlmshift_asked():
+    from groundshift.benchmarks import vlmshift
+
+    how = {"source": ["photo"], "noise": [0.01], "styles": ["blur"], "severities": [1], "in_context": 1}
+    return vlmshift.ask(_seen, _pictures().name, per_cell=4, embed_images=True, progress=False, **how)
+
+
+@result
+def vlmshift_comparison():
+    from groundshift.benchmarks import vlmshift
+
+    twin = vlmshift.ask(_seen, _pictures().name, per_cell=4, view="flip", progress=False)
+    other = vlmshift.ask(lambda messages: "Answer Choice: ring", _pictures().name, per_cell=4, progress=False)
+    return vlmshift.compare(computed("vlmshift_asked"), other, twin=twin)
+
+
+@result
+def vlmshift_manifest():
+    from groundshift.benchmarks import vlmshift
+
+    return vlmshift.prepare(_pictures().name)
+
+
 @result
 def beliefs_read():
     from groundshift.probes import read_and_ask

@@ -1,4 +1,4 @@
-"""Answers in three lines to a question about an image: right with a known probability, harmlessly spelt, or malformed."""
+"""Answers in three lines about an image: right with a known probability, spelt in harmless ways, or malformed."""
 
 from __future__ import annotations
 
