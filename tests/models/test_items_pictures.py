@@ -2,6 +2,7 @@
 
 import base64
 import io
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -70,12 +71,10 @@ def test_functions_endpoints_and_tasks_see_the_same_pictures(tmp_path):
 
 def test_an_endpoint_that_fails_half_the_time_gives_the_same_records(tmp_path):
     answers = tmp_path / "answers.jsonl"
+    shaky = None
     for _ in range(8):  # each run asks for what is missing alone: Inspect keeps what was answered
-        try:
+        with suppress(InputError):
             shaky = graded("inspect:shades/shaky", answers=answers)
-        except InputError as error:
-            assert "gave no answer" in str(error)
-        else:
             break
     columns = ["id", "answer", "correct", "prompt"]
     assert shaky[columns].equals(graded("inspect:shades/a")[columns])
@@ -107,7 +106,7 @@ def test_a_local_image_text_model_is_asked(template, tmp_path):
             "{% else %}{{ p['text'] }} {% endif %}{% endfor %}{% endfor %}"
         )
         model = tiny.ProbeModel(tiny.fresh("llava"), tiny.tokenizer(), processor, "templated")
-    name, answers = ask_items(items(), model, progress=False)
+    _, answers = ask_items(items(), model, progress=False)
     assert len(answers) == 3
     assert all(isinstance(a, str) for a in answers)
     two = Item(

@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class Item:
                 ]
         return chat
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Of its prompt, its pictures and its target."""
         seen = {"images": [picture.digest for picture in self.images]} if self.images else {}

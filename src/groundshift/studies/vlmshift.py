@@ -31,6 +31,7 @@ from groundshift.studies.vlmshift_models import (
     POOLS,
     SEVERITIES,
     SHIFTED,
+    images_of,
     make,
     runs,
 )  # fmt: skip
@@ -46,7 +47,7 @@ class Settings:
     seeds: int = 8
     steps: int = 400  # of the CLIPs
     episodes: int = 500  # of the reader
-    per_cell: int = 30
+    per_cell: int = 25  # twice as many where the shift is mild
     queries: int = 20  # of each domain and class, for the reader
     many: int = 40  # seeds of the texts
     texts: int = 400
@@ -112,7 +113,7 @@ def _texts(data: Any, rng: np.random.Generator, parser: str, change: Change) -> 
 def _seen(data: Any, rng: np.random.Generator, parser: str, change: Change) -> dict[str, Any]:
     folder, results = Path(data["folder"]), {}
     for run, (_, how) in runs(data["per_cell"], data["queries"]).items():
-        asked = vs.ask(folder / f"{run}.jsonl", folder / "images", **how, parser=parser, progress=False)  # type: ignore[arg-type]
+        asked = vs.ask(folder / f"{run}.jsonl", images_of(run, folder), **how, parser=parser, progress=False)  # type: ignore[arg-type]
         every = change(pd.concat([asked.records, asked.other], ignore_index=True), rng)
         plain = (every["shift"] == "none") & (every["protocol"] == "zero-shot")
         results[run] = vs.VisionShift(
@@ -146,8 +147,8 @@ def _reader(results: dict[str, Any]) -> pd.DataFrame:
 def _failures(results: dict[str, Any]) -> list[dict[str, Any]]:
     """The twin's rate, both ways, where the shift is mild and where it is large; and rescues where it is large."""
     rows = []
-    for level, suffix, domains in (("near", " near", NEAR), ("far", "", FAR)):
-        tables = [results[model + suffix].records.set_index("image") for model in MODELS]
+    for level, domains in (("near", NEAR), ("far", FAR)):
+        tables = [results[model].records.set_index("image") for model in MODELS]
         a, b = (table[table["domain"].isin(domains)]["correct"].sort_index() for table in tables)
         wrong = np.concatenate([b[a == 0], a[b == 0]])
         rows.append({"what": level, "twin_rate": wrong.mean() if len(wrong) else 1.0})
@@ -324,8 +325,8 @@ def grids(s: Settings) -> list[Grid]:
     own, measures = ("vlmshift",), ("curves", "reader", "on_failures", "recorded")
     sizes = {"steps": s.steps, "episodes": s.episodes, "per_cell": s.per_cell, "queries": s.queries}
     return [
-        Grid("seeing", own, measures, s.seeds, world_params=sizes, cost_s=40.0),
-        Grid("texts", own, ("reading",), s.many, world_params={"texts": s.texts}, cost_s=0.3),
+        Grid("seeing", own, measures, s.seeds, world_params=sizes, cost_s=43.0),
+        Grid("texts", own, ("reading",), s.many, world_params={"texts": s.texts}, cost_s=0.1),
     ]
 
 
@@ -334,7 +335,7 @@ CAPTION = "Accuracy of two tiny CLIPs by the severity of each shift; at 0 are im
 study = Study(
     slug="vlmshift", module=__name__, version=1, grids=grids, claims=claims,
     scales={
-        "quick": Settings(2, steps=60, episodes=40, per_cell=6, queries=3, many=3, texts=120), "cpu": Settings(),
+        "quick": Settings(2, steps=60, episodes=40, per_cell=5, queries=2, many=3, texts=120), "cpu": Settings(),
         "paper": Settings(seeds=20, per_cell=80, queries=40, many=200),
     },
     worlds=(seeing, texts),

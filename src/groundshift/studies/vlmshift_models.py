@@ -28,7 +28,7 @@ def make(seed: int, steps: int, episodes: int, per_cell: int, queries: int, out:
 
     rng = np.random.default_rng(seed)
     for domain in (*SOURCE, *DOMAINS):
-        _write(rng, domain, per_cell * (2 if domain.endswith("0.3") else 1) + 5, out / "images" / domain)
+        _write(rng, domain, per_cell * (2 if domain in NEAR else 1), out / "images" / domain)
     known = [(drawn.images, drawn.label) for drawn in (glyphs(rng, 1500, name) for name in SOURCE)]
     clips = [tinysight.train_clip(known, classes=len(CLASSES), steps=steps, seed=seed + k) for k in range(2)]
     reader = tinysight.train_reader(known, classes=len(CLASSES), steps=episodes, seed=seed)
@@ -37,7 +37,12 @@ def make(seed: int, steps: int, episodes: int, per_cell: int, queries: int, out:
     matched = MatchedFilter(*((family, 1.0) for family in FAMILIES[:2]))
     models |= {"filter": _answering(lambda images: np.eye(len(CLASSES))[matched.predict(images)])}
     for run, (name, how) in runs(per_cell, queries).items():
-        vs.ask(models[name], out / "images", **how, answers=out / f"{run}.jsonl", progress=False)
+        vs.ask(models[name], images_of(run, out), **how, answers=out / f"{run}.jsonl", progress=False)
+
+
+def images_of(run: str, folder: Path) -> Path:
+    """The images of a run: noise is added to photographs alone."""
+    return folder / "images" / "photo" if run.endswith("noise") else folder / "images"
 
 
 def _write(rng: np.random.Generator, domain: str, each: int, folder: Path) -> None:
@@ -68,12 +73,11 @@ def _answering(shares: Callable[..., Any], examples: bool = False) -> Callable[[
 
 def runs(per_cell: int, queries: int) -> dict[str, tuple[str, dict[str, Any]]]:
     """Name of a run → whose it is, and with what it is asked."""
-    wide = {"per_cell": per_cell, "classes": CLASSES}
+    wide = {"per_cell": 2 * per_cell, "classes": CLASSES}
     every: dict[str, tuple[str, dict[str, Any]]] = {}
     for name in MODELS:
         every[name] = name, {**wide, "source": ("cartoon",)}
-        every[f"{name} near"] = name, {**wide, "per_cell": 2 * per_cell, "domains": NEAR}
-        every[f"{name} noise"] = name, {**wide, "domains": ("photo",), "noise": NOISE}
+        every[f"{name} noise"] = name, {**wide, "layout": "class", "noise": NOISE}
     every["flip"] = "clip", {**wide, "domains": FAR, "view": "flip"}
     every["filter"] = "filter", {**wide, "domains": FAR}
     for pool in POOLS:

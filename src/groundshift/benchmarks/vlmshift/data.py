@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from groundshift.benchmarks.vlmshift.parsing import check_classes, question
 from groundshift.errors import InputError, did_you_mean
 from groundshift.models.images import read_image_folder, read_image_table
 from groundshift.models.items import Item, Picture, item_id
-from groundshift.pictures import open_picture, read_picture
+from groundshift.pictures import read_picture
 from groundshift.shifts.pictures import perturb
 
 __all__ = ["Choices", "Images", "Layout", "exemplar_items", "load", "zero_shot_items"]
@@ -79,6 +80,13 @@ class Images:
 @cache
 def _sha(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _mode(file: Path) -> str:
+    from PIL import Image
+
+    with Image.open(file) as image:  # its header alone
+        return str(image.mode)
 
 
 def _read(file: Path, change: Change, view: str, seed: int) -> Any:
@@ -150,7 +158,7 @@ def load(
     if empty := [f"{place}/{name}" for (place, name), n in cells.stack().items() if not n]:
         notes.append(f"{len(empty)} of {cells.size} cells have no images: {', '.join(empty[:3])}.")
     sample = table.loc[drawn].reset_index(drop=True)
-    modes = [open_picture(files.root / name).mode for name in sample["image"]]
+    modes = [_mode(files.root / name) for name in sample["image"]]
     if odd := sorted(set(modes) - {"RGB"}):
         notes.append(
             f"{sum(m != 'RGB' for m in modes)} images are converted to 8-bit RGB ({', '.join(odd)})."
@@ -211,19 +219,15 @@ def exemplar_items(
         places = list(source) if pool == "source" else [row.domain]
         shown: list[tuple[str, str]] = []
         for name in names:
-            own = [
-                one
-                for place in places
-                for one in held.get((place, name), [])
-                if images.sha(one) != images.sha(row.image)
-            ]
-            if len(own) < k:
-                raise InputError(
-                    f"{len(own)} images of the class {name!r} in {', '.join(places)} can be examples for {row.image}, "
-                    f"and {k} are needed; take fewer, the other pool, or choices by domain."
-                )
+            own = [one for place in places for one in held.get((place, name), [])]
             order = sorted(rng.permutation(own).tolist(), key=lambda one: one not in fresh)
-            shown += [(one, name) for one in order[:k]]
+            others = (one for one in order if images.sha(one) != images.sha(row.image))
+            if len(taken := list(islice(others, k))) < k:
+                raise InputError(
+                    f"{len(taken)} images of the class {name!r} in {', '.join(places)} can be examples for "
+                    f"{row.image}, and {k} are needed; take fewer, the other pool, or choices by domain."
+                )
+            shown += [(one, name) for one in taken]
         shown = [shown[j] for j in rng.permutation(len(shown))]
         pictures = [images.picture(one) for one in (*(one for one, _ in shown), row.image)]
         permuted = dict(zip(names, rng.permutation(names).tolist(), strict=True))

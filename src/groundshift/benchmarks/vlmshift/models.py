@@ -26,7 +26,11 @@ def is_classifier(source: Any) -> bool:
     """Whether this is a model, or a directory or an id of one, that puts texts and images into one space."""
     if hasattr(source, "embed_images"):
         return True
-    if not isinstance(source, str | os.PathLike) or str(source).startswith("inspect:"):
+    if (
+        not isinstance(source, str | os.PathLike)
+        or str(source).startswith("inspect:")
+        or os.path.isfile(source)
+    ):
         return False
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES

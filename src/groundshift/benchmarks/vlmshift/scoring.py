@@ -64,7 +64,8 @@ def severity(records: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     Returns
     -------
     curves : shift, severity, and the columns of `groundshift.measures.answers.summarise`
-    curve : shift, spearman (of accuracy with severity), halfway (see `groundshift.measures.errors.halfway`), drop (from 0 to the largest severity)
+    curve : shift, spearman (of accuracy with severity), halfway (see `groundshift.measures.errors.halfway`), drop (from
+        0 to the largest severity)
     """
     from scipy.stats import spearmanr
 
