@@ -27,7 +27,6 @@ from groundshift.studies.vlmshift_models import (
     FAR,
     MODELS,
     NEAR,
-    NOISE,
     POOLS,
     SEVERITIES,
     SHIFTED,
@@ -70,7 +69,7 @@ def seeing(
 
 # Part 2: answers of known accuracy -------------------------------------------------------------------------------
 
-SHARES = (0.0, 0.1)
+SHARES, LEVELS = (0.0, 0.1), (0, 1, 2, 3)
 
 
 @World.define()
@@ -122,13 +121,11 @@ def _seen(data: Any, rng: np.random.Generator, parser: str, change: Change) -> d
     rows = []
     for model in MODELS:
         share = results[model].records.groupby("domain")["correct"].mean()
-        for family in FAMILIES:
-            curve = [(0.0, share["cartoon"]), *((s, share[f"{family} {s}"]) for s in SEVERITIES)]
-            rows += [{"model": model, "family": family, "s": s, "accuracy": a} for s, a in curve]
-        curves = results[f"{model} noise"].severity()[0]
-        rows += [{"model": model, "family": "noise", "s": s, "accuracy": a}
-                 for s, a in zip(curves["severity"], curves["mean"], strict=True)]  # fmt: skip
-    return {"curves": pd.DataFrame(rows), "reader": _reader(results), "failures": _failures(results),
+        curves = {f: [share["cartoon"], *(share[f"{f} {s}"] for s in SEVERITIES)] for f in FAMILIES}
+        curves["noise"] = results[f"{model} noise"].severity()[0]["mean"].tolist()
+        rows += [{"model": model, "family": family, "level": level, "accuracy": value}
+                 for family, curve in curves.items() for level, value in enumerate(curve)]  # fmt: skip
+    return {"curves": pd.DataFrame(rows), "reader": _reader(results), **_failures(results),
             "recorded": _recorded(results["clip"], rng)}  # fmt: skip
 
 
@@ -144,18 +141,17 @@ def _reader(results: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _failures(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """The twin's rate, both ways, where the shift is mild and where it is large; and rescues where it is large."""
-    rows = []
-    for level, domains in (("near", NEAR), ("far", FAR)):
-        tables = [results[model].records.set_index("image") for model in MODELS]
+def _failures(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    rates: dict[str, dict[str, float]] = {"twin_rate": {}, "rescue": {}}
+    tables = [results[model].records.set_index("image") for model in MODELS]
+    for distance, domains in (("near", NEAR), ("far", FAR)):
         a, b = (table[table["domain"].isin(domains)]["correct"].sort_index() for table in tables)
         wrong = np.concatenate([b[a == 0], a[b == 0]])
-        rows.append({"what": level, "twin_rate": wrong.mean() if len(wrong) else 1.0})
-    for what, other, twin in (("filter", "filter", "twin"), ("twin", "twin", "flip")):
-        table = vs.compare(results["clip"], results[other], twin=results[twin]).table.iloc[0]
-        rows.append({"what": what, "rescue": table["rescue"]})
-    return rows
+        rates["twin_rate"][distance] = float(wrong.mean()) if len(wrong) else 1.0
+    for other, twin in (("filter", "twin"), ("twin", "flip")):
+        table = vs.compare(results["clip"], results[other], twin=results[twin]).table
+        rates["rescue"][other] = float(table["rescue"].iloc[0])
+    return rates
 
 
 def _recorded(result: Any, rng: np.random.Generator) -> dict[str, float]:
@@ -207,12 +203,9 @@ def mixed(data: Any, rng: np.random.Generator) -> dict[str, Any]:
     return _measured(data, rng, "strict", shuffled)
 
 
-@Measure.define(
-    by={"model": MODELS, "family": (*FAMILIES, "noise"), "s": (0.0, *SEVERITIES, *NOISE)},
-    gives=("accuracy",),
-)
+@Measure.define(by={"model": MODELS, "family": (*FAMILIES, "noise"), "level": LEVELS}, gives=("accuracy",))
 def curves(output: Any, sample: Sample) -> list[dict[str, Any]]:
-    """Accuracy of each CLIP by family and severity; 0 is the cartoons, and of noise the photographs."""
+    """Accuracy of each CLIP by family and level of severity; 0 is the cartoons, and of noise the photographs."""
     return list(output["curves"].to_dict("records"))
 
 
@@ -225,10 +218,16 @@ def reader(output: Any, sample: Sample) -> list[dict[str, Any]]:
     return list(output["reader"].to_dict("records"))
 
 
-@Measure.define(by={"what": ("near", "far", "filter", "twin")}, gives=("twin_rate", "rescue"))
-def on_failures(output: Any, sample: Sample) -> list[dict[str, Any]]:
-    """What a twin gets right where the first model fails, and what other models have beyond a twin."""
-    return list(output["failures"])
+@Measure.define(by={"distance": ("near", "far")})
+def twin_rate(output: Any, sample: Sample) -> list[dict[str, Any]]:
+    """What two models of one kind get right where the other fails, where the shift is mild and where it is large."""
+    return [{"distance": distance, "twin_rate": rate} for distance, rate in output["twin_rate"].items()]
+
+
+@Measure.define(by={"other": ("filter", "twin")})
+def rescue(output: Any, sample: Sample) -> list[dict[str, Any]]:
+    """What other models have beyond a twin where the shift is large."""
+    return [{"other": other, "rescue": value} for other, value in output["rescue"].items()]
 
 
 @Measure.define(by={"classes": ("same", "turned")}, gives=("differs",))
@@ -257,14 +256,16 @@ def _mean(text: str, estimand: str, low: float = -np.inf, high: float = np.inf) 
 
 def _spearman(*families: str) -> str:
     each = [
-        f"spearman(accuracy|vlmshift, over='s', model={m!r}, family={f!r})" for m in MODELS for f in families
+        f"spearman(accuracy|vlmshift, over='level', model={m!r}, family={f!r})"
+        for m in MODELS
+        for f in families
     ]
     return f"({' + '.join(each)}) / {len(each)}"
 
 
 def _drop(model: str, family: str) -> str:
-    return (f"({_of('accuracy', model=model, family=family, s=0.3)}"
-            f" - {_of('accuracy', model=model, family=family, s=1.0)})")  # fmt: skip
+    return (f"({_of('accuracy', model=model, family=family, level=1)}"
+            f" - {_of('accuracy', model=model, family=family, level=3)})")  # fmt: skip
 
 
 def _gain(domain: str, pool: str = "target", effect: str = "examples", measure: str = "gain") -> str:
@@ -296,11 +297,11 @@ claims = (
     Claim("3", "Boundary: where the shift is mild they add nothing (mean gain at 0.3)", MILD, 0.06,
           _mean("painting at 1 gains more (at least 0.1)", _gain("painting 1.0"), low=0.1), kind="equivalence"),
     Claim("4a", "A twin that is no better is right on half of a model's failures where the shift is mild (both ways)",
-          _of("twin_rate", what="near"), 0.5,
-          _mean("and on few where it is large (at most 0.25)", _of("twin_rate", what="far"), high=0.25)),
+          _of("twin_rate", distance="near"), 0.5,
+          _mean("and on few where it is large (at most 0.25)", _of("twin_rate", distance="far"), high=0.25)),
     Claim("4b", "What a better model has beyond a twin is told (rescue by a matched filter where the shift is large)",
-          _of("rescue", what="filter"), 0.3,
-          _mean("the twin has nothing beyond the model in a mirrored view (within ±0.15)", _of("rescue", what="twin"),
+          _of("rescue", other="filter"), 0.3,
+          _mean("the twin has nothing beyond the model in a mirrored view (within ±0.15)", _of("rescue", other="twin"),
                 -0.15, 0.15)),
     Claim("5a", "Dropping what cannot be read inflates accuracy, with a tenth malformed (of those read, less of all)",
           _of("inflation", reader="default", malformed=0.1), 0.05,
@@ -322,7 +323,7 @@ claims = (
 
 def grids(s: Settings) -> list[Grid]:
     """The models, and the texts, which are cheap on many seeds."""
-    own, measures = ("vlmshift",), ("curves", "reader", "on_failures", "recorded")
+    own, measures = ("vlmshift",), ("curves", "reader", "twin_rate", "rescue", "recorded")
     sizes = {"steps": s.steps, "episodes": s.episodes, "per_cell": s.per_cell, "queries": s.queries}
     return [
         Grid("seeing", own, measures, s.seeds, world_params=sizes, cost_s=43.0),
@@ -331,7 +332,7 @@ def grids(s: Settings) -> list[Grid]:
 
 
 TITLE = "Accuracy falls with the severity of a shift"
-CAPTION = "Accuracy of two tiny CLIPs by the severity of each shift; at 0 are images that they know."
+CAPTION = "Accuracy of two tiny CLIPs by the level of each shift, of which 0 is images that they know."
 study = Study(
     slug="vlmshift", module=__name__, version=1, grids=grids, claims=claims,
     scales={
@@ -340,9 +341,9 @@ study = Study(
     },
     worlds=(seeing, texts),
     methods=(vlmshift, as_published, silent, mixed),
-    measures=(curves, reader, on_failures, recorded, reading),
+    measures=(curves, reader, twin_rate, rescue, recorded, reading),
     figures=(Figure("curves", CAPTION, chart(TITLE, *(
-        Panel(name, "s", "family", "lines", f"model == {name!r}", "share that is right") for name in MODELS
+        Panel(name, "level", "family", "lines", f"model == {name!r}", "share that is right") for name in MODELS
     )), "measure == 'accuracy'"),),
     root_seed=20261211, preload=("numpy", "torch", "PIL"),
 )  # fmt: skip

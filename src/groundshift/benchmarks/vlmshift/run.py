@@ -176,9 +176,10 @@ def ask(
     source: Sequence[str] = (), noise: Sequence[float] = (), styles: Sequence[str] = (),
     severities: Sequence[int] = (1, 3, 5), view: Literal["none", "flip", "crop"] = "none", in_context: int = 0,
     pool: Literal["source", "target"] = "target", choices: Choices = "all", templates: Sequence[str] = ("{}",),
-    answer: Literal["text", "logprob"] = "text", parser: Literal["strict", "published"] = "strict",
-    embed_images: bool = False, answers: str | Path | None = None, seed: int = 0, device: str = "auto",
-    allow_missing: bool = False, progress: bool = True,
+    answer: Literal["text", "logprob"] = "text", max_new_tokens: int = 500,
+    parser: Literal["strict", "published"] = "strict", embed_images: bool = False,
+    answers: str | Path | None = None, seed: int = 0, device: str = "auto", allow_missing: bool = False,
+    progress: bool = True,
 ) -> VisionShift:  # fmt: skip
     """Ask a model what is in images of several domains: as they are, under noise and styles, and with examples.
 
@@ -203,6 +204,7 @@ def ask(
     choices : "domain" offers an image only the classes of its domain
     templates : of the texts of CLIP; "{}" is the bare name, as published. Of several the mean counts
     answer : "logprob" lets a local talking model choose by the log-probability of the names
+    max_new_tokens : of an answer
     parser : "published" reads answers as the paper's repository does
     embed_images : show the pictures of errors on the page
     answers : JSONL file to which answers of talking models are added; a run that was stopped goes on from it
@@ -233,6 +235,7 @@ def ask(
     items = zero_shot_items(images, changes, view=view, choices=choices)
     if in_context:
         items += exemplar_items(images, in_context, pool, source, seed=seed, choices=choices)
+    items = [replace(item, max_new_tokens=max_new_tokens) for item in items]
     name, texts = _answered(
         model, items, images.offered(choices), templates, answer, {"device": device, "allow_missing": allow_missing},
         {"answers": answers, "seed": seed, "progress": progress},
