@@ -76,12 +76,10 @@ def severity(records: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         s, acc = own["severity"].to_numpy(float), own["mean"].to_numpy(float)
         rho = 0.0 if np.ptp(acc) == 0 else float(spearmanr(s, acc).statistic) if len(s) > 2 else np.nan
         chance = float(own["chance"].iloc[0])
-        rows.append(
-            {"shift": name, "spearman": rho, "halfway": halfway(s, acc, chance), "drop": acc[0] - acc[-1]}
-        )
+        # A model that is no better than chance has nothing to lose.
+        half = halfway(s, acc, chance) if own["low"].iloc[0] > chance else np.nan
+        rows.append({"shift": name, "spearman": rho, "halfway": half, "drop": acc[0] - acc[-1]})
         curves.append(own)
-    return (
-        (pd.concat(curves, ignore_index=True), pd.DataFrame(rows))
-        if curves
-        else (pd.DataFrame(), pd.DataFrame())
-    )
+    if not curves:
+        return pd.DataFrame(), pd.DataFrame()
+    return pd.concat(curves, ignore_index=True), pd.DataFrame(rows)
