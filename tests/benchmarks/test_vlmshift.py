@@ -1,7 +1,6 @@
 """Image models under shift: reading answers, draws, changes, exemplars, real files, models, published records."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,9 +17,6 @@ from groundshift.worlds import spelt_answers
 from tests.models import tiny_models as tiny
 
 CLASSES = ["car", "carrot", "teddy-bear", "Trash_Can"]
-SHARED = Path(__file__).parents[3] / "main" / "shared" / "data" / "vlmshift"
-RECORDS = next((p for p in (SHARED, Path("/work/shared/data/vlmshift")) if p.is_dir()), SHARED)
-real = pytest.mark.skipif(not RECORDS.is_dir(), reason="the published records are not here")
 
 
 def write(folder, names=("photo", "sketch"), classes=("car", "dog", "house"), n=6, seed=0):
@@ -346,39 +342,3 @@ def test_the_order_of_images_changes_no_table(images):
         records = grade_items(own, said, vs.parser_of(sample.classes), vs.grade, **how)
         tables.append(vs.by_domain(records, ["photo"]))
     assert tables[0].equals(tables[1])
-
-
-# Published records -------------------------------------------------------------------------------------------
-
-
-@real
-def test_the_published_records_give_the_published_accuracies():
-    right = {
-        "pacs_clip-vit-base-patch16": (134, 140), "pacs_llava-v1.5-13b": (138, 140),
-        "pacs_gpt-4-vision-preview_random": (20, 20), "pacs_gpt-4-vision-preview_failure": (6, 6),
-        "vlcs_clip-vit-base-patch16": (19, 20), "vlcs_llava-v1.5-13b": (18, 20),
-    }  # fmt: skip
-    results = {name: vs.ask(RECORDS / f"{name}.jsonl") for name in right}
-    assert {name: (r.records["correct"].sum(), len(r.records)) for name, r in results.items()} == right
-    row = vs.compare(results["pacs_clip-vit-base-patch16"], results["pacs_llava-v1.5-13b"]).table.iloc[0]
-    assert row[["agreement", "expected", "kappa"]].astype(float).round(3).tolist() == [0.971, 0.944, 0.489]
-    assert row[["failures", "rate_low", "rate_high"]].astype(float).round(2).tolist() == [6, 0.3, 0.9]
-    other = vs.compare(results["pacs_llava-v1.5-13b"], results["pacs_clip-vit-base-patch16"]).table.iloc[0]
-    assert (other["failures"], other["rate"]) == (2, 0)
-
-
-@real
-@pytest.mark.parametrize(
-    ("name", "data", "confidences"), [("pacs", "PACS", (140, 55)), ("vlcs", "VLCS", (20, 9))]
-)
-def test_the_raw_answers_are_all_read(name, data, confidences):
-    classes = json.loads((RECORDS / "dataset_info.json").read_text())[data]["class_names"]
-    lines = (RECORDS / f"{name}_llava-v1.5-13b_raw_answers.jsonl").read_text().splitlines()
-    texts = [json.loads(line)["text"] for line in lines]
-    known = [
-        json.loads(line)["predicted_class"]
-        for line in (RECORDS / f"{name}_llava-v1.5-13b.jsonl").read_text().splitlines()
-    ]
-    replies = [[read(text, classes) for text in texts] for read in (vs.parse, vs.published_parse)]
-    assert [reply.choice for reply in replies[0]] == [reply.choice for reply in replies[1]] == known
-    assert tuple(sum(reply.confidence is not None for reply in one) for one in replies) == confidences

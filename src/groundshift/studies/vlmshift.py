@@ -7,7 +7,6 @@ many ways or malformed, test what reads them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +23,18 @@ from groundshift.studies.drawing import Panel, chart
 from groundshift.studies.keeping import kept
 from groundshift.studies.vlmshift_models import (
     FAMILIES,
-    FAR,
     MODELS,
-    NEAR,
     POOLS,
     SEVERITIES,
     SHIFTED,
+    examples,
+    failures,
     images_of,
     make,
+    recorded_again,
     runs,
 )  # fmt: skip
 from groundshift.worlds import glyphs as world
-from groundshift.worlds.glyphs import CLASSES
 from groundshift.worlds.spelt_answers import spelt_answers
 
 
@@ -125,53 +124,8 @@ def _seen(data: Any, rng: np.random.Generator, parser: str, change: Change) -> d
         curves["noise"] = results[f"{model} noise"].severity()[0]["mean"].tolist()
         rows += [{"model": model, "family": family, "level": level, "accuracy": value}
                  for family, curve in curves.items() for level, value in enumerate(curve)]  # fmt: skip
-    return {"curves": pd.DataFrame(rows), "reader": _reader(results), **_failures(results),
-            "recorded": _recorded(results["clip"], rng)}  # fmt: skip
-
-
-def _reader(results: dict[str, Any]) -> pd.DataFrame:
-    rows = []
-    for pool in POOLS:
-        gains = results[f"reader {pool}"].gains("domain").set_index(["domain", "effect"])
-        for domain in SHIFTED:
-            for effect in ("examples", "permuted labels"):
-                row = gains.loc[domain, effect]
-                rows.append({"pool": pool, "domain": domain, "effect": effect, "gain": row["difference"],
-                             "gain_low": row["low"], "after": row["after"], "before": row["before"]})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def _failures(results: dict[str, Any]) -> dict[str, dict[str, float]]:
-    rates: dict[str, dict[str, float]] = {"twin_rate": {}, "rescue": {}}
-    tables = [results[model].records.set_index("image") for model in MODELS]
-    for distance, domains in (("near", NEAR), ("far", FAR)):
-        a, b = (table[table["domain"].isin(domains)]["correct"].sort_index() for table in tables)
-        wrong = np.concatenate([b[a == 0], a[b == 0]])
-        rates["twin_rate"][distance] = float(wrong.mean()) if len(wrong) else 1.0
-    for other, twin in (("filter", "twin"), ("twin", "flip")):
-        table = vs.compare(results["clip"], results[other], twin=results[twin]).table
-        rates["rescue"][other] = float(table["rescue"].iloc[0])
-    return rates
-
-
-def _recorded(result: Any, rng: np.random.Generator) -> dict[str, float]:
-    """Largest difference of a domain's accuracy between a run and its records in the published format."""
-    import tempfile
-
-    turned = dict(zip(CLASSES, np.roll(CLASSES, 1).tolist(), strict=True))
-    means, differ = result.records.groupby("domain")["correct"].mean(), {}
-    for kind in ("same", "turned"):
-        named = result.records["parsed_value"]
-        rows = result.records.assign(predicted_class=named.map(turned) if kind == "turned" else named)
-        rows = rows.rename(columns={"target": "true_class"})[
-            ["image", "domain", "true_class", "predicted_class"]
-        ]
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "records.jsonl"
-            file.write_text("\n".join(map(json.dumps, rows.to_dict("records"))))
-            again = vs.ask(file).records.groupby("domain")["correct"].mean()
-        differ[kind] = float((again - means).abs().max())
-    return differ
+    return {"curves": pd.DataFrame(rows), "reader": examples(results), **failures(results),
+            "recorded": recorded_again(results["clip"])}  # fmt: skip
 
 
 @Method.define()

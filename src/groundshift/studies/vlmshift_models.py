@@ -1,13 +1,16 @@
-"""The models of the study of vlmshift: trained on photographs and cartoons, and asked about what they do not know."""
+"""The models of the study of vlmshift: trained on photographs and cartoons, asked about what they do not know."""
 
 from __future__ import annotations
 
+import json
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from groundshift.benchmarks import vlmshift as vs
 from groundshift.worlds.glyphs import CLASSES, MatchedFilter, glyphs
@@ -84,3 +87,51 @@ def runs(per_cell: int, queries: int) -> dict[str, tuple[str, dict[str, Any]]]:
         more = {"domains": (*SOURCE, *SHIFTED), "source": SOURCE, "in_context": 1, "pool": pool}
         every[f"reader {pool}"] = "reader", {"per_cell": queries, "classes": CLASSES, **more}
     return every
+
+
+# What their answers say -----------------------------------------------------------------------------------------
+
+
+def examples(results: dict[str, Any]) -> pd.DataFrame:
+    """What examples add to the reader, and permuted labels."""
+    rows = []
+    for pool in POOLS:
+        gains = results[f"reader {pool}"].gains("domain").set_index(["domain", "effect"])
+        for domain in SHIFTED:
+            for effect in ("examples", "permuted labels"):
+                row = gains.loc[domain, effect]
+                rows.append({"pool": pool, "domain": domain, "effect": effect, "gain": row["difference"],
+                             "gain_low": row["low"], "after": row["after"], "before": row["before"]})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def failures(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """The twin's rate, both ways, where the shift is mild and where it is large; and rescues where it is large."""
+    rates: dict[str, dict[str, float]] = {"twin_rate": {}, "rescue": {}}
+    tables = [results[model].records.set_index("image") for model in MODELS]
+    for distance, domains in (("near", NEAR), ("far", FAR)):
+        a, b = (table[table["domain"].isin(domains)]["correct"].sort_index() for table in tables)
+        wrong = np.concatenate([b[a == 0], a[b == 0]])
+        rates["twin_rate"][distance] = float(wrong.mean()) if len(wrong) else 1.0
+    for other, twin in (("filter", "twin"), ("twin", "flip")):
+        table = vs.compare(results["clip"], results[other], twin=results[twin]).table
+        rates["rescue"][other] = float(table["rescue"].iloc[0])
+    return rates
+
+
+def recorded_again(result: Any) -> dict[str, float]:
+    """Largest difference of a domain's accuracy between a run and its records in the published format."""
+    turned = dict(zip(CLASSES, np.roll(CLASSES, 1).tolist(), strict=True))
+    means, differ = result.records.groupby("domain")["correct"].mean(), {}
+    for kind in ("same", "turned"):
+        named = result.records["parsed_value"]
+        rows = result.records.assign(predicted_class=named.map(turned) if kind == "turned" else named)
+        rows = rows.rename(columns={"target": "true_class"})[
+            ["image", "domain", "true_class", "predicted_class"]
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "records.jsonl"
+            file.write_text("\n".join(map(json.dumps, rows.to_dict("records"))))
+            again = vs.ask(file).records.groupby("domain")["correct"].mean()
+        differ[kind] = float((again - means).abs().max())
+    return differ

@@ -116,12 +116,14 @@ def compare(first: Any, other: Any, *, twin: Any = None) -> Comparison:
         )
     rows = [_row("all", joined), *(_row(str(name), part) for name, part in joined.groupby("domain"))]
     # Two runs of one model, and runs in other views, have ids of their own.
-    sides = [table.assign(id=table["image"]) for table in tables[:2]]
+    before, after = (table.assign(id=table["image"]) for table in tables[:2])
     same = len(set(names)) < len(names)
     labels = [f"{name} ({Path(str(one)).name})" if same and not isinstance(one, Graded) else name
               for name, one in zip(names, given, strict=True)]  # fmt: skip
     return Comparison(
-        (labels[0], labels[1], labels[2] if twin is not None else ""), pd.DataFrame(rows), paired(*sides)
+        (labels[0], labels[1], labels[2] if twin is not None else ""),
+        pd.DataFrame(rows),
+        paired(before, after),
     )
 
 

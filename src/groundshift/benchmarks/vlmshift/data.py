@@ -149,14 +149,11 @@ def load(
     for (place, name), cell in table.groupby(["domain", "class"], sort=True):
         rng = np.random.default_rng([seed, zlib.crc32(f"{place}/{name}".encode())])
         drawn += sorted(rng.permutation(cell.index.to_numpy())[:per_cell].tolist())
-    cells = (
-        table.groupby(["domain", "class"])
-        .size()
-        .unstack(fill_value=0)
-        .reindex(columns=list(named), fill_value=0)
-    )
-    if empty := [f"{place}/{name}" for (place, name), n in cells.stack().items() if not n]:
-        notes.append(f"{len(empty)} of {cells.size} cells have no images: {', '.join(empty[:3])}.")
+    places, held = sorted(table["domain"].unique()), set(zip(table["domain"], table["class"], strict=True))
+    if empty := [f"{place}/{name}" for place in places for name in named if (place, name) not in held]:
+        notes.append(
+            f"{len(empty)} of {len(places) * len(named)} cells have no images: {', '.join(empty[:3])}."
+        )
     sample = table.loc[drawn].reset_index(drop=True)
     modes = [_mode(files.root / name) for name in sample["image"]]
     if odd := sorted(set(modes) - {"RGB"}):

@@ -72,7 +72,7 @@ class Classifier:
         texts = [template.replace("{}", name) for name in classes for template in templates]
         vectors = self.model.embed_texts(texts).reshape(len(classes), len(templates), -1).mean(1)
         self.texts = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        self.scale = float(self.model.network.logit_scale.detach().exp())
+        self.scale = float(np.exp(self.model.network.state_dict()["logit_scale"].item()))
 
     def answers(
         self, items: Sequence[Item], offered: Mapping[str, Sequence[str]], progress: bool = False

@@ -91,7 +91,7 @@ class VisionShift(Graded):
         table = self.domains().dropna(subset=["mean"])
         if not len(table):
             return super()._headline()
-        low, macro = table.loc[table["mean"].idxmin()], table["mean"].mean()
+        low, macro = table.sort_values("mean", kind="stable").iloc[0], table["mean"].mean()
         spread = f" ({low['low']:.0%} to {low['high']:.0%})"
         return (f"{self.model} is right on {macro:.0%} of images in the mean over {len(table)} domains, and on "
                 f"{low['mean']:.0%}{spread} in {low['domain']}, the worst.")  # fmt: skip
