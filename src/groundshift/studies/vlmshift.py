@@ -45,8 +45,8 @@ class Settings:
     seeds: int = 8
     steps: int = 400  # of the CLIPs
     episodes: int = 500  # of the reader
-    per_cell: int = 25  # twice as many where the shift is mild
-    queries: int = 20  # of each domain and class, for the reader
+    per_cell: int = 20  # twice as many where the shift is mild
+    queries: int = 15  # of each domain and class, for the reader
     many: int = 40  # seeds of the texts
     texts: int = 400
 
