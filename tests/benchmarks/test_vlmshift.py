@@ -317,6 +317,15 @@ def test_a_stopped_run_goes_on_and_recorded_answers_give_the_same_tables(images,
         vs.ask(tmp_path / "old.jsonl", images, per_cell=3, progress=False)
 
 
+def test_the_inspect_task_has_the_items_of_a_local_run(images):
+    from groundshift.inspect_tasks import vlmshift
+
+    task = vlmshift(data=str(images), per_cell=2, noise="0.01", source="photo", in_context=1)
+    result = vs.ask(grey, images, per_cell=2, noise=[0.01], source=["photo"], in_context=1, progress=False)
+    assert {s.id for s in task.dataset} == {*result.records["id"], *result.other["id"]}
+    assert [part.type for part in task.dataset[0].input[0].content] == ["image", "text"]
+
+
 # Measures ----------------------------------------------------------------------------------------------------
 
 
