@@ -594,7 +594,7 @@ def condambigqa_drafts():
 
 
 @cache
-def _pictures():
+def pictures():
     from PIL import Image
 
     from groundshift.worlds.glyphs import CLASSES, glyphs
@@ -619,15 +619,15 @@ def vlmshift_asked():
     from groundshift.benchmarks import vlmshift
 
     how = {"source": ["photo"], "noise": [0.01], "styles": ["blur"], "severities": [1], "in_context": 1}
-    return vlmshift.ask(_seen, _pictures().name, per_cell=4, embed_images=True, progress=False, **how)
+    return vlmshift.ask(_seen, pictures().name, per_cell=4, embed_images=True, progress=False, **how)
 
 
 @result
 def vlmshift_comparison():
     from groundshift.benchmarks import vlmshift
 
-    twin = vlmshift.ask(_seen, _pictures().name, per_cell=4, view="flip", progress=False)
-    other = vlmshift.ask(lambda messages: "Answer Choice: ring", _pictures().name, per_cell=4, progress=False)
+    twin = vlmshift.ask(_seen, pictures().name, per_cell=4, view="flip", progress=False)
+    other = vlmshift.ask(lambda messages: "Answer Choice: ring", pictures().name, per_cell=4, progress=False)
     return vlmshift.compare(computed("vlmshift_asked"), other, twin=twin)
 
 
@@ -635,7 +635,7 @@ def vlmshift_comparison():
 def vlmshift_manifest():
     from groundshift.benchmarks import vlmshift
 
-    return vlmshift.prepare(_pictures().name)
+    return vlmshift.prepare(pictures().name)
 
 
 @result

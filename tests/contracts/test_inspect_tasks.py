@@ -14,16 +14,19 @@ from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, modelapi
 
 from groundshift import inspect_tasks
 from groundshift.models.answers import recorded, records
+from tests.contracts.examples import pictures
 
 SMALL = {
     "condambigqa": {"n": 6},
     "dataalchemy": {"n": 12},
     "hibench": {"per_task": 1, "scenarios": "multi_tree,json"},
+    "vlmshift": {"data": pictures().name, "per_cell": 2},
 }
 REPLIES = (
     '{"answer": "yes"}',
     '{"answer": 3}',
     "I do not know.",
+    "Answer Choice: disc",
     '[{"answer": "three years", "citations": [1]}]',
 )
 CALLS = itertools.count()
@@ -35,7 +38,7 @@ OTHERS = {"parse_then_score", "recorded"}
 
 @modelapi(name="moody")
 class Moody(ModelAPI):
-    """Replies by the prompt alone, and fails at every second call if asked to."""
+    """Replies by the prompt and its pictures alone, and fails at every second call if asked to."""
 
     def __init__(self, model_name, base_url=None, api_key=None, config=None, fails=False, **_):
         super().__init__(model_name, base_url, None, [], config or GenerateConfig())
@@ -44,7 +47,7 @@ class Moody(ModelAPI):
     async def generate(self, input, tools, tool_choice, config):
         if next(CALLS) % 2 and self.fails:
             raise RuntimeError("the endpoint is down")
-        digest = hashlib.blake2b("".join(message.text for message in input).encode(), digest_size=2)
+        digest = hashlib.blake2b("".join(str(message.content) for message in input).encode(), digest_size=2)
         return ModelOutput.from_content("moody", REPLIES[int(digest.hexdigest(), 16) % len(REPLIES)])
 
 
