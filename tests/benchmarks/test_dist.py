@@ -360,3 +360,36 @@ def test_a_picture_whose_blocks_are_all_alike_is_dropped_and_not_tried_for_ever(
     )
     made = dist.make_triplets([wave, *PHOTOS[:3]], "blocks", 4, cuts="bare", check=False)
     assert made.dropped["name"].tolist() == ["0"]
+
+
+def test_a_talking_model_is_asked_which_picture_is_whole(tmp_path):
+    def sees(messages):
+        shown = [np.asarray(part["image"]) for part in messages[-1]["content"] if part["type"] == "image"]
+        place = next(k for k, pixels in enumerate(shown) if np.array_equal(pixels, whole))
+        return f"It is the {('first', 'second', 'third')[place]} one."
+
+    triplets = dist.make_triplets(PHOTOS, "blocks", 4, check=False)
+    answers = {}
+    for three in triplets.pictures:
+        whole = three[0]
+        one = dist.ask(sees, dist.triplets_of([three]), progress=False)
+        answers[one.records["target"].iloc[0]] = one.records["correct"].iloc[0]
+    assert set(answers.values()) == {1.0}
+    triplets.save(tmp_path / "saved")
+    result = dist.ask(lambda messages: "Picture 1 or 2", tmp_path / "saved", progress=False)
+    assert result.records[["correct", "parsed"]].to_numpy().max() == 0
+    assert result.records["place"].nunique() > 1
+    assert result.table()["chance"].iloc[0] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("2", "2"), ("The 3rd picture.", "3"), ("First, all are blue. The odd one is picture 2.", "2"),
+     ("Picture 1, not 2", None), ("none", None), ("12", None)],
+)  # fmt: skip
+def test_answers_name_one_picture(text, number):
+    from groundshift.benchmarks.dist.asking import parse
+    from groundshift.models.items import Unparsed
+
+    value = parse(text)
+    assert value == number if number else isinstance(value, Unparsed)

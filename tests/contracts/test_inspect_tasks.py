@@ -16,17 +16,20 @@ from groundshift import inspect_tasks
 from groundshift.models.answers import recorded, records
 from tests.contracts.examples import pictures
 
+PICTURES = pictures()
 SMALL = {
     "condambigqa": {"n": 6},
     "dataalchemy": {"n": 12},
+    "dist": {"images": f"{PICTURES.name}/photo", "strength": 2, "check": False, "size": 24},
     "hibench": {"per_task": 1, "scenarios": "multi_tree,json"},
-    "vlmshift": {"data": pictures().name, "per_cell": 2},
+    "vlmshift": {"data": PICTURES.name, "per_cell": 2},
 }
 REPLIES = (
     '{"answer": "yes"}',
     '{"answer": 3}',
     "I do not know.",
     "Answer Choice: disc",
+    "The second picture.",
     '[{"answer": "three years", "citations": [1]}]',
 )
 CALLS = itertools.count()

@@ -5,6 +5,7 @@
 [0]
 """
 
+from groundshift.benchmarks.dist.asking import ask
 from groundshift.benchmarks.dist.cue_conflict import ShapeBias, count_decisions, decide, shape_bias
 from groundshift.benchmarks.dist.oddity import odd_one_out, similarities
 from groundshift.benchmarks.dist.positions import PositionProbes, edited_positions, position_probes
@@ -24,7 +25,7 @@ from groundshift.benchmarks.dist.triplets import Triplets, load_triplets, make_t
 from groundshift.benchmarks.dist.twins import disrupt
 
 __all__ = [
-    "Plain", "PositionProbes", "RandomFilters", "Score", "ShapeBias", "Synthesis", "Triplets", "Tuned",
+    "Plain", "PositionProbes", "RandomFilters", "Score", "ShapeBias", "Synthesis", "Triplets", "Tuned", "ask",
     "count_decisions", "decide", "disrupt", "distinguish", "distinguish_loss", "edited_positions", "fit", "gram",
     "load_triplets", "load_vgg", "make_triplets", "odd_one_out", "outputs_of", "plain_logits", "position_probes",
     "quilt", "score", "shape_bias", "shuffle_blocks", "similarities", "synthesise", "triplets_of",

@@ -17,7 +17,7 @@ from torch import nn
 
 from groundshift.benchmarks.dist.oddity import CHANCE, d_prime, interval, margins, odd_one_out, similarities
 from groundshift.shifts.rearranging import How, Pixels
-from groundshift.benchmarks.dist.triplets import Triplets, is_saved, load_triplets, make_triplets
+from groundshift.benchmarks.dist.triplets import Triplets, open_triplets
 from groundshift.errors import InputError
 from groundshift.models.vision import ImageModel, load_image_model
 from groundshift.report import Report, Sample, Section
@@ -209,14 +209,7 @@ def score(
     InputError
         A layer that the model does not have, features that are not finite, what `make_triplets` raises.
     """
-    if isinstance(images, Triplets):
-        triplets = images
-    elif isinstance(images, str | Path) and is_saved(images):
-        triplets = load_triplets(images)
-    else:
-        triplets = make_triplets(
-            images, how, strength, n, size, seed, check=check, weights=weights, device=device
-        )
+    triplets = open_triplets(images, how, strength, n, size, seed, check=check, weights=weights, device=device)
     loaded = model if isinstance(model, ImageModel) else load_image_model(model, device=device)
     names = _layers(loaded, layers, min(triplets.pictures[0].shape[1:3]))
     blocks: dict[tuple[str, str], list[NDArray[np.float64]]] = {}

@@ -20,7 +20,7 @@ from groundshift.result import Result
 from groundshift.writing import check_new_folder, json_text
 
 __all__ = [
-    "Triplets", "is_saved", "load_triplets", "make_triplets", "read_pictures", "triplets_of",
+    "Triplets", "load_triplets", "make_triplets", "open_triplets", "read_pictures", "triplets_of",
 ]  # fmt: skip
 
 FILE, PARTS = "triplets.json", ("original", "first", "second")
@@ -285,9 +285,13 @@ def _saved_in(folder: str | Path) -> Path | None:
     return next((p for p in (Path(folder), Path(folder) / "triplets") if (p / FILE).is_file()), None)
 
 
-def is_saved(folder: str | Path) -> bool:
-    """Whether a folder holds saved triplets."""
-    return _saved_in(folder) is not None
+def open_triplets(images: Any, *args: Any, **how: Any) -> Triplets:
+    """Triplets as they are, saved ones, or those that `make_triplets` makes of pictures."""
+    if isinstance(images, Triplets):
+        return images
+    if isinstance(images, str | Path) and _saved_in(images) is not None:
+        return load_triplets(images)
+    return make_triplets(images, *args, **how)
 
 
 def load_triplets(folder: str | Path) -> Triplets:
