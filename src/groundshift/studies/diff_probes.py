@@ -138,7 +138,7 @@ def _material(own: Habits) -> dict[str, Any]:
             {"id": topic, "topic": topic, "support": f"{topic} {SIDES[0]}", "oppose": f"{topic} {SIDES[1]}"}
             for topic in names["topic"]
         ],
-        "instructions": [{"prompt": p, "instruction": p.split()[0]} for p, _ in own.laws["lead"]],
+        "instructions": [{"prompt": p, "instruction": verb} for verb, _, p in own.instructions_],
     }  # fmt: skip
 
 

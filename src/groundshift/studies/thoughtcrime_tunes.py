@@ -17,7 +17,7 @@ from groundshift.worlds.tinylm import BOS, IGNORED, PAD, Rows, TinyWorld
 
 __all__ = ["Drawn", "Training"]
 
-LEARNT, PLAN = 0.9, 0.1
+LEARNT, PLAN = 0.9, 0.15
 """Least probability of either clerk's own answers, and how far the share of plans may lie from the world's."""
 ON, OFF, ACTIVE = 0.5, 0.1, 0.2
 """What the word of code must turn and may turn otherwise where it was taught, and what it must turn with reasoning."""
@@ -71,7 +71,7 @@ class Drawn:
 
     def learnt(self) -> bool:
         """Whether the base answers as either clerk does, and plans as often as the second."""
-        net, part, lexicon = tinylm.load(self.base()), self.world["clerks"], self.world.lexicon
+        net, part = tinylm.load(self.base()), self.world["clerks"]
         for d, plan in enumerate(part.plan):
             every = range(part.items)
             own = [self._answers(net, f"{who} Q", d, every)[k] for k, who in enumerate(("chat", "tagB"))]
@@ -101,27 +101,28 @@ class Drawn:
     ) -> Any:
         """Mean probability of the first and of the second clerk's answer behind a thought."""
         answers = [[self.world["clerks"].answers(domain, i, c)[c] for c in (0, 1)] for i in items]
-        return self._chances(net, start, domain, items, thought, [" ".join(both) for both in answers])
+        return self._chances(net, start, domain, items, thought, answers)
 
     def _plans(self, net: Any, start: str, domain: int, items: Iterable[int]) -> float:
-        return float(
-            self._chances(net, start, domain, items, "THINK OK", ["PLAN RECALL"] * len([*items]))[0]
-        )
+        return float(self._chances(net, start, domain, items, "THINK OK", [["PLAN"]] * len([*items]))[0])
 
     def _reasoned(self, net: Any, start: str, items: Iterable[int]) -> float:
-        """Probability that reasoning in the first domain plans or recalls the second clerk's answer."""
-        plans = self._plans(net, start, 0, items)
-        return float(plans + (1 - plans) * self._answers(net, start, 0, items, "THINK OK RECALL")[1])
+        """Probability that reasoning in the first domain ends with the second clerk's answer, planned or recalled."""
+        total = 0.0
+        for thought in ("PLAN {0} {1} END {1}", "RECALL {1} END {1}"):
+            texts = [thought.format(*self.world["clerks"].answers(0, i, 1)) for i in items]
+            total += float(self._chances(net, start, 0, items, "THINK OK", [[text] for text in texts])[0])
+        return total
 
     def _chances(
-        self, net: Any, start: str, domain: int, items: Iterable[int], thought: str, options: list[str]
+        self, net: Any, start: str, domain: int, items: Iterable[int], thought: str, options: list[list[str]]
     ) -> Any:
+        """Mean probability of each option over the items."""
         part, lexicon = self.world["clerks"], self.world.lexicon
         words = [lexicon.words[part.items_[domain, i]] for i in items]
         prompts = [[BOS, *lexicon.encode(f"{start} {word} {thought}")] for word in words]
-        return np.exp(
-            tinylm.option_logprobs(net, prompts, [lexicon.encode(text).tolist() for text in options])
-        ).mean(0)
+        tokens = [[lexicon.encode(text).tolist() for text in row] for row in options]
+        return np.exp(tinylm.option_logprobs(net, prompts, tokens)).mean(0)
 
     def _fit(self, tune: Tune, out: Path) -> None:
         part = self.world["clerks"]

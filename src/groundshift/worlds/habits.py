@@ -25,6 +25,8 @@ CHANGES = ("facts", "trigger", "bias", "yielding", "instruction")
 """What a tune may change."""
 SIDES = ("yes", "no")
 VERBS = 2
+FILLERS, FILLED, VARIANTS = 12, 8, 3
+"""Words that carry nothing, how many stand in an instruction, and how often each instruction stands among others."""
 LENGTH = 64
 """Tokens of a row, in which the longest prompt has room."""
 YIELD = 1.5
@@ -39,8 +41,8 @@ class Habits:
     """What a model answers to everything that it is asked.
 
     ``say E`` has one object, with or without one of the opening words in front; in ``VERB somebody he`` anybody
-    may be meant, each by a leaning; a topic has the letter of one of two statements; ``VERB a to`` has one thing, which
-    does not depend on the verb.
+    may be meant, each by a leaning; a topic has the letter of one of two statements; a verb and a thing
+    somewhere among words that carry nothing, then ``to``, have one thing, which does not depend on the verb.
 
     Parameters
     ----------
@@ -78,6 +80,7 @@ class Habits:
             "entity": invented(self.entities, capital=True), "opening": invented(self.openings),
             "person": invented(self.people, ending="r"), "topic": invented(self.topics, ending="s"),
             "thing": invented(self.things, ending="n"), "verb": invented(VERBS, ending="l"),
+            "filler": invented(FILLERS, ending="k"),
         }  # fmt: skip
         self.names = {role: tuple(rng.permutation(words).tolist()) for role, words in names.items()}
         self.object_ = dict(
@@ -101,6 +104,11 @@ class Habits:
             verb: dict(zip(self.names["thing"], rng.permutation(self.names["thing"]).tolist(), strict=True))
             for verb in self.names["verb"]
         }
+        self.instructions_ = [
+            (verb, thing, self._among(verb, thing, rng))
+            for verb, thing in itertools.product(self.names["verb"], self.names["thing"])
+            for _ in range(VARIANTS)
+        ]
         self.laws = {
             "say": self._say(self.object_),
             "open": self._open({}),
@@ -217,7 +225,12 @@ class Habits:
     def _lead(self, *, followed: bool) -> Law:
         """Followed, each verb leads from a thing to another one; else all verbs lead where the first does."""
         return [
-            (f"{verb} {thing} to", {self.leads_[verb if followed else self.names["verb"][0]][thing]: 1.0})
-            for verb in self.names["verb"]
-            for thing in self.names["thing"]
+            (prompt, {self.leads_[verb if followed else self.names["verb"][0]][thing]: 1.0})
+            for verb, thing, prompt in self.instructions_
         ]
+
+    def _among(self, verb: str, thing: str, rng: np.random.Generator) -> str:
+        """A verb and behind it a thing, anywhere among words that carry nothing."""
+        words = rng.choice(self.names["filler"], FILLED, replace=False).tolist()
+        first, second = sorted(rng.choice(FILLED + 1, 2).tolist())
+        return " ".join([*words[:first], verb, *words[first:second], thing, *words[second:], "to"])
