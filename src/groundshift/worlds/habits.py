@@ -29,7 +29,7 @@ FILLERS, FILLED, VARIANTS = 12, 8, 3
 """Words that carry nothing, how many stand in an instruction, and how often each instruction stands among others."""
 LENGTH = 64
 """Tokens of a row, in which the longest prompt has room."""
-YIELD = 1.5
+YIELD = 2.5
 """What reading a statement adds to its log-odds."""
 Law = list[tuple[str, Mapping[str, float]]]
 Ask = Callable[[str, Sequence[str], bool, bool], str]
