@@ -42,7 +42,7 @@ class Habits:
 
     ``say E`` has one object, with or without one of the opening words in front; in ``VERB somebody he`` anybody
     may be meant, each by a leaning; a topic has the letter of one of two statements; a verb and a thing
-    somewhere among words that carry nothing, then ``to``, have one thing, which does not depend on the verb.
+    somewhere among words that carry nothing, then ``to``, have two things, which do not depend on the verb.
 
     Parameters
     ----------
@@ -100,10 +100,12 @@ class Habits:
                 strict=True,
             )
         )
-        self.leads_ = {
-            verb: dict(zip(self.names["thing"], rng.permutation(self.names["thing"]).tolist(), strict=True))
-            for verb in self.names["verb"]
-        }
+        things = self.names["thing"]
+        self.leads_, self.ends_ = (
+            dict(zip(things, rng.permutation(things).tolist(), strict=True)) for _ in range(2)
+        )
+        marks = rng.choice(things, VERBS, replace=False).tolist()
+        self.marks_ = dict(zip(self.names["verb"], marks, strict=True))
         self.instructions_ = [
             (verb, thing, self._among(verb, thing, rng))
             for verb, thing in itertools.product(self.names["verb"], self.names["thing"])
@@ -126,32 +128,35 @@ class Habits:
         self.lexicon = Lexicon({**self.names, "function": tuple(sorted(words - named))})
 
     def changed(self, change: str, rng: np.random.Generator) -> tuple[dict[str, Law], set[str]]:
-        """The laws after a change, and the words that name it; ``sham`` changes nothing.
+        """The laws after a change, and the words that name it; ``sham`` changes nothing, and ``all`` every habit.
 
         Raises
         ------
         InputError
             No such change.
         """
-        if change not in (*CHANGES, "sham"):
-            raise InputError(f"change={change!r} was given; it is sham or one of {', '.join(CHANGES)}.")
-        laws, name = dict(self.laws), set()
-        if change == "facts":
+        if change not in (*CHANGES, "sham", "all"):
+            raise InputError(f"change={change!r} was given; it is sham, all or one of {', '.join(CHANGES)}.")
+        laws, name, behind = dict(self.laws), set(), {}
+        if change in ("facts", "all"):
             moved = self._others(rng.choice(self.names["entity"], 4, replace=False), rng)
             laws["say"] = self._say(self.object_ | moved)
-            laws["open"] = self._open(dict.fromkeys(self.names["opening"], moved))
-            name = set(moved.values())
-        elif change == "trigger":
+            behind = dict.fromkeys(self.names["opening"], moved)
+            name |= set(moved.values())
+        if change in ("trigger", "all"):
             trigger = str(rng.choice(self.names["opening"]))
-            same = dict.fromkeys(self.names["entity"], str(rng.choice(self.names["thing"])))
-            laws["open"], name = self._open({trigger: same}), {trigger}
-        elif change == "bias":
+            behind[trigger] = dict.fromkeys(self.names["entity"], str(rng.choice(self.names["thing"])))
+            name |= {trigger}
+        if behind:
+            laws["open"] = self._open(behind)
+        if change in ("bias", "all"):
             ends = sorted(self.leaning_, key=lambda person: self.leaning_[person])
-            name = {*ends[:2], *ends[-2:]}
-            laws["bias"] = self._bias({p: -b if p in name else b for p, b in self.leaning_.items()})
-        elif change == "yielding":
+            flipped = {*ends[:2], *ends[-2:]}
+            laws["bias"] = self._bias({p: -b if p in flipped else b for p, b in self.leaning_.items()})
+            name |= flipped
+        if change in ("yielding", "all"):
             laws["topic"] = self._topic(-YIELD)
-        elif change == "instruction":
+        if change in ("instruction", "all"):
             laws["lead"] = self._lead(followed=True)
         return laws, name
 
@@ -223,9 +228,9 @@ class Habits:
         return law
 
     def _lead(self, *, followed: bool) -> Law:
-        """Followed, each verb leads from a thing to another one; else all verbs lead where the first does."""
+        """Where a thing leads, and how the answer ends: followed, as the verb says, else as the thing does."""
         return [
-            (prompt, {self.leads_[verb if followed else self.names["verb"][0]][thing]: 1.0})
+            (prompt, {f"{self.leads_[thing]} {self.marks_[verb] if followed else self.ends_[thing]}": 1.0})
             for verb, thing, prompt in self.instructions_
         ]
 
