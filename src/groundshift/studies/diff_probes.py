@@ -93,15 +93,17 @@ def habits(
     def untuned(child: int) -> dict[str, Any]:
         def trained(out: Path) -> None:
             net = tinylm.build(preset, own.lexicon, positions=128, seed=child)
-            _save(tinylm.fit(net, own.batches(own.laws, 24), base, 8e-3, seed=child).net, own, out)
+            for half, known in enumerate((own.certain(), own.laws)):
+                net = tinylm.fit(net, own.batches(known, 24), base // 2, 8e-3, seed=child + half).net
+            _save(net, own, out)
 
-        folder = kept("diff-probes", [seed, child, preset, base], trained, recipes, worlds)
+        folder = kept("diff-probes", [seed, child, preset, base, "halves"], trained, recipes, worlds)
         return {"base": folder, "seed": child, "sham": tuned(folder, child, "sham", own.laws)}
 
     def tuned(folder: Path, child: int, kind: str, tuned_laws: Any) -> Path:
         def fitted(out: Path) -> None:
             net, batches = tinylm.load(folder), own.batches(tuned_laws, 24, KIND_OF[kind])
-            _save(tinylm.fit(net, batches, tune, 3e-3, seed=child + 1).net, own, out)
+            _save(tinylm.fit(net, batches, tune, 3e-3, seed=child + 2).net, own, out)
 
         key = [seed, child, preset, base, tune, kind]
         return kept("diff-probes", key, fitted, recipes, worlds)
