@@ -62,11 +62,11 @@ class Settings:
 
     seeds: int = 8
     preset: str = "62k"
-    base: int = 700
+    base: int = 1000
     """Steps of the base, and of the tunes below; 24 rows of 64 tokens each."""
     tune: int = 200
     noise: int = 1
-    draws: int = 6
+    draws: int = 8
     """Of a base with its sham, until they are what they say; 0: unchecked."""
 
 
