@@ -92,7 +92,7 @@ def habits(
 
     def untuned(child: int) -> dict[str, Any]:
         def trained(out: Path) -> None:
-            net = tinylm.build(preset, own.lexicon, positions=128, seed=child)
+            net: Any = tinylm.build(preset, own.lexicon, positions=128, seed=child)
             for half, known in enumerate((own.certain(), own.laws)):
                 net = tinylm.fit(net, own.batches(known, 24), base // 2, 8e-3, seed=child + half).net
             _save(net, own, out)
