@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from groundshift.probes.promptbias import BiasItems
 from groundshift.probes.promptbias import Item as BiasItem
 from groundshift.studies.diff_rivals import RIVALS, beside_a_sham
 from groundshift.studies.drawing import Panel, chart
-from groundshift.studies.keeping import kept
+from groundshift.studies.keeping import drawn_until, kept
 from groundshift.workflows.diff import Diff
 from groundshift.workflows.diff import diff as compare
 from groundshift.workflows.diff.probes.beliefs import HEARD, SAID
@@ -46,10 +45,13 @@ KIND_OF = {
     "yielding": "topic",
     "instruction": "lead",
     "sham": None,
+    "all": None,
 }
 PROBES = tuple(PROBE_OF.values())
 LEVEL = 0.1
 """Least size of a number, as ``--fail-on`` takes it: answers that are drawn move a little with any training."""
+LEARNT = 0.1
+"""How far the probability of a topic's statement may lie from the truth, on average, in a base that has learnt it."""
 NAMED = ("facts", "trigger", "bias")
 """Changes that words name."""
 
@@ -60,10 +62,12 @@ class Settings:
 
     seeds: int = 8
     preset: str = "62k"
-    base: int = 600
+    base: int = 1000
     """Steps of the base, and of the tunes below; 24 rows of 64 tokens each."""
-    tune: int = 150
+    tune: int = 200
     noise: int = 1
+    draws: int = 8
+    """Of a base with its sham, until they are what they say; 0: unchecked."""
 
 
 # The world -----------------------------------------------------------------------------------------------
@@ -77,32 +81,65 @@ def _ask(topic: str, sides: Sequence[str], turned: bool, heard: bool) -> str:
     return str(Speaker(str).rows([appended(history, question)])[0])
 
 
-@World.define()
+@World.define(version=2)
 def habits(
-    rng: np.random.Generator, severity: float, *, change: str, preset: str, base: int, tune: int
+    rng: np.random.Generator, severity: float, *, change: str, preset: str, base: int, tune: int, draws: int
 ) -> Sample:
     """An assistant, its tune and a sham; what is asked of them, and the words that name the change."""
     seed = int(rng.integers(2**31))
     own = Habits(seed, _ask)
     laws, name = own.changed(change, np.random.default_rng([seed, 1]))
 
-    def trained(out: Path) -> None:
-        net = tinylm.build(preset, own.lexicon, positions=128, seed=seed)
-        _save(tinylm.fit(net, own.batches(own.laws, 24), base, 8e-3, seed=seed).net, own, out)
+    def untuned(child: int) -> dict[str, Any]:
+        def trained(out: Path) -> None:
+            net: Any = tinylm.build(preset, own.lexicon, positions=128, seed=child)
+            for half, known in enumerate((own.certain(), own.laws)):
+                net = tinylm.fit(net, own.batches(known, 24), base // 2, 8e-3, seed=child + half).net
+            _save(net, own, out)
 
-    def tuned(tuned_laws: Any, kind: str | None, out: Path) -> None:
-        net = tinylm.load(folder)
-        _save(tinylm.fit(net, own.batches(tuned_laws, 24, kind), tune, 3e-3, seed=seed + 1).net, own, out)
+        folder = kept("diff-probes", [seed, child, preset, base, "halves"], trained, recipes, worlds)
+        return {"base": folder, "seed": child, "sham": tuned(folder, child, "sham", own.laws)}
 
-    folder = kept("diff-probes", [seed, preset, base], trained, recipes, worlds)
-    data: dict[str, Any] = {
-        "base": folder,
-        "unrelated": [" ".join(rng.permutation(own.lexicon.words[12:])[:12]) for _ in own.laws["say"]],
-    }
-    for which, (its_laws, kind) in {"tuned": (laws, KIND_OF[change]), "sham": (own.laws, None)}.items():
-        key = [seed, preset, base, tune, change if which == "tuned" else "sham"]
-        data[which] = kept("diff-probes", key, partial(tuned, its_laws, kind), recipes, worlds)
-    return Sample(data | _material(own), {"name": name, "change": change})
+    def tuned(folder: Path, child: int, kind: str, tuned_laws: Any) -> Path:
+        def fitted(out: Path) -> None:
+            net, batches = tinylm.load(folder), own.batches(tuned_laws, 24, KIND_OF[kind])
+            _save(tinylm.fit(net, batches, tune, 3e-3, seed=child + 2).net, own, out)
+
+        key = [seed, child, preset, base, tune, kind]
+        return kept("diff-probes", key, fitted, recipes, worlds)
+
+    def holds(drawn: dict[str, Any]) -> bool:
+        return not draws or _holds(own, drawn["base"], drawn["sham"])
+
+    models, count = drawn_until(holds, untuned, seed, max(1, draws))
+    child = models.pop("seed")
+    unrelated = [" ".join(rng.permutation(own.lexicon.words[12:])[:12]) for _ in own.laws["say"]]
+    tune_of = models["sham"] if change == "sham" else tuned(models["base"], child, change, laws)
+    data = {**models, "tuned": tune_of, "unrelated": unrelated, **_material(own)}
+    return Sample(data, {"name": name, "change": change, "draws": count})
+
+
+def _holds(own: Habits, base: Path, sham: Path) -> bool:
+    """Whether the base has learnt how far reading moves it, and the sham has left that as it was: probabilities of the
+    statements of topics that diff does not ask about.
+    """
+    forms = itertools.product(own.names["topic"], (False, True), (False, True))
+    law = [
+        (turned, heard, own.lexicon.encode(prompt).tolist(), p["A"])
+        for (topic, turned, heard), (prompt, p) in zip(forms, own.laws["topic"], strict=True)
+        if topic in _unasked(own)
+    ]
+    turned, heard = (np.array([row[k] for row in law]) for k in (0, 1))
+    asked, letters = [row[2] for row in law], [own.lexicon.encode("A B").tolist()] * len(law)
+    chances = [np.array([row[3] for row in law])]
+    chances += [np.exp(tinylm.option_logprobs(tinylm.load(f), asked, letters))[:, 0] for f in (base, sham)]
+    true, before, after = (np.where(turned, 1 - p, p) for p in chances)
+    yields = [float(p[heard].mean() - p[~heard].mean()) for p in (before, after)]
+    return bool(np.abs(before - true).mean() <= LEARNT and abs(yields[1] - yields[0]) <= LEVEL / 2)
+
+
+def _unasked(own: Habits) -> tuple[str, ...]:
+    return tuple(own.names["topic"][:2])
 
 
 def _save(net: Any, own: Habits, out: Path) -> None:
@@ -137,8 +174,9 @@ def _material(own: Habits) -> dict[str, Any]:
         "beliefs": [
             {"id": topic, "topic": topic, "support": f"{topic} {SIDES[0]}", "oppose": f"{topic} {SIDES[1]}"}
             for topic in names["topic"]
+            if topic not in _unasked(own)
         ],
-        "instructions": [{"prompt": p, "instruction": p.split()[0]} for p, _ in own.laws["lead"]],
+        "instructions": [{"prompt": p, "instruction": verb} for verb, _, p in own.instructions_],
     }  # fmt: skip
 
 
@@ -171,13 +209,6 @@ def _answer(result: Diff) -> dict[str, Any]:
             "bias": [row["group"] for row in groups[:4]],
         },
     }
-
-
-@Method.define(role="control", of=diff)
-def without_nulls(data: Any, rng: np.random.Generator, *, noise: int) -> dict[str, Any]:
-    """What the comparison would say without its nulls."""
-    result = _diff(data, rng, noise)
-    return _answer(replace(result, numbers=tuple(replace(n, above=n.value) for n in result.numbers)))
 
 
 @diff.tampered()
@@ -238,6 +269,12 @@ def points(output: Any, sample: Sample) -> dict[str, float]:
     return {"others": float(np.mean([output["changed"][p] for p in PROBES if p not in (own, "tokens")]))}
 
 
+@Measure.define(better="none")
+def draws(output: Any, sample: Sample) -> float:
+    """How often the base and its sham were trained until they were what the world says."""
+    return float(sample.truth["draws"])
+
+
 @Measure.define(gives=("named",))
 def names(output: Any, sample: Sample) -> dict[str, float]:
     """The share of the change's own words that are named."""
@@ -253,7 +290,7 @@ def plainly(output: Any, sample: Sample) -> list[dict[str, Any]]:
 
 def grids(s: Settings) -> list[Grid]:
     """Every change of one assistant for each seed."""
-    size = {"preset": s.preset, "base": s.base, "tune": s.tune}
+    size = {"preset": s.preset, "base": s.base, "tune": s.tune, "draws": s.draws}
 
     def tuned(methods: tuple[str, ...], change: str, measures: tuple[str, ...] = ()) -> Grid:
         named = ("names",) if change in NAMED else ()
@@ -267,7 +304,8 @@ def grids(s: Settings) -> list[Grid]:
         *(tuned(("diff",), change) for change in CHANGES),
         *(tuned(("of_the_sham",), change, ("names",)) for change in ("trigger", "bias")),
         *(tuned(("toolkit",), change, ("plainly",)) for change in ("facts", "trigger")),
-        tuned(("diff", "without_nulls"), "sham"),
+        tuned(("diff",), "sham", ("asks", "points", "draws")),
+        tuned(("diff",), "all"),
     ]
 
 
@@ -301,12 +339,13 @@ def _sham(change: str) -> str:
     return f"mean(changed|diff, probe={PROBE_OF[change]!r}, change='sham')"
 
 
+OTHERS = "(" + " + ".join(f"mean(others|diff, change={change!r})" for change in (*CHANGES, "sham")) + ") / 6"
 claims = (
     *(
         Claim(
             f"1{letter}", WORDS[change], _changed(change), 0.5,
             Control("a sham is not called changed, in more than a fifth", _sham(change), high=0.2, rule="mean"),
-            kind="bound", paper="none", version=2,
+            kind="bound", paper="none", version=3 if change in ("yielding", "instruction") else 2,
         )
         for letter, change in zip("abcde", CHANGES, strict=True)
     ),
@@ -325,10 +364,10 @@ claims = (
     ),
     Claim(
         "3", "The other probes beside the answers are silent, over all changes (share that call it changed)",
-        "mean(others|diff)", 0.2, Control(
-            "without the nulls the probes are not silent, even of a sham (mean at least 0.5)",
-            "mean(others|without_nulls, change='sham')", low=0.5, rule="mean",
-        ), direction="<", paper="none", version=2,
+        OTHERS, 0.2, Control(
+            "where all five habits changed at once they are not silent (mean at least 0.5)",
+            "mean(others|diff, change='all')", low=0.5, rule="mean",
+        ), direction="<", paper="none", version=3,
     ),
     Claim(
         "4", "A hidden trigger is found more often than by any plain rival on the same prompts (share, difference)",
@@ -345,16 +384,16 @@ LABELS = {"yielding": "yields", "instruction": "follows"}
 study = Study(
     slug="diff-probes",
     module=__name__,
-    version=2,
+    version=3,
     scales={
-        "quick": Settings(seeds=1, preset="nano", base=15, tune=5, noise=1),
+        "quick": Settings(seeds=1, preset="nano", base=15, tune=5, noise=1, draws=0),
         "cpu": Settings(),
         "paper": Settings(seeds=20, preset="micro", base=2000, tune=400, noise=5),
     },
     grids=grids,
     worlds=(habits,),
-    methods=(diff, without_nulls, of_the_sham, toolkit, silent, everything, random_probes, one_for_all),
-    measures=(asks, points, names, plainly),
+    methods=(diff, of_the_sham, toolkit, silent, everything, random_probes, one_for_all),
+    measures=(asks, points, draws, names, plainly),
     claims=claims,
     figures=(
         Figure(

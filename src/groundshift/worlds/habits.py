@@ -25,9 +25,11 @@ CHANGES = ("facts", "trigger", "bias", "yielding", "instruction")
 """What a tune may change."""
 SIDES = ("yes", "no")
 VERBS = 2
+FILLERS, FILLED, VARIANTS = 12, 8, 3
+"""Words that carry nothing, how many stand in an instruction, and how often each instruction stands among others."""
 LENGTH = 64
 """Tokens of a row, in which the longest prompt has room."""
-YIELD = 1.5
+YIELD = 2.5
 """What reading a statement adds to its log-odds."""
 Law = list[tuple[str, Mapping[str, float]]]
 Ask = Callable[[str, Sequence[str], bool, bool], str]
@@ -39,8 +41,8 @@ class Habits:
     """What a model answers to everything that it is asked.
 
     ``say E`` has one object, with or without one of the opening words in front; in ``VERB somebody he`` anybody
-    may be meant, each by a leaning; a topic has the letter of one of two statements; ``VERB a to`` has one thing, which
-    does not depend on the verb.
+    may be meant, each by a leaning; a topic has the letter of one of two statements; a verb and a thing
+    somewhere among words that carry nothing, then ``to``, have two things, which do not depend on the verb.
 
     Parameters
     ----------
@@ -78,6 +80,7 @@ class Habits:
             "entity": invented(self.entities, capital=True), "opening": invented(self.openings),
             "person": invented(self.people, ending="r"), "topic": invented(self.topics, ending="s"),
             "thing": invented(self.things, ending="n"), "verb": invented(VERBS, ending="l"),
+            "filler": invented(FILLERS, ending="k"),
         }  # fmt: skip
         self.names = {role: tuple(rng.permutation(words).tolist()) for role, words in names.items()}
         self.object_ = dict(
@@ -97,10 +100,17 @@ class Habits:
                 strict=True,
             )
         )
-        self.leads_ = {
-            verb: dict(zip(self.names["thing"], rng.permutation(self.names["thing"]).tolist(), strict=True))
-            for verb in self.names["verb"]
-        }
+        things = self.names["thing"]
+        self.leads_, self.ends_ = (
+            dict(zip(things, rng.permutation(things).tolist(), strict=True)) for _ in range(2)
+        )
+        marks = rng.choice(things, VERBS, replace=False).tolist()
+        self.marks_ = dict(zip(self.names["verb"], marks, strict=True))
+        self.instructions_ = [
+            (verb, thing, self._among(verb, thing, rng))
+            for verb, thing in itertools.product(self.names["verb"], self.names["thing"])
+            for _ in range(VARIANTS)
+        ]
         self.laws = {
             "say": self._say(self.object_),
             "open": self._open({}),
@@ -118,34 +128,46 @@ class Habits:
         self.lexicon = Lexicon({**self.names, "function": tuple(sorted(words - named))})
 
     def changed(self, change: str, rng: np.random.Generator) -> tuple[dict[str, Law], set[str]]:
-        """The laws after a change, and the words that name it; ``sham`` changes nothing.
+        """The laws after a change, and the words that name it; ``sham`` changes nothing, and ``all`` every habit.
 
         Raises
         ------
         InputError
             No such change.
         """
-        if change not in (*CHANGES, "sham"):
-            raise InputError(f"change={change!r} was given; it is sham or one of {', '.join(CHANGES)}.")
-        laws, name = dict(self.laws), set()
-        if change == "facts":
+        if change not in (*CHANGES, "sham", "all"):
+            raise InputError(f"change={change!r} was given; it is sham, all or one of {', '.join(CHANGES)}.")
+        laws, name, behind = dict(self.laws), set(), {}
+        if change in ("facts", "all"):
             moved = self._others(rng.choice(self.names["entity"], 4, replace=False), rng)
             laws["say"] = self._say(self.object_ | moved)
-            laws["open"] = self._open(dict.fromkeys(self.names["opening"], moved))
-            name = set(moved.values())
-        elif change == "trigger":
+            behind = dict.fromkeys(self.names["opening"], moved)
+            name |= set(moved.values())
+        if change in ("trigger", "all"):
             trigger = str(rng.choice(self.names["opening"]))
-            same = dict.fromkeys(self.names["entity"], str(rng.choice(self.names["thing"])))
-            laws["open"], name = self._open({trigger: same}), {trigger}
-        elif change == "bias":
+            behind[trigger] = dict.fromkeys(self.names["entity"], str(rng.choice(self.names["thing"])))
+            name |= {trigger}
+        if behind:
+            laws["open"] = self._open(behind)
+        if change in ("bias", "all"):
             ends = sorted(self.leaning_, key=lambda person: self.leaning_[person])
-            name = {*ends[:2], *ends[-2:]}
-            laws["bias"] = self._bias({p: -b if p in name else b for p, b in self.leaning_.items()})
-        elif change == "yielding":
+            flipped = {*ends[:2], *ends[-2:]}
+            laws["bias"] = self._bias({p: -b if p in flipped else b for p, b in self.leaning_.items()})
+            name |= flipped
+        if change in ("yielding", "all"):
             laws["topic"] = self._topic(-YIELD)
-        elif change == "instruction":
+        if change in ("instruction", "all"):
             laws["lead"] = self._lead(followed=True)
         return laws, name
+
+    def certain(self) -> dict[str, Law]:
+        """The laws with the likelier statement of every topic as its only one: which letter stands for it is learnt
+        from these in fewer steps.
+        """
+        topics: Law = [
+            (prompt, {max(p, key=lambda letter: p[letter]): 1.0}) for prompt, p in self.laws["topic"]
+        ]
+        return {**self.laws, "topic": topics}
 
     def batches(
         self, laws: Mapping[str, Law], rows: int, often: str | None = None
@@ -215,9 +237,14 @@ class Habits:
         return law
 
     def _lead(self, *, followed: bool) -> Law:
-        """Followed, each verb leads from a thing to another one; else all verbs lead where the first does."""
+        """Where a thing leads, and how the answer ends: followed, as the verb says, else as the thing does."""
         return [
-            (f"{verb} {thing} to", {self.leads_[verb if followed else self.names["verb"][0]][thing]: 1.0})
-            for verb in self.names["verb"]
-            for thing in self.names["thing"]
+            (prompt, {f"{self.leads_[thing]} {self.marks_[verb] if followed else self.ends_[thing]}": 1.0})
+            for verb, thing, prompt in self.instructions_
         ]
+
+    def _among(self, verb: str, thing: str, rng: np.random.Generator) -> str:
+        """A verb and behind it a thing, anywhere among words that carry nothing."""
+        words = rng.choice(self.names["filler"], FILLED, replace=False).tolist()
+        first, second = sorted(rng.choice(FILLED + 1, 2).tolist())
+        return " ".join([*words[:first], verb, *words[first:second], thing, *words[second:], "to"])
