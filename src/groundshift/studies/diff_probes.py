@@ -296,7 +296,7 @@ def grids(s: Settings) -> list[Grid]:
         named = ("names",) if change in NAMED else ()
         return Grid(
             "habits", methods, measures or ("asks", "points", *named), s.seeds, world_params={**size, "change": change},
-            method_params={name: {"noise": s.noise} for name in methods if name != "toolkit"}, cost_s=3.0,
+            method_params={name: {"noise": s.noise} for name in methods if name != "toolkit"}, cost_s=14.0,
             shares=("seed",),
         )  # fmt: skip
 
@@ -385,6 +385,7 @@ study = Study(
     slug="diff-probes",
     module=__name__,
     version=3,
+    budget_s=640.0,  # eight assistants, each trained from nothing and tuned in six ways
     scales={
         "quick": Settings(seeds=1, preset="nano", base=15, tune=5, noise=1, draws=0),
         "cpu": Settings(),
