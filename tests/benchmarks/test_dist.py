@@ -1,6 +1,7 @@
 """Global arrangement: disrupted twins, odd one out, shape bias, positions and the training."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -393,3 +394,20 @@ def test_answers_name_one_picture(text, number):
 
     value = parse(text)
     assert value == number if number else isinstance(value, Unparsed)
+
+
+def test_twins_by_a_steerable_pyramid_are_grey_and_their_originals_too():
+    pytest.importorskip("plenoptic")
+    photo = np.tile(PHOTOS[0], (2, 2, 1))[:128, :134]
+    three = dist.make_triplets([photo], "portilla", 3, check=False, measure=False).pictures[0]
+    assert three.shape == (3, 128, 128, 3)
+    assert np.ptp(three, axis=3).max() == 0
+    assert not np.array_equal(three[1], three[2])
+    once, again = (dist.disrupt(photo, "portilla", 3, 1) for _ in range(2))
+    assert np.array_equal(once, again)
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "plenoptic", None)
+    with pytest.raises(InputError, match=r"portilla needs the package plenoptic"):
+        dist.disrupt(np.tile(PHOTOS[0], (2, 2, 1)), "portilla")

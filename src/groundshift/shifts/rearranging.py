@@ -14,8 +14,8 @@ from groundshift.pictures import read_picture
 __all__ = ["HOWS", "Cuts", "How", "Pixels", "cut_lines", "least_side", "pixels_of", "quilt", "shuffle_blocks"]
 
 Pixels = NDArray[np.uint8]
-How = Literal["blocks", "quilt", "random", "gatys"]
-HOWS: dict[How, float] = {"blocks": 4, "quilt": 1 / 6, "random": 300, "gatys": 500}
+How = Literal["blocks", "quilt", "random", "gatys", "portilla"]
+HOWS: dict[How, float] = {"blocks": 4, "quilt": 1 / 6, "random": 300, "gatys": 500, "portilla": 200}
 """Way of disrupting → default strength: cells of a row, side of a patch over the shorter side, or steps."""
 Cuts = Literal["covered", "smooth", "bare"]
 WIDTH = 2
@@ -43,7 +43,7 @@ def least_side(how: How, strength: float) -> int:
     """The shortest side, in pixels, that a picture needs."""
     if how == "blocks":
         return int(strength) * (2 * WIDTH + 2)
-    return int(np.ceil(6 / strength)) if how == "quilt" else 32
+    return int(np.ceil(6 / strength)) if how == "quilt" else 128 if how == "portilla" else 32
 
 
 def cut_lines(side: int, cells: int) -> NDArray[np.int64]:

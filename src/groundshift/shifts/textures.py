@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +19,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, MissingPart
 from groundshift.models.files import first_line
 from groundshift.shifts.rearranging import Pixels
 
 __all__ = [
-    "RandomFilters", "Synthesis", "VGGFeatures", "gram", "gram_distance", "load_vgg", "synthesise", "texture_loss",
+    "RandomFilters", "Synthesis", "VGGFeatures", "gram", "gram_distance", "grey_for_portilla", "load_vgg", "portilla",
+    "synthesise", "texture_loss",
 ]  # fmt: skip
 
 SIZES = (3, 5, 7, 11, 15, 23)
+SCALES = 4
+"""Of the steerable pyramid."""
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, which VGG networks expect their pixels to be standardised by."""
 
@@ -282,3 +287,45 @@ def _same_histogram(image: NDArray[np.float32], like: Pixels) -> Pixels:
         values[order] = np.sort(like[:, :, channel].ravel())
         matched[:, :, channel] = values.reshape(image.shape[:2])
     return matched
+
+
+def grey_for_portilla(image: Pixels) -> Pixels:
+    """An image as its twins by `portilla` are: grey, and cropped to sides that four scales divide."""
+    height, width = (side // 2**SCALES * 2**SCALES for side in image.shape[:2])
+    grey = np.round(image[:height, :width] @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, 2)
+
+
+def portilla(image: Pixels, seed: int, *, steps: int = 200, device: Any = "cpu") -> Pixels:
+    """A grey texture, from noise, with the joint statistics of an image's steerable pyramid (Portilla and
+    Simoncelli 2000).
+
+    The statistics (4 scales, 4 orientations, correlations over 7 pixels) and the descent, coarse scales first, are
+    plenoptic's.
+
+    Parameters
+    ----------
+    image : (H, W, 3), see `grey_for_portilla`
+    seed : of the noise
+    steps : of the descent
+    device : of torch
+
+    Raises
+    ------
+    MissingPart
+        The package plenoptic is not installed.
+    """
+    try:
+        import plenoptic
+    except ModuleNotFoundError as error:
+        raise MissingPart(error, "Twins by portilla") from error
+    x = torch.as_tensor(grey_for_portilla(image)[:, :, 0], device=device)[None, None].float() / 255
+    model = plenoptic.models.PortillaSimoncelli(tuple(x.shape[-2:]), SCALES, 4, 7).to(device).eval()
+    plenoptic.remove_grad(model)
+    metamer = plenoptic.MetamerCTF(x, model, loss_function=plenoptic.loss.l2_norm)
+    noise = np.random.default_rng(seed).uniform(-0.05, 0.05, x.shape)
+    metamer.setup((x.mean() + torch.as_tensor(noise, device=device).float()).clamp(0, 1))
+    with contextlib.redirect_stderr(io.StringIO()):  # a bar for every picture
+        metamer.synthesize(max_iter=steps, change_scale_criterion=None, ctf_iters_to_check=7)
+    grey = metamer.metamer[0, 0].detach().clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
+    return np.repeat(grey[:, :, None], 3, 2)

@@ -217,6 +217,10 @@ def make_triplets(
             second[k] = shuffle_blocks(pictures[k], int(strength), own + again, cuts)
     if how == "blocks":
         pictures = [shuffle_blocks(p, int(strength), None, cuts if matched else "bare") for p in pictures]
+    if how == "portilla":
+        from groundshift.shifts.textures import grey_for_portilla
+
+        pictures = [grey_for_portilla(p) for p in pictures]
     flat = [k for k, p in enumerate(pictures) if not np.ptp(p) or np.array_equal(first[k], second[k])]
     kept = [k for k in range(len(pictures)) if k not in flat]
     if not kept:

@@ -36,16 +36,16 @@ def disrupt(
     ----------
     image : path, PIL image, or array (H, W) or (H, W, 3) in 8 bits
     how : "blocks" (permuted, none in its place), "quilt" (sewn from patches), "random" (Gram matrices of random
-        filters), or "gatys" (Gram matrices of a VGG network)
+        filters), "gatys" (Gram matrices of a VGG network), or "portilla" (statistics of a steerable pyramid; grey)
     strength : of blocks: cells of a row, 2 to 32 (4); of quilt: side of a patch over the shorter side (1/6); of the
-        others: steps (300, 500)
+        others: steps (300, 500, 200)
     seed : another seed, another twin
     weights : of "gatys": directory with the weights of a VGG network, see `groundshift.benchmarks.dist.load_vgg`
     device : of torch
 
     Returns
     -------
-    (H, W, 3) in 8 bits; of blocks cropped to a multiple of the cells
+    (H, W, 3) in 8 bits; of blocks cropped to a multiple of the cells, of portilla to one of 16
 
     Raises
     ------
@@ -97,13 +97,15 @@ def twins_of(
         return [quilt(p, strength, s) for p, s in zip(pictures, seeds, strict=True)]
     import torch
 
-    from groundshift.shifts.textures import load_vgg, synthesise
+    from groundshift.shifts.textures import load_vgg, portilla, synthesise
 
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if how == "portilla":
+        return [portilla(p, s, steps=int(strength), device=place) for p, s in zip(pictures, seeds, strict=True)]
     if how == "gatys" and weights is None:
         raise InputError(
             "how='gatys' needs weights=: a directory with a VGG network; how='random' needs none."
         )
     features = load_vgg(weights) if how == "gatys" else None
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     return [synthesise(p, s, features=features, steps=int(strength), halves=features is None, device=place).image
             for p, s in zip(pictures, seeds, strict=True)]  # fmt: skip
