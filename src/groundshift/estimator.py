@@ -161,7 +161,8 @@ class NetworkEstimator(Estimator):
             }
             estimator.net_ = estimator._network()
             estimator.net_.load_state_dict(weights)
-        except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        # A damaged state may name a network that is none, or have sizes that are no numbers.
+        except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{Path(folder) / WEIGHTS} cannot be read as the weights of this model ({error}); save it again."
             ) from error

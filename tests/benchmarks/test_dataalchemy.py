@@ -97,7 +97,7 @@ def test_official_files_load(tmp_path):
         (lambda: da.record("ABcD", "F1"), "'c', character 3"),
         (lambda: da.record("", "F1"), "empty element"),
         (lambda: da.record("ABCD", []), "empty list"),
-        (lambda: da.record("ABCD", "F9"), r"it has \[F1\], \[F2\], \[F3\]"),
+        (lambda: da.record("ABCD", "F9"), r"It has \[F1\], \[F2\], \[F3\]"),
         (lambda: da.World(["[F8]"]), "names no rule"),
         (lambda: da.train(["F1" * 20]), "the model reads 64"),
         (lambda: da.train(["F1"], "30k"), "sizes are"),

@@ -70,7 +70,6 @@ def test_arrays_are_read_and_wrong_input_is_refused(table, tmp_path):
     call("sample", tmp_path / "images", "--samples", 5, "--out", tmp_path / "more.npy")
     assert np.load(tmp_path / "more.npy").shape == (5, 1, 4, 4)
     for message, arguments in {
-        "hold no numbers: side, id": ("fit", table, "--out", tmp_path / "new"),
         "no column 'town'": ("fit", table, "--drop", "town", "--out", tmp_path / "new"),
         "no column 'sid'": ("diagnose", table, "--label", "sid"),
         "eps='hot'": ("diagnose", table, "--eps", "hot", "--drop", "id,side"),
