@@ -214,6 +214,12 @@ def test_every_corruption_is_rejected_and_most_are_accepted_by_the_published_mat
     assert sum(np.mean(rows) >= 0.95 for rows in accepted.values()) >= 6
 
 
+def test_a_reply_that_was_cut_before_its_answer_is_no_empty_list():
+    graded = hibench.score("all_children", "The answer is:\n\nThe answer is:", "[]")
+    assert graded.reason == 'Its "answer" is empty.'
+    assert hibench.score("all_children", '{"answer": []}', "[]").correct
+
+
 def test_what_users_of_other_benchmarks_saw_scored_wrongly():
     for response in (
         '\n\n{"answer": 3}\n\n',  # open-thought/reasoning-gym#129: blanks around a right answer

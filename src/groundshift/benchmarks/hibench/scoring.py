@@ -24,7 +24,10 @@ NUMBERS = re.compile(r"""(?:\s|-?\b\d+\b|[\[\](){},;."'`]|->|→|\b(?:and|nodes?
 def extract(text: str) -> str | Unparsed:
     """What a completion gives as its "answer", see `groundshift.models.replies.read_field`."""
     found = read_field(text)
-    return Unparsed('There is no "answer" in it.') if found is None else found
+    if found is None:
+        return Unparsed('There is no "answer" in it.')
+    # A reply that was cut behind "The answer is:" names nothing, which is not an empty list.
+    return found if found.strip() else Unparsed('Its "answer" is empty.')
 
 
 # Readers: (text, form) → a value of the type, or InputError ---------------------------------------------------
