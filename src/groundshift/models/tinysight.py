@@ -93,6 +93,7 @@ class ExampleReader(nn.Module):
         return self(_tensor(images)[None, :, 0], shown)[0].softmax(0).double().numpy()
 
 
+@torch.random.fork_rng()
 def train_clip(domains: Domains, *, classes: int, steps: int = 400, seed: int = 0) -> ClipTiny:
     """A `ClipTiny` by the symmetric contrastive loss over 48 images a step; captions that are equal share their target.
 
@@ -116,6 +117,7 @@ def train_clip(domains: Domains, *, classes: int, steps: int = 400, seed: int = 
     return _trained(net, loss, steps)
 
 
+@torch.random.fork_rng()
 def train_reader(domains: Domains, *, classes: int, steps: int = 500, seed: int = 0) -> ExampleReader:
     """An `ExampleReader` on 24 episodes a step, each of one domain: a third without examples, two thirds with one of
     each class, whose labels are permuted in seven of ten, so that they have to be read.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from groundshift.errors import InputError, did_you_mean
 from groundshift.models.backbones import load_directory
+from groundshift.models.devices import device_of
 from groundshift.models.files import first_line
 from groundshift.pictures import read_picture
 
@@ -234,7 +235,7 @@ def load_image_model(source: str | Path, *, device: str = "auto", allow_missing:
     ----------
     source : directory written by ``save_pretrained`` of transformers: a classifier, an encoder, CLIP, SigLIP; with its
         ``preprocessor_config.json``
-    device : "auto" (cuda, else cpu), or a torch device
+    device : "auto" (cuda, else mps, else cpu), or a torch device
     allow_missing : load what there is, with random numbers for the rest
 
     Raises
@@ -259,9 +260,8 @@ def load_image_model(source: str | Path, *, device: str = "auto", allow_missing:
         return torch.as_tensor(processor(images=pictures, return_tensors="pt")["pixel_values"])
 
     tokenizer = load_tokenizer(folder) if hasattr(network, "get_text_features") else None
-    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
-        network = network.to(wanted)
+        network = network.to(device_of(device))
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device={device!r} was given: {first_line(error)}") from error
     return ImageModel(network, pixels, tokenizer=tokenizer, name=str(source))

@@ -60,12 +60,11 @@ class Transformer(nn.Module):
 NETWORKS = ("cnn", "bag", "vit", "vit_blind")
 
 
+@torch.random.fork_rng()
 def build(name: str, outputs: int, seed: int) -> nn.Module:
     """An untrained network of `NETWORKS`, in float32."""
-    before = torch.get_rng_state()
     torch.manual_seed(seed)
     net = (
         Convolutional(outputs, name == "bag") if name in NETWORKS[:2] else Transformer(outputs, name == "vit")
     )
-    torch.set_rng_state(before)
     return net.float()

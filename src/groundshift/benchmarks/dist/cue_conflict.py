@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from groundshift.benchmarks.dist.oddity import interval
 from groundshift.errors import InputError
@@ -162,8 +163,7 @@ def shape_bias(
         raise InputError(
             f"The mapping names the outputs {too_large[:5]}; the model has 0 to {logits.shape[1] - 1}."
         )
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    decision = decide(p / p.sum(1, keepdims=True), chosen)
+    decision = decide(softmax(logits, axis=1), chosen)
     records = pd.DataFrame(
         {"file": [file.name for file in files], "shape": shape, "texture": texture, "decision": decision}
     )

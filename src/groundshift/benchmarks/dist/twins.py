@@ -95,11 +95,10 @@ def twins_of(
         return [shuffle_blocks(p, int(strength), s, cuts) for p, s in zip(pictures, seeds, strict=True)]
     if how == "quilt":
         return [quilt(p, strength, s) for p, s in zip(pictures, seeds, strict=True)]
-    import torch
-
+    from groundshift.models.devices import device_of
     from groundshift.shifts.textures import load_vgg, portilla, synthesise
 
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    place = device_of(device)
     if how == "portilla":
         return [portilla(p, s, steps=int(strength), device=place) for p, s in zip(pictures, seeds, strict=True)]
     if how == "gatys" and weights is None:

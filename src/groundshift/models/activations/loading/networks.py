@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from groundshift.models.activations.loading.directories import (
 )
 from groundshift.models.activations.loading.model import ProbeModel
 from groundshift.models.activations.loading.quantised import gguf_of, method_of
+from groundshift.models.devices import device_of
 from groundshift.models.files import broken_file, damaged, first_line, no_report, shards_of, unlike
 
 __all__ = ["load_model", "load_network", "without_weights"]
@@ -147,10 +147,7 @@ def load_network(
     ):
         shards_of(index)
 
-    if device == "auto":
-        card = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # under torchrun every process has its own
-        mps = torch.backends.mps.is_available()
-        device = card if torch.cuda.is_available() else "mps" if mps else "cpu"
+    device = device_of(device)
     placed: dict[str, Any] = {"device_map": "auto"} if device == "spread" else {}
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise InputError(f"dtype={dtype!r} was given; choose auto, float32, bfloat16 or float16.")
