@@ -18,9 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
+from groundshift.drawn import POINTS, Drawn
 from groundshift.errors import InputError
 from groundshift.estimator import NetworkEstimator
-from groundshift.generation.drawn import POINTS, Drawn
 from groundshift.generation.wcfm.diagnosis import (
     PILOT,
     Diagnosis,
