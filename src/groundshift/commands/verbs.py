@@ -157,7 +157,7 @@ def verb(
     call = Call.of(reference)
     hidden = {
         **{p.name: "a function" for p in call.parameters.values() if p.kind == "function"},
-        **({"y": "a column of the table"} if call.estimator else {}),
+        **({"y": "a column of the table"} if call.estimator and "y" not in (options or {}) else {}),
         **(hidden or {}),
     }
     names, parsers = {**OPTIONS, **(options or {})}, {**PARSERS, **(parse or {})}

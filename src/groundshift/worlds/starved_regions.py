@@ -73,7 +73,13 @@ def draw_layout(rng: np.random.Generator) -> Layout:
 
 
 def draw_rows(
-    rng: np.random.Generator, rows: int, share: float, layout: Layout, *, rule: Rule = "conflict", moved: float = 0.0
+    rng: np.random.Generator,
+    rows: int,
+    share: float,
+    layout: Layout,
+    *,
+    rule: Rule = "conflict",
+    moved: float = 0.0,
 ) -> Region:
     """Rows of a world.
 

@@ -50,7 +50,7 @@ __all__ = ["CoDSA", "Setting"]
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
-Loss = Literal["auto", "error", "log", "squared", "score"]
+Loss = Literal["auto", "error", "log", "squared"]
 GENERATOR, LEARNER = "generator", "learner.skops"
 TINY = 1e-6
 LEAK = 0.001
@@ -132,6 +132,8 @@ class CoDSA(Estimator):
     >>> model.fit(X, y, domain=region).predict(X[:3]).shape
     (3,)
     """
+
+    _flow = FlowGenerator
 
     def __init__(
         self,
@@ -230,7 +232,7 @@ class CoDSA(Estimator):
 
     def _new_generator(self, start: Any) -> Any:
         if self.generator == "flow":
-            flow = FlowGenerator(self.n_cells_, self.steps, self.tuning_steps, missing=self.missing)
+            flow = self._flow(self.n_cells_, self.steps, self.tuning_steps, missing=self.missing)
             return flow if start is None else replace(flow, code=start.code, start=start.net)
         named = {"smote": Smote, "oversample": Oversample}
         if isinstance(self.generator, str):

@@ -86,7 +86,7 @@ class FlowGenerator:
             net = self._network(points.shape[1])
         if start is not None:
             net.load_state_dict(start.state_dict())
-        conditions = torch.as_tensor(cells)
+        conditions = torch.tensor(cells)
 
         def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
             at = torch.as_tensor(rng.integers(len(points), size=self.batch_size))

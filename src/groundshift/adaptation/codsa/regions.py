@@ -144,6 +144,7 @@ def read_rows(
         No such column, missing targets or regions, a region of too few rows, one region only, too many regions.
     """
     frame = typed(as_table(X)).frame
+    frame, y, domain = _with_target(frame, y, domain)
     target, classes, target_name = (None, (), "") if y is None else _target(frame, y, task)
     labels, domain_name = _regions(frame, domain, target, classes, target_name, missing, seed)
     domains = tuple(labels.cat.categories)
@@ -174,6 +175,23 @@ def _left_out(frame: pd.DataFrame) -> list[str]:
     return names
 
 
+def _with_target(frame: pd.DataFrame, y: Any, domain: Any) -> tuple[pd.DataFrame, Any, Any]:
+    """Rows that have a target, with a word on those that have none."""
+    if y is None:
+        return frame, y, domain
+    target = (
+        frame[find_column(y, frame.columns)] if isinstance(y, str) else pd.Series(np.asarray(y).reshape(-1))
+    )
+    known = target.notna().to_numpy()
+    if known.all() or len(known) != len(frame):
+        return frame, y, domain
+    warnings.warn(
+        f"{int((~known).sum())} of {len(known)} rows have no target, and were left out.", stacklevel=4
+    )
+    y, domain = (v if v is None or isinstance(v, str) else np.asarray(v)[known] for v in (y, domain))
+    return frame[known].reset_index(drop=True), y, domain
+
+
 def _target(frame: pd.DataFrame, y: Any, task: Task) -> tuple[NDArray[Any], tuple[Any, ...], str]:
     """Codes with their classes, or numbers without, and their name; a column of the frame is taken out of it."""
     if isinstance(y, str):
@@ -182,7 +200,6 @@ def _target(frame: pd.DataFrame, y: Any, task: Task) -> tuple[NDArray[Any], tupl
         target = pd.Series(np.asarray(y).reshape(-1), name=str(getattr(y, "name", None) or "target"))
     if len(target) != len(frame):
         raise InputError(f"{len(target)} targets were given for {len(frame)} rows; give one per row.")
-    refuse_unlabelled(target, "target")
     name = str(target.name)
     numeric = pd.api.types.is_numeric_dtype(target) and not pd.api.types.is_bool_dtype(target)
     if task == "regression" or (task == "auto" and numeric and target.nunique() > NUMBER_CLASSES):

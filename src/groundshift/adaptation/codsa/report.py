@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["augmentation_report"]
 
-LOSSES = {"auto": "loss", "error": "error", "log": "log loss", "squared": "squared error", "score": "loss"}
+LOSSES = {"auto": "loss", "error": "error", "log": "log loss", "squared": "squared error"}
 COPIES = 0.05
 """Share of copies above which a page warns."""
 
