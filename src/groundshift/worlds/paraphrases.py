@@ -90,7 +90,11 @@ class Grammar:
     def similarity(self, a: Indices, b: Indices) -> NDArray[np.float64]:
         """True similarity of meanings: 1 for the same concept, 0.5 for the same cluster, weighed over the roles."""
         equal = (a == b).astype(float)
-        for role, clusters in ((0, self._cluster_of_noun), (1, self._cluster_of_verb), (2, self._cluster_of_noun)):
+        for role, clusters in (
+            (0, self._cluster_of_noun),
+            (1, self._cluster_of_verb),
+            (2, self._cluster_of_noun),
+        ):
             near = clusters[a[:, role]] == clusters[b[:, role]]
             equal[:, role] = np.maximum(equal[:, role], SAME_CLUSTER * near)
         return np.asarray(equal @ WEIGHTS).round(12)
@@ -111,7 +115,18 @@ class Grammar:
             subject, verb, thing, first, second = (self.words[i] for i in word[k])
             extra = [[self._fillers[i]] if on else [] for i, on in zip(filler[k], filled[k], strict=True)]
             determiners = [self._determiners[i] for i in determiner[k]]
-            parts = [*extra[0], determiners[0], first, subject, *extra[1], verb, determiners[1], second, thing, *extra[2]]
+            parts = [
+                *extra[0],
+                determiners[0],
+                first,
+                subject,
+                *extra[1],
+                verb,
+                determiners[1],
+                second,
+                thing,
+                *extra[2],
+            ]
             texts.append(" ".join(parts))
         return texts
 

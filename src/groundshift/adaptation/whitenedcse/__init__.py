@@ -5,14 +5,14 @@ arXiv:2305.17746. Each view of a batch is whitened in shuffled groups of channel
 shuffles whiten the same sentence in other ways, which makes positives diverse.
 
 In the order of work: `shuffled` (the layer), `loss`, `training` (any encoder), `whitening` (vectors, without training),
-`texts` and `encoder` (the user's), `measuring` (what became of the vectors), `fit`.
+`texts` and `encoder` (the user's), `measuring` (what became of the vectors), `tuning` (all of it on the user's own).
 """
 
-from groundshift.adaptation.whitenedcse.fit import fit, whiten
 from groundshift.adaptation.whitenedcse.loss import Head, multiview_loss
 from groundshift.adaptation.whitenedcse.measuring import Embeddings, Remedy, measure, sts
 from groundshift.adaptation.whitenedcse.shuffled import ShuffledGroupWhitening
 from groundshift.adaptation.whitenedcse.training import contrast
+from groundshift.adaptation.whitenedcse.tuning import fit, whiten
 from groundshift.adaptation.whitenedcse.whitening import Whitening
 
 __all__ = [

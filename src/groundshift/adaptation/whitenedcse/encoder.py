@@ -48,7 +48,9 @@ def open_encoder(model: Any, pool: Pool = "auto", device: str = "auto") -> Sente
 
     if not isinstance(model, str | Path):
         if not hasattr(model, "encode"):
-            raise InputError(f"A {type(model).__name__} was given as a model; give a directory, an id or a SentenceTransformer.")
+            raise InputError(
+                f"A {type(model).__name__} was given as a model; give a directory, an id or a SentenceTransformer."
+            )
         opened, plain = copy.deepcopy(model), False
     else:
         folder = Path(model)
@@ -96,7 +98,9 @@ def _refuse_missing(folder: Path) -> None:
         with no_report():
             _, info = AutoModel.from_pretrained(inner, output_loading_info=True, local_files_only=True)
     except Exception as error:
-        raise InputError(f"{inner} cannot be loaded ({first_line(error)[:200]}); copy or download it again.") from error
+        raise InputError(
+            f"{inner} cannot be loaded ({first_line(error)[:200]}); copy or download it again."
+        ) from error
     missing = [name for name in info["missing_keys"] if "pooler." not in name]
     unlike(str(folder), missing, (), info.get("mismatched_keys", ()), allow_missing=False)
 
@@ -140,20 +144,21 @@ def vectors_of(
         A vector that is not finite; its text is named.
     """
     vectors = np.asarray(
-        model.encode(texts, batch_size=batch, show_progress_bar=progress, convert_to_numpy=True), dtype=np.float32
+        model.encode(texts, batch_size=batch, show_progress_bar=progress, convert_to_numpy=True),
+        dtype=np.float32,
     )
     if len(bad := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
         raise InputError(
-            f"The vectors of {len(bad)} texts are not finite; the first is that of {texts[bad[0]][:80]!r}. The model is "
-            "damaged, or its precision does not suffice."
+            f"The vectors of {len(bad)} texts are not finite; the first is that of {texts[bad[0]][:80]!r}. The model "
+            "is damaged, or its precision does not suffice."
         )
     return vectors
 
 
 def with_whitening(model: SentenceTransformer, whitening: Whitening) -> SentenceTransformer:
     """The same encoder with the whitening as a linear layer x W − μ W, which is saved and loaded with it."""
-    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
     inner, outer = whitening.components_.shape
     layer = Dense(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Embeddings", "Remedy", "measure", "state_of", "sts"]
+__all__ = ["Embeddings", "Remedy", "encoded", "measure", "state_of", "sts"]
 
 SAMPLE = 2000
 """Texts of the corpus that are measured."""
@@ -64,24 +64,34 @@ class State:
     cosines: NDArray[np.float64]
 
 
-def state_of(model: SentenceTransformer, texts: list[str], pairs: ScoredPairs | None, batch: int) -> State:
-    """Measures of an encoder on a sample of texts, and on pairs where there are any."""
-    vectors = vectors_of(model, texts, batch)
+Vectors = tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]
+"""Of a sample of texts, and of both sides of the pairs where there are any."""
+
+
+def encoded(model: SentenceTransformer, texts: list[str], pairs: ScoredPairs | None, batch: int) -> Vectors:
+    """What a state is measured on."""
+    sides = [None, None] if pairs is None else [vectors_of(model, side, batch) for side in (pairs.a, pairs.b)]
+    return vectors_of(model, texts, batch), sides[0], sides[1]
+
+
+def state_of(vectors: Vectors, pairs: ScoredPairs | None) -> State:
+    """Measures of an encoder's vectors."""
+    own, first, second = vectors
     values: dict[str, float] = {}
-    if pairs is not None:
-        first, second = (vectors_of(model, side, batch) for side in (pairs.a, pairs.b))
+    if pairs is not None and first is not None and second is not None:
         values["STS"] = sts(first, second, pairs.score)
         if len(parts := np.unique(pairs.subset)) > 1:
-            each = [sts(first[k], second[k], pairs.score[k]) for k in (pairs.subset == part for part in parts)]
+            each = [
+                sts(first[k], second[k], pairs.score[k]) for k in (pairs.subset == part for part in parts)
+            ]
             values["STS, mean of subsets"] = float(np.mean(each))
         if pairs.alike.any():
             values["alignment"] = alignment(first[pairs.alike], second[pairs.alike])
-    values["uniformity"], values["anisotropy"] = uniformity(vectors), anisotropy(vectors)
-    values["effective rank"] = effective_rank(vectors)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    values["uniformity"], values["anisotropy"] = uniformity(own), anisotropy(own)
+    values["effective rank"] = effective_rank(own)
+    unit = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
     cosines = (unit @ unit.T)[np.triu_indices(len(unit), 1)].clip(-1, 1)
-    shares = np.histogram(cosines, BINS)[0] / len(cosines)
-    return State(values, shares.astype(float))
+    return State(values, np.histogram(cosines, BINS)[0] / len(cosines))
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,7 +144,11 @@ class Embeddings(Result):
 
     def _lead(self) -> str:
         score = self.value("STS")
-        return "" if math.isnan(score) else f"The correlation of cosines with the scores (STS) is {score:.1f} of 100."
+        return (
+            ""
+            if math.isnan(score)
+            else f"The correlation of cosines with the scores (STS) is {score:.1f} of 100."
+        )
 
     def _sections(self) -> tuple[Section, ...]:
         return ()
@@ -144,7 +158,9 @@ class Embeddings(Result):
 
     def _draw(self, ax: Axes) -> None:
         for name, shade in zip(self.states, SHADES[-len(self.states) :], strict=True):
-            ax.fill_between(self.cosines["cosine"], self.cosines[name], step="mid", color=shade, alpha=0.5, label=name)
+            ax.fill_between(
+                self.cosines["cosine"], self.cosines[name], step="mid", color=shade, alpha=0.5, label=name
+            )
         ax.set_xlabel("cosine of two texts")
         ax.set_ylabel("share of pairs")
         if len(self.states) > 1:
@@ -153,7 +169,7 @@ class Embeddings(Result):
 
 @dataclass(frozen=True, repr=False)
 class Remedy(Embeddings):
-    """An encoder after whitening or training, beside what it was; `save` writes it as a sentence-transformers directory.
+    """An encoder after whitening or training, beside what it was; `save` writes it for sentence-transformers.
 
     Attributes
     ----------
@@ -182,7 +198,11 @@ class Remedy(Embeddings):
         return words if not self.history else f"{words} {self._of_training()}"
 
     def _of_training(self) -> str:
-        chosen = f"those of step {self.best_step} are kept, the best on the dev pairs" if len(self.looks) else "the last are kept"
+        chosen = (
+            f"those of step {self.best_step} are kept, the best on the dev pairs"
+            if len(self.looks)
+            else "the last are kept"
+        )
         return f"Of the weights of {len(self.history)} steps {chosen}."
 
     def _sections(self) -> tuple[Section, ...]:
@@ -200,7 +220,12 @@ class Remedy(Embeddings):
         ax.set_ylabel("loss")
 
     def _content(self) -> dict[str, Any]:
-        return {**super()._content(), "looks": self.looks, "best_step": self.best_step, "history": self.history}
+        return {
+            **super()._content(),
+            "looks": self.looks,
+            "best_step": self.best_step,
+            "history": self.history,
+        }
 
     def _write_more(self, folder: Path) -> None:
         self.model.save(str(folder), create_model_card=False)
@@ -214,13 +239,18 @@ def compared(states: Mapping[str, State]) -> dict[str, pd.DataFrame]:
         table[state] = [of.values[name] for name in names]
     table["better"] = [MEANING[name] for name in names]
     middle = (BINS[1:] + BINS[:-1]) / 2
-    return {"table": table, "cosines": pd.DataFrame({"cosine": middle, **{k: v.cosines for k, v in states.items()}})}
+    return {
+        "table": table,
+        "cosines": pd.DataFrame({"cosine": middle, **{k: v.cosines for k, v in states.items()}}),
+    }
 
 
 def sample_of(texts: list[str], seed: int) -> list[str]:
     """At most two thousand of the texts, in their order."""
     if len(texts) < 3:
-        raise InputError(f"{len(texts)} different texts were given; three or more are needed to measure how they lie.")
+        raise InputError(
+            f"{len(texts)} different texts were given; three or more are needed to measure how they lie."
+        )
     if len(texts) <= SAMPLE:
         return texts
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
@@ -276,7 +306,7 @@ def measure(
     scored = None if pairs is None else read_pairs(pairs)
     sample = sample_of(texts, seed)
     opened = open_encoder(model, pool, device)
-    state = state_of(opened, sample, scored, batch)
+    state = state_of(encoded(opened, sample, scored, batch), scored)
     return Embeddings(
         **compared({"now": state}), subject=subject_of(model, corpus, texts), notes=(*notes, *notes_of(scored)),
         settings={"pool": pool, "pairs": named(pairs), "seed": seed},

@@ -128,9 +128,13 @@ class ShuffledGroupWhitening(nn.Module):
         if permutation is None:
             permutation = self.draw(views, generator)
         permutation = permutation.to(h.device).expand(views, width)
-        with torch.autocast(h.device.type, enabled=False):  # half precision has no eigh, and covariances overflow
+        with torch.autocast(
+            h.device.type, enabled=False
+        ):  # half precision has no eigh, and covariances overflow
             x = h if h.dtype == torch.float64 else h.float()
-            if self.order == "released":  # rows sentence by sentence, cut into as many parts as there are views
+            if (
+                self.order == "released"
+            ):  # rows sentence by sentence, cut into as many parts as there are views
                 x = x.transpose(0, 1).reshape(views, rows, width)
             x = x.gather(2, permutation[:, None].expand_as(x))
             x = x.view(views, rows, groups, width // groups).transpose(1, 2)  # (V, G, B, D/G)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,18 +80,22 @@ def read_texts(source: Any, column: str = "") -> tuple[list[str], list[str]]:
     wrong = [k for k, row in enumerate(rows) if not (isinstance(row, str) or row is None or row != row)]
     if wrong:
         bad = wrong[0]
-        raise InputError(f"Row {bad} holds {rows[bad]!r:.60}, which is no text; name the column with the texts.")
+        raise InputError(
+            f"Row {bad} holds {rows[bad]!r:.60}, which is no text; name the column with the texts."
+        )
     texts = [" ".join(row.split()) if isinstance(row, str) else "" for row in rows]
     full = [text for text in texts if text]
     # Two sentences that differ in case or in the form of a character alone would be each other's negatives.
-    unique = list({unicodedata.normalize("NFKC", text).casefold(): text for text in reversed(full)}.values())[::-1]
+    unique: dict[str, str] = {}
+    for text in full:
+        unique.setdefault(unicodedata.normalize("NFKC", text).casefold(), text)
     if not unique:
         raise InputError("There is no text in what was given; a text in each line or row is needed.")
     empty, doubled = len(texts) - len(full), len(full) - len(unique)
     left_out = [_number(n, what) for n, what in ((empty, "empty text"), (doubled, "duplicate")) if n]
     verb = "was" if empty + doubled == 1 else "were"
     notes = [f"{' and '.join(left_out)} {verb} left out of {len(texts)}."] if left_out else []
-    return unique, notes
+    return list(unique.values()), notes
 
 
 def read_pairs(source: Any) -> ScoredPairs:
@@ -116,11 +119,14 @@ def read_pairs(source: Any) -> ScoredPairs:
         raise InputError("Texts alone were given; pairs have the columns a, b and score.")
     names = {part: _column(rows, "", known, f"pairs ({part})") for part, known in PAIR.items()}
     score = pd.to_numeric(rows[names["score"]], errors="coerce")
-    texts = {part: rows[names[part]].map(lambda t: " ".join(t.split()) if isinstance(t, str) else "") for part in "ab"}
+    texts = {
+        part: rows[names[part]].map(lambda t: " ".join(t.split()) if isinstance(t, str) else "")
+        for part in "ab"
+    }
     kept = (score.notna() & (texts["a"] != "") & (texts["b"] != "")).to_numpy()
     if not kept.any():
         raise InputError(
-            f"None of {len(rows)} pairs has two texts and a score that is a number (columns {', '.join(names.values())})."
+            f"None of {len(rows)} pairs has two texts and a numeric score (columns {', '.join(names.values())})."
         )
     subset = rows["subset"].astype(str) if "subset" in rows else pd.Series("", index=rows.index)
     notes = (f"{len(rows) - kept.sum()} of {len(rows)} pairs lack a text or a score and were left out.",)

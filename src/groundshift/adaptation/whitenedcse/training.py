@@ -61,7 +61,13 @@ class Contrast:
     def __init__(
         self, views: int, temperature: float, score: Callable[[Trainee], float] | None, every: int, steps: int
     ) -> None:
-        self.views, self.temperature, self.score, self.every, self.steps = views, temperature, score, every, steps
+        self.views, self.temperature, self.score, self.every, self.steps = (
+            views,
+            temperature,
+            score,
+            every,
+            steps,
+        )
         self.scores: dict[int, float] = {}
         self.best: dict[str, Tensor] = {}
         self.smallest = math.inf
@@ -90,7 +96,9 @@ class Contrast:
     def state_dict(self) -> dict[str, Tensor]:
         """Looks so far, and the best weights."""
         return {
-            "scores": torch.tensor([[k, v] for k, v in self.scores.items()], dtype=torch.float64).reshape(-1, 2),
+            "scores": torch.tensor([[k, v] for k, v in self.scores.items()], dtype=torch.float64).reshape(
+                -1, 2
+            ),
             "smallest": torch.tensor(self.smallest, dtype=torch.float64),
             **{f"best.{k}": v for k, v in self.best.items()},
         }

@@ -103,7 +103,7 @@ class Whitening(TransformerMixin, Estimator):  # type: ignore[misc]
         width = rows.shape[1] if rows.ndim == 2 else 0
         if self.method not in ("zca", "pca") or not self.shrinkage >= 0:
             raise InputError(
-                f"method={self.method!r} and shrinkage={self.shrinkage} were given; zca or pca, and 0 or more are needed."
+                f"method={self.method!r} and shrinkage={self.shrinkage} were given; zca or pca, 0 or more are needed."
             )
         seen = getattr(self, "n_samples_seen_", 0)
         if not width or len(rows) + seen < 2 or (seen and width != self.n_features_in_):
@@ -153,8 +153,9 @@ class Whitening(TransformerMixin, Estimator):  # type: ignore[misc]
         k = self.n_components or width
         if empty and not self.shrinkage and k > width - empty:
             raise InputError(
-                f"{empty} of {width} directions do not vary in {self.n_samples_seen_} rows, and shrinkage=0 would divide "
-                f"by 0. Give more rows, a shrinkage above 0, or method='pca' with at most {width - empty} components."
+                f"{empty} of {width} directions do not vary in {self.n_samples_seen_} rows, and shrinkage=0 would "
+                f"divide by 0. Give more rows, a shrinkage above 0, or method='pca' with at most "
+                f"{width - empty} components."
             )
         self.n_features_in_ = width
         self.eigenvalues_ = values
@@ -179,7 +180,9 @@ class Whitening(TransformerMixin, Estimator):  # type: ignore[misc]
         check_is_fitted(self)
         rows = _rows(X)
         if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
-            raise InputError(f"An array of shape {rows.shape} was given; {self.n_features_in_} columns are needed.")
+            raise InputError(
+                f"An array of shape {rows.shape} was given; {self.n_features_in_} columns are needed."
+            )
         kind = np.float32 if rows.dtype in (np.float16, np.float32) else np.float64
         matrix = self.components_.astype(kind)
         whitened = np.empty((len(rows), matrix.shape[1]), kind)

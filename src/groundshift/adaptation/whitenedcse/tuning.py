@@ -21,6 +21,7 @@ from groundshift.adaptation.whitenedcse.encoder import (
 from groundshift.adaptation.whitenedcse.measuring import (
     Remedy,
     compared,
+    encoded,
     named,
     notes_of,
     sample_of,
@@ -94,26 +95,30 @@ def whiten(
     scored = None if pairs is None else read_pairs(pairs)
     sample = sample_of(texts, seed)
     opened = open_encoder(model, pool, device)
-    whitening, fitted = _whitening(opened, texts, method, components, shrinkage, batch, seed, progress)
-    whitened = with_whitening(opened, whitening)
-    states = {"before": state_of(opened, sample, scored, batch), "after": state_of(whitened, sample, scored, batch)}
-    settings = {"method": method, "components": components, "shrinkage": shrinkage, "pool": pool, "pairs": named(pairs)}
+    before = encoded(opened, sample, scored, batch)
+    whitening = Whitening(method=method, n_components=components, shrinkage=shrinkage)
+    whitening.fit(before[0] if sample is texts else _vectors_to_whiten(opened, texts, batch, seed, progress))
+    after = tuple(None if x is None else whitening.transform(x) for x in before)
+    states = {"before": state_of(before, scored), "after": state_of(after, scored)}  # type: ignore[arg-type]
+    settings = {
+        "method": method,
+        "components": components,
+        "shrinkage": shrinkage,
+        "pool": pool,
+        "pairs": named(pairs),
+    }
     return Remedy(
-        **compared(states), subject=subject_of(model, corpus, texts), notes=(*notes, *notes_of(scored), *fitted),
-        settings={**settings, "seed": seed}, model=whitened,
+        **compared(states), subject=subject_of(model, corpus, texts),
+        notes=(*notes, *notes_of(scored), *whitening.notes_),
+        settings={**settings, "seed": seed}, model=with_whitening(opened, whitening),
     )  # fmt: skip
 
 
-def _whitening(
-    model: Any, texts: list[str], method: Any, components: int | None, shrinkage: float, batch: int, seed: int,
-    progress: bool,
-) -> tuple[Whitening, list[str]]:  # fmt: skip
+def _vectors_to_whiten(model: Any, texts: list[str], batch: int, seed: int, progress: bool) -> Any:
     if len(texts) > MOST_WHITENED:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
         texts = [texts[k] for k in rng.choice(len(texts), MOST_WHITENED, replace=False)]
-    whitening = Whitening(method=method, n_components=components, shrinkage=shrinkage)
-    whitening.fit(vectors_of(model, texts, batch, progress))
-    return whitening, whitening.notes_
+    return vectors_of(model, texts, batch, progress)
 
 
 def fit(
@@ -201,7 +206,9 @@ def fit(
         )
     if whiten_at_inference not in ("none", "zca", "pca"):
         raise InputError(f"whiten_at_inference={whiten_at_inference!r} was given; choose none, zca or pca.")
-    recipe = Recipe(len(texts) // batch if steps is None else steps, lr=lr, warmup=warmup, precision=precision, seed=seed)
+    recipe = Recipe(
+        len(texts) // batch if steps is None else steps, lr=lr, warmup=warmup, precision=precision, seed=seed
+    )
     dev = None if dev_pairs is None else read_pairs(dev_pairs)
     test = dev if pairs is None else read_pairs(pairs)
     sample = sample_of(texts, seed)
@@ -215,12 +222,12 @@ def fit(
         )
     if whitening is not None and batch * (whitening.groups or 1) < FEW_ROWS * width:
         notes.append(
-            f"{batch} texts for {width // (whitening.groups or 1)} channels in a group are few: the whitening of a batch is "
-            f"rough below {FEW_ROWS} texts for each channel. Use larger batches or more groups."
+            f"{batch} texts for {width // (whitening.groups or 1)} channels in a group are few: the whitening of a batch "
+            f"is rough below {FEW_ROWS} texts for each channel. Use larger batches or more groups."
         )
     limit = opened.max_seq_length
     notes += _cut(opened, sample, max_length)
-    before = state_of(opened, sample, test, batch)
+    before = state_of(encoded(opened, sample, test, batch), test)
     opened.max_seq_length = min(max_length, limit or max_length)
     score, more = _score(opened, dev)
     loss, trained = contrast(
@@ -232,14 +239,17 @@ def fit(
     notes += [*more, *notes_of(test)]
     if whitening is not None and loss.smallest < whitening.eps:
         notes.append(
-            f"The smallest variance of a group fell to {loss.smallest:.1e}, below the floor of {whitening.eps:g}: batches "
-            "hold texts that are nearly alike, or too few for the channels of a group."
+            f"The smallest variance of a group fell to {loss.smallest:.1e}, below the floor of {whitening.eps:g}: a "
+            "channel hardly varies, texts are nearly alike, or a batch has too few of them."
         )
     if test is not None and pairs is None and loss.scores:
-        notes.append("STS is of the pairs that chose the step, which flatters; give other pairs (pairs=, --pairs).")
+        notes.append(
+            "STS is of the pairs that chose the step, which flatters; give other pairs (pairs=, --pairs)."
+        )
     if whiten_at_inference != "none":
-        fitted, more = _whitening(opened, texts, whiten_at_inference, None, shrinkage, batch, seed, progress)
-        opened, notes = with_whitening(opened, fitted), [*notes, *more]
+        whitened = Whitening(method=whiten_at_inference, shrinkage=shrinkage)
+        whitened.fit(_vectors_to_whiten(opened, texts, batch, seed, progress))
+        opened, notes = with_whitening(opened, whitened), [*notes, *whitened.notes_]
     for note in notes:
         warnings.warn(note, stacklevel=2)
     settings = {
@@ -250,7 +260,7 @@ def fit(
     }  # fmt: skip
     best = max(loss.scores, key=lambda step: loss.scores[step]) if loss.scores else recipe.steps
     return Remedy(
-        **compared({"before": before, "after": state_of(opened, sample, test, batch)}),
+        **compared({"before": before, "after": state_of(encoded(opened, sample, test, batch), test)}),
         subject=subject_of(model, corpus, texts), notes=tuple(notes), settings=settings, model=opened,
         history=tuple(trained.history), best_step=best,
         looks=pd.DataFrame({"step": list(loss.scores), "STS": list(loss.scores.values())}),
@@ -264,8 +274,8 @@ def _layer(width: int, groups: int | None, batch: int, shuffle: bool) -> Shuffle
     layer = ShuffledGroupWhitening(width, groups or group_count(width, batch), shuffle=shuffle)
     if batch <= width // (layer.groups or 1):
         raise InputError(
-            f"A batch of {batch} texts cannot whiten groups of {width // (layer.groups or 1)} channels; more texts than "
-            f"channels are needed. Use a larger batch, or more than {layer.groups} groups (a divisor of {width})."
+            f"A batch of {batch} texts cannot whiten groups of {width // (layer.groups or 1)} channels; more texts "
+            f"than channels are needed. Use a larger batch, or more than {layer.groups} groups (a divisor of {width})."
         )
     return layer
 
@@ -277,7 +287,9 @@ def _batches(model: Any, texts: list[str], batch: int, views: int) -> Callable[[
         chosen = [texts[k] for k in rng.choice(len(texts), batch, replace=False)]
         features = model.preprocess(chosen)
         return {
-            name: value.repeat(views, *[1] * (value.ndim - 1)) for name, value in features.items() if hasattr(value, "repeat")
+            name: value.repeat(views, *[1] * (value.ndim - 1))
+            for name, value in features.items()
+            if hasattr(value, "repeat")
         }
 
     return draw
@@ -288,7 +300,11 @@ def _score(model: Any, dev: ScoredPairs | None) -> tuple[Callable[[Trainee], flo
     if dev is None:
         return None, []
     if len(dev) < FEWEST_PAIRS or np.ptp(dev.score) == 0:
-        why = f"they are {len(dev)}, fewer than {FEWEST_PAIRS}" if len(dev) < FEWEST_PAIRS else "their scores are all alike"
+        why = (
+            f"they are {len(dev)}, fewer than {FEWEST_PAIRS}"
+            if len(dev) < FEWEST_PAIRS
+            else "their scores are all alike"
+        )
         return None, [f"The dev pairs chose no step, since {why}; the last weights are kept."]
 
     def score(net: Trainee) -> float:  # its encoder holds the parts of the model
@@ -304,4 +320,6 @@ def _cut(model: Any, sample: list[str], max_length: int) -> list[str]:
     share = float((lengths > max_length).mean())
     if share <= MOST_CUT:
         return []
-    return [f"{share:.0%} of the texts have more than {max_length} tokens and are cut while training; raise max_length."]
+    return [
+        f"{share:.0%} of the texts have more than {max_length} tokens and are cut while training; raise max_length."
+    ]
