@@ -261,7 +261,7 @@ def layer_works(output: Any, sample: Sample) -> list[dict[str, Any]]:
         )
         covariance = x.transpose(2, 3) @ x / x.shape[2]
         off = (covariance - torch.eye(output["size"], dtype=torch.float64)).abs().max()
-        cosine = torch.nn.functional.cosine_similarity(*z.double(), dim=1).mean()
+        cosine = torch.nn.functional.cosine_similarity(z[0].double(), z[1].double(), dim=1).mean()
         rows.append({"digits": digits, "off": float(off), "distance": float(1 - cosine)})
     return rows
 

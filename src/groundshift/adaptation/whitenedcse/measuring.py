@@ -131,7 +131,7 @@ class Embeddings(Result):
         """The measures and the cosines."""
         return Report(
             "whitenedcse", self.subject, self._headline(), self._lead(), warnings=self.notes,
-            figure=("Cosines of pairs of texts: the wider around 0, the better they tell texts apart", self._draw),
+            figure=("Cosines of pairs of texts", self._draw),
             sections=(Section("measures", "Measures", tables={"": self.table}), *self._sections()),
             settings=self.settings,
         )  # fmt: skip
@@ -161,6 +161,8 @@ class Embeddings(Result):
             ax.fill_between(
                 self.cosines["cosine"], self.cosines[name], step="mid", color=shade, alpha=0.5, label=name
             )
+        held = self.cosines["cosine"][self.cosines[self.states].max(axis=1) > 1e-4]
+        ax.set_xlim(held.min() - 0.05, held.max() + 0.05)
         ax.set_xlabel("cosine of two texts")
         ax.set_ylabel("share of pairs")
         if len(self.states) > 1:
@@ -195,6 +197,10 @@ class Remedy(Embeddings):
     def _lead(self) -> str:
         before, after = (self.value("effective rank", state) for state in self.states)
         words = f"Texts differ in {value_text(after)} directions instead of {value_text(before)}."
+        if math.isnan(self.value("STS")):
+            words += (
+                " Without scored pairs nothing says whether this serves meaning: give some (pairs=, --pairs)."
+            )
         return words if not self.history else f"{words} {self._of_training()}"
 
     def _of_training(self) -> str:
@@ -231,7 +237,7 @@ class Remedy(Embeddings):
         self.model.save(str(folder), create_model_card=False)
 
 
-def compared(states: Mapping[str, State]) -> dict[str, pd.DataFrame]:
+def compared(states: Mapping[str, State]) -> dict[str, Any]:
     """The two tables of an `Embeddings` from each state's measures."""
     names = [name for name in MEANING if any(name in state.values for state in states.values())]
     table = pd.DataFrame({"measure": names})

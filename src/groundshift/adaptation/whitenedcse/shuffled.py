@@ -136,14 +136,14 @@ class ShuffledGroupWhitening(nn.Module):
                 self.order == "released"
             ):  # rows sentence by sentence, cut into as many parts as there are views
                 x = x.transpose(0, 1).reshape(views, rows, width)
-            x = x.gather(2, permutation[:, None].expand_as(x))
-            x = x.view(views, rows, groups, width // groups).transpose(1, 2)  # (V, G, B, D/G)
-            x = x - x.mean(2, keepdim=True)
-            covariance = x.transpose(2, 3) @ x / rows
+            each = torch.arange(views, device=h.device)[:, None]
+            x = x.transpose(1, 2)[each, permutation]  # channels first: groups lie one after another in memory
+            x = x.view(views, groups, width // groups, rows)
+            x = x - x.mean(3, keepdim=True)
+            covariance = x @ x.mT / rows
             covariance = covariance if self.grad == "full" else covariance.detach()
-            y = x @ self._matrix(covariance)
-            y = y.transpose(1, 2).reshape(views, rows, width)
-            y = torch.empty_like(y).scatter(2, permutation[:, None].expand_as(y), y)
+            y = (self._matrix(covariance).mT @ x).view(views, width, rows)
+            y = y[each, permutation.argsort(1)].transpose(1, 2)
             if self.order == "released":
                 y = y.reshape(rows, views, width).transpose(0, 1)
         return y

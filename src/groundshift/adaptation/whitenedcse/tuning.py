@@ -213,7 +213,7 @@ def fit(
     test = dev if pairs is None else read_pairs(pairs)
     sample = sample_of(texts, seed)
     opened = open_encoder(model, pool)
-    width = opened.get_embedding_dimension()
+    width = int(opened.get_embedding_dimension() or 0)
     whitening = _layer(width, groups, batch, shuffle)
     if not has_dropout(opened) and (whitening is None or not shuffle):
         raise InputError(
@@ -222,8 +222,8 @@ def fit(
         )
     if whitening is not None and batch * (whitening.groups or 1) < FEW_ROWS * width:
         notes.append(
-            f"{batch} texts for {width // (whitening.groups or 1)} channels in a group are few: the whitening of a batch "
-            f"is rough below {FEW_ROWS} texts for each channel. Use larger batches or more groups."
+            f"{batch} texts for {width // (whitening.groups or 1)} channels in a group are few: the whitening of a "
+            f"batch is rough below {FEW_ROWS} texts for each channel. Use larger batches or more groups."
         )
     limit = opened.max_seq_length
     notes += _cut(opened, sample, max_length)

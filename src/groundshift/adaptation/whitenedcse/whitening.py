@@ -87,7 +87,7 @@ class Whitening(TransformerMixin, Estimator):  # type: ignore[misc]
             components than columns, unknown methods.
         """
         for name in ("mean_", "scatter_", "n_samples_seen_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         return self.partial_fit(X)
 
     def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
