@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from timing import seconds
+from timing import timed
 from transformers import BertConfig, BertModel
 
 from groundshift.adaptation import ShuffledGroupWhitening, Whitening
@@ -48,8 +48,8 @@ class Encoder(torch.nn.Module):
 def main() -> None:
     clock = time.process_time  # of one processor, where other work goes on beside
     h, layer = torch.randn(VIEWS, ROWS, WIDTH), ShuffledGroupWhitening(WIDTH, GROUPS)
-    loop = seconds(lambda: by_loop(h))
-    ours = seconds(lambda: layer(h), 10)
+    loop = timed(lambda: by_loop(h), 3, clock)[0]
+    ours = timed(lambda: layer(h), 20, clock)[0]
     print(
         f"whitening of {VIEWS} x {ROWS} x {WIDTH} in {GROUPS} groups: {ours * 1e3:.1f} ms; a loop {loop / ours:.0f}x"
     )
@@ -61,20 +61,16 @@ def main() -> None:
         def step(net=net):
             multiview_loss(net(ids, VIEWS)).backward()
 
-        step()
-        began = clock()
-        for _ in range(3):
-            step()
-        taken[name] = (clock() - began) / 3
+        taken[name] = timed(step, 4, clock)[0]
         print(f"{name}: {1 / taken[name]:.2f} steps/s of 192 rows (BERT, 3 layers of 384)")
     print(f"overhead of the whitening: {taken['WhitenedCSE'] / taken['SimCSE, 3 views'] - 1:+.1%}")
     with tempfile.TemporaryDirectory() as folder:
         rows = np.lib.format.open_memmap(Path(folder) / "x.npy", "w+", np.float32, (100_000, WIDTH))
         rows[:] = np.random.default_rng(0).standard_normal((1000, WIDTH), np.float32).repeat(100, 0)
         whole = np.load(Path(folder) / "x.npy", mmap_mode="r")
-        read = seconds(lambda: whole.sum(), 1)
-        fitted = seconds(lambda: Whitening().fit(whole), 1)
-        plain = seconds(lambda: np.cov(np.asarray(whole, float), rowvar=False), 1)
+        read = timed(whole.sum, 1, clock)[0]
+        fitted = timed(lambda: Whitening().fit(whole), 1, clock)[0]
+        plain = timed(lambda: np.cov(np.asarray(whole, float), rowvar=False), 1, clock)[0]
     print(
         f"whitening fitted on 100,000 x {WIDTH} in a file: {fitted:.1f} s; reading {read:.1f} s; np.cov {plain:.1f} s"
     )

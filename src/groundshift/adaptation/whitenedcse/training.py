@@ -79,7 +79,7 @@ class Contrast:
         self.smallest = min(self.smallest, smallest) if math.isfinite(smallest) else self.smallest
         return multiview_loss(z, self.temperature)
 
-    def look(self, net: Trainee, step: int) -> bool:
+    def look(self, net: Any, step: int) -> bool:
         """For ``until`` of `groundshift.models.training.train`: never ends it."""
         if self.score is None or (step % self.every and step < self.steps) or step in self.scores:
             return False

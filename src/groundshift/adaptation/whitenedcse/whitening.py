@@ -31,7 +31,7 @@ FLOOR = 1e-10
 """Share of the largest eigenvalue below which a direction is empty."""
 
 
-class Whitening(TransformerMixin, Estimator):  # type: ignore[misc]
+class Whitening(TransformerMixin, Estimator):
     """Whitens rows: y = (x − μ) W, where the covariance of the rows that were fitted becomes the identity.
 
     μ and Σ are gathered in one pass over blocks of rows, so a memory-mapped array of any length can be fitted, and
