@@ -20,6 +20,8 @@ from groundshift.measures.representations import alignment, effective_rank, unif
 from groundshift.studies.drawing import Panel, chart
 from groundshift.studies.keeping import kept
 from groundshift.studies.whitenedcse_models import (
+    MASKED,
+    NETWORK,
     WIDTH,
     Encoder,
     OneView,
@@ -62,7 +64,7 @@ def grammar(
     texts = token_ids(words, words.corpus(own, corpus))
     scored = {"dev": words.pairs(own, pairs // 2), "test": words.pairs(own, pairs),
               "same": words.paraphrases(own, pairs // 4)}  # fmt: skip
-    recipe = [seed, corpus, masked_steps]
+    recipe = [seed, corpus, masked_steps, NETWORK, MASKED]
     folder = kept(
         "whitenedcse", recipe, lambda out: learn_masked_words(words, texts, masked_steps, seed, out), world
     )
