@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from groundshift.generation.wcfm import WeightedConditionalFlowMatcher, train_velocity
-from groundshift.generation.wcfm.networks import VelocityMLP
 from groundshift.measures.transport import energy_excess, straightness, wasserstein2
+from groundshift.models.flows import VelocityMLP
 from groundshift.worlds.point_clouds import eight_gaussians, moons
 
 BATCHES = (64, 256, 1024, 4096)

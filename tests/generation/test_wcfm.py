@@ -25,7 +25,7 @@ from groundshift.generation.wcfm import (
     gibbs_log_plan,
 )
 from groundshift.generation.wcfm.diagnosis import effective_sample_size, marginals
-from groundshift.generation.wcfm.networks import VelocityMLP
+from groundshift.models.flows import VelocityMLP
 from groundshift.models.mixture import CoupledClouds
 from groundshift.worlds.point_clouds import far_mass, gauss, moons, near_far
 

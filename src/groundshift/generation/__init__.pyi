@@ -1,6 +1,7 @@
+from groundshift.drawn import Drawn as Drawn
+
 from .cdcd.estimator import CDCD as CDCD
 from .cdcd.estimator import sample_codes as sample_codes
-from .drawn import Drawn as Drawn
 from .steered.pipeline import Samples as Samples
 from .steered.pipeline import Steered as Steered
 from .steered.pipeline import steer as steer

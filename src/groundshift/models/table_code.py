@@ -138,6 +138,18 @@ class TableCode:
             )
         return cls(tuple(columns), left_out)
 
+    def with_levels(self, table: Any) -> TableCode:
+        """The same code with room for the categories of further rows, behind its own."""
+        frame, columns = typed(table).frame, []
+        for column in self.columns:
+            if column.kind == "category":
+                known = [level for level in column.levels if level is not None]
+                values = map(_plain, frame[find_column(column.name, frame)].dropna().unique())
+                fresh = sorted(value for value in values if value not in known)
+                column = replace(column, levels=(*known, *fresh, *[None] * (None in column.levels)))
+            columns.append(column)
+        return replace(self, columns=tuple(columns))
+
     @property
     def names(self) -> list[str]:
         """Of the dimensions."""

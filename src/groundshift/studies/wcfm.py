@@ -22,10 +22,10 @@ from groundshift.generation.wcfm import (
     train_velocity,
 )
 from groundshift.generation.wcfm.diagnosis import one_temperature
-from groundshift.generation.wcfm.networks import VelocityMLP
 from groundshift.lab.claims import Claim, Control
 from groundshift.lab.study import Figure, Grid, Measure, Method, Sample, Study, World
 from groundshift.measures.transport import mode_masses, path_energy, straightness, wasserstein2
+from groundshift.models.flows import VelocityMLP
 from groundshift.models.mixture import CoupledClouds
 from groundshift.studies.drawing import Panel, chart
 from groundshift.worlds.point_clouds import CLOUDS, far_mass

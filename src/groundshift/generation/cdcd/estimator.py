@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from groundshift.drawn import Drawn
 from groundshift.errors import InputError
 from groundshift.estimator import NetworkEstimator
 from groundshift.generation.cdcd.codes import read_condition, read_tokens
@@ -36,7 +37,6 @@ from groundshift.generation.cdcd.modalities import text_condition
 from groundshift.generation.cdcd.negatives import Codes, Negatives, inter, intra
 from groundshift.generation.cdcd.networks import ConvDenoiser, TransformerDenoiser
 from groundshift.generation.cdcd.report import codes_report
-from groundshift.generation.drawn import Drawn
 from groundshift.measures.correspondence import correspondence
 from groundshift.models.training import Recipe, train
 from groundshift.tables import plain_array

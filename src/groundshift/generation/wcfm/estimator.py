@@ -18,9 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
+from groundshift.drawn import POINTS, Drawn
 from groundshift.errors import InputError
 from groundshift.estimator import NetworkEstimator
-from groundshift.generation.drawn import POINTS, Drawn
 from groundshift.generation.wcfm.diagnosis import (
     PILOT,
     Diagnosis,
@@ -41,7 +41,6 @@ from groundshift.generation.wcfm.matcher import (
     check_choices,
     cost_matrix,
 )
-from groundshift.generation.wcfm.networks import VelocityMLP, as_velocity
 from groundshift.generation.wcfm.report import flow_report
 from groundshift.generation.wcfm.rows import (
     Integers,
@@ -56,6 +55,7 @@ from groundshift.generation.wcfm.rows import (
 )
 from groundshift.generation.wcfm.training import train_velocity
 from groundshift.measures.transport import path_energy, straightness, wasserstein2
+from groundshift.models.flows import Solver, VelocityMLP, as_velocity, integrate
 from groundshift.models.table_code import Missing
 from groundshift.tables import plain_array
 
@@ -67,8 +67,6 @@ if TYPE_CHECKING:
 __all__ = ["WCFM", "sample_flow"]
 
 Array = NDArray[np.float64]
-Solver = Literal["euler", "midpoint", "rk4", "dopri5"]
-CALLS = {"euler": 1, "midpoint": 2, "rk4": 4}
 EVALUATED = 1000
 """Most rows held out for the report; an exact plan between halves of so many takes a tenth of a second."""
 GENERATED = 2000
@@ -563,23 +561,13 @@ class WCFM(NetworkEstimator):
         time = t.reshape(-1).expand(len(x)) if t.numel() == 1 else t
         return self.net_(time, x) if condition is None else self.net_(time, x, condition)
 
-    @torch.no_grad()
     def _integrate(
         self, z: Tensor, condition: Tensor | None, steps: int, solver: Solver
     ) -> NDArray[np.float32]:
         """Paths in the scale of the fit, shape (steps + 1, n, ...); (2, n, ...) for "dopri5"."""
-        if solver not in (*CALLS, "dopri5"):
-            raise InputError(f"solver={solver!r} was given; it may be {', '.join((*CALLS, 'dopri5'))}.")
-        if steps < 1:
-            raise InputError(f"steps={steps} was given; at least one step is needed.")
-        times = torch.linspace(0, 1, 2 if solver == "dopri5" else steps + 1, device=z.device)
-        tolerance = {"rtol": 1e-5, "atol": 1e-5} if solver == "dopri5" else {}
         self.net_.eval()
-        return (
-            odeint(lambda t, x: self.velocity(t, x, condition), z, times, method=solver, **tolerance)
-            .cpu()
-            .numpy()
-        )
+        paths = integrate(lambda t, x: self.velocity(t, x, condition), z, steps, solver)
+        return np.asarray(paths.cpu().numpy())
 
     # Likelihood ----------------------------------------------------------------------------------------------
 

@@ -199,10 +199,6 @@ class WeightedConditionalFlowMatcher:
             raise InputError(
                 f"eps={eps} was given; coupling={coupling!r} needs eps > 0, in units of the cost."
             )
-        if isinstance(sigma, str):
-            raise InputError(
-                f"sigma={sigma!r} was given; it is a number. Give the coupling as coupling={sigma!r}."
-            )
         if not 0 <= sigma < math.inf or (coupling == "schrodinger" and sigma == 0):
             raise InputError(f"sigma={sigma} was given; it must be 0 or more, and above 0 for 'schrodinger'.")
         if normalise == "global" and log_mean_weight is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from groundshift.generation.drawn import draw_rows, pictures
+from groundshift.drawn import draw_rows, pictures
 from groundshift.generation.wcfm.diagnosis import SMALL_TILT
 from groundshift.pages import number
 from groundshift.report import Report, Section

@@ -18,12 +18,13 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from groundshift.errors import InputError, MissingPart
+from groundshift.errors import InputError
+from groundshift.models.learners import load_learner
 from groundshift.tables import Reading, find_column, open_arrays, open_table, some, typed
 from groundshift.workflows.audit.structure import row_loss
 from groundshift.workflows.audit.table import AuditTable
 
-__all__ = ["OwnLoss", "OwnModel", "feature_frame", "load_model", "parse_proba"]
+__all__ = ["OwnLoss", "OwnModel", "feature_frame", "parse_proba"]
 
 Array = NDArray[np.float64]
 Proba = str | Mapping[Any, str] | Sequence[str]
@@ -78,7 +79,7 @@ class OwnModel:
         if target is None:
             raise InputError(f"{named[0]} was given without a target; name the column that is predicted.")
         if isinstance(model, str | Path):
-            model = load_model(model, trust)
+            model = load_learner(model, trust)
         elif model is not None and not callable(model) and not hasattr(model, "predict"):
             raise InputError(
                 f"A {type(model).__name__} was given as the model; give a callable, a fitted scikit-learn estimator or "
@@ -288,38 +289,6 @@ def _chances(values: Array, known: Any, classes: list[str], how: str) -> Array:
 
 
 # Files and words -----------------------------------------------------------------------------------------
-
-
-def load_model(path: str | Path, trust: Sequence[str] = ()) -> Any:
-    """A model saved by skops, which runs no code from the file but that of types which are trusted.
-
-    Raises
-    ------
-    InputError
-        No .skops file, one that cannot be read, types that are not trusted (each is named).
-    """
-    path = Path(path)
-    if path.suffix != ".skops":
-        raise InputError(
-            f"{path} is no .skops file. Save a fitted scikit-learn model with skops.io.dump(model, 'model.skops'); "
-            "pickles are not read, since they may run any code."
-        )
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    try:
-        import skops.io
-    except ModuleNotFoundError as error:
-        raise MissingPart(error, "Reading a .skops file") from error
-    try:
-        unknown = [name for name in skops.io.get_untrusted_types(file=path) if name not in trust]
-        if not unknown:
-            return skops.io.load(path, trusted=list(trust))
-    except Exception as error:
-        raise InputError(f"{path} cannot be read by skops: {type(error).__name__}: {error}") from error
-    raise InputError(
-        f"{path} holds types that are not trusted: {some(unknown)}. If you know them, allow each: "
-        f"{' '.join(f'--trust {name}' for name in unknown)} (trust=[...] in Python)."
-    )
 
 
 def parse_proba(words: Sequence[str]) -> Proba | None:
