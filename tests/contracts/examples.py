@@ -418,6 +418,30 @@ def urial_compared():
 
 # Adaptation ----------------------------------------------------------------------------------------------
 
+
+@estimator
+def whitening():
+    from groundshift.adaptation import Whitening
+
+    X = np.random.default_rng(0).standard_normal((60, 4)) @ np.diag([3.0, 1.0, 1.0, 0.1]) + 2
+    return Whitening(), {"X": X}
+
+
+@result
+def whitenedcse_measured():
+    from groundshift.adaptation import whitenedcse
+    from tests.adaptation.test_whitenedcse import PAIRS, TEXTS, encoder
+
+    return whitenedcse.measure(encoder(), TEXTS, pairs=PAIRS)
+
+
+@result
+def whitenedcse_tuned():
+    from tests.adaptation.test_whitenedcse import tuned
+
+    return tuned()
+
+
 PAIRS = [
     {"prompt": "the dog sees", "chosen": " a cat .", "rejected": " the red house ."},
     {"prompt": "a bird", "chosen": " runs", "rejected": " likes a small tree"},

@@ -1,10 +1,17 @@
-"""Linear centred kernel alignment against its definition by kernels."""
+"""Representations: kernel alignment against its definition by kernels, and how vectors lie against all pairs."""
 
 import numpy as np
 import pytest
 
 from groundshift.errors import InputError
-from groundshift.measures.representations import layerwise_cka, linear_cka
+from groundshift.measures.representations import (
+    alignment,
+    anisotropy,
+    effective_rank,
+    layerwise_cka,
+    linear_cka,
+    uniformity,
+)
 
 
 @pytest.mark.parametrize("n", [5, 40])
@@ -31,3 +38,22 @@ def test_bad_input_is_told():
         linear_cka(np.eye(4), np.eye(3))
     with pytest.raises(InputError, match="No site in common"):
         layerwise_cka({"a": np.eye(4)}, {"b": np.eye(4)})
+
+
+def test_how_vectors_lie_is_what_pairs_say():
+    X, Y = np.random.default_rng(0).standard_normal((2, 30, 4)) + 1
+    unit, other = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (X, Y))
+    pairs = [(unit[i], unit[j]) for i in range(30) for j in range(i)]
+    assert uniformity(X) == pytest.approx(
+        np.log(np.mean([np.exp(-2 * ((a - b) ** 2).sum()) for a, b in pairs]))
+    )
+    assert anisotropy(X) == pytest.approx(np.mean([a @ b for a, b in pairs]))
+    assert alignment(X, 3 * Y) == pytest.approx(((unit - other) ** 2).sum(1).mean())
+    assert effective_rank(np.random.default_rng(0).standard_normal((5000, 4))) == pytest.approx(4, abs=0.01)
+    for wrong in (
+        lambda: uniformity(X[:1]),
+        lambda: alignment(X, Y[:3]),
+        lambda: effective_rank(np.ones((3, 2))),
+    ):
+        with pytest.raises(InputError):
+            wrong()

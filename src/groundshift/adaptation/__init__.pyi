@@ -16,3 +16,6 @@ from .displacement import filter_scores as filter_scores
 from .displacement import first_order as first_order
 from .displacement import preference_loss as preference_loss
 from .displacement import score_pairs as score_pairs
+from .whitenedcse import ShuffledGroupWhitening as ShuffledGroupWhitening
+from .whitenedcse import Whitening as Whitening
+from .whitenedcse import multiview_loss as multiview_loss

@@ -6,16 +6,19 @@ import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groundshift.errors import InputError
+from groundshift.errors import InputError, MissingPart
 from groundshift.models.records import read_json
 from groundshift.tables import plain_array
 
-__all__ = ["Encoder", "encode_texts", "hash_vectors", "nearest"]
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["Encoder", "encode_texts", "hash_vectors", "nearest", "sentence_encoder"]
 
 Encoder = str | Callable[[list[str]], Any]
 Array = NDArray[np.float64]
@@ -136,22 +139,36 @@ def _mean_states(texts: list[str], folder: str, device: str) -> Array:
 
 
 def _sentence_vectors(texts: list[str], source: str, device: str) -> Array:
+    model = sentence_encoder(source, device)
+    return np.asarray(model.encode(texts, show_progress_bar=False, convert_to_numpy=True), dtype=np.float64)
+
+
+def sentence_encoder(source: str | Path, device: str = "auto") -> SentenceTransformer:
+    """The sentence encoder of a directory or id; an encoder of transformers gets mean pooling.
+
+    Raises
+    ------
+    InputError
+        No such directory or id, damaged files, no network; sentence-transformers is not installed.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ModuleNotFoundError as error:
+        raise MissingPart(error, f"The encoder {str(source)!r}") from error
     from huggingface_hub import HfApi, try_to_load_from_cache
 
+    source = str(source)
     try:
         on_disk = Path(source).is_dir() or isinstance(try_to_load_from_cache(source, "config.json"), str)
         if (
             not on_disk
         ):  # a download would try for minutes where there is no network; this says so within seconds
             HfApi().model_info(source, timeout=PATIENCE)
-        from sentence_transformers import SentenceTransformer
-
         where = None if device == "auto" else device
-        model = SentenceTransformer(source, device=where, local_files_only=on_disk)
+        return SentenceTransformer(source, device=where, local_files_only=on_disk)
     except Exception as error:  # no such directory, no network, damaged files, remote code: many ways to fail
         what = " ".join(str(error).split())[:200]
         raise InputError(
             f"The encoder {source!r} cannot be loaded ({what}). Give a directory or id of a sentence encoder that is "
             "on disk, or encoder='hash', which needs none."
         ) from error
-    return np.asarray(model.encode(texts, show_progress_bar=False, convert_to_numpy=True), dtype=np.float64)
