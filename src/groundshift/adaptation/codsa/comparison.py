@@ -98,7 +98,7 @@ def compare(
     folds: int = 3,
     missing: Missing = "refuse",
     task: Task = "auto",
-    steps: int = 1500,
+    steps: int = 2500,
     random_state: Any = None,
 ) -> Compared:
     """Plain rows, oversampling, SMOTE, a flow without allocation and CoDSA, on rows that none of them saw.

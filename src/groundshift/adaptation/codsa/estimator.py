@@ -149,7 +149,7 @@ class CoDSA(Estimator):
         task: Task = "auto",
         calibrate: bool = False,
         missing: Missing = "refuse",
-        steps: int = 1500,
+        steps: int = 2500,
         tuning_steps: int = 600,
         min_rows: int = 5,
         random_state: Any = None,

@@ -65,7 +65,7 @@ class FlowGenerator:
     """
 
     n_cells: int
-    steps: int = 1500
+    steps: int = 2500
     tuning_steps: int = 600
     width: int = 96
     lr: float = 2e-3
