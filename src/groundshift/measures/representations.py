@@ -9,7 +9,26 @@ from numpy.typing import ArrayLike
 
 from groundshift.errors import InputError
 
-__all__ = ["layerwise_cka", "linear_cka"]
+__all__ = ["effective_rank", "layerwise_cka", "linear_cka"]
+
+
+def effective_rank(X: ArrayLike) -> float:
+    """Effective rank of centred representations (n, D): exp of the entropy of their normalised singular values.
+
+    Roy & Vetterli, EUSIPCO 2007. It is 1 where all samples lie on a line, and at most min(n, D).
+
+    Examples
+    --------
+    >>> round(effective_rank([[1, 0], [-1, 0], [0, 1], [0, -1]]), 6), round(effective_rank([[1, 1], [2, 2]]), 6)
+    (2.0, 1.0)
+    """
+    points = np.asarray(X, dtype=float)
+    spectrum = np.linalg.svd(points - points.mean(0), compute_uv=False)
+    if points.ndim != 2 or not spectrum.sum() > 0:
+        raise InputError(f"Representations of shape {points.shape} that are all alike have no rank.")
+    share = spectrum / spectrum.sum()
+    share = share[share > 0]
+    return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def linear_cka(before: ArrayLike, after: ArrayLike) -> float:
