@@ -10,3 +10,5 @@ from .displacement import filter_scores as filter_scores
 from .displacement import first_order as first_order
 from .displacement import preference_loss as preference_loss
 from .displacement import score_pairs as score_pairs
+from .elbo_tds import ELBOHead as ELBOHead
+from .elbo_tds import ELBOTDSClassifier as ELBOTDSClassifier

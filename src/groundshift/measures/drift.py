@@ -45,8 +45,8 @@ def stability_index(reference: ArrayLike, current: ArrayLike) -> float:
 def stability_noise(reference: int, current: int, bins: int, level: float = 0.95) -> float:
     """What the index of two samples of one distribution stays below with probability ``level``.
 
-    Without a shift the index is about (1/n + 1/m) times a χ² variable with bins − 1 degrees of freedom (Yurdakul, 2018),
-    so that a fixed threshold is met by chance where samples are small.
+    Without a shift the index is about (1/n + 1/m) times a χ² variable with bins − 1 degrees of freedom (Yurdakul,
+    2018), so that a fixed threshold is met by chance where samples are small.
 
     Parameters
     ----------

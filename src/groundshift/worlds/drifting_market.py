@@ -1,8 +1,8 @@
 """A market in which popularity and activity keep moving after training ends, and what decides a click does not.
 
-Tastes of users and items are fixed. The popularity of an item and the activity of a user are level + severity · growth ·
-(day − 3.5) with growth rates of their own, so that the ranges of both widen with every day; popularity is observed twice,
-activity once, each with noise.
+Tastes of users and items are fixed. The popularity of an item and the activity of a user are level + severity · growth
+· (day − 3.5) with growth rates of their own, so that the ranges of both widen with every day; popularity is observed
+twice, activity once, each with noise.
 """
 
 from __future__ import annotations

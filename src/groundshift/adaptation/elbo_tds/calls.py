@@ -109,7 +109,7 @@ def update(
     if not days:
         raise InputError(f"{folder} holds no file that ends in .parquet.")
     for k, day in enumerate(days):
-        name = day.stem if isinstance(day, str | Path) and Path(day).suffix else f"day-{k}"
+        name = Path(day).name if isinstance(day, str | Path) else f"day-{k}"
         kept = None if checkpoints is None else Path(checkpoints) / Path(name).stem
         if kept is not None and kept.is_dir():
             later = ELBOTDSClassifier.load(kept)

@@ -43,7 +43,7 @@ PROBED = 2000
 RANDOM_SHARE = 0.1
 
 
-class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
+class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):
     """A classifier for labels of the future: what moves over time is resampled, and the code has to rebuild it.
 
     Copies of a row whose moving features were jittered share one latent code (arXiv:2511.21032). At prediction it costs
@@ -94,6 +94,8 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         Rows in a training step.
     lr : float
         Learning rate of Adam.
+    init_scale : float
+        Standard deviation of the embeddings before training; it is 1 in the released code.
     penalty : float
         Weight of IRMv1's penalty.
     validation : "last", "random" or "none"
@@ -153,6 +155,7 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         epochs: int = 10,
         batch_size: int = 512,
         lr: float = 1e-3,
+        init_scale: float = 0.1,
         penalty: float = 1.0,
         validation: Literal["last", "random", "none"] = "last",
         network: nn.Module | None = None,
@@ -179,6 +182,7 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.init_scale = init_scale
         self.penalty = penalty
         self.validation = validation
         self.network = network
@@ -390,6 +394,8 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
             )
         return schema
 
+    net_: Towers
+
     def _network(self) -> Towers:
         return self._towers(self.method)
 
@@ -399,7 +405,8 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         latent = self.latent if method in ("elbo", "bottleneck") else None
         return Towers(
             self.book_, self.schema_.time_varying, [user, list(self.item)] if self.item else [names], width=self.width,
-            latent=latent, hidden=self.hidden, dropout=self.dropout, cosine=self.cosine, network=self.network,
+            latent=latent, hidden=self.hidden, dropout=self.dropout, cosine=self.cosine, scale=self.init_scale,
+            network=self.network,
             target=self.target, noise=self.noise, terms=self.terms,
         )  # fmt: skip
 
@@ -466,7 +473,7 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
     @torch.no_grad()
     def _look_at_code(self, inputs: Inputs, objective: Objective) -> dict[str, float]:
-        heads = [t.head for t in self.net_.towers]
+        heads = [t.head for t in self.net_.sides]
         if heads[0] is None or not len(inputs[0]):
             return {}
         inputs = tuple(x.to(self._device) for x in inputs)  # type: ignore[assignment]
@@ -475,8 +482,8 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         out = {"effective_rank": effective_rank(mu.cpu().numpy())}
         if self.schema_.time_varying:
             copies = self.net_.copies(inputs, 1, self.p, rng)
-            sides = zip(self.net_.towers, e, copies, strict=True)
-            moved = torch.cat([t.head.codes(v, c, t.changes)[0] for t, v, c in sides], 1)
+            sides = zip(self.net_.sides, e, copies, strict=True)
+            moved = torch.cat([t.head.codes(v, c, t.changes)[0] for t, v, c in sides if t.head], 1)
             out["change"] = float(((moved - mu).norm(dim=1) / mu.norm(dim=1).clamp(min=1e-9)).mean())
         if objective.parts:
             bce, ssl = np.mean(objective.parts[-100:], axis=0)
@@ -504,7 +511,9 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         check_is_fitted(self)
         inputs = self.book_.encode(self._read(X))
         with torch.no_grad():
-            e = self.net_.embed(tuple(x.to(self._device) for x in inputs))
+            e = self.net_.embed(
+                (inputs[0].to(self._device), inputs[1].to(self._device), inputs[2].to(self._device))
+            )
             return torch.cat(self.net_.encode(e), 1).cpu().double().numpy()
 
     def _read(self, X: Any, y: Any = None, domain: Any = None, user: Any = None) -> Rows:
@@ -575,9 +584,9 @@ def _take(rows: Rows, which: NDArray[np.bool_]) -> Rows:
     return Rows(rows.frame.iloc[at].reset_index(drop=True), lists, rows.kinds, *series)
 
 
-def _pick(inputs: Any, at: NDArray[np.int64]) -> Inputs:
+def _pick(inputs: Any, at: NDArray[np.int64]) -> Any:
     chosen = torch.as_tensor(at)
-    return tuple(x[chosen] for x in inputs)  # type: ignore[return-value]
+    return tuple(x[chosen] for x in inputs)
 
 
 def _digest(rows: Rows) -> str:
@@ -586,7 +595,7 @@ def _digest(rows: Rows) -> str:
     frame = frame.assign(
         label=np.asarray(rows.y), time=0 if rows.times is None else np.asarray(rows.times.astype(str))
     )
-    hashes = pd.util.hash_pandas_object(frame[sorted(frame)], index=False).to_numpy()
+    hashes = pd.util.hash_pandas_object(frame[sorted(map(str, frame))], index=False).to_numpy()
     return hashlib.sha256(np.sort(hashes).tobytes()).hexdigest()[:16]
 
 

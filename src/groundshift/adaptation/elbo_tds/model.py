@@ -44,21 +44,20 @@ class Tower(nn.Module):
         body: Any, head: dict[str, Any],
     ) -> None:  # fmt: skip
         super().__init__()
-        columns = [name for name in book.columns if name in features]
-        lists = [name for name in book.lists if name in features]
-        self.columns = [book.columns.index(name) for name in columns]
-        self.lists = [book.lists.index(name) for name in lists]
+        moving = [name for name in features if name in varying]
+        stable = [name for name in features if name not in varying]
+
+        def places(names: Sequence[str], among: Sequence[str]) -> list[int]:
+            return [among.index(name) for name in names if name in among]
+
+        # In the embedding vector what is resampled comes first, so that it is a slice.
+        self.moving = places(moving, book.columns), places(moving, book.lists)
+        self.stable = places(stable, book.columns), places(stable, book.lists)
         ends = torch.tensor([len(book.scale[name][0]) for name in book.vectors]).cumsum(0).tolist()
         spans = zip(book.vectors, [0, *ends], ends, strict=False)
         self.vectors = [k for name, start, end in spans if name in features for k in range(start, end)]
-        self.varying = [k for k, name in zip(self.columns, columns, strict=True) if name in varying]
-        self.varying_lists = [k for k, name in zip(self.lists, lists, strict=True) if name in varying]
-        self.changes = [  # positions in the embedding vector that resampling changes
-            place * width + j
-            for place, name in enumerate([*columns, *lists]) if name in varying
-            for j in range(width)
-        ]  # fmt: skip
-        dim = width * (len(columns) + len(lists)) + len(self.vectors)
+        self.changes = range(width * sum(map(len, self.moving)))
+        dim = len(self.changes) + width * sum(map(len, self.stable)) + len(self.vectors)
         self.head = None if latent is None else ELBOHead(dim, latent, **head)
         self.body = body(dim if latent is None else latent)
 
@@ -74,17 +73,20 @@ class Towers(nn.Module):
     width : of an embedding
     latent : size of the code; None for towers on the embeddings themselves
     hidden : widths of the perceptron's layers
+    scale : standard deviation of embeddings before training
     cosine : whether the inner product is of vectors of length 1
     network : takes codes (..., latent) to scores (..., 1) in the place of a single tower's perceptron
     """
 
     def __init__(
         self, book: Codebook, varying: Sequence[str], towers: Sequence[Sequence[str]], *, width: int = 16,
-        latent: int | None = 256, hidden: Sequence[int] = (128, 64, 32), dropout: float = 0.0, cosine: bool = False, scale: float = 1.0,
-        network: nn.Module | None = None, target: Target = "augmented", noise: Noise = "expected",
-        terms: Terms = "both",
+        latent: int | None = 256, hidden: Sequence[int] = (128, 64, 32), dropout: float = 0.0, cosine: bool = False,
+        scale: float = 1.0, network: nn.Module | None = None,
+        target: Target = "augmented", noise: Noise = "expected", terms: Terms = "both",
     ) -> None:  # fmt: skip
         super().__init__()
+        self.first: Tensor
+        self.buckets: Tensor
         self.cosine = cosine
         self.table = nn.Embedding(book.size, width, padding_idx=0)
         nn.init.normal_(self.table.weight, std=scale)
@@ -95,7 +97,8 @@ class Towers(nn.Module):
         def body(size: int) -> nn.Module:
             if network is not None:
                 return network
-            sizes, layers = [size, *hidden], []
+            sizes: list[int] = [size, *hidden]
+            layers: list[nn.Module] = []
             for a, b in itertools.pairwise(sizes):
                 layers += [nn.Linear(a, b), nn.Dropout(dropout), nn.LeakyReLU()]
             return nn.Sequential(*layers, *(nn.Linear(sizes[-1], o) for o in out))
@@ -110,33 +113,42 @@ class Towers(nn.Module):
     def embed(self, inputs: Inputs) -> list[Tensor]:
         """Embedding vector of each tower, (B, dim)."""
         codes, lists, vectors = inputs
-        e = self.table(codes)
         return [
-            torch.cat([e[:, t.columns].flatten(1), self._bags(lists[:, t.lists]).flatten(1), vectors[:, t.vectors]], 1)
-            for t in self.towers
+            torch.cat(
+                [
+                    part
+                    for columns, bags in (t.moving, t.stable)
+                    for part in (self.table(codes[:, columns]).flatten(1), self._bags(lists[:, bags]).flatten(1))
+                ] + [vectors[:, t.vectors]], 1,
+            )
+            for t in self.sides
         ]  # fmt: skip
 
     def copies(self, inputs: Inputs, k: int, p: float, rng: torch.Generator) -> list[Tensor]:
         """What changes in each tower's embedding vector, in k resampled copies: (k, B, changes)."""
         codes, lists, _ = inputs
         every = []
-        for t in self.towers:
-            moved = jitter(codes[:, t.varying], self.first[t.varying], self.buckets[t.varying], k, p, rng)
-            e = self.table(moved)
-            levels = self.buckets[t.varying] == 0
-            if bool(levels.any()):
-                e = torch.where(levels[:, None], mask_embeddings(e, p, rng), e)
-            bags = self._bags(drop_elements(lists[:, t.varying_lists], k, p, rng))
-            every.append(torch.cat([e.flatten(2), bags.flatten(2)], 2))
+        for columns, bags in (t.moving for t in self.sides):
+            first, buckets = self.first[columns], self.buckets[columns]
+            e = self.table(jitter(codes[:, columns], first, buckets, k, p, rng))
+            if bool((buckets == 0).any()):
+                e = torch.where((buckets == 0)[:, None], mask_embeddings(e, p, rng), e)
+            lengths = self._bags(drop_elements(lists[:, bags], k, p, rng))
+            every.append(torch.cat([e.flatten(2), lengths.flatten(2)], 2))
         return every
+
+    @property
+    def sides(self) -> list[Tower]:
+        """The towers."""
+        return list(self.towers)  # type: ignore[arg-type]
 
     def encode(self, e: Sequence[Tensor]) -> list[Tensor]:
         """Code of each tower, or its embedding vector where there is no code."""
-        return [v if t.head is None else t.head.encode(v) for t, v in zip(self.towers, e, strict=True)]
+        return [v if t.head is None else t.head.encode(v) for t, v in zip(self.sides, e, strict=True)]
 
     def score(self, codes: Sequence[Tensor]) -> Tensor:
         """Logit of each row, from what each tower's perceptron takes."""
-        h = [t.body(c) for t, c in zip(self.towers, codes, strict=True)]
+        h = [t.body(c) for t, c in zip(self.sides, codes, strict=True)]
         if len(h) == 1:
             return h[0].squeeze(-1)
         h = [F.normalize(v, dim=-1) for v in h] if self.cosine else h
@@ -172,7 +184,8 @@ class Objective:
         self.method, self.alpha, self.k, self.p = method, alpha, copies, p
         self.predict_on, self.penalty = predict_on, penalty
         self.weight = torch.full((max(periods, 1),), 1 / max(periods, 1))
-        self.best, self.score = {}, float("-inf")
+        self.best: dict[str, Tensor] = {}
+        self.score = float("-inf")
         self.parts: list[tuple[float, float]] = []
 
     def __call__(self, net: Any, batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:
@@ -181,8 +194,8 @@ class Objective:
         inputs: Inputs = (x[0], x[1], x[2])
         e = net.embed(inputs)
         if self.method == "erm_aug":
-            e = [_replaced(v, c[0], t.changes) for v, c, t in
-                 zip(e, net.copies(inputs, 1, self.p, generator), net.towers, strict=True)]  # fmt: skip
+            drawn = net.copies(inputs, 1, self.p, generator)
+            e = [torch.cat([c[0], v[:, c.shape[2] :]], 1) for v, c in zip(e, drawn, strict=True)]
         if self.method != "elbo":
             logits = net.score(net.encode(e))
             each = F.binary_cross_entropy_with_logits(logits, y, reduction="none")
@@ -192,7 +205,7 @@ class Objective:
                 else self._over_periods(each, logits, y, period)
             )
         copies = net.copies(inputs, self.k, self.p, generator)
-        sides = list(zip(net.towers, e, copies, strict=True))
+        sides = list(zip(net.sides, e, copies, strict=True))
         ssl = sum(t.head(v, c, t.changes, generator) for t, v, c in sides) / len(sides)
         codes = net.encode(e)
         if self.predict_on == "augmented":
@@ -231,9 +244,3 @@ class Objective:
         """Take up what `state_dict` gave."""
         self.score, self.weight = float(state["score"]), state["weight"]
         self.best = {name[5:]: v for name, v in state.items() if name.startswith("best.")}
-
-
-def _replaced(e: Tensor, copy: Tensor, changes: Sequence[int]) -> Tensor:
-    out = e.clone()
-    out[:, changes] = copy
-    return out

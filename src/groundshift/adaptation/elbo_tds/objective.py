@@ -181,11 +181,17 @@ class ELBOHead(nn.Module):
         return loss / (K * len(e))
 
     def _change(self, e: Tensor, copies: Tensor, columns: Sequence[int] | None) -> tuple[Tensor, Any]:
-        at = list(range(e.shape[1])) if columns is None else list(columns)
-        if copies.dim() != 3 or copies.shape[1:] != (len(e), len(at)):
+        chosen: Sequence[int] = range(e.shape[1]) if columns is None else columns
+        # Columns that follow each other are a view, whose gradient is much cheaper than that of an index.
+        at = (
+            slice(chosen.start, chosen.stop)
+            if isinstance(chosen, range) and chosen.step == 1
+            else list(chosen)
+        )
+        if copies.dim() != 3 or copies.shape[1:] != (len(e), len(chosen)):
             raise InputError(
-                f"Copies of shape {tuple(copies.shape)} were given for embeddings {tuple(e.shape)} of which {len(at)} "
-                f"columns are resampled; (copies, {len(e)}, {len(at)}) is needed."
+                f"Copies of shape {tuple(copies.shape)} were given for embeddings {tuple(e.shape)} of which "
+                f"{len(chosen)} columns are resampled; (copies, {len(e)}, {len(chosen)}) is needed."
             )
         return copies - e[:, at], at
 

@@ -34,7 +34,8 @@ def classifier_report(model: ELBOTDSClassifier) -> Report:
     sections = []
     if len(table):
         sections.append(Section("decay", "How does it decay?", tables={"Mean over periods": _summary(table)}, notes=(
-            "slope is the change of the AUC a period. All methods had the same rows, network and rule for the epoch.", *_undefined(table))))  # fmt: skip
+            "slope is the change of the AUC a period. All methods had the same rows, network and rule for the epoch.",
+            *_undefined(table))))  # fmt: skip
         sections.append(Section("periods", "Periods", tables={"By method and period": table}, folded=True, notes=(
             "unseen is the share of categories and ids that training has not seen; beyond that of moving numbers in "
             "buckets that neither training nor its resampling reached.",)))  # fmt: skip
@@ -106,7 +107,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     numbers = [
         c for c in ("auc", "log_loss", "gauc", "ndcg@5", "mrr", "left_out", "unseen", "beyond") if c in table
     ]
-    slopes = groups["auc"].apply(lambda auc: decay_slope(auc.to_numpy()))
+    slopes = groups["auc"].apply(lambda auc: decay_slope(list(auc)))
     return groups[numbers].mean().assign(slope=slopes).reset_index()
 
 

@@ -93,23 +93,24 @@ def read_rows(
     if kinds:
         named = [name for name in (y, domain, user) if isinstance(name, str)]
         frame = frame[list(dict.fromkeys(find_column(name, frame.columns) for name in [*kinds, *named]))]
-    lists = {name: values for name in frame if (values := nested(frame[name])) is not None}
+    lists = {str(name): cells for name in frame if (cells := nested(frame[name])) is not None}
     frame = frame.drop(columns=list(lists))
     wanted = {name: kind for name, kind in (kinds or {}).items() if name in frame and kind is not None}
     table = typed(frame, Reading(wanted)) if len(frame.columns) else None
     every = pd.DataFrame(index=range(len(next(iter(lists.values()))))) if table is None else table.frame
-    columns = {} if table is None else {c.name: (c.kind, c.why) for c in table.columns}
+    columns: dict[str, tuple[str, str]] = {c.name: (c.kind, c.why) for c in (table.columns if table else ())}
     taken: list[pd.Series[Any] | None] = []
     for what, given in (("label", y), ("domain", domain), ("user", user)):
+        values = None
         if isinstance(given, str):
-            name = find_column(given, [*every, *lists])
+            name = find_column(given, every)
             values = table.times(name) if what == "domain" and table is not None else every[name]
             columns.pop(name, None)
         elif given is not None:
             values = row_labels(given, len(every))
-        if given is not None:
+        if values is not None:
             refuse_unlabelled(values, what)
-        taken.append(values if given is not None else None)
+        taken.append(values)
     gone = [v for v in (y, domain) if isinstance(v, str)] + [find_column(n, [*every, *lists]) for n in drop]
     for name in gone:
         columns.pop(name, None)
@@ -160,7 +161,7 @@ def periods_of(
     """
     if isinstance(times.dtype, pd.CategoricalDtype):
         present = times.cat.remove_unused_categories()
-        return present.cat.codes.to_numpy(np.int64), [str(c) for c in present.cat.categories], None
+        return np.asarray(present.cat.codes, dtype=np.int64), [str(c) for c in present.cat.categories], None
     if pd.api.types.is_numeric_dtype(times) and times.nunique() > PERIODS:
         middle = float(times.median())
         if not 1e8 < middle < 1e14:
@@ -174,9 +175,9 @@ def periods_of(
         if unit is None:
             ends = {u: pd.Series([naive.min(), naive.max()]).dt.to_period(code) for u, code in UNITS.items()}
             unit = next((u for u in get_args(Unit) if (ends[u][1] - ends[u][0]).n < PERIODS), "year")
-        period = naive.dt.to_period(UNITS[unit])
+        period = naive.dt.to_period(UNITS[str(unit)])
         codes, values = pd.factorize(period, sort=True)
-        form = {"week": "%G-W%V", "hour": "%Y-%m-%d %H:00"}.get(unit)
+        form = {"week": "%G-W%V", "hour": "%Y-%m-%d %H:00"}.get(str(unit))
         return codes.astype(np.int64), [v.end_time.strftime(form) if form else str(v) for v in values], unit
     if not pd.api.types.is_numeric_dtype(times):
         raise InputError(
@@ -248,8 +249,8 @@ class Schema(Result):
         drift, steps = _drift(features, rows, *periods)
         moves = set(drift.loc[drift["moves"], "feature"])
         notes += [
-            f"{row.feature} alone has an AUC of {row.auc_high:.3f}; look whether it is known before the label is."
-            for row in drift.itertuples() if row.auc_high > LEAK
+            f"{name} alone has an AUC of {high:.3f}; look whether it is known before the label is."
+            for name, high in zip(drift["feature"], drift["auc_high"], strict=True) if high > LEAK
         ]  # fmt: skip
         features = [Feature(f.name, f.kind, f.why, f.name in moves) for f in features]
         return cls(tuple(features), drift, steps, tuple(notes), f"{len(rows.frame):,} rows", settings or {})
@@ -397,7 +398,7 @@ def _drift(
         tries = max(2 * len(names) - 1, 1)
         noise = max(stability_noise(a, b, size, 1 - 0.05 / tries) for a, b in itertools.pairwise(sizes))
         auc = [np.nan, np.nan] if y is None or y.max() > 1 else _alone(f, rows, y, codes, values)
-        row = {
+        row: dict[str, Any] = {
             "feature": f.name,
             "kind": f.kind,
             "psi": max(steps[f.name]),
@@ -426,7 +427,7 @@ def _levels(column: pd.Series[Any]) -> NDArray[np.int64]:
     """The most frequent nine values, all others, and missing ones, as bins."""
     top = {value: k for k, value in enumerate(column.value_counts().index[: BINS - 1])}
     other = column.astype(object).map(top).astype(float).fillna(len(top))
-    return other.mask(column.isna().to_numpy(), len(top) + 1).to_numpy(np.int64)
+    return np.asarray(other.mask(column.isna().to_numpy(), len(top) + 1), dtype=np.int64)
 
 
 def _alone(
