@@ -52,7 +52,7 @@ def market(rng: np.random.Generator, severity: float, *, rows: int, held: int, e
 
 
 def _fitted(
-    data: Any, rng: np.random.Generator, method: str, known: pd.DataFrame | None = None, **options: Any
+    data: Any, rng: np.random.Generator, method: Any, known: pd.DataFrame | None = None, **options: Any
 ) -> Any:
     from groundshift.adaptation.elbo_tds import ELBOTDSClassifier
 
@@ -252,7 +252,7 @@ NAMES = {"elbo": "ELBO_TDS", "erm": "ERM", "bottleneck": "architecture alone", "
 study = Study(
     slug="elbo_tds", module=__name__, version=1, grids=grids, claims=claims,
     scales={
-        "quick": Settings(2, rows=300, held=500, epochs=2), "cpu": Settings(),
+        "quick": Settings(1, rows=300, held=500, epochs=1), "cpu": Settings(),
         "paper": Settings(seeds=20, rows=5000, epochs=12),
     },
     worlds=(market,),
