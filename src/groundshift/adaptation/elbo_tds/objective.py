@@ -163,19 +163,20 @@ class ELBOHead(nn.Module):
         W, V = self.encoder.weight[:, at], self.decoder.weight
         K, loss = len(change), e.new_zeros(())
         noisy = self.noise == "expected"
+        # The copies enter by second moments alone: of all changes, and of their sums over the copies of a row.
+        flat, total = change.flatten(0, 1), change.sum(0)
+        moment = flat.T @ flat
         if self.terms != "prior":
-            # Residual of copy k: r + A c_k, with c_k what changed. Σ_k ‖·‖² needs only AᵀA.
+            # Residual of copy k: r + A c_k, with c_k what changed, so that Σ_k ‖·‖² needs only AᵀA and their moment.
             A = V @ W
             if self.target == "augmented":
-                A = A - torch.eye(e.shape[1], device=e.device)[:, at]
+                A = A - torch.eye(e.shape[1], device=e.device, dtype=e.dtype)[:, at]
             r = self.decoder(self.encode(e)) - e
-            total, flat = change.sum(0), change.flatten(0, 1)
-            loss = K * r.square().sum() + 2 * ((r @ A) * total).sum() + ((flat @ (A.T @ A)) * flat).sum()
+            loss = K * r.square().sum() + 2 * (A * (r.T @ total)).sum() + ((A.T @ A) * moment).sum()
             if noisy:
                 loss = loss + K * len(e) * V.square().sum()
         if self.terms != "reconstruction":
-            spread = (change - change.mean(0)).flatten(0, 1)
-            loss = loss + ((spread @ (W.T @ W)) * spread).sum()
+            loss = loss + ((W.T @ W) * (moment - total.T @ total / K)).sum()
             if noisy:
                 loss = loss + (K - 1) * len(W) * len(e)  # the floor of the prior's term
         return loss / (K * len(e))

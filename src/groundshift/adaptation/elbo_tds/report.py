@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from groundshift.adaptation.elbo_tds.evaluate import decay_slope
 from groundshift.adaptation.elbo_tds.model import METHODS
-from groundshift.measures.intervals import mean_interval
 from groundshift.pages import number
 from groundshift.report import Report, Section
 from groundshift.tables import some
@@ -63,7 +61,7 @@ def classifier_report(model: ELBOTDSClassifier) -> Report:
     elif len(schema.drift):
         figure = "Stability index of each feature between consecutive periods", schema._draw
     return Report(
-        "elbo_tds", f"{len(schema.features)} features", _headline(model), lead=_lead(table), warnings=schema.notes,
+        "elbo_tds", f"{len(schema.features)} features", _headline(model), lead=_lead(model), warnings=schema.notes,
         figure=figure, sections=tuple(sections),
         settings={name: value for name, value in model.get_params(deep=False).items() if name != "network"},
     )  # fmt: skip
@@ -85,21 +83,15 @@ def _headline(model: ELBOTDSClassifier) -> str:
     )
 
 
-def _lead(table: pd.DataFrame) -> str:
+def _lead(model: ELBOTDSClassifier) -> str:
     """The method beside each of its rivals, whichever is better."""
     sentences = []
-    methods = list(dict.fromkeys(table["method"])) if len(table) else []
-    for other in methods[1:]:
-        wide = table.pivot(index="period", columns="method", values="auc")
-        gain = (wide[methods[0]] - wide[other]).dropna().to_numpy()
-        if not len(gain):
-            continue
-        low, high = mean_interval(gain, 0.95) if len(gain) > 2 else (np.nan, np.nan)
-        words = f" [{low:+.4f}, {high:+.4f}]" if np.isfinite(low) else ""
+    for other, (gain, error) in model.gains_.items():
+        low, high = gain - 1.96 * error, gain + 1.96 * error
         verdict = "better" if low > 0 else "worse" if high < 0 else "not told apart"
-        verdict = verdict if np.isfinite(low) else "too few periods for an interval"
-        sentences.append(f"{methods[0]} less {other}: {gain.mean():+.4f}{words}, {verdict}.")
-    return " ".join([*sentences, "Intervals are over periods."] if sentences else [])
+        sentences.append(f"{model.method} less {other}: {gain:+.4f} [{low:+.4f}, {high:+.4f}], {verdict}.")
+    note = "Differences of the mean AUC on the same rows, with 95 % intervals for one training of each."
+    return " ".join([*sentences, note]) if sentences else ""
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -47,6 +47,8 @@ VECTOR = 8
 """Fewest numbers of a vector; shorter cells are lists of elements."""
 LISTED = re.compile(r"\s*\[.*\]\s*$", re.S)
 TOKEN = re.compile(r"""[^\s,\[\]'"]+""")
+SCALAR = re.compile(r"np\.\w+\(([^()]*)\)")
+"""A number of numpy as ``str`` writes it in a list."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def nested(column: pd.Series[Any]) -> list[list[str]] | None:
         return [[str(w) for w in v] if np.ndim(v) == 1 else [] for v in column]
     if not all(isinstance(v, str) and LISTED.match(v) for v in head):
         return None
-    return [TOKEN.findall(v) if isinstance(v, str) else [] for v in column]
+    return [TOKEN.findall(SCALAR.sub(r"\1", v)) if isinstance(v, str) else [] for v in column]
 
 
 def periods_of(
