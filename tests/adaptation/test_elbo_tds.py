@@ -259,8 +259,8 @@ def test_it_measures_itself_beside_its_rival_on_later_days(model):
 
 @pytest.mark.parametrize("options", [
     {"method": "bottleneck"}, {"method": "erm_aug"}, {"method": "group_dro"}, {"method": "irm"},
-    {"predict_on": "augmented", "target": "original"}, {"noise": "drawn", "cosine": True, "item": ["item_id", "popularity"]},
-    {"network": nn.Linear(8, 1)},
+    {"predict_on": "augmented", "target": "original"}, {"network": nn.Linear(8, 1)},
+    {"noise": "drawn", "cosine": True, "item": ["item_id", "popularity"]},
 ])  # fmt: skip
 def test_every_way_of_training_learns(options):
     table = days(*range(4), severity=0.0)

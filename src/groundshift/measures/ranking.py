@@ -65,8 +65,8 @@ def auc_difference(
 ) -> tuple[float, float]:
     """Mean over groups of the difference of two scores' AUC on the same rows, and its standard error.
 
-    DeLong, DeLong & Clarke-Pearson, Biometrics 1988, in each group; groups are independent and weigh alike. Groups of one
-    label are left out.
+    DeLong, DeLong & Clarke-Pearson, Biometrics 1988, in each group; groups are independent and weigh alike. Groups of
+    one label are left out.
 
     Examples
     --------

@@ -205,9 +205,10 @@ class Objective:
                 else self._over_periods(each, logits, y, period)
             )
         copies = net.copies(inputs, self.k, self.p, generator)
-        sides = list(zip(net.sides, e, copies, strict=True))
-        ssl = sum(t.head(v, c, t.changes, generator) for t, v, c in sides) / len(sides)
         codes = net.encode(e)
+        sides = list(zip(net.sides, e, copies, strict=True))
+        losses = [t.head(v, c, t.changes, generator, mu) for (t, v, c), mu in zip(sides, codes, strict=True)]
+        ssl = sum(losses) / len(losses)
         if self.predict_on == "augmented":
             codes = [t.head.codes(v, c, t.changes) for t, v, c in sides]
             codes = [mu + torch.randn(mu.shape, generator=generator).to(mu.device) for mu in codes]

@@ -144,6 +144,7 @@ class ELBOHead(nn.Module):
         copies: Tensor,
         columns: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
+        mu: Tensor | None = None,
     ) -> Tensor:
         """The self-supervised loss, the mean over rows and copies of its sums over dimensions.
 
@@ -156,6 +157,7 @@ class ELBOHead(nn.Module):
         columns : t positions
             All of them, in order, if left out.
         generator : of the noise, with noise="drawn"
+        mu : ``encode(e)``, where it is known already
         """
         change, at = self._change(e, copies, columns)
         if self.noise == "drawn":
@@ -171,7 +173,7 @@ class ELBOHead(nn.Module):
             A = V @ W
             if self.target == "augmented":
                 A = A - torch.eye(e.shape[1], device=e.device, dtype=e.dtype)[:, at]
-            r = self.decoder(self.encode(e)) - e
+            r = self.decoder(self.encode(e) if mu is None else mu) - e
             loss = K * r.square().sum() + 2 * (A * (r.T @ total)).sum() + ((A.T @ A) * moment).sum()
             if noisy:
                 loss = loss + K * len(e) * V.square().sum()
