@@ -449,6 +449,39 @@ PAIRS = [
 ]
 
 
+@cache
+def _impressions():
+    from groundshift.worlds.drifting_market import drifting_market
+
+    rng = np.random.default_rng(0)
+    market = drifting_market(rng, 2.0, users=9, items=9)
+    return pd.concat([market.day(rng, day, 300) for day in range(5)], ignore_index=True)
+
+
+@estimator
+def elbo_tds():
+    from groundshift.adaptation import ELBOTDSClassifier
+
+    model = ELBOTDSClassifier(epochs=1, width=4, latent=4, hidden=(4,), random_state=0)
+    return model, {"X": _impressions(), "label": "click", "domain": "day", "user": "user_id", "test_from": 3}
+
+
+@result
+def elbo_tds_shift():
+    from groundshift.adaptation.elbo_tds import shift
+
+    return shift(_impressions(), domain="day", label="click")
+
+
+@result
+def elbo_tds_score():
+    from groundshift.adaptation.elbo_tds import score
+
+    with tempfile.TemporaryDirectory() as folder:
+        fitted("elbo_tds").save(f"{folder}/model")
+        return score(f"{folder}/model", _impressions(), keep=["item_id"])
+
+
 @result
 def displacement_scores():
     from groundshift.adaptation import score_pairs

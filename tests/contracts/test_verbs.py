@@ -80,8 +80,9 @@ for name in sys.argv[1:]:
     assert not loaded, f"{name} --help loads {sorted(loaded)}"
 print("every help was read")
 """
-    names = [name.replace("_", "-") for name in SYSTEMS]
-    run = subprocess.run([sys.executable, "-c", script, *names], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", script, *SYSTEMS], capture_output=True, text=True, check=False
+    )
     assert run.stdout.strip() == "every help was read", run.stderr[-2000:]
 
 

@@ -19,3 +19,5 @@ from .displacement import score_pairs as score_pairs
 from .whitenedcse import ShuffledGroupWhitening as ShuffledGroupWhitening
 from .whitenedcse import Whitening as Whitening
 from .whitenedcse import multiview_loss as multiview_loss
+from .elbo_tds import ELBOHead as ELBOHead
+from .elbo_tds import ELBOTDSClassifier as ELBOTDSClassifier
