@@ -61,7 +61,9 @@ def bags_domain(
         rich = np.arange(n) < dense
         foreground = rng.random((n, pixels)) < np.where(rich, 0.4, 0.02)[:, None]
         y = np.where(foreground, rng.integers(1, CLASSES, (n, pixels)), 0)
-        style = rng.normal(0, 1.5, (n, 1, width - core)) + 0.5 * rng.standard_normal((n, pixels, width - core))
+        style = rng.normal(0, 1.5, (n, 1, width - core)) + 0.5 * rng.standard_normal(
+            (n, pixels, width - core)
+        )
         x = np.concatenate([means[y] + 0.8 * rng.standard_normal((n, pixels, core)), style], 2)
         blank = np.zeros(n, bool)
         blank[rng.permutation(dense)[: round(erased * dense)]] = True

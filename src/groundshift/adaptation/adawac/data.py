@@ -259,7 +259,9 @@ def _both(file: Path, name: str, axis: int, window: Sequence[float] | None) -> P
         for keys in (("image", "images", "x"), ("mask", "masks", "label", "labels", "y"))
     ]
     if chosen[0] is None or chosen[1] is None:
-        raise InputError(f"{file} holds the arrays {', '.join(arrays)}; image and mask (or label) are needed.")
+        raise InputError(
+            f"{file} holds the arrays {', '.join(arrays)}; image and mask (or label) are needed."
+        )
     if chosen[0].ndim not in (2, 3):
         raise InputError(
             f"The image in {file} has the shape {chosen[0].shape}; a slice or a volume is needed."

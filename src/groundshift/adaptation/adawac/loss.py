@@ -79,6 +79,8 @@ MODES: Mapping[str, Callable[[Views], Tensor]] = {
 """What is minimised beside the dice loss: the method, two-view training (pair), single-view training (erm), and rivals."""
 CONSISTENT = ("adawac", "acr_only", "pseudo", "reweight_only")
 """Modes that use the consistency, and train as "pair" until the warm-up is over."""
+WEIGHTED = ("adawac", "reweight_only")
+"""Modes whose weights move by the method's rule; those of pm_dro have a rule of their own."""
 
 
 def batch_dice(outputs: Tensor, y: Tensor, ignore_index: int = -1) -> Tensor:
@@ -224,7 +226,7 @@ class AdaWACLoss(nn.Module):
         raw = torch.zeros_like(ce) if z1 is None or z2 is None else _consistency(z1, z2, where)
         warm = self.mode in CONSISTENT and int(self.calls) < self.warmup
         if self.mode in CONSISTENT and not warm and self.scale.isnan():
-            self._choose_scale()
+            self.choose_scale()
         ac = torch.zeros_like(ce) if warm or self.mode not in CONSISTENT else self.scale.to(raw) * raw
         self._ascend(index, ce.detach(), raw.detach(), ac.detach(), warm)
         views = Views(ce, first, ac, self.log_odds[index].to(ce), empty)
@@ -242,7 +244,7 @@ class AdaWACLoss(nn.Module):
 
     def _ascend(self, index: Tensor, ce: Tensor, raw: Tensor, ac: Tensor, warm: bool) -> None:
         with torch.no_grad():
-            rise = torch.zeros_like(ce) if warm else self.gain(ce, ac)
+            rise = self.gain(ce, ac) if self.mode in WEIGHTED and not warm else torch.zeros_like(ce)
             if self.mode == "pm_dro":
                 rise = self.eta * (ce - FORGETTING * self.log_odds[index].to(ce))
             index, ce, raw, rise = _of_all_processes(index, *(v.to(self.ce) for v in (ce, raw, rise)))
@@ -253,7 +255,7 @@ class AdaWACLoss(nn.Module):
                 self.log_odds.clamp_(-self.clip_logodds, self.clip_logodds)
             self.calls += 1
 
-    def _choose_scale(self) -> None:
+    def choose_scale(self) -> None:
         """λ that makes the median consistency as large as the median cross-entropy of the samples with labels."""
         seen = (self.visits > 0) & (self.ce > 0)
         ce, ac = self.ce[seen].median(), self.ac[seen].median()
