@@ -1,3 +1,5 @@
+from .adawac import AdaWACClassifier as AdaWACClassifier
+from .adawac import AdaWACLoss as AdaWACLoss
 from .displacement import Displaced as Displaced
 from .displacement import FirstOrder as FirstOrder
 from .displacement import Kept as Kept

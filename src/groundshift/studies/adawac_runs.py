@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -38,9 +39,7 @@ class _BagNet(nn.Module):
         super().__init__()
         self.register_buffer("mix", torch.as_tensor(world.mix, dtype=torch.float32))
         sizes = [world.x.shape[2], width, width, 32]
-        layers = [
-            part for a, b in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(a, b), nn.ReLU())
-        ]
+        layers = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
         self.encoder, self.head = nn.Sequential(*layers[:-1]), nn.Linear(32, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -136,8 +136,8 @@ def _classes(y: NDArray[Any], name: str, values: Sequence[int] | None, ignore: i
             else "save masks as PNG, since JPEG changes values"
         )
         raise InputError(
-            f"The mask of {name} holds the values {', '.join(map(str, present[:8]))}{', …' * (len(present) > 8)}, which "
-            f"are no {known}; {hint}, or which value to leave out (--ignore {wrong[-1]})."
+            f"The mask of {name} holds the values {', '.join(map(str, present[:8]))}{', …' * (len(present) > 8)}, "
+            f"which are no {known}; {hint}, or which value to leave out (--ignore {wrong[-1]})."
         )
     if values is not None:
         order = np.argsort(values)
@@ -154,8 +154,8 @@ def _pairs(images: Any, masks: Any, axis: int, window: Sequence[float] | None) -
         x = np.moveaxis(x, -1, 1) if x.ndim == 4 else x
         if x.ndim not in (3, 4) or y.ndim != 3 or len(x) != len(y):
             raise InputError(
-                f"Images of shape {x.shape} and masks of shape {y.shape} were given; (n, H, W[, channels]) and (n, H, W) "
-                "are needed."
+                f"Images of shape {x.shape} and masks of shape {y.shape} were given; (n, H, W[, channels]) and (n, H, "
+                "W) are needed."
             )
         x = x / 255 if x.dtype == np.uint8 else x
         return [(str(k), x[k : k + 1], y[k : k + 1]) for k in range(len(x))]

@@ -48,7 +48,7 @@ class AdaWACClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     dropout : share of the columns that are set to their mean in a view
     lambda_ac : strength of the consistency; auto makes it as large as the supervised loss at the end of the warm-up
     eta : step of the weights
-    warmup : share of the steps before any weight moves
+    warmup : share of the steps before any weight moves; λ is chosen at its end, which has to be near a solution
     steps : training steps
     batch_size : rows in a step
     lr : learning rate of AdamW
@@ -80,7 +80,7 @@ class AdaWACClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         dropout: float = 0.1,
         lambda_ac: float | str = "auto",
         eta: float = 1.0,
-        warmup: float = 0.1,
+        warmup: float = 0.5,
         steps: int = 1000,
         batch_size: int = 64,
         lr: float = 1e-3,
@@ -121,7 +121,7 @@ class AdaWACClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         if min(self.steps, self.batch_size, self.width) < 1 or not 0 <= self.dropout < 1 or self.noise < 0:
             raise InputError(
                 f"steps={self.steps}, batch_size={self.batch_size}, width={self.width}, dropout={self.dropout} and "
-                f"noise={self.noise} were given; sizes of at least 1, a share below 1 and noise of at least 0 are needed."
+                f"noise={self.noise} were given; sizes of at least 1, a share below 1 noise of at least 0 are needed."
             )
         if target is not None:
             X = open_arrays(X, None, target=target)[0]
@@ -170,8 +170,8 @@ class AdaWACClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         present = labels.dropna()
         if present.nunique() < 2:
             raise InputError(
-                f"The labels hold {present.nunique()} classes beside rows without a label (−1 or missing); at least two "
-                "are needed. Where −1 is a class, give the classes other names."
+                f"The labels hold {present.nunique()} classes beside rows without a label (−1 or missing); at least "
+                "two are needed. Where −1 is a class, give the classes other names."
             )
         self.classes_ = np.array(sorted(present.unique().tolist()))
         return labels, pd.Index(self.classes_).get_indexer(labels.astype(object)).astype(np.int64)
@@ -233,9 +233,9 @@ class AdaWACClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
             sections.insert(0, Section("domains", "Do the domains differ?", tables={"Mean weight": each}))
         return Report(
             "adawac", f"{len(self.table_)} rows",
-            f"{int((poor & labelled).sum())} of {int(labelled.sum())} labelled rows have moved to the consistency loss (β "
-            f"below ½); mean weight {value_text(float(self.table_['beta'][labelled].mean()))}, of rows without a label "
-            f"{value_text(float(self.table_['beta'][~labelled].mean()))}.",
+            f"{int((poor & labelled).sum())} of {int(labelled.sum())} labelled rows have moved to the consistency loss "
+            f"(β below ½); mean weight {value_text(float(self.table_['beta'][labelled].mean()))}, of rows without "
+            f"a label {value_text(float(self.table_['beta'][~labelled].mean()))}.",
             figure=("Every row by its weight and its supervised loss", self._draw), sections=tuple(sections),
             footnote=FOOTNOTE.split(";")[0] + ".",
         )  # fmt: skip

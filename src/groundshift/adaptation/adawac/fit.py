@@ -1,8 +1,7 @@
-"""AdaWAC on one's own images: a training with a weight for every sample, its ranking, and the comparison with rivals."""
+"""AdaWAC on one's own images: a training with a weight for every sample."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,19 +14,18 @@ from torch import Tensor, nn
 
 from groundshift.adaptation.adawac.augment import rot_flip, shaded
 from groundshift.adaptation.adawac.data import Samples, read_samples
-from groundshift.adaptation.adawac.loss import MODES, AdaWACLoss, Mode, check_settings
+from groundshift.adaptation.adawac.loss import AdaWACLoss, Mode, check_settings
 from groundshift.adaptation.adawac.scores import segmentation_scores
 from groundshift.adaptation.adawac.training import encoder_of, segmenter, tensor_of, train_views
 from groundshift.errors import InputError
-from groundshift.measures.intervals import mean_interval
 from groundshift.report import Report, Sample, Section, value_text
 from groundshift.result import Result
-from groundshift.tables import open_table, write_table
+from groundshift.tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Compared", "Ranking", "Run", "compare", "draw_weights", "fit", "rank", "weights_table"]
+__all__ = ["FOOTNOTE", "WEIGHTS", "Run", "draw_weights", "fit", "weights_table"]
 
 AUGMENTS: dict[str, Callable[..., Any]] = {"rot-flip": rot_flip, "none-geometric": shaded}
 WEIGHTS = "weights.csv"
@@ -77,8 +75,12 @@ class Run(Result):
         """Which samples count how much, and how good the network is on files that were held out."""
         w, blank = self.weights, self.weights["labelled"] == 0
         low = int((w["beta"] < 0.5).sum())
-        parts = [f"{value_text(float(w['beta'][rows].mean()))} on average for the {int(rows.sum())} samples {what}"
-                 for rows, what in ((blank, "without foreground"), (~blank, "with foreground")) if rows.any()]  # fmt: skip
+        groups = (blank, "without foreground"), (~blank, "with foreground")
+        parts = [
+            f"{value_text(float(w['beta'][rows].mean()))} on average for the {int(rows.sum())} samples {what}"
+            for rows, what in groups
+            if rows.any()
+        ]
         dice = self.scores["dice"].mean()
         return Report(
             "adawac", self.source,
@@ -125,9 +127,10 @@ class Run(Result):
 
 
 FOOTNOTE = (
-    "β is the weight of a sample's supervised loss and 1 − β that of its consistency; it grows with every visit at which "
-    "the supervised loss is the larger one. Absent classes are left out of Dice and hd95, and a class that was missed has "
-    "Dice 0 and the image's diagonal as its distance; the columns named published take 0 for a miss, as the paper's code does."
+    "β is the weight of a sample's supervised loss and 1 − β that of its consistency; it grows at every visit at which "
+    "the supervised loss is the larger one. Absent classes are left out of Dice and hd95, and a class that was missed "
+    "has Dice 0 and the image's diagonal as its distance; the columns named published take 0 for a miss, as the "
+    "paper's code does."
 )
 
 
@@ -150,7 +153,7 @@ def fit(
     lambda_ac: float | Literal["auto"] = "auto",
     eta: float = 1.0,
     dice: float = 0.5,
-    warmup: float = 0.05,
+    warmup: float = 0.2,
     steps: int = 1000,
     batch: int = 24,
     lr: float = 1e-3,
@@ -165,55 +168,35 @@ def fit(
     checkpoints: str | Path | None = None,
     random_state: Any = 0,
 ) -> Run:
-    """Train a segmenter with AdaWAC: samples with little to learn from are moved to a consistency loss, not thrown away.
+    """Train a segmenter in which samples with little to learn from are moved to a consistency loss, not left out.
 
     Parameters
     ----------
-    images : folder
-        Folder of pictures or of NIfTI volumes; or npz or h5 files that also hold the masks. In Python also arrays
-        (n, H, W[, channels]) or `Samples`.
-    masks : folder
-        Folder of masks with the names of the images, whose values are numbers of classes.
-    model : name
-        A network: unet, or unet-ENCODER of segmentation_models_pytorch; in Python any module, which is trained in place.
-    mode : name
-        What is minimised: adawac, or one of its rivals.
-    encoder : layer
-        Name of the layer whose output is made consistent; those of unet and segmentation_models_pytorch are known.
-    augment : "rot-flip" or "none-geometric"
-        How a view is drawn: turned and flipped, or with another contrast, brightness and noise, which is what organs of
-        the left and the right need. In Python also (x, y, generator) → (x, y).
-    align : bool
-        Whether features are turned back before they are compared; without, as published.
-    lambda_ac : float or "auto"
-        Strength of the consistency; auto makes it as large as the supervised loss at the end of the warm-up.
-    eta : float
-        Step of the weights.
-    dice : float
-        Share of the dice loss.
-    warmup : float
-        Share of the steps before any weight moves.
-    steps : training steps
+    images : folder of pictures or of NIfTI volumes, or npz or h5 files that also hold the masks; in Python also arrays
+        (n, H, W[, channels]) or `Samples`
+    masks : folder of masks with the names of the images, whose values are numbers of classes
+    model : unet, or unet-ENCODER of segmentation_models_pytorch; in Python any module, which is trained in place
+    mode : what is minimised, adawac or one of its rivals
+    encoder : layer whose output is made consistent; those of unet and of segmentation_models_pytorch are known
+    augment : how a view is drawn: turned and flipped, or with another contrast, brightness and noise, which is what
+        organs of the left and the right need; in Python also (x, y, generator) → (x, y)
+    align : whether features are turned back before they are compared; without, as published
+    lambda_ac : strength of the consistency; auto makes it as large as the supervised loss at the end of the warm-up
+    eta : step of the weights
+    dice : share of the dice loss
+    warmup : share of the steps before any weight moves; λ is chosen at its end, which has to be near a solution
+    steps : number of training steps
     batch : samples in a step
     lr : learning rate of AdamW
-    width : int
-        Channels of the first layer of unet.
-    held_out : float
-        Share of the files that the scores are for; slices of a volume stay together.
-    values : numbers
-        Values of the masks' pixels in the order of the classes, such as 0,255.
-    ignore : int
-        Value of pixels that count nowhere.
-    size : int
-        Make every image so many pixels wide and high.
-    axis : int
-        Axis along which volumes are sliced.
-    window : two numbers
-        Lowest and highest value of volumes that are told apart, such as -125,275 for organs in CT.
-    supervised : callable
-        (outputs, y) → loss of each sample.
-    checkpoints : folder
-        Folder from which a training that was stopped goes on.
+    width : channels of the first layer of unet
+    held_out : share of the files that the scores are for; slices of a volume stay together
+    values : values of the masks' pixels in the order of the classes, such as 0,255
+    ignore : value of pixels that count nowhere
+    size : make every image so many pixels wide and high
+    axis : along which volumes are sliced
+    window : lowest and highest value of volumes that are told apart, such as -125,275 for organs in CT
+    supervised : (outputs, y) → loss of each sample
+    checkpoints : folder from which a training that was stopped goes on
     random_state : int
 
     Raises
@@ -310,189 +293,3 @@ def _picture(samples: Samples, k: int, beta: float) -> Sample:
     mask = (samples.y[k].clamp(min=0) * (255 // max(1, samples.classes - 1))).byte().numpy()
     image = image[..., 0] if image.shape[-1] != 3 else image
     return Sample(samples.ids[k], (image, mask), facts={"β": beta})
-
-
-@dataclass(frozen=True, repr=False)
-class Ranking(Result):
-    """Training samples by their weight.
-
-    Attributes
-    ----------
-    rows : of the weights, the first of the order
-    samples : number of all samples
-    """
-
-    rows: pd.DataFrame
-    samples: int
-    order: str
-    source: str
-
-    def report(self) -> Report:
-        """The samples."""
-        return Report(
-            "adawac", self.source,
-            f"The {len(self.rows)} {self.order}est of {self.samples} training samples have weights from "
-            f"{value_text(float(self.rows['beta'].min()))} to {value_text(float(self.rows['beta'].max()))}.",
-            figure=("Their weights and labels", lambda ax: draw_weights(ax, self.rows, "labelled share")),
-            sections=(Section("samples", "Samples", tables={"": self.rows}),),
-        )  # fmt: skip
-
-    def to_frame(self) -> pd.DataFrame:
-        """The rows."""
-        return self.rows
-
-    def _content(self) -> dict[str, Any]:
-        return {"samples": self.samples, "order": self.order, "rows": self.rows}
-
-
-def rank(run: str | Path | Run, *, top: int = 50, order: Literal["poor", "rich"] = "poor") -> Ranking:
-    """The training samples that say least, or most, by the weights of a training.
-
-    Parameters
-    ----------
-    run : folder
-        Folder that fit or classify wrote.
-    top : int
-        Rows to list.
-    order : "poor" or "rich"
-        The lowest or the highest weights first.
-
-    Raises
-    ------
-    InputError
-        No weights in the folder, top below 1.
-    """
-    if top < 1 or order not in ("poor", "rich"):
-        raise InputError(f"top={top} and order={order!r} were given; at least 1 row, and poor or rich.")
-    if isinstance(run, Run):
-        return _ranked(run.weights, run.source, top, order)
-    file = Path(run) / WEIGHTS
-    if not file.is_file():
-        raise InputError(f"{run} holds no {WEIGHTS}; give the folder that adawac fit or classify wrote.")
-    return _ranked(open_table(file), str(run), top, order)
-
-
-def _ranked(weights: pd.DataFrame, source: str, top: int, order: str) -> Ranking:
-    rows = weights.sort_values("log_odds", ascending=order == "poor", kind="stable", ignore_index=True)
-    return Ranking(rows.head(top), len(weights), order, source)
-
-
-@dataclass(frozen=True, repr=False)
-class Compared(Result):
-    """Modes of one training on the same splits.
-
-    Attributes
-    ----------
-    table : a row per mode: scores, difference of Dice from ``against`` with its interval over repeats, seconds
-    runs : a row per mode and repeat
-    against : the mode that others are compared with
-    """
-
-    table: pd.DataFrame
-    runs: pd.DataFrame
-    against: str
-    source: str
-
-    def report(self) -> Report:
-        """Which mode is better than two-view training, if any."""
-        better = self.table["mode"][self.table["low"] > 0].tolist()
-        words = f"{', '.join(better)} is better than" if better else "No mode is shown to be better than"
-        return Report(
-            "adawac", self.source,
-            f"{words} {self.against} on files held out (Dice, {self.runs['repeat'].nunique()} repeats with another split "
-            "and initial network each).",
-            figure=("Dice on files held out", self._draw), footnote=FOOTNOTE,
-            sections=(Section("modes", "Modes", tables={"": self.table}),),
-        )  # fmt: skip
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row per mode and repeat."""
-        return self.runs
-
-    def _content(self) -> dict[str, Any]:
-        return {"table": self.table, "runs": self.runs, "against": self.against}
-
-    def _draw(self, ax: Axes) -> None:
-        for k, (_, rows) in enumerate(self.runs.groupby("mode", sort=False)):
-            ax.plot(np.full(len(rows), k), rows["dice"], "o", color="#2f6f8f", alpha=0.6)
-        ax.set_xticks(range(len(self.table)), self.table["mode"].tolist())
-        ax.set_ylabel("Dice")
-
-
-def compare(
-    images: Any,
-    masks: Any = None,
-    *,
-    modes: Sequence[str] = ("erm", "pair", "adawac", "trim_train"),
-    repeats: int = 5,
-    model: str = "unet",
-    steps: int = 1000,
-    batch: int = 24,
-    size: int | None = None,
-    values: Sequence[int] | None = None,
-    ignore: int | None = None,
-    random_state: Any = 0,
-    **settings: Any,
-) -> Compared:
-    """Train with several modes on the same splits, since only that says whether the weighting helps on your data.
-
-    Parameters
-    ----------
-    images : folder
-        See fit.
-    masks : folder
-        See fit.
-    modes : names
-        Modes of the loss; pair, plain training on two views, is what the others are compared with, if it is among them.
-    repeats : int
-        Trainings of each mode, with another split and initial network each; at least 2.
-    model : name
-        Network, see fit.
-    steps : training steps
-    batch : samples in a step
-    size : int
-        Make every image so many pixels wide and high.
-    values : numbers
-        Values of the masks' pixels in the order of the classes, such as 0,255.
-    ignore : int
-        Value of pixels that count nowhere.
-    random_state : int
-
-    Raises
-    ------
-    InputError
-        An unknown mode, fewer than two modes or repeats; what `fit` raises.
-    """
-    for mode in modes:
-        check_settings(mode, 1.0, 1.0, 0.5, 1)
-    if len(set(modes)) < 2 or repeats < 2 or not isinstance(model, str):
-        raise InputError(
-            f"modes={list(modes)} and repeats={repeats} were given; at least two of each are needed, and a model by its "
-            f"name, since every training begins anew. Modes are {', '.join(MODES)}."
-        )
-    samples = images if isinstance(images, Samples) else read_samples(
-        images, masks, size=size, values=values, ignore=ignore
-    )  # fmt: skip
-    rows = []
-    for repeat, seed in enumerate(np.random.default_rng(random_state).integers(2**31, size=repeats).tolist()):
-        for mode in modes:
-            began = time.monotonic()
-            scores = fit(
-                samples, model=model, mode=mode, steps=steps, batch=batch, random_state=seed, **settings
-            ).scores
-            numbers = scores[["dice", "hd95", "published_dice", "published_hd95"]].mean().to_dict()
-            rows.append({"mode": mode, "repeat": repeat, **numbers, "missed": int(scores["missed"].sum()),
-                         "seconds": time.monotonic() - began})  # fmt: skip
-    runs = pd.DataFrame(rows)
-    against = "pair" if "pair" in modes else modes[0]
-    base = runs[runs["mode"] == against].set_index("repeat")["dice"]
-    table = []
-    for mode, own in runs.groupby("mode", sort=False):
-        means = own.drop(columns=["mode", "repeat"]).mean().to_dict()
-        apart = (own.set_index("repeat")["dice"] - base).dropna()
-        low, high = mean_interval(apart) if mode != against and len(apart) > 1 else (np.nan, np.nan)
-        difference = apart.mean() if mode != against else np.nan
-        table.append({"mode": mode, **means, f"Dice − {against}": difference, "low": low, "high": high})
-    order = [c for c in table[0] if c != "seconds"]
-    source = str(images) if isinstance(images, str | Path) else f"{len(samples)} samples"
-    return Compared(pd.DataFrame(table)[[*order, "seconds"]], runs, against, source)

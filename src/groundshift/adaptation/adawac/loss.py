@@ -6,8 +6,8 @@ With two augmented views of each sample,
     AC_i = λ · mean over channels and positions of (φ(view 1) − φ(view 2))²       φ: the encoder
     min over θ, max over β in [0, 1]^n of  (1/n) Σ β_i CE_i + (1 − β_i) AC_i  =  min over θ of (1/n) Σ max(CE_i, AC_i)
 
-Mirror descent with the entropy as its mirror map multiplies β_i and 1 − β_i by the exponentials of η times their losses.
-On the log-odds g_i = log(β_i / (1 − β_i)) that is g_i ← g_i + η (CE_i − AC_i), which neither overflows nor underflows.
+Mirror descent with the entropy as its mirror map multiplies β_i and 1 − β_i by exp(η × their losses). On the
+log-odds g_i = log(β_i / (1 − β_i)) that is g_i ← g_i + η (CE_i − AC_i), which neither overflows nor underflows.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ MODES: Mapping[str, Callable[[Views], Tensor]] = {
     "pair": lambda v: v.ce.mean(),
     "acr_only": lambda v: (v.ce + v.ac).mean() / 2,
     "pseudo": _by_labels,
-    "trim_train": lambda v: v.ce.mean(),  # of a batch that `AdaWACLoss` has trimmed
+    "trim_train": lambda v: (v.ce * ~v.empty).sum() / (~v.empty).sum().clamp(min=1),
     "trim_ratio": _hardest,
     "reweight_only": lambda v: (v.beta * v.ce).mean(),
     "pm_dro": lambda v: (v.log_odds.softmax(0) * v.ce).sum(),
 }
-"""What is minimised beside the dice loss: the method, two-view training (pair), single-view training (erm), and rivals."""
+"""What is minimised beside the dice loss: the method, training on two views (pair) or one (erm), and rivals."""
 CONSISTENT = ("adawac", "acr_only", "pseudo", "reweight_only")
 """Modes that use the consistency, and train as "pair" until the warm-up is over."""
 WEIGHTED = ("adawac", "reweight_only")
@@ -171,7 +171,7 @@ class AdaWACLoss(nn.Module):
         self.ids = [str(k) for k in range(n_samples or 0)] if ids is None else [str(name) for name in ids]
         if not self.ids or len(set(self.ids)) < len(self.ids):
             raise InputError(
-                f"{len(self.ids)} samples with {len(set(self.ids))} different ids were given; every sample needs its own."
+                f"{len(self.ids)} samples with {len(set(self.ids))} different ids were given; each needs its own."
             )
         self.mode, self.lambda_ac, self.eta, self.dice = mode, lambda_ac, eta, dice
         self.warmup, self.ignore_index, self.clip_logodds = warmup, ignore_index, clip_logodds
@@ -214,13 +214,8 @@ class AdaWACLoss(nn.Module):
         empty = (y1 == self.ignore_index) | ((y1 == 0) if y1.dim() > 1 else False)
         empty = empty.flatten(1).all(1) if empty.dim() > 1 else empty
         if self.mode == "trim_train":
-            kept = ~empty
-            if not kept.any():
-                return out1.sum() * 0.0
-            out1, out2, y1, y2, z1, z2, index, where, empty = (
-                None if part is None else part[kept.to(part.device)]
-                for part in (out1, out2, y1, y2, z1, z2, index, where, empty)
-            )  # type: ignore[assignment]
+            y1 = self._blanked(y1, empty)
+            y2 = None if y2 is None else self._blanked(y2, empty)
         first = self.supervised(out1, y1)
         ce = first if out2 is None or y2 is None else (first + self.supervised(out2, y2)) / 2
         raw = torch.zeros_like(ce) if z1 is None or z2 is None else _consistency(z1, z2, where)
@@ -237,6 +232,10 @@ class AdaWACLoss(nn.Module):
         if out2 is not None and y2 is not None and self.mode != "erm":
             dice = (dice + batch_dice(out2, y2, self.ignore_index)) / 2
         return self.dice * dice + (1 - self.dice) * rest
+
+    def _blanked(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Without the labels of some samples."""
+        return torch.where(rows.reshape(-1, *[1] * (y.dim() - 1)).to(y.device), self.ignore_index, y)
 
     def gain(self, ce: Tensor, ac: Tensor) -> Tensor:
         """By how much the log-odds of samples rise: η (CE − AC)."""
@@ -261,8 +260,8 @@ class AdaWACLoss(nn.Module):
         ce, ac = self.ce[seen].median(), self.ac[seen].median()
         if not bool(ac > 0):
             raise InputError(
-                f"The features of two views differ by {ac.item():.3g} (median) after {int(self.calls)} steps, so that no "
-                "λ makes them as large as the supervised loss. Give lambda_ac as a number, or a stronger augmentation."
+                f"The features of two views differ by {ac.item():.3g} (median) after {int(self.calls)} steps, so that "
+                "no λ makes them as large as CE. Give lambda_ac as a number, or a stronger augmentation."
             )
         self.scale.copy_(ce / ac)
 
@@ -294,8 +293,8 @@ class AdaWACLoss(nn.Module):
         place = {name: k for k, name in enumerate(self.ids)}
         if gone := [name for name in theirs if name not in place]:
             raise InputError(
-                f"{len(gone)} of {len(theirs)} samples whose weights were saved are not among the {len(self.ids)} given: "
-                f"{', '.join(gone[:5])}. Give the samples that the training began with; others may be added."
+                f"{len(gone)} of {len(theirs)} samples whose weights were saved are not among the {len(self.ids)} "
+                f"given: {', '.join(gone[:5])}. Give the samples that the training began with; others may be added."
             )
         rows = torch.tensor([place[name] for name in theirs])
         for name in ("log_odds", "visits", "ce", "ac"):

@@ -1,4 +1,4 @@
-"""Training with two views: one forward over both, features by a hook, and the state of the weights in the checkpoint."""
+"""Training with two views: one forward over both, features by a hook, weights in the checkpoint."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def segmenter(model: str, channels: int, classes: int, width: int = 16, seed: in
     kind, _, encoder = model.partition("-")
     if kind != "unet":
         raise InputError(
-            f"model={model!r} was given; choose unet, unet-ENCODER (such as unet-resnet34), or give a network in Python."
+            f"model={model!r} was given; choose unet, unet-ENCODER (unet-resnet34), or give a network in Python."
         )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
