@@ -100,7 +100,8 @@ def _rotated(x: Tensor, degrees: Tensor, mode: Literal["nearest", "bilinear"]) -
 def rot_flip(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Moves]:
     """A view of images (B, C, H, W) and masks (B, H, W), and how it was moved; see `Moves.draw`."""
     moves = Moves.draw(len(x), generator, square=x.shape[-1] == x.shape[-2])
-    return moves.apply(x), moves.apply(y[:, None].to(x.dtype))[:, 0].round().to(y.dtype), moves
+    both = moves.apply(torch.cat([x, y[:, None].to(x.dtype)], 1))
+    return both[:, :-1], both[:, -1].round().to(y.dtype), moves
 
 
 def shaded(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
