@@ -18,7 +18,7 @@ from groundshift.errors import InputError
 from groundshift.measures.intervals import mean_interval
 from groundshift.report import Report, Section, value_text
 from groundshift.result import Result
-from groundshift.tables import open_table
+from groundshift.tables import read_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,7 @@ def rank(run: str | Path | Run, *, top: int = 50, order: Literal["poor", "rich"]
     file = Path(run) / WEIGHTS
     if not file.is_file():
         raise InputError(f"{run} holds no {WEIGHTS}; give the folder that adawac fit or classify wrote.")
-    return _ranked(open_table(file), str(run), top, order)
+    return _ranked(read_table(file), str(run), top, order)
 
 
 def _ranked(weights: pd.DataFrame, source: str, top: int, order: str) -> Ranking:

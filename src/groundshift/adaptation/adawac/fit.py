@@ -30,7 +30,8 @@ __all__ = ["FOOTNOTE", "WEIGHTS", "Run", "draw_weights", "fit", "weights_table"]
 AUGMENTS: dict[str, Callable[..., Any]] = {"rot-flip": rot_flip, "none-geometric": shaded}
 WEIGHTS = "weights.csv"
 SHOWN = 15
-"""Rows of the weights on the page, and a third of them as pictures."""
+"""Rows of the weights on the page."""
+PICTURES = 4
 
 
 def weights_table(loss: AdaWACLoss, labelled: Any) -> pd.DataFrame:
@@ -248,7 +249,7 @@ def fit(
     }  # fmt: skip
     place = {name: k for k, name in enumerate(train.ids)}
     pictures = tuple(
-        _picture(train, place[name], float(b)) for name, b in weights[["id", "beta"]].head(SHOWN // 3).to_numpy()
+        _picture(train, place[name], float(b)) for name, b in weights[["id", "beta"]].head(PICTURES).to_numpy()
     )  # fmt: skip
     source = str(images) if isinstance(images, str | Path) else f"{len(samples)} samples"
     return Run(net, weights, _scored(net, test, batch), history, source, settings, tuple(notes), pictures)
