@@ -13,7 +13,7 @@ import pandas as pd
 
 from groundshift.adaptation.adawac.data import Samples, read_samples
 from groundshift.adaptation.adawac.fit import FOOTNOTE, WEIGHTS, Run, draw_weights, fit
-from groundshift.adaptation.adawac.loss import MODES, check_settings
+from groundshift.adaptation.adawac.loss import MODES, Mode, check_settings
 from groundshift.errors import InputError
 from groundshift.measures.intervals import mean_interval
 from groundshift.report import Report, Section, value_text
@@ -134,7 +134,7 @@ def compare(
     images: Any,
     masks: Any = None,
     *,
-    modes: Sequence[str] = ("erm", "pair", "adawac", "trim_train"),
+    modes: Sequence[Mode] = ("erm", "pair", "adawac", "trim_train"),
     repeats: int = 5,
     model: str = "unet",
     steps: int = 1000,
@@ -191,7 +191,8 @@ def compare(
     against = "pair" if "pair" in modes else modes[0]
     base = runs[runs["mode"] == against].set_index("repeat")["dice"]
     table = []
-    for mode, own in runs.groupby("mode", sort=False):
+    for mode in modes:
+        own = runs[runs["mode"] == mode]
         means = own.drop(columns=["mode", "repeat"]).mean().to_dict()
         apart = (own.set_index("repeat")["dice"] - base).dropna()
         low, high = mean_interval(apart) if mode != against and len(apart) > 1 else (np.nan, np.nan)

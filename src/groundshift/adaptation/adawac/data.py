@@ -90,7 +90,8 @@ def read_samples(
         Images without a mask, sizes that differ, values of a mask that are no classes, an image that cannot be read.
     """
     pairs = _pairs(images, masks, axis, window)
-    xs, ys, ids, files, seen = [], [], [], [], set[int]()
+    xs, ys, seen = list[Tensor](), list[Tensor](), set[int]()
+    ids, files = list[str](), list[str]()
     for name, x, y in pairs:
         if x.shape[:1] + x.shape[-2:] != y.shape:
             raise InputError(

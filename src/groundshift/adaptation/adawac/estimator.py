@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ from groundshift.tables import (
 __all__ = ["AdaWACClassifier"]
 
 
-class AdaWACClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
+class AdaWACClassifier(ClassifierMixin, NetworkEstimator):
     """A classifier that weighs, for every row, its label against the consistency of its features under noise.
 
     Rows without a label (missing, or −1 among numbers) train the features alone.
@@ -78,7 +78,7 @@ class AdaWACClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         width: int = 64,
         noise: float = 0.3,
         dropout: float = 0.1,
-        lambda_ac: float | str = "auto",
+        lambda_ac: float | Literal["auto"] = "auto",
         eta: float = 1.0,
         warmup: float = 0.5,
         steps: int = 1000,
@@ -135,7 +135,8 @@ class AdaWACClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
             X, domain = X.drop(columns=name), X[name]
         if y is None:
             raise InputError("No labels were given; say which column holds them (target, --target).")
-        self.code_, self.mean_, self.scale_ = None, 0.0, 1.0
+        self.code_: TableCode | None = None
+        self.mean_, self.scale_ = np.zeros(1), np.ones(1)
         rows = self._rows(X, first=True)
         labels, codes = self._labels(y, len(rows))
         rng = check_random_state(self.random_state)

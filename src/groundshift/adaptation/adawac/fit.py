@@ -218,7 +218,13 @@ def fit(
             f"steps={steps}, batch={batch}, held_out={held_out} and warmup={warmup} were given; at least one step and "
             "sample are needed, and shares from 0 to below 1."
         )
-    reading = {"values": values, "ignore": ignore, "size": size, "axis": axis, "window": window}
+    reading: dict[str, Any] = {
+        "values": values,
+        "ignore": ignore,
+        "size": size,
+        "axis": axis,
+        "window": window,
+    }
     samples = images if isinstance(images, Samples) else read_samples(images, masks, **reading)
     seed = int(np.random.default_rng(random_state).integers(2**31))
     train, test = _split(samples, held_out, seed)

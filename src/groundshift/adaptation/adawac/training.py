@@ -154,7 +154,8 @@ class _UNet(nn.Module):
             from diffusers import UNet2DModel
         except ModuleNotFoundError as error:
             raise MissingPart(error, "The model unet") from error
-        self.net = UNet2DModel(
+        build: Any = UNet2DModel
+        self.net = build(
             in_channels=channels, out_channels=classes, block_out_channels=(width, 2 * width, 4 * width),
             layers_per_block=1, down_block_types=("DownBlock2D",) * 3, up_block_types=("UpBlock2D",) * 3,
             norm_num_groups=4, add_attention=False,
