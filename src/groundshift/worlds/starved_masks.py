@@ -104,7 +104,7 @@ def volumes(rng: np.random.Generator, count: int) -> Volumes:
     Examples
     --------
     >>> world = volumes(np.random.default_rng(0), 6)
-    >>> world.x.shape, 0.25 < world.dense.mean() < 0.5
+    >>> world.x.shape, bool(0.25 < world.dense.mean() < 0.5)
     ((96, 1, 24, 24), True)
     """
     at = np.stack(np.meshgrid(np.arange(SLICES), np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1)
