@@ -34,6 +34,7 @@ class Settings:
     """What the dial sets."""
 
     seeds: int = 8
+    few: int = 5  # where the augmentation is strong, and where labels are erased
     steps: int = 400  # of the networks on bags
     width: int = 128
     volume_steps: int = 120
@@ -333,25 +334,34 @@ def grids(s: Settings) -> list[Grid]:
     """Bags as they are, under strong augmentation and with erased labels; volumes; the convex problem."""
     scored, size = ("dice", "auroc", "beta"), {"steps": s.steps, "width": s.width}
     plain, strong, erased = ({"amp": a, "erased": e, **size} for a, e in ((0.7, 0.0), (1.5, 0.0), (0.7, 0.3)))
+    cost = {"adawac": 3.6, "erm": 2.2, "pair": 3.6, "permuted": 3.6}
+    volume_cost = {"adawac": 3.0, "erm": 1.6, "pair": 2.6, "permuted": 3.0}
+    slices, lengths = {"steps": s.volume_steps, "tests": s.tests}, {"longest": s.longest}
     return [
-        Grid("bags", ("adawac", "erm", "pair", "permuted"), scored, s.seeds, world_params=plain, cost_s=2.7),
-        Grid("bags", ("adawac", "acr_only", "frozen"), scored, s.seeds, world_params=strong, cost_s=2.7),
-        Grid("bags", ("adawac", "pair"), (*scored, "beta_erased"), s.seeds, world_params=erased, cost_s=2.7),
-        Grid("volumes", ("adawac", "erm", "pair", "permuted"), scored, s.seeds,
-             world_params={"steps": s.volume_steps, "tests": s.tests}, cost_s=2.8),
-        Grid("convex", ("adawac", "constant_steps"), ("excess", "slope"), s.seeds,
-             world_params={"longest": s.longest}, cost_s=2.8),
-        Grid("convex", ("all_supervised", "all_half"), ("excess",), s.seeds, world_params={"longest": s.longest},
-             cost_s=1.3),
-    ]  # fmt: skip
+        Grid("bags", tuple(cost), scored, s.seeds, world_params=plain, cost_s=cost),
+        Grid("bags", ("adawac", "acr_only", "frozen"), scored, s.few, world_params=strong, cost_s=3.6),
+        Grid("bags", ("adawac", "pair"), (*scored, "beta_erased"), s.few, world_params=erased, cost_s=3.6),
+        Grid("volumes", tuple(cost), scored, s.seeds, world_params=slices, cost_s=volume_cost),
+        Grid(
+            "convex",
+            ("adawac", "constant_steps"),
+            ("excess", "slope"),
+            s.seeds,
+            world_params=lengths,
+            cost_s=2.3,
+        ),
+        Grid(
+            "convex", ("all_supervised", "all_half"), ("excess",), s.seeds, world_params=lengths, cost_s=1.3
+        ),
+    ]
 
 
 NAMES = {"adawac": "AdaWAC", "pair": "two views", "erm": "one view"}
 study = Study(
     slug="adawac", module=__name__, version=1, grids=grids, claims=claims,
     scales={
-        "quick": Settings(2, steps=16, width=16, volume_steps=10, tests=2, longest=2), "cpu": Settings(),
-        "paper": Settings(seeds=20, steps=2000, volume_steps=2000, tests=100),
+        "quick": Settings(2, 2, steps=16, width=16, volume_steps=10, tests=2, longest=2), "cpu": Settings(),
+        "paper": Settings(seeds=20, few=20, steps=2000, volume_steps=2000, tests=100),
     },
     worlds=(bags, volumes, convex),
     methods=(adawac, erm, pair, acr_only, frozen, permuted, constant_steps, all_supervised, all_half,
