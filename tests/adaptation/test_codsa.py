@@ -79,10 +79,10 @@ def test_of_settings_within_one_standard_error_the_smallest_is_taken():
     rows = read_rows(np.random.default_rng(1).random((40, 1)), np.tile([0, 1], 20), np.repeat(["a", "b"], 20))
     model, rng = CoDSA(), np.random.default_rng(0)
     model.weights_ = np.array([0.5, 0.5])
-    base = rng.random(40)
+    base, noise = rng.random(40), rng.standard_normal(40)
     model._losses = {
         Setting(): base + 1.0,  # clearly worse
-        Setting(1, 0.5): base + 0.05 * rng.standard_normal(40),
+        Setting(1, 0.5): base + 0.05 * (noise - noise.mean()),
         Setting(4, 1.0): base - 0.001,  # the best, by less than a standard error
     }
     model._choose(rows)

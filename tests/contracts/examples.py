@@ -427,6 +427,45 @@ def whitening():
     return Whitening(), {"X": X}
 
 
+@estimator
+def codsa():
+    from groundshift.adaptation import CoDSA
+
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"age": rng.normal(40, 9, 60), "plan": ["free", "paid", "paid"] * 20})
+    model = CoDSA("linear", ratios=(1,), tilts=(1.0,), cv=2, steps=3, random_state=0)
+    return model, {"X": rows, "y": rows.age > 40, "domain": ["big", "big", "small"] * 20}
+
+
+def starved():
+    rng = np.random.default_rng(0)
+    return {"X": rng.standard_normal((60, 2)), "y": rng.random(60) > 0.5, "domain": ["big", "big", "small"] * 20}
+
+
+@result
+def codsa_compare():
+    from groundshift.adaptation import compare
+
+    how = {"learner": "linear", "methods": ("oversample",), "ratios": (1,), "folds": 2, "random_state": 0}
+    return compare(**starved(), **how)
+
+
+@result
+def codsa_diagnose():
+    from groundshift.adaptation import diagnose
+
+    return diagnose(**starved(), learner="linear", folds=2, random_state=0)
+
+
+@result
+def codsa_sample():
+    from groundshift.adaptation import sample_rows
+
+    with tempfile.TemporaryDirectory() as folder:
+        fitted("codsa").save(f"{folder}/run")
+        return sample_rows(f"{folder}/run", samples=9, domain="small", random_state=0)
+
+
 @result
 def whitenedcse_measured():
     from groundshift.adaptation import whitenedcse
@@ -440,6 +479,55 @@ def whitenedcse_tuned():
     from tests.adaptation.test_whitenedcse import tuned
 
     return tuned()
+
+
+@estimator
+def adawac_classify():
+    from groundshift.adaptation import AdaWACClassifier
+
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    y = np.where(np.arange(40) < 30, X[:, 0] > 0, -1)
+    return AdaWACClassifier(steps=10, width=8, random_state=0), {"X": X, "y": y, "domain": [1, 2] * 20}
+
+
+@cache
+def blots():
+    """A folder of images, half of which show a bright blot, and of their masks."""
+    from PIL import Image
+
+    rng, held = np.random.default_rng(0), tempfile.TemporaryDirectory()
+    for k in range(12):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[4 : 4 + k // 2, 5:11] = 255 * (k % 2)
+        for name, pixels in (("images", 90 + 0.4 * mask + rng.normal(0, 9, mask.shape)), ("masks", mask)):
+            (Path(held.name) / name).mkdir(exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(Path(held.name) / name / f"<{k}>.png")
+    return held
+
+
+@result
+def adawac_fit():
+    from groundshift.adaptation import adawac
+
+    folder = Path(blots().name)
+    how = {"values": [0, 255], "steps": 8, "width": 4, "batch": 6}
+    return adawac.fit(folder / "images", folder / "masks", **how)
+
+
+@result
+def adawac_rank():
+    from groundshift.adaptation import adawac
+
+    return adawac.rank(computed("adawac_fit"), top=4)
+
+
+@result
+def adawac_compare():
+    from groundshift.adaptation import adawac
+
+    folder = Path(blots().name)
+    how = {"values": [0, 255], "steps": 3, "batch": 4, "repeats": 2, "width": 4}
+    return adawac.compare(folder / "images", folder / "masks", modes=["erm", "pair"], **how)
 
 
 PAIRS = [
