@@ -27,16 +27,19 @@ def systems_table(link):
 
 
 def questions_table(link):
-    """For each user, the questions and the systems that answer them."""
+    """For each user the systems, and then the questions that each of them answers."""
+    first = ["| your situation | systems |", "|---|---|"]
     rows = ["| you ask | groundshift answers | claims shown |", "|---|---|---|"]
     for user, words in USERS.items():
+        own = [s for s in systems().values() if s.user == user and s.question]
+        first.append(f"| **{words}** | {' '.join(f'[`{s.slug}`]({link.format(s.slug)})' for s in own)} |")
         rows.append(f"| **{words}** | | |")
-        for s in systems().values():
-            if s.user == user and s.question:
-                rows.append(f"| {s.question} | [`{s.slug}`]({link.format(s.slug)}) | {shown(s.slug)} |")
-    rows.append("| **You read the papers** | | |")
-    rows.append("| Does the claim hold, and where does it stop holding? | `groundshift report results` | |")
-    return "\n".join(rows)
+        for s in own:
+            rows.append(f"| {s.question} | [`{s.slug}`]({link.format(s.slug)}) | {shown(s.slug)} |")
+    last = "**You read the papers**", "`groundshift report results`"
+    first.append(f"| {last[0]} | {last[1]} |")
+    rows += [f"| {last[0]} | | |", f"| Does the claim hold, and where does it stop holding? | {last[1]} | |"]
+    return "\n".join([*first, "", "Question by question:", "", *rows])
 
 
 def shown(slug):

@@ -91,7 +91,9 @@ def test_of_settings_within_one_standard_error_the_smallest_is_taken():
 
 
 def test_the_weighted_loss_is_the_mean_of_the_regions_losses():
-    rows = read_rows(np.random.default_rng(1).random((20, 1)), np.tile([0, 1], 10), np.repeat(["a", "b"], [15, 5]))
+    rows = read_rows(
+        np.random.default_rng(1).random((20, 1)), np.tile([0, 1], 10), np.repeat(["a", "b"], [15, 5])
+    )
     model = CoDSA()
     model.weights_ = np.array([0.2, 0.8])
     losses = np.random.default_rng(0).random(20)
@@ -118,7 +120,9 @@ def test_the_bayes_error_of_the_world_is_that_of_the_specification():
     layout = draw_layout(rng)
     world = draw_rows(rng, 20_000, 0.5, layout)
     best = np.minimum(world.p, 1 - world.p)
-    np.testing.assert_allclose([best[~world.starved].mean(), best[world.starved].mean()], [0.155, 0.115], atol=0.006)
+    np.testing.assert_allclose(
+        [best[~world.starved].mean(), best[world.starved].mean()], [0.155, 0.115], atol=0.006
+    )
     assert world.regret(world.p > 0.5).max() == 0
     centre = world.table.loc[world.starved, [f"x{k + 1}" for k in range(6)]].mean().to_numpy()
     np.testing.assert_allclose(centre[[layout.order.index(k) for k in (0, 1)]], CENTRES[1], atol=0.05)
@@ -140,7 +144,9 @@ def test_copies_are_seen(table):
     half = np.arange(len(rows)) % 2 == 0
     trained, unseen = rows.take(np.flatnonzero(half)), rows.take(np.flatnonzero(~half))
     cells = np.repeat(np.unique(trained.cells), 60)
-    copied = quality(unseen, trained, Oversample().fit(trained.frame, trained.cells, 0).sample(cells, 0), cells)
+    copied = quality(
+        unseen, trained, Oversample().fit(trained.frame, trained.cells, 0).sample(cells, 0), cells
+    )
     assert copied.set_index("region").copies["big"] > 0.9
     fresh = quality(unseen, trained, unseen.frame, unseen.cells)
     assert fresh.set_index("region").copies["big"] < 0.1
@@ -216,7 +222,10 @@ def test_a_region_that_is_starved_is_named_and_ways_are_compared():
     X = rng.standard_normal((340, 2))
     y = (X[:, 0] > 0) ^ (region == "poor")
     named = diagnose(X, y, domain=region, learner=DecisionTreeClassifier(random_state=0), random_state=0)
-    assert named.to_frame().set_index("region").half["poor"] >= named.to_frame().set_index("region").all_rows["poor"]
+    assert (
+        named.to_frame().set_index("region").half["poor"]
+        >= named.to_frame().set_index("region").all_rows["poor"]
+    )
     both = compare(X, y, domain=region, methods=("oversample",), ratios=(1,), folds=2, random_state=0)
     assert set(both.table.method) == {"plain", "oversample"}
     assert (both.table[both.table.method == "plain"].difference == 0).all()
@@ -239,7 +248,9 @@ def test_a_rare_class_is_drawn_directly():
 def test_rare_categories_stay():
     """SDV 248: a category of one row in a hundred vanished from what was drawn."""
     rng = np.random.default_rng(0)
-    rows = pd.DataFrame({"kind": np.where(np.arange(2000) % 100 == 0, "rare", "common"), "x": rng.random(2000)})
+    rows = pd.DataFrame(
+        {"kind": np.where(np.arange(2000) % 100 == 0, "rare", "common"), "x": rng.random(2000)}
+    )
     flow = FlowGenerator(1, steps=1500).fit(rows, np.zeros(2000, dtype=np.int64), seed=0)
     assert 0.003 < (flow.sample(np.zeros(4000, dtype=np.int64), 0).kind == "rare").mean() < 0.03
 
@@ -263,7 +274,11 @@ def test_categories_alone_are_enough(generator):
         ({}, {"domain": "stroe"}, "did you mean 'store'"),
         ({}, {"domain": "spend"}, "160 regions, and at most 50"),
         ({"min_rows": 30}, {}, r"fewer than 30 rows: small \(20\)"),
-        ({"target_weights": {"big": 1.0, "smal": 0.0}}, {}, "no region 'smal' to weigh; did you mean 'small'"),
+        (
+            {"target_weights": {"big": 1.0, "smal": 0.0}},
+            {},
+            "no region 'smal' to weigh; did you mean 'small'",
+        ),
         ({"target_weights": {"big": 0.3}}, {}, "sum to 0.3; they must sum to 1"),
         ({"generator": "smoty"}, {}, "did you mean 'smote'"),
         ({"learner": "tress"}, {}, "did you mean 'trees'"),

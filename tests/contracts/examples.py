@@ -439,7 +439,11 @@ def codsa():
 
 def starved():
     rng = np.random.default_rng(0)
-    return {"X": rng.standard_normal((60, 2)), "y": rng.random(60) > 0.5, "domain": ["big", "big", "small"] * 20}
+    return {
+        "X": rng.standard_normal((60, 2)),
+        "y": rng.random(60) > 0.5,
+        "domain": ["big", "big", "small"] * 20,
+    }
 
 
 @result

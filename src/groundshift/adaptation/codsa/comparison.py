@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 ARMS: dict[str, dict[str, Any]] = {
     "oversample": {"generator": "oversample", "tilts": (1.0,)},
     "smote": {"generator": "smote", "tilts": (1.0,)},
-    "as frequent as in the data": {"generator": "flow", "tilts": (0.0,)},
+    "proportional": {"generator": "flow", "tilts": (0.0,)},
     "codsa": {"generator": "flow"},
 }
 """What is compared with plain rows: random oversampling, SMOTE, a flow without allocation, and all of CoDSA."""
@@ -118,7 +118,7 @@ def compare(
     source : table or path
         Rows of a larger related table, for the flows.
     methods : names
-        What is compared with plain rows: oversample, smote, as frequent as in the data, codsa.
+        What is compared with plain rows: oversample, smote, proportional, codsa.
     ratios : numbers
         Synthetic rows over rows that are tried.
     folds : int
