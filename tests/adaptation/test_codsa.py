@@ -175,7 +175,7 @@ def test_a_saved_fit_predicts_and_draws_the_same(fitted, table, tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(table), fitted.predict_proba(table))
     drawn = sample_rows(tmp_path / "run", samples=9, domain="mid", random_state=3)
     pd.testing.assert_frame_equal(drawn.rows, fitted.sample(9, domain="mid", random_state=3))
-    with pytest.raises(InputError, match="no region 'mdi'.*did you mean 'mid'"):
+    with pytest.raises(InputError, match=r"no region 'mdi'.*did you mean 'mid'"):
         sample_rows(tmp_path / "run", domain="mdi")
 
 

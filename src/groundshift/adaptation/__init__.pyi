@@ -1,11 +1,11 @@
+from .adawac import AdaWACClassifier as AdaWACClassifier
+from .adawac import AdaWACLoss as AdaWACLoss
 from .codsa import CoDSA as CoDSA
 from .codsa import Compared as Compared
 from .codsa import Diagnosed as Diagnosed
 from .codsa import compare as compare
 from .codsa import diagnose as diagnose
 from .codsa import sample_rows as sample_rows
-from .adawac import AdaWACClassifier as AdaWACClassifier
-from .adawac import AdaWACLoss as AdaWACLoss
 from .displacement import Displaced as Displaced
 from .displacement import FirstOrder as FirstOrder
 from .displacement import Kept as Kept
@@ -18,8 +18,8 @@ from .displacement import filter_scores as filter_scores
 from .displacement import first_order as first_order
 from .displacement import preference_loss as preference_loss
 from .displacement import score_pairs as score_pairs
+from .elbo_tds import ELBOHead as ELBOHead
+from .elbo_tds import ELBOTDSClassifier as ELBOTDSClassifier
 from .whitenedcse import ShuffledGroupWhitening as ShuffledGroupWhitening
 from .whitenedcse import Whitening as Whitening
 from .whitenedcse import multiview_loss as multiview_loss
-from .elbo_tds import ELBOHead as ELBOHead
-from .elbo_tds import ELBOTDSClassifier as ELBOTDSClassifier
