@@ -49,8 +49,8 @@ class Drawn(Result):
         shape = "" if is_table else f" of shape {self.rows.shape[1:]}"
         sections: tuple[Section, ...] = ()
         if is_table:
-            numbers = self.to_frame().describe().T[["mean", "std", "min", "max"]].reset_index(names="column")
-            sections = (Section("columns", "The columns in numbers", tables={"Columns": numbers}),)
+            columns = _described(self.to_frame())
+            sections = (Section("columns", "The columns in numbers", tables={"Columns": columns}),)
         elif samples := pictures(self.rows):
             sections = (Section("samples", "The first samples", samples=samples),)
         return Report(
@@ -88,7 +88,23 @@ class Drawn(Result):
             ax.set_ylabel("sequence")
             return
         numbers = self.to_frame().select_dtypes("number")
+        if numbers.empty:
+            self.to_frame().iloc[:, 0].astype(str).value_counts().plot.barh(ax=ax)
+            return
         draw_rows(ax, {"drawn": numbers.to_numpy(dtype=float)}, [str(name) for name in numbers])
+
+
+def _described(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean, spread and ends of numbers; of other columns the number of values and the most frequent one."""
+    numbers = rows.select_dtypes("number")
+    others = rows.drop(columns=numbers.columns)
+    parts = []
+    if not numbers.empty:
+        parts.append(numbers.describe().T[["mean", "std", "min", "max"]])
+    if not others.empty:
+        table = pd.DataFrame({"values": others.nunique(), "most frequent": others.astype(str).mode().iloc[0]})
+        parts.append(table)
+    return pd.concat(parts).reset_index(names="column") if parts else pd.DataFrame(columns=["column"])
 
 
 def pictures(rows: Any) -> tuple[Sample, ...]:

@@ -448,7 +448,7 @@ def starved():
 
 @result
 def codsa_compare():
-    from groundshift.adaptation import compare
+    from groundshift.adaptation.codsa import compare
 
     how = {"learner": "linear", "methods": ("oversample",), "ratios": (1,), "folds": 2, "random_state": 0}
     return compare(**starved(), **how)
@@ -456,14 +456,14 @@ def codsa_compare():
 
 @result
 def codsa_diagnose():
-    from groundshift.adaptation import diagnose
+    from groundshift.adaptation.codsa import diagnose
 
     return diagnose(**starved(), learner="linear", folds=2, random_state=0)
 
 
 @result
 def codsa_sample():
-    from groundshift.adaptation import sample_rows
+    from groundshift.adaptation.codsa import sample_rows
 
     with tempfile.TemporaryDirectory() as folder:
         fitted("codsa").save(f"{folder}/run")

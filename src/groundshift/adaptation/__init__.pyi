@@ -1,11 +1,6 @@
 from .adawac import AdaWACClassifier as AdaWACClassifier
 from .adawac import AdaWACLoss as AdaWACLoss
 from .codsa import CoDSA as CoDSA
-from .codsa import Compared as Compared
-from .codsa import Diagnosed as Diagnosed
-from .codsa import compare as compare
-from .codsa import diagnose as diagnose
-from .codsa import sample_rows as sample_rows
 from .displacement import Displaced as Displaced
 from .displacement import FirstOrder as FirstOrder
 from .displacement import Kept as Kept

@@ -121,7 +121,8 @@ class AdaWACClassifier(ClassifierMixin, NetworkEstimator):
         if min(self.steps, self.batch_size, self.width) < 1 or not 0 <= self.dropout < 1 or self.noise < 0:
             raise InputError(
                 f"steps={self.steps}, batch_size={self.batch_size}, width={self.width}, dropout={self.dropout} and "
-                f"noise={self.noise} were given; sizes of at least 1, a share below 1 and noise of at least 0 are needed."
+                f"noise={self.noise} were given; sizes of at least 1, a share below 1 and a noise of at least 0 are "
+                "needed."
             )
         if target is not None:
             X = open_arrays(X, None, target=target)[0]

@@ -272,7 +272,7 @@ def diagnose(
         As `CoDSA.fit`.
     """
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    rows = read_rows(X, y, domain, task=task, missing="indicator", seed=seed)
+    rows = read_rows(X, y, domain, task=task, missing="indicator", learner=learner, seed=seed)
     helper = CoDSA(learner, task=task)
     loss = helper._row_loss(rows)
     shares = (0.25, 0.5, 1.0)

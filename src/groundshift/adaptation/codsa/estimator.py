@@ -196,10 +196,8 @@ class CoDSA(Estimator):
         seed = int(rng.randint(2**31 - 1))
         rows = read_rows(
             X, y, domain, task=self.task, missing=self.missing, min_rows=1 if source is not None else self.min_rows,
-            seed=seed,
+            learner=self.learner, seed=seed,
         )  # fmt: skip
-        if isinstance(self.learner, str):
-            rows = replace(rows, array=False)
         self._loss = self._row_loss(rows)
         self.weights_ = self._weights(rows)
         start, self.n_cells_ = None, rows.n_cells

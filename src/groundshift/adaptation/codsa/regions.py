@@ -134,6 +134,7 @@ def read_rows(
     task: Task = "auto",
     missing: Missing = "refuse",
     min_rows: int = 5,
+    learner: Any = "trees",
     seed: int = 0,
 ) -> Rows:
     """Features, target and regions of a table; see `groundshift.adaptation.CoDSA` for what each may be.
@@ -161,7 +162,7 @@ def read_rows(
         frame = frame.assign(**{target_name: target})
     return Rows(
         frame, code, target, labels.cat.codes.to_numpy().astype(np.int64), domains, classes, target_name,
-        domain_name, isinstance(X, np.ndarray),
+        domain_name, isinstance(X, np.ndarray) and not isinstance(learner, str),
     )  # fmt: skip
 
 
@@ -197,7 +198,8 @@ def _target(frame: pd.DataFrame, y: Any, task: Task) -> tuple[NDArray[Any], tupl
     if isinstance(y, str):
         target = frame.pop(find_column(y, frame.columns))
     else:
-        target = pd.Series(np.asarray(y).reshape(-1), name=str(getattr(y, "name", None) or "target"))
+        name = str(getattr(y, "name", None) or "target")
+        target = pd.Series(np.asarray(y).reshape(-1), name="target" if name in frame.columns else name)
     if len(target) != len(frame):
         raise InputError(f"{len(target)} targets were given for {len(frame)} rows; give one per row.")
     name = str(target.name)
