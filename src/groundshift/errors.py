@@ -48,6 +48,7 @@ EXTRAS = {
     "datasets": ("hub",),
     "distributed": ("cluster",),
     "mlflow": ("mlflow",),
+    "rdkit": ("molecules",),
     "skops": ("model",),
 }
 """The optional parts of the installation that bring a package: for language models, for images, ..."""

@@ -12,6 +12,7 @@ import pandas as pd
 from groundshift.errors import InputError
 from groundshift.models.image_sets import SETS
 from groundshift.models.images import image_files, read_image_folder
+from groundshift.models.molecules import drawn_molecules
 from groundshift.report import Report, Section
 from groundshift.result import Result
 
@@ -61,7 +62,9 @@ class Manifest(Result):
 
 def prepare(
     raw: str | Path,
-    name: Literal["folder", "ham10000", "nih-chest-xray14", "camelyon17", "iwildcam", "fmow"] = "folder",
+    name: Literal[
+        "folder", "ham10000", "nih-chest-xray14", "camelyon17", "iwildcam", "fmow", "drugood"
+    ] = "folder",
 ) -> Manifest:
     """The images of a data set as it was published, with their domains and classes.
 
@@ -69,7 +72,8 @@ def prepare(
     ----------
     raw : folder that it was unpacked to
     name : of the data set; "folder" for those that are arranged by domain and class (PACS, VLCS, Office-Home,
-        DomainNet, Terra Incognita, chest X-rays of COVID-19)
+        DomainNet, Terra Incognita, chest X-rays of COVID-19); molecules of "drugood" are drawn, see
+        `groundshift.models.molecules.drawn_molecules`
 
     Raises
     ------
@@ -94,8 +98,10 @@ def prepare(
                 f"{raw} holds none of the {len(missing):,} files of {name} ({', '.join(missing[:3])})."
             )
         table = table.assign(image=[str(held[Path(one).name].resolve()) for one in table["image"]])
+    elif name == "drugood":
+        table, missing = drawn_molecules(root)
     else:
-        raise InputError(f"name={name!r} was given; there are folder, {', '.join(SETS)}.")
+        raise InputError(f"name={name!r} was given; there are folder, drugood, {', '.join(SETS)}.")
     hashes = [hashlib.sha256(Path(one).read_bytes()).hexdigest() for one in table["image"]]
     table = table.assign(sha256=hashes)[["image", "sha256", "domain", "class"]].sort_values(
         "image", ignore_index=True
