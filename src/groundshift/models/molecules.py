@@ -39,7 +39,7 @@ def draw_molecule(smiles: str, size: int = SIZE) -> Any:
     except ModuleNotFoundError as error:
         raise MissingPart(error, "Drawing molecules") from error
     RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
-    molecule = Chem.MolFromSmiles(smiles)  # type: ignore[attr-defined]
+    molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or not molecule.GetNumAtoms():
         raise InputError(f"{smiles!r} is no molecule in SMILES.")
     return Draw.MolToImage(molecule, size=(size, size))
