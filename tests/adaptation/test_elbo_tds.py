@@ -361,6 +361,19 @@ def test_bad_input_is_refused_before_training(options, arguments, message):
         fitted.fit(days(*range(4)), **{"label": "click", "domain": "day", **arguments})
 
 
+def test_a_period_of_few_rows_has_no_auc_and_no_say():
+    rng = np.random.default_rng(0)
+    codes = np.r_[np.zeros(200, dtype=int), np.ones(6, dtype=int)]
+    y, scores = rng.integers(0, 2, 206), rng.random(206)
+    table = by_period(y, scores, codes, ["May", "June"], least=10)
+    assert np.isfinite(table["auc"]).tolist() == [True, False]
+    other = rng.random(206)
+    whole, part = (
+        auc_difference(y[at], scores[at], other[at], codes[at], least=10) for at in (codes < 2, codes < 1)
+    )
+    assert whole == part
+
+
 @pytest.mark.real
 def test_flights_of_later_months_are_scored_beside_boosting():
     from sklearn.ensemble import HistGradientBoostingClassifier

@@ -19,7 +19,7 @@ __all__ = ["auc_difference", "gauc", "group_auc", "mrr", "ndcg"]
 Array = NDArray[np.float64]
 
 
-def group_auc(y: ArrayLike, scores: ArrayLike, group: ArrayLike) -> pd.DataFrame:
+def group_auc(y: ArrayLike, scores: ArrayLike, group: ArrayLike, *, least: int = 1) -> pd.DataFrame:
     """Area under the ROC curve within every group; ties count one half.
 
     Parameters
@@ -29,11 +29,12 @@ def group_auc(y: ArrayLike, scores: ArrayLike, group: ArrayLike) -> pd.DataFrame
     scores : shape (n,)
         Larger where 1 is likelier.
     group : shape (n,)
+    least : rows of either label that a group needs
 
     Returns
     -------
     DataFrame
-        Indexed by group: ``rows``, ``positives`` and ``auc``, which is NaN where a group has one label only.
+        Indexed by group: ``rows``, ``positives`` and ``auc``, which is NaN where a group has fewer rows of a label.
 
     Raises
     ------
@@ -56,17 +57,18 @@ def group_auc(y: ArrayLike, scores: ArrayLike, group: ArrayLike) -> pd.DataFrame
     rows, positives = np.bincount(codes), np.bincount(codes, y)
     above = np.bincount(codes[order], rank * y[order]) - positives * (positives + 1) / 2
     pairs = positives * (rows - positives)
-    auc = np.divide(above, pairs, out=np.full(len(rows), np.nan), where=pairs > 0)
+    enough = np.minimum(positives, rows - positives) >= least
+    auc = np.divide(above, pairs, out=np.full(len(rows), np.nan), where=enough)
     return pd.DataFrame({"rows": rows, "positives": positives.astype(int), "auc": auc}, index=names)
 
 
 def auc_difference(
-    y: ArrayLike, first: ArrayLike, second: ArrayLike, group: ArrayLike
+    y: ArrayLike, first: ArrayLike, second: ArrayLike, group: ArrayLike, *, least: int = 1
 ) -> tuple[float, float]:
     """Mean over groups of the difference of two scores' AUC on the same rows, and its standard error.
 
-    DeLong, DeLong & Clarke-Pearson, Biometrics 1988, in each group; groups are independent and weigh alike. Groups of
-    one label are left out.
+    DeLong, DeLong & Clarke-Pearson, Biometrics 1988, in each group; groups are independent and weigh alike. Groups with
+    fewer than ``least`` rows of either label are left out.
 
     Examples
     --------
@@ -78,7 +80,7 @@ def auc_difference(
     for code in range(codes.max() + 1):
         here = codes == code
         hit = y[here] == 1
-        if hit.all() or not hit.any():
+        if min(hit.sum(), (~hit).sum()) < least:
             continue
         d = _placements(hit, a[here]) - _placements(hit, b[here])
         means.append(d[hit].mean())

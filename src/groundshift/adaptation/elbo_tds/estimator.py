@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from groundshift.adaptation.elbo_tds.code import Codebook, Inputs
-from groundshift.adaptation.elbo_tds.evaluate import by_period
+from groundshift.adaptation.elbo_tds.evaluate import FEW, by_period
 from groundshift.adaptation.elbo_tds.model import METHODS, Method, Objective, Towers
 from groundshift.adaptation.elbo_tds.objective import REACH, Noise, Target, Terms, check_choice
 from groundshift.adaptation.elbo_tds.report import classifier_report
@@ -289,7 +289,7 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):
                 logits[method] = _logits(net, test)
         self.evaluation_ = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
         self.gains_ = {
-            other: auc_difference(labels[later], logits[self.method], scores, codes[later])
+            other: auc_difference(labels[later], logits[self.method], scores, codes[later], least=FEW)
             for other, scores in (logits.items() if tables else ()) if other != self.method
         }  # fmt: skip
         return self
@@ -459,7 +459,7 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):
         self, net: nn.Module, inputs: Inputs, y: Any, codes: NDArray[np.int64], periods: list[str], user: Any
     ) -> pd.DataFrame:
         """The measures of each period, and how much of it lies outside of what training has seen."""
-        table = by_period(y, _sigmoid(_logits(net, inputs)), codes, periods, user)
+        table = by_period(y, _sigmoid(_logits(net, inputs)), codes, periods, user, FEW)
         beyond = ~self.reached_[inputs[0].numpy()]
         levels = [k for k, name in enumerate(self.book_.columns) if name in self.book_.levels]
         moving = [k for k, name in enumerate(self.book_.columns)

@@ -12,11 +12,19 @@ from sklearn.metrics import log_loss
 
 from groundshift.measures.ranking import gauc, group_auc, mrr, ndcg
 
-__all__ = ["by_period", "decay", "decay_slope"]
+__all__ = ["FEW", "by_period", "decay", "decay_slope"]
+
+FEW = 10
+"""Rows of a label below which a period has no AUC: it would be chance, and weigh as much as any other's."""
 
 
 def by_period(
-    y: NDArray[Any], proba: NDArray[Any], codes: NDArray[np.int64], names: Sequence[str], user: Any = None
+    y: NDArray[Any],
+    proba: NDArray[Any],
+    codes: NDArray[np.int64],
+    names: Sequence[str],
+    user: Any = None,
+    least: int = 1,
 ) -> pd.DataFrame:
     """A row per period: rows, positives, AUC and log loss; with users also GAUC, NDCG@5, MRR and users left out.
 
@@ -26,13 +34,14 @@ def by_period(
         Labels 0 and 1, probabilities of 1, and periods as positions in ``names``.
     user : shape (n,), optional
         Users without a positive row are left out of NDCG and MRR; their share is ``left_out``.
+    least : rows of either label that a period needs for its AUC
 
     Examples
     --------
     >>> by_period(np.array([0, 1]), np.array([0.2, 0.8]), np.array([0, 0]), ["May"])["auc"].tolist()
     [1.0]
     """
-    table = group_auc(y, proba, codes)
+    table = group_auc(y, proba, codes, least=least)
     rows = []
     for code, line in table.iterrows():
         here = codes == code

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from groundshift.adaptation.elbo_tds.evaluate import decay_slope
+from groundshift.adaptation.elbo_tds.evaluate import FEW, decay_slope
 from groundshift.adaptation.elbo_tds.model import METHODS
 from groundshift.pages import number
 from groundshift.report import Report, Section
@@ -76,7 +76,7 @@ def _headline(model: ELBOTDSClassifier) -> str:
         return f"Trained on {some(model.trained_, 3)}; the validation rows have an AUC of {number(model.validation_)}."
     own = table.loc[table["method"] == model.method, "auc"].dropna()
     if not len(own):
-        return "No period after training has rows of both labels, so that there is no AUC."
+        return f"No period after training has {FEW} rows of both labels, so that there is no AUC."
     return (
         f"The AUC after training is {number(own.mean())}, from {number(own.iloc[0])} in the first of {len(own)} "
         f"periods to {number(own.iloc[-1])} in the last."
@@ -105,7 +105,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def _undefined(table: pd.DataFrame) -> tuple[str, ...]:
     alone = list(dict.fromkeys(table.loc[table["auc"].isna(), "period"]))
-    return (f"No AUC, as all labels are alike, in {some(alone)}.",) if alone else ()
+    return (f"No AUC, as a label has fewer than {FEW} rows, in {some(alone)}.",) if alone else ()
 
 
 def _draw(ax: Axes, table: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from groundshift.adaptation.elbo_tds.evaluate import FEW
 from groundshift.errors import InputError, did_you_mean
 from groundshift.measures.drift import bin_numbers, stability_index, stability_noise
 from groundshift.measures.ranking import group_auc
@@ -447,6 +448,6 @@ def _alone(
     known = np.isfinite(values)
     if not known.any():
         return [np.nan, np.nan]
-    auc = group_auc(y[known], values[known], codes[known])["auc"].dropna()
+    auc = group_auc(y[known], values[known], codes[known], least=FEW)["auc"].dropna()
     auc = auc if not len(auc) or auc.mean() >= 0.5 else 1 - auc
     return [float(auc.min()), float(auc.max())] if len(auc) else [np.nan, np.nan]
