@@ -32,7 +32,7 @@ def augmentation_report(model: CoDSA) -> Report:
     plain = float(surface.loss[surface.ratio == 0].iloc[0])
     target_name, domain_name = model.names_
     if choice.ratio == 0:
-        headline = "No number of synthetic rows is better than none."
+        headline = "No number of synthetic rows is clearly better than none."
         lead = f"The held-out {word} without them is {number(plain)}, the regions weighed as asked."
         tone = "open"
     else:
