@@ -54,7 +54,11 @@ def _check(values: dict[str, Any], *, fail_on: FailOn = None, embeddings: Embedd
 
 
 def _status(result: Audit, *, fail_on: FailOn = None, on_unknown: OnUnknown = "fail") -> int:
-    """1 if a limit is exceeded, 3 if one cannot be told."""
+    """1 if a limit is exceeded, 3 if one cannot be told; alerts of a history are told once."""
+    if result.history is not None:
+        for row in result.history.fresh.itertuples():
+            print(f"groundshift: new in {row.period}: {row.kind} shift. {row.sentence}", file=sys.stderr)
+        result.history.tell()
     exceeded = result.fails(fail_on or ())
     unknown = [] if on_unknown == "ignore" else result.unknown(fail_on or ())
     for words in (*exceeded, *unknown):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from groundshift.report import Section
 from groundshift.tables import Reading, some
 from groundshift.workflows.audit import decay as decay_step
 from groundshift.workflows.audit import graph as graph_step
+from groundshift.workflows.audit import history as history_step
 from groundshift.workflows.audit import kind as kind_step
 from groundshift.workflows.audit import losses as losses_step
 from groundshift.workflows.audit import moved as moved_step
@@ -69,6 +71,8 @@ def audit(
     max_rows: int = 20_000,
     null_runs: int = 10,
     remedies: bool = True,
+    history: str | Path | None = None,
+    period: str | None = None,
     random_state: int = 0,
     progress: Progress | None = None,
 ) -> Audit:
@@ -106,6 +110,10 @@ def audit(
     max_rows : models and pairs see at most so many rows, drawn alike from every domain; single columns see all
     null_runs : copies with permuted domains that are audited, to measure false alarms
     remedies : whether to try what could be done
+    history : folder in which this audit is kept beside earlier ones, with a timeline and what is new; see
+        `groundshift.workflows.audit.history`
+    period : what this audit is called in the history, such as "2024-03"; by default the name of the file of the current
+        table, or the last domain
     random_state : seed
     progress : called with the name of a step and the fraction done
 
@@ -132,6 +140,8 @@ def audit(
     ('concept',)
     """
     _check(alpha, alert, max_rows, null_runs, classes, target)
+    if history is not None:
+        history_step.check_store(history)
     own = OwnModel.given(prediction, proba, model, trust, target)
     known = None if graph is None else graph_step.parents_of(graph)
     step = _Steps(progress, null_runs)
@@ -198,7 +208,7 @@ def audit(
         structure = shares_step.with_unlabelled(structure, findings.unlabelled, table.target_name, alpha)
     if classes is not None:
         structure = _with_shares(structure, findings, classes, random_state)
-    return Audit(
+    result = Audit(
         headline=headline,
         found=names,
         kinds=verdicts,
@@ -233,6 +243,9 @@ def audit(
         },
         untold=_untold(verdicts, table),
         weights=_weights(findings, len(rows.labels)) if tried is not None and tried.weights_help else None,
+    )
+    return (
+        result if history is None else replace(result, history=history_step.record(result, history, period))
     )
 
 

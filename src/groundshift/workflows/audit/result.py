@@ -18,6 +18,8 @@ from groundshift.tables.arrays import write_csv
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from groundshift.workflows.audit.history import History
+
 __all__ = ["KINDS", "SCHEMA", "Audit", "Kind", "p_words", "parse_limit"]
 
 SCHEMA = 1
@@ -93,6 +95,7 @@ class Audit(Result):
     settings : rows, domains, target, level, seed and rule of sampling
     untold : what these data could not tell, a sentence each
     weights : importance weight of each row of the table (NaN for rows not used), or None without a reference
+    history : what the store of audits holds that this one was kept in, or None
     """
 
     headline: str
@@ -103,6 +106,7 @@ class Audit(Result):
     settings: Mapping[str, Any]
     untold: tuple[str, ...] = ()
     weights: pd.Series[Any] | None = None
+    history: History | None = None
 
     def __getitem__(self, name: str) -> Section:
         """The section called ``name``."""
