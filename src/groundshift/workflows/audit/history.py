@@ -105,8 +105,7 @@ class History(Result):
         series = self.runs.rename(columns={"period": "domain"})
         expected = float(len(periods) * self._level())
         sections = [
-            Section("alerts", "What changed when?", tables={"Changes": self.alerts.drop(columns="sentence")},
-                    notes=tuple(f"{row.period}: {row.sentence}" for row in self.alerts.itertuples())),
+            Section("alerts", "What changed when?", tables={"Changes": self.alerts}),
             Section("performance", "How well did a model do?", tables={"Loss of a model": self.performance},
                     figures={"Estimated before the labels were in, and measured afterwards": self._draw_performance}
                     if len(self.performance) else {},
@@ -233,12 +232,14 @@ def history(store: str | Path) -> History:
 
 
 def _alerts(runs: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    """Periods in which a kind is found that the period before did not show."""
+    """Periods in which a kind is found that the period before did not have, neither by itself nor explained."""
     rows = []
     for kind in KINDS:
         own = runs[runs["kind"] == kind].set_index("period").reindex(order)
         found = own["found"].fillna(False).astype(bool)
-        starts = found & ~found.shift(1, fill_value=False)
+        # A shift that another one explains is there, and is nothing new when it stands alone.
+        there = found | own["status"].fillna("").str.startswith("not separately")
+        starts = found & ~there.shift(1, fill_value=False)
         rows += [{"period": p, "kind": kind, "size": own.loc[p, "size"], "sentence": own.loc[p, "sentence"]}
                  for p in found.index[starts]]  # fmt: skip
     table = pd.DataFrame(rows, columns=["period", "kind", "size", "sentence"])
