@@ -314,3 +314,17 @@ def test_a_learner_of_an_unknown_type_is_not_loaded_untold(tmp_path):
     skops.io.dump(Smote(), tmp_path / "odd.skops")
     with pytest.raises(InputError, match="types that are not trusted"):
         load_learner(tmp_path / "odd.skops")
+
+
+def test_a_learner_is_told_the_region_where_it_is_a_column(fitted, table):
+    """Shops whose customers leave for opposite reasons can only be told apart by the shop."""
+    assert fitted.learner_.feature_names_in_.tolist() == ["age", "spend", "plan", "since", "store"]
+    plain = CoDSA("trees", **{**QUICK, "ratios": ()}).fit(table, "churn", domain="store")
+    assert plain.score(table, table.churn) > 0.95
+    elsewhere = table.assign(store=table.store.replace("small", "big"))
+    assert plain.score(elsewhere, table.churn) < 0.95
+    more, labels = CoDSA("trees", **QUICK).fit_resample(table, "churn", domain="store")
+    assert "store" in more.columns
+    assert len(more) == len(labels)
+    by_rule = CoDSA("linear", generator="smote", **QUICK).fit(table, "churn", domain="age<40")
+    assert "age<40" not in by_rule.learner_.feature_names_in_

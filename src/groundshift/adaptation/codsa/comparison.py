@@ -147,7 +147,7 @@ def compare(
     splits = _folds(rows, folds, seed)
     for train, test in tqdm(splits, desc="folds", disable=None, leave=False):
         own, unseen = rows.take(train), rows.take(test)
-        label = np.array(rows.domains, dtype=object)[own.domain]
+        label, other = (np.array(rows.domains, dtype=object)[part.domain] for part in (own, unseen))
         truth = np.array(rows.classes)[own.target] if rows.classes else own.target
         for name in losses:
             options: dict[str, Any] = {"ratios": (), **ARMS.get(name, {"generator": "oversample"})}
@@ -155,12 +155,17 @@ def compare(
             model = CoDSA(
                 learner, missing=missing, task=task, steps=steps, min_rows=1, random_state=seed, **options
             )
-            features = own.frame[[column.name for column in rows.code.columns]]
+            names = [column.name for column in rows.code.columns]
+            features, asked = own.frame[names], unseen.frame[names]
+            where: Any = label
+            if rows.feature:
+                features, asked = features.assign(**{domain: label}), asked.assign(**{domain: other})
+                where = domain
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 flows = model.generator == "flow"
-                model.fit(features, truth, domain=label, source=_source(source, y, domain) if flows else None)
-            predicted = model.predict(unseen.frame)
+                model.fit(features, truth, domain=where, source=_source(source, y, domain) if flows else None)
+            predicted = model.predict(asked)
             actual = np.array(rows.classes)[unseen.target] if rows.classes else unseen.target
             wrong = predicted != actual if rows.classes else (predicted - actual) ** 2 / np.var(rows.target)
             losses[name][test] = wrong

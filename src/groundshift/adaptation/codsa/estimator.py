@@ -44,7 +44,7 @@ from groundshift.measures.intervals import mean_interval
 from groundshift.models.learners import LearnerName, learner_of, load_learner, save_learner
 from groundshift.models.table_code import Missing, TableCode
 from groundshift.report import Report
-from groundshift.tables import typed
+from groundshift.tables import split_domain, typed
 
 __all__ = ["CoDSA", "Setting"]
 
@@ -181,8 +181,8 @@ class CoDSA(Estimator):
             Target of each row, or its column; without one the learner has ``score_samples`` (a density, an anomaly
             detector).
         domain : column, rule or array
-            Region of each row: a column, a rule such as "age<30", "clusters:8", or a label per row; the classes of the
-            target if left out.
+            Region of each row: a column (which the learner is given, too), a rule such as "age<30", "clusters:8", or a
+            label per row; the classes of the target if left out.
         source : table or path
             Rows of a larger related table with the same columns, on which a flow is trained first.
 
@@ -360,7 +360,7 @@ class CoDSA(Estimator):
         self.synthetic_ = self._named(pool, cells, rows)
         self.code_, self.array_, self.n_features_in_ = rows.code, rows.array, len(rows.code.columns)
         self.classes_, self.domains_ = np.array(rows.classes), rows.domains
-        self.names_ = (rows.target_name, rows.domain_name)
+        self.names_, self.feature_ = (rows.target_name, rows.domain_name), rows.feature
         self.cell_counts_ = np.bincount(rows.cells, minlength=self.n_cells_)
         plain, chosen = self._losses[Setting()], self._losses[self.choice_]
         table = []
@@ -432,7 +432,11 @@ class CoDSA(Estimator):
         absent = [column.name for column in self.code_.columns if column.name not in frame.columns]
         if absent:
             raise InputError(f"The rows have no column {absent[0]!r}{did_you_mean(absent[0], frame.columns)}")
-        return learnable(frame, self.code_, self.array_)
+        region = {}
+        if self.feature_:
+            labels = split_domain(frame, self.names_[1])[1]
+            region = {self.names_[1]: pd.Categorical(labels, categories=list(self.domains_))}
+        return learnable(frame, self.code_, self.array_, region)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Class or number of each row, (n,)."""
@@ -523,7 +527,7 @@ class CoDSA(Estimator):
         self.fit(X, y, domain=domain)
         new = self.synthetic_
         target = new[self.names_[0]].to_numpy() if self.names_[0] in new else np.empty(0)
-        columns = [column.name for column in self.code_.columns]
+        columns = [column.name for column in self.code_.columns] + [self.names_[1]] * self.feature_
         frame = typed(as_table(X)).frame
         own = frame.pop(y).to_numpy() if isinstance(y, str) else np.asarray(y)
         both = pd.concat([frame[columns], new[columns]], ignore_index=True)

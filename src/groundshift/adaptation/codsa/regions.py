@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +43,7 @@ class Rows:
     classes : labels of the classes; empty where the target is a number or there is none
     target_name, domain_name : of the columns
     array : whether a learner is given an array
+    feature : whether the region is a column of the table, which a learner is then given, too
     """
 
     frame: pd.DataFrame
@@ -53,6 +55,7 @@ class Rows:
     target_name: str
     domain_name: str
     array: bool = False
+    feature: bool = False
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -95,13 +98,18 @@ class Rows:
 
     def inputs(self) -> pd.DataFrame | Array:
         """What a learner is given; see `learnable`."""
-        return learnable(self.frame, self.code, self.array)
+        region = pd.Categorical.from_codes(self.domain, dtype=pd.CategoricalDtype(list(self.domains)))
+        return learnable(
+            self.frame, self.code, self.array, {self.domain_name: region} if self.feature else {}
+        )
 
 
-def learnable(frame: pd.DataFrame, code: TableCode, array: bool) -> pd.DataFrame | Array:
+def learnable(
+    frame: pd.DataFrame, code: TableCode, array: bool, region: Mapping[str, Any]
+) -> pd.DataFrame | Array:
     """Features as a learner takes them: categories with pandas' type, dates in days, without constant columns.
 
-    With ``array`` these are numbers (n, d), of all columns.
+    With ``array`` these are numbers (n, d), of all columns. ``region`` is a column more.
     """
     columns: dict[str, Any] = {}
     for column in code.columns:
@@ -114,7 +122,7 @@ def learnable(frame: pd.DataFrame, code: TableCode, array: bool) -> pd.DataFrame
         elif column.kind != "constant" or array:
             columns[column.name] = values.to_numpy(dtype=float, na_value=np.nan)
     inputs = pd.DataFrame(columns)
-    return inputs.to_numpy(dtype=float) if array else inputs
+    return inputs.to_numpy(dtype=float) if array else inputs.assign(**region)
 
 
 def as_table(X: Any) -> Any:
@@ -148,6 +156,8 @@ def read_rows(
     frame, y, domain = _with_target(frame, y, domain)
     target, classes, target_name = (None, (), "") if y is None else _target(frame, y, task)
     labels, domain_name = _regions(frame, domain, target, classes, target_name, missing, seed)
+    feature = isinstance(domain, str) and domain == domain_name and not isinstance(X, np.ndarray)
+    feature = feature and domain_name != target_name and not (RULE.match(domain) or CLUSTERS.match(domain))
     domains = tuple(labels.cat.categories)
     _check_regions(labels, domain_name, min_rows)
     with warnings.catch_warnings():
@@ -162,7 +172,7 @@ def read_rows(
         frame = frame.assign(**{target_name: target})
     return Rows(
         frame, code, target, labels.cat.codes.to_numpy().astype(np.int64), domains, classes, target_name,
-        domain_name, isinstance(X, np.ndarray) and not isinstance(learner, str),
+        domain_name, isinstance(X, np.ndarray) and not isinstance(learner, str), feature,
     )  # fmt: skip
 
 
@@ -236,7 +246,7 @@ def _regions(
     if isinstance(domain, str):
         _, labels = split_domain(frame, domain)
         name = find_column(domain, frame.columns)
-        del frame[name]  # it is given to the generator as the condition, and to no learner
+        del frame[name]  # a generator has it as the condition
         labels = labels.rename(name)
     else:
         _, labels = split_domain(frame, domain)
