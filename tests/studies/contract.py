@@ -35,7 +35,8 @@ def test_broken_versions_of_the_method_are_caught(quick, tmp_path):
     assert list(control_faults(study)) == []
     few, every = _cover(study.slug), {mutant.name for mutant in study.mutants}
     for names in [few, every] if few and few < every else [every]:
-        methods = tuple(m for m in study.methods if m.role != "mutant" or m.name in names)
+        rivals = {name for grid in study.grids(study.scales["quick"]) for name in grid.methods}
+        methods = tuple(m for m in study.methods if m.role != "mutant" or m.name in names | rivals)
         part = replace(study, methods=methods)
         store = tmp_path / str(len(names))
         answers = run(part, scale="quick", store=store, engine="inline", progress="none", mutants=True)
