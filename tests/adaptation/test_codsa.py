@@ -328,3 +328,12 @@ def test_a_learner_is_told_the_region_where_it_is_a_column(fitted, table):
     assert len(more) == len(labels)
     by_rule = CoDSA("linear", generator="smote", **QUICK).fit(table, "churn", domain="age<40")
     assert "age<40" not in by_rule.learner_.feature_names_in_
+
+
+def test_no_synthetic_rows_are_always_tried(table):
+    """Also where no split gives all rows to both."""
+    model = CoDSA("linear", generator="oversample", **{**QUICK, "splits": (0.5,)}).fit(
+        table, "churn", domain="store"
+    )
+    assert model.surface_.loss.notna().all()
+    assert model.surface_.split.tolist() == [1.0, 0.5]

@@ -3,7 +3,7 @@
 Tian and Shen: "Conditional Data Synthesis Augmentation", 2025, arXiv:2504.07426. The data are cut into regions; a share
 of the rows trains a generator conditioned on the region (and class), the synthetic rows are dealt out to the regions by
 a vector α, and a learner is fitted on the raw and the synthetic rows. Share, α and number are chosen on held-out rows.
-The paper's text was not to hand: its grid, the path of α and the rule of one standard error are ours.
+The paper's text was not available: its grid, the path of α and the rule of one standard error are ours.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.utils import check_random_state
@@ -289,7 +290,7 @@ class CoDSA(Estimator):
         with tqdm(total=self.cv * len(settings), desc="settings", disable=None, leave=False) as progress:
             for k, (train, test) in enumerate(folds):
                 own, unseen = rows.take(train), rows.take(test)
-                for split in sorted({*self.splits}, reverse=True):
+                for split in sorted({setting.split for setting in settings}, reverse=True):
                     raw, pool, cells, counts = own, None, None, None
                     for setting in (s for s in settings if s.split == split):
                         if setting.ratio and pool is None:
@@ -457,8 +458,7 @@ class CoDSA(Estimator):
         coefficients, intercept = self.calibration_
         z = np.log(p.clip(TINY)) @ coefficients.T + intercept
         z = np.hstack([np.zeros_like(z), z]) if len(self.classes_) == 2 else z
-        odds = np.exp(z - z.max(1, keepdims=True))
-        return np.asarray(odds / odds.sum(1, keepdims=True))
+        return np.asarray(softmax(z, axis=1))
 
     def score(self, X: Any, y: Any) -> float:
         """Share of right classes, or R² of numbers."""
