@@ -42,7 +42,22 @@ ARMS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, repr=False)
-class Compared(Result):
+class _Tabled(Result):
+    """A result that is one table."""
+
+    table: pd.DataFrame
+    subject: str
+
+    def _content(self) -> dict[str, Any]:
+        return {"table": self.table}
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table."""
+        return self.table
+
+
+@dataclass(frozen=True, repr=False)
+class Compared(_Tabled):
     """Held-out losses of ways to augment a table.
 
     Attributes
@@ -51,9 +66,6 @@ class Compared(Result):
         with a 95 % interval
     subject : target and regions
     """
-
-    table: pd.DataFrame
-    subject: str
 
     def report(self) -> Report:
         """Which way is best, and by how much."""
@@ -72,13 +84,6 @@ class Compared(Result):
                         tables={"Regions": self.table[self.table.region != "all"]}),
             ),
         )  # fmt: skip
-
-    def _content(self) -> dict[str, Any]:
-        return {"table": self.table}
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table."""
-        return self.table
 
     def _draw(self, ax: Axes) -> None:
         rows = self.table[self.table.region == "all"].iloc[::-1]
@@ -197,7 +202,7 @@ def _by_region(losses: dict[str, Array], rows: Rows) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, repr=False)
-class Diagnosed(Result):
+class Diagnosed(_Tabled):
     """Which regions are starved.
 
     Attributes
@@ -206,9 +211,6 @@ class Diagnosed(Result):
         changed it, with a 95 % interval; ``starved`` where that interval is below 0
     subject : target and regions
     """
-
-    table: pd.DataFrame
-    subject: str
 
     def report(self) -> Report:
         """Which regions would gain from more rows."""
@@ -226,13 +228,6 @@ class Diagnosed(Result):
                         notes=("The rows of one region are thinned, all others stay.",)),
             ),
         )  # fmt: skip
-
-    def _content(self) -> dict[str, Any]:
-        return {"table": self.table}
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table."""
-        return self.table
 
     def _draw(self, ax: Axes) -> None:
         curves = self.table.set_index("region")[["quarter", "half", "all_rows"]]

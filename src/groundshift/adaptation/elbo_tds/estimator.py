@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -459,7 +460,7 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):
         self, net: nn.Module, inputs: Inputs, y: Any, codes: NDArray[np.int64], periods: list[str], user: Any
     ) -> pd.DataFrame:
         """The measures of each period, and how much of it lies outside of what training has seen."""
-        table = by_period(y, _sigmoid(_logits(net, inputs)), codes, periods, user, FEW)
+        table = by_period(y, expit(_logits(net, inputs)), codes, periods, user, FEW)
         beyond = ~self.reached_[inputs[0].numpy()]
         levels = [k for k, name in enumerate(self.book_.columns) if name in self.book_.levels]
         moving = [k for k, name in enumerate(self.book_.columns)
@@ -508,7 +509,7 @@ class ELBOTDSClassifier(ClassifierMixin, NetworkEstimator):
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probability of each class, shape (n, 2); columns that were not learnt from are passed over."""
-        proba = _sigmoid(self.decision_function(X))
+        proba = expit(self.decision_function(X))
         return np.column_stack([1 - proba, proba])
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -617,7 +618,3 @@ def _logits(net: nn.Module, inputs: Inputs) -> NDArray[np.float64]:
     out = torch.cat([net(*(x.to(device) for x in part)).double().cpu() for part in parts])
     net.train(was)
     return out.numpy()
-
-
-def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(torch.sigmoid(torch.as_tensor(logits)).numpy())

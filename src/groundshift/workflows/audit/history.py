@@ -174,21 +174,11 @@ def record(result: Audit, store: str | Path, period: str | None = None) -> Histo
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     earlier = [r for r in _records(folder) if r["period"] == name]
     if not earlier or earlier[-1]["digest"] != digest:
-        number_ = len(earlier) + 1
-        while True:
-            path = folder / RECORDS / f"{_safe(name)}.{number_}.json"
-            if not path.exists():
-                break
-            number_ += 1
-        text = json_text({"period": name, "revision": number_, "digest": digest, "audit": content})
-        with new_file(path) as draft:
+        revision = 1 + max((int(one["revision"]) for one in earlier), default=0)
+        text = json_text({"period": name, "revision": revision, "digest": digest, "audit": content})
+        with new_file(folder / RECORDS / f"{_safe(name)}.{revision}.json") as draft:
             draft.write_text(text, encoding="utf-8")
     kept = history(folder)
-    told = _told(folder)
-    is_new = [(row.period, row.kind) not in told for row in kept.alerts.itertuples()]
-    kept = History(
-        kept.store, kept.runs, kept.performance, kept.alerts, kept.alerts[is_new].reset_index(drop=True)
-    )
     _replace(folder / "index.parquet", lambda path: kept.runs.to_parquet(path, index=False))
     _replace(folder / "index.html", lambda path: path.write_text(kept.report().html(), encoding="utf-8"))
     return kept
